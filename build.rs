@@ -115,11 +115,11 @@ pub fn generate(sources: &[Source]) -> Result<Code, String> {
     Ok(Code { table, server: server_functions(&commands) })
 }
 
-/// What is generated.
+/// The generated source files.
 pub struct Code {
     /// The command table, for `src/command/table/mod.rs`.
     pub table: String,
-    /// The functions of the commands of the server, for `src/server/admin/mod.rs`: the table's layer knows only their names.
+    /// The functions of server commands, for `src/server/admin/mod.rs`: the layer of the table knows only their names.
     pub server: String,
 }
 

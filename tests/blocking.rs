@@ -655,7 +655,7 @@ fn a_swap_that_brings_an_expired_key_leaves_it_where_a_client_waits_for_it() {
         control.ok("SELECT 1");
         control.run(fill);
         control.run("PEXPIRE k 20");
-        // Expires later; looking it up shows that the time of the other is over, and does not delete that.
+        // Expires last: looking it up shows that the other key has expired, too, and does not delete that one.
         control.ok("SET last x PX 20");
         eventually("both have expired", || control.run("GET last").is_null().then_some(()));
         control.ok("SWAPDB 0 1");

@@ -47,7 +47,7 @@ impl Drop for Scratch {
 #[derive(Debug, PartialEq)]
 struct Run {
     succeeded: bool,
-    /// Whether it reported a command that no server loads. Redis does not look for these.
+    /// Whether it reported a command that no server loads. Redis does not check for these.
     found_refused: bool,
     report: Vec<String>,
     files: Files,
@@ -313,7 +313,7 @@ fn a_command_that_no_server_loads_is_reported_and_not_cut_off() {
     assert_eq!(run.files["log"], damaged);
 }
 
-/// What the server says of the same files: `persistence::loading`.
+/// The test of the server's messages about such files is in `persistence::loading`.
 #[test]
 fn a_wrong_number_of_arguments_is_reported() {
     let scratch = Scratch::new("arity");

@@ -182,7 +182,7 @@ fn a_library_that_loads_for_ever_is_refused_and_keeps_nobody_waiting_for_long() 
     for repeated in ["", "redis.log(redis.LOG_DEBUG, '')"] {
         let source = format!("#!lua name=b\nwhile true do {repeated} end");
         client.send(&["FUNCTION", "LOAD", &source]).expect("sent");
-        // Answered when the library is given up, if not before.
+        // The server replies when it gives the library up, if not before.
         other.ok("SET k v");
         let reply = client.read_reply().expect("a reply").value;
         assert_eq!(reply.text(), "ERR Error registering functions: ERR FUNCTION LOAD timeout");

@@ -38,7 +38,7 @@ fn the_journal_is_taken_only_while_it_is_on() {
     client.ok("DEBUG JOURNAL ON");
     client.ok("SET b 2");
     assert_eq!(calls(&mut client), ["SET b 2"]);
-    // What was not taken is forgotten.
+    // Records that were not taken are forgotten.
     client.ok("SET c 3");
     client.ok("DEBUG JOURNAL ON");
     client.ok("SET d 4");
@@ -46,7 +46,7 @@ fn the_journal_is_taken_only_while_it_is_on() {
     client.ok("DEBUG JOURNAL OFF");
     client.ok("SET e 5");
     assert_eq!(client.run("DEBUG JOURNAL TAKE").text(), refused);
-    // The log was another reader of the same calls.
+    // The log is another reader of the same calls.
     client.ok("DEBUG LOADAOF");
     assert_eq!(client.run("DBSIZE").integer(), 5);
 }

@@ -96,7 +96,7 @@ fn memory_of_a_collection_freed_in_the_background_goes_back_to_the_system() {
     assert_eq!(client.run("GET key:000000040000"), Value::Bulk(b"abc".to_vec()));
 }
 
-/// The memory of a script is the system allocator's, whose free blocks lie between others.
+/// The memory of a script comes from the system's allocator, whose free blocks lie between others.
 #[test]
 fn memory_of_a_script_goes_back_to_the_system() {
     let server = Server::start("");

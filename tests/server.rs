@@ -98,11 +98,11 @@ fn a_bad_config_file_is_refused_with_its_line_and_status_1() {
     }
 }
 
-/// Opening a pipe by its name would wait for a writer; one that is open already is as good as a file.
+/// Opening a pipe by its name would wait for a writer; one that is open already is read like a file.
 #[test]
-fn the_config_file_is_no_named_pipe_or_device_but_may_be_the_standard_input() {
+fn the_config_file_may_be_standard_input_but_not_a_named_pipe_or_a_device() {
     if subject_is_redis() {
-        // It waits for ever.
+        // Redis waits forever.
         return;
     }
     let directory = Directory::new();

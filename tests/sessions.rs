@@ -65,7 +65,7 @@ fn a_line_shows_the_room_in_the_shared_buffers_and_the_peak_of_the_replies() {
     let id = client.run("CLIENT ID").integer();
     control.ok("DEBUG REPLYBUFFER PEAK-RESET-TIME never");
     let line = control.run("CLIENT INFO").text();
-    // Behind the request there is room for more; so there is behind the reply.
+    // There is free room behind the request and behind the reply.
     assert!(number(&line, "qbuf-free") >= 1024 && number(&line, "rbs") > 0, "{line}");
     let ring = number(&line, "qbuf") + number(&line, "qbuf-free");
     control.send_raw(b"PING\r\nCLIENT INFO\r\n").expect("send");
@@ -73,7 +73,7 @@ fn a_line_shows_the_room_in_the_shared_buffers_and_the_peak_of_the_replies() {
     let line = control.read_reply().expect("the second reply").value.text();
     assert_eq!(number(&line, "qbuf") + number(&line, "qbuf-free"), ring, "{line}");
     assert!(number(&line, "rbs") > number(&line, "obl"), "{line}");
-    // What the line of another client shows.
+    // The line that another client gets.
     let of_client = |control: &mut Client| control.run(&format!("CLIENT LIST ID {id}")).text();
     client.run(&format!("ECHO {}", "x".repeat(1000)));
     let line = of_client(&mut control);
@@ -157,7 +157,7 @@ fn the_keys_of_a_large_watch_count_from_the_first_to_the_last_and_until_they_are
         control.ok(&format!("SET key:{touched} y"));
         assert!(!executed(&mut client).is_null(), "{touched} after UNWATCH");
     }
-    // What is left of one session does not count for the next, which has half of its keys.
+    // The remaining keys of one session do not count for the next, which has half of its keys.
     watch_many(&mut client, 0);
     client.ok("UNWATCH");
     watch_many(&mut client, MANY / 2);
@@ -179,7 +179,7 @@ fn a_watched_key_that_expires_makes_exec_fail() {
     control.ok("SET later x PX 100000");
     control.ok("SET k x PX 40");
     client.ok("WATCH lasts later k");
-    // Only a second key shows that the time of the first is over: to look at that would delete it.
+    // A second key shows that the first has expired: looking the first one up would delete it.
     control.ok("SET as-long x PX 40");
     eventually("the key expires", || control.run("GET as-long").is_null().then_some(()));
     assert!(executed(&mut client).is_null());

@@ -145,7 +145,7 @@ fn what_a_client_has_read_is_forgotten_when_it_is_gone() {
 }
 
 #[test]
-fn a_client_that_ends_tracking_and_begins_again_is_told_of_what_it_read_before() {
+fn a_client_that_ends_tracking_and_begins_again_is_notified_of_keys_that_it_read_before() {
     let server = Server::start("--hz 100");
     let mut writer = server.client();
     for end in ["CLIENT TRACKING OFF", "RESET"] {
@@ -158,7 +158,7 @@ fn a_client_that_ends_tracking_and_begins_again_is_told_of_what_it_read_before()
         let begin = writer.info_number("uptime_in_seconds");
         writer.wait_for_info("uptime_in_seconds", |uptime| uptime >= begin + 2);
         client.run("HELLO 3");
-        // Between the two nobody tracks keys, so nobody is told; but the key is forgotten.
+        // In between nobody tracks keys, so nobody is notified, but the key is forgotten.
         writer.ok("SET other x");
         client.ok("CLIENT TRACKING ON");
         writer.ok("SET changed x");

@@ -90,7 +90,7 @@ fn waitaof_and_wait_do_not_block_in_a_transaction() {
 }
 
 #[test]
-fn wait_does_not_block_in_a_script_and_later_errors_are_replied() {
+fn wait_does_not_block_in_a_script_and_later_errors_are_sent() {
     let server = start("no");
     let (mut client, mut other) = (server.client(), server.client());
     client.ok("SET k v");

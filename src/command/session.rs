@@ -76,7 +76,7 @@ pub struct Session {
     pub authenticated: bool,
     /// The end of its last write in the stream of propagated calls.
     pub last_write: u64,
-    /// Why its latest request waits, and with it all requests after that.
+    /// Why its latest request waits, if it does. Later requests wait behind it.
     pub blocked: Option<Blocked>,
     /// The switches.
     pub flags: SessionFlags,

@@ -48,15 +48,15 @@ pub struct Wait {
     pub rewritten: Vec<(usize, Vec<u8>)>,
 }
 
-/// Why a client is blocked: nothing of it is executed. Its request, and what it sent after that, are kept.
+/// Why a client is blocked. None of its requests is executed: the current one and the later ones are kept.
 ///
-/// The one place that says so is [`super::Session::blocked`]. What else is known of the wait is kept where it ends; who needs
+/// Only [`super::Session::blocked`] holds the reason. Other data of the wait is kept where the wait ends. Code that needs
 /// all reasons matches them exhaustively.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocked {
     /// Its command waits for keys (`BLPOP`).
     Keys,
-    /// Its writes lack acknowledgements (`WAIT`, `WAITAOF`).
+    /// Its command waits for acknowledgements of its writes (`WAIT`, `WAITAOF`).
     Acknowledgements,
     /// Its request waits for the end of `CLIENT PAUSE`.
     Pause,
@@ -66,7 +66,7 @@ pub enum Blocked {
     Freeing,
     /// Its command does its work in parts (`SUBSCRIBE` of many names).
     Part,
-    /// Its script takes long.
+    /// Its script runs long and is suspended.
     Script,
 }
 

@@ -126,8 +126,8 @@ pub fn load(
     Ok(loader.config)
 }
 
-/// The content of the main file, which has to be a regular one: opening a pipe would wait for a writer. Excepted are
-/// `/dev/null` and what is open already: `/dev/stdin`, and the `/dev/fd/63` that a shell makes of `<(…)`.
+/// The content of the main file, which has to be a regular one: opening a pipe would wait for a writer. Exceptions are
+/// `/dev/null` and files that are open already: `/dev/stdin`, and the `/dev/fd/63` that a shell makes of `<(…)`.
 fn read_main(path: &Path) -> io::Result<Vec<u8>> {
     const EXCEPTED: [&str; 4] = ["/dev/null", "/dev/stdin", "/dev/fd", "/proc/self/fd"];
     let target = path.canonicalize();

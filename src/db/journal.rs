@@ -3,7 +3,7 @@
 //! ```text
 //!   handler ─▶ Keyspace::changed, remove, flush …  ─▶  changes   (database, key with its hash, event)
 //!           ─▶ Journal::propagate, propagate_nothing ─▶  stream    (calls, encoded)
-//!   after the outermost unit the server hands the changes to their listeners; readers take the stream when they like
+//!   after the outermost unit the server hands the changes to their listeners; readers read the stream later
 //! ```
 //!
 //! The journal does not know its readers. What nobody listens to is not recorded: then a change costs a counter and a
@@ -266,7 +266,7 @@ impl Journal {
         self.records.truncate(from);
     }
 
-    /// The calls of all units, as far as they are kept.
+    /// The calls of all units that are still kept.
     #[inline]
     pub fn stream(&self) -> &Stream {
         &self.stream
@@ -298,7 +298,7 @@ impl Journal {
         unsettled
     }
 
-    /// The current unit makes no more calls: frames those that it has made, and lets the readers see them.
+    /// Ends the calls of the current unit: frames them, and lets the readers see them.
     pub fn end_calls(&mut self, framing: Framing) {
         let framing = if self.apart { Framing::Apart } else { framing };
         self.stream.end_unit(framing);
@@ -316,7 +316,8 @@ impl Journal {
         self.stream.shrink(keep);
     }
 
-    /// Ends the current unit, when the listeners have read what it changed. Its calls stay until the readers have them.
+    /// Ends the current unit, when the listeners have read what it changed. Its calls stay until all readers have taken
+    /// them.
     #[inline]
     pub fn end_unit(&mut self) {
         self.records.clear();

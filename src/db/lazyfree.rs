@@ -53,7 +53,7 @@ enum Work {
     Drop(Garbage),
     /// Returns up to this many bytes of slabs that were not used since the last time to the kernel.
     Purge(usize),
-    /// Returns what the system's allocator has free to the kernel.
+    /// Returns free memory of the system's allocator to the kernel.
     Trim,
 }
 
@@ -113,8 +113,8 @@ impl LazyFree {
         self.hand_out(Work::Purge(bytes));
     }
 
-    /// Has the thread give what the system's allocator has free back to the kernel. That takes about a millisecond for
-    /// each 10 MB, in which other threads may wait for that allocator: it is for those who have freed much.
+    /// Has the thread return free memory of the system's allocator to the kernel. That takes about 1 ms for each 10 MB, and
+    /// other threads may wait for that allocator meanwhile: call it only when much was freed.
     pub fn trim(&mut self) {
         self.hand_out(Work::Trim);
     }

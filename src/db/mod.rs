@@ -435,7 +435,8 @@ impl Keyspace {
         (!is_past).then(|| entry.kind())
     }
 
-    /// When a key expires, if it does, and if it is there and has not expired. Changes nothing.
+    /// When a key expires, or `Some(None)` if it never does; `None` if there is no such key or it has expired. Changes
+    /// nothing.
     pub fn expiry_of(&self, key: Key<'_>) -> Option<Option<i64>> {
         let entry = self.dbs[key.db].dict.get(self.dbs[key.db].dict.find(key.hash, key.name)?);
         let expire_at = entry.expire_at();

@@ -1,4 +1,4 @@
-//! Admission: whether a request, or the call of a script, may be executed now.
+//! Admission: whether a request, or a call by a script, may be executed now.
 //!
 //! In this order: the name and the number of arguments, what the configuration forbids, authentication, what monitors may
 //! not call, and what has to wait. A request that is refused gets its error here and is counted as rejected. Most requests
@@ -140,10 +140,10 @@ impl Server {
         self.net.doom(token);
     }
 
-    /// The command that a script calls, if it may.
+    /// Finds the command that a script calls, and checks whether the script may call it.
     ///
     /// # Errors
-    /// It may not, which has been counted.
+    /// The script may not call it; the rejection has been counted.
     #[inline]
     pub(super) fn admit_from_script(&mut self, run: &Run, args: Args<'_>) -> Result<&'static Command, Error> {
         let (command, error) = match self.core.names.find(&args) {
@@ -181,7 +181,7 @@ impl Server {
             return Some(Error::new("ERR Write commands are not allowed from read-only scripts."));
         }
         if run.has_written {
-            // What has begun to write is not kept from going on.
+            // A script that has begun to write may go on.
             return None;
         }
         if command.has(flags::WRITE)

@@ -64,7 +64,7 @@ impl Server {
             || self.net.clients.get(executing).is_none_or(may_read)
     }
 
-    /// Puts the post into the output. This happens at the latest when the turn of a client ends:
+    /// Appends the post to the output. This happens at the latest when the turn of a client ends:
     /// before another one gets a reply, so that each reads what it is sent in the order in which it came about.
     pub(super) fn deliver_post(&mut self) {
         let post = &mut self.audience.post;

@@ -31,8 +31,8 @@ impl Server {
         }
     }
 
-    /// Shows monitors a command that has been called. Not those of administrators, and not one of a served client: that
-    /// was shown when it began to wait.
+    /// Shows monitors a command that has been called, except an administrative one, and that of a blocked client being
+    /// served: it was shown when the client was blocked.
     pub(super) fn show_to_monitors(&mut self, caller: &Caller<'_>, args: Args<'_>) {
         let is_hidden = caller.command.flags & (flags::ADMIN | flags::SKIP_MONITOR) != 0;
         if !is_hidden && !self.audience.settling {

@@ -1,7 +1,7 @@
-//! Blocked clients: how many there are, and what a disconnected one leaves behind.
+//! Blocked clients: how many there are, and the removal of disconnected ones.
 //!
-//! Why a client is blocked is in its session ([`Blocked`]); what ends the wait is known where that happens (keys, a deadline,
-//! the end of a pause, …). A new reason is a variant of [`Blocked`]; the compiler then asks for its row here.
+//! A client's session has the reason ([`Blocked`]); the data of the wait is kept where the wait ends (keys, a deadline, the
+//! end of a pause, …). A new reason is a variant of [`Blocked`]; the compiler then demands its cases here.
 
 use super::Server;
 use crate::command::waiting::Blocked;
@@ -25,7 +25,7 @@ impl Server {
         }
     }
 
-    /// A client that was blocked for `reason` is gone.
+    /// Removes a disconnected client that was blocked for `reason`.
     pub(super) fn forget_blocked(&mut self, token: Token, reason: Blocked) {
         match reason {
             Blocked::Keys => drop(self.unpark(token)),

@@ -6,7 +6,7 @@
 //!
 //! Its unit stays open meanwhile. So nothing touches the data: most commands are refused, cron expires and saves
 //! nothing, and no reader of the stream sees what the script has propagated, so that the log has all of it or none. Its
-//! client waits; it is not let go of before the script has ended, and what it sends stays in its socket.
+//! client is blocked; it is not freed before the script has ended, and its requests stay in the socket.
 
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -209,7 +209,7 @@ impl Server {
         self.go_on_executing(token, execution)
     }
 
-    /// The request that has waited for a script is done; its reply begins at `start`.
+    /// Ends a request that has waited for a script; its reply begins at `start`.
     fn end_request(&mut self, token: Token, rest: Box<Rest>, start: Mark) {
         if let Some((request, places)) = rest.current()
             && let Ok(command) = request.command

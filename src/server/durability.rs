@@ -29,14 +29,14 @@ impl Server {
         }
     }
 
-    /// [`Server::write_log`] with what the current unit has propagated so far: for a command after which the log begins
-    /// anew, or is read.
+    /// [`Server::write_log`], with the calls of the current unit so far: for a command that begins a new log, or reads the
+    /// log.
     pub(super) fn write_whole_log(&mut self) {
         self.core.keyspace.journal.stream_mut().split_unit();
         self.write_log();
     }
 
-    /// Bytes of memory for what waits to be written to the log.
+    /// Bytes of memory for calls that wait to be written to the log.
     pub(super) fn log_buffer_bytes(&self) -> u64 {
         match self.persistence.log.state() {
             State::Off => 0,

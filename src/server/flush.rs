@@ -16,7 +16,7 @@ impl Server {
     /// Sends the replies of all clients. What must be durable before its acknowledgement has been written by then.
     pub(super) fn flush(&mut self) {
         let unsettled = self.core.keyspace.journal.stream().of_unit();
-        assert!(unsettled == 0 || self.is_busy(), "what a reply says is in the stream before it leaves");
+        assert!(unsettled == 0 || self.is_busy(), "the stream has the calls before the replies are sent");
         self.write_log();
         self.deliver_broadcasts();
         self.deliver_feed();

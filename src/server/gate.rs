@@ -29,7 +29,7 @@ pub(super) struct Modes {
     pub paused: bool,
     /// A client uses `MONITOR`.
     pub monitored: bool,
-    /// What is propagated is needed: the stream has a reader.
+    /// Calls are needed: the stream has a reader.
     pub propagates: bool,
     /// The running script has switched off propagation to the AOF (`redis.set_repl`).
     pub muted: bool,

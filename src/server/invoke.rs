@@ -1,4 +1,4 @@
-//! The invocation: how a command is executed, whoever wants it executed.
+//! The invocation: calls a command for a client, an EXEC, a script or the loader of a log, and counts it.
 //!
 //! ```text
 //!   client ─▶ super::admit   ─┐
@@ -8,11 +8,11 @@
 //!                                       └▶ reply: output of a client, or bytes
 //! ```
 //!
-//! A [`Caller`] says on whose behalf: the origin, the session, and where the reply goes. A command of the server itself
-//! (`CLIENT`, `CONFIG`, …) is a method of [`Server`] that takes the caller; the command table names it. So it works for
-//! a script, too, and touches its client only if it asks for one.
+//! A [`Caller`] has the origin of the call, the session, and the destination of the reply. A command of the server itself
+//! (`CLIENT`, `CONFIG`, …) is a method of [`Server`] that takes the caller; the command table names it. So it works for a
+//! script, too, and needs a connected client only if it calls [`Caller::client`].
 //!
-//! [`Server::execute`] has a short way for the requests that nothing but the call concerns, made of the same parts.
+//! [`Server::execute`] has a short way, made of the same parts, for requests that need nothing but the call.
 
 use super::core::dispatch::Environment;
 use super::net::Net;
@@ -57,12 +57,12 @@ impl<'a> Caller<'a> {
     /// The client on whose behalf the command is called, which is connected.
     ///
     /// # Errors
-    /// There is none: a script of a log calls a command that needs a connection.
+    /// There is no client: a script of a log calls a command that needs one.
     pub fn client(&self) -> Result<Token> {
         self.client.ok_or(Error::new("ERR This Redis command is not allowed from a script of a log"))
     }
 
-    /// The client whose output gets the reply, unless that is another's.
+    /// The client whose output gets the reply; `None` for a script or the loader of a log.
     pub fn direct_client(&self) -> Option<Token> {
         self.client.filter(|_| self.own.is_none())
     }
@@ -98,7 +98,7 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// What a command of the keyspace is executed with; `None` if the client is gone.
+    /// The environment of a keyspace command; `None` if the client is gone.
     fn environment<'s>(&'s mut self, net: &'s mut Net) -> Option<Environment<'s>> {
         let origin = self.origin;
         if let Some((session, reply)) = &mut self.own {
@@ -113,11 +113,11 @@ impl<'a> Caller<'a> {
 }
 
 impl Server {
-    /// Executes an admitted command: calls it and keeps its accounts. `hash` is that of its first key. The reply has been
+    /// Executes an admitted command: calls and counts it. `hash` is that of its first key. The reply has been
     /// written unless an error is returned.
     pub(super) fn invoke(&mut self, caller: &mut Caller<'_>, hash: u64, args: Args<'_>) -> Result {
         let outcome = self.call(caller, hash, args);
-        // A stale wait would make later errors of all clients be taken for commands that wait.
+        // A stale wait would make the server withhold later errors of all clients.
         assert!(
             self.core.wait.is_none() || matches!(caller.origin, Origin::Client | Origin::Exec),
             "only a client's request, or a script that it began, waits"
@@ -152,16 +152,16 @@ impl Server {
     fn call_server(&mut self, which: ServerCommand, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let before = self.core.keyspace.counters.dirty;
         let outcome = admin::FUNCTIONS[which as usize](self, caller, args);
-        // What others execute (EXEC, EVAL) is propagated by itself.
+        // The commands that EXEC and EVAL execute are propagated on their own.
         if caller.command.has(flags::WRITE) && self.core.keyspace.counters.dirty != before {
             self.core.propagate_call(caller.db(&self.net), args);
         }
         outcome
     }
 
-    /// Keeps the accounts of a command that has been called. One that waits has them kept when its wait ends.
+    /// Counts a command that has been called, and its error. A command that waits is counted when its wait ends.
     pub(super) fn account(&mut self, caller: &Caller<'_>, args: Args<'_>, outcome: &Result) {
-        // A log has been executed, and counted, before.
+        // The commands of a log were counted when they were first executed.
         if caller.origin != Origin::Log {
             let ticks = self.core.stopwatch.lap();
             if self.core.wait.is_some() {
@@ -185,7 +185,7 @@ impl Server {
     #[cold]
     #[inline(never)]
     pub(super) fn note_slow_command(&mut self, caller: &Caller<'_>, ticks: u64, args: Args<'_>) {
-        // What a script calls is not the client's.
+        // A command that a script calls is logged without a client.
         let client = caller.direct_client().and_then(|token| self.net.clients.get(token));
         let named = || match client {
             Some(client) => (client.socket.peer().to_string(), client.session.name().to_vec()),

@@ -48,7 +48,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// How many clients' commands do their work in parts.
+    /// The number of clients whose commands work in parts.
     pub fn len(&self) -> usize {
         self.queue.len()
     }

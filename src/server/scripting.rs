@@ -34,7 +34,7 @@ use crate::sys::poller::Token;
 /// Instructions between two looks at the clock.
 const INSTRUCTIONS: usize = 100_000;
 
-/// A script that has freed more memory than this has it given back to the kernel.
+/// If a script has freed more memory than this, that is returned to the kernel when the script ends.
 const LARGE_HEAP_BYTES: usize = 16 << 20;
 
 /// The first argument that is a key.
@@ -185,7 +185,7 @@ impl Server {
         }
     }
 
-    /// Lets a script run to the next look at the clock. Returns how it has ended, if it has.
+    /// Runs a script until the clock is next checked. Returns how the script has ended, if it has.
     fn step_script(&mut self, run: &mut Run) -> Option<End> {
         match run.host.machine().run(INSTRUCTIONS) {
             Progress::Finished { .. } if run.kill_error.is_some() => {

@@ -90,8 +90,8 @@ impl Server {
         self.core.keyspace.journal.end_unit();
     }
 
-    /// A unit makes no more calls: lets the readers of the stream see them. Notes for `WAIT` and `WAITAOF` where the last of
-    /// them ends, if it was a client's unit.
+    /// Ends the calls of a unit: lets the readers of the stream see them. If it was a client's unit, notes for `WAIT` and
+    /// `WAITAOF` where the last call ends.
     fn end_calls(&mut self, framing: Framing, executing: Option<Token>) {
         let journal = &mut self.core.keyspace.journal;
         let has_written = journal.stream().of_unit() > 0;
@@ -111,8 +111,9 @@ impl Server {
 
     /// Serves the clients that wait for keys that are ready, until no such key is left.
     ///
-    /// The clock is read before the first client is served: a key made by a long unit may have expired since. Its kind is
-    /// that at the time of the unit, as in Redis, so that the command served then finds it expired and deletes it.
+    /// The clock is read before the first client is served: a key made by a long unit may have expired since. As in Redis,
+    /// the kind of the key is checked at the time of the unit; the command that is served then finds it expired and deletes
+    /// it.
     fn serve_ready(&mut self) {
         let mut has_read_clock = false;
         while let Some(place) = self.audience.waiters.next_ready() {

@@ -36,7 +36,7 @@ pub(super) struct Execution {
     pub next: usize,
     /// The ticks at which it began.
     began: u64,
-    /// Where its reply begins, and beyond what length of the output that is too long.
+    /// Where its reply begins, and the length of the output beyond which it is too long.
     pub start: Mark,
     pub bound: usize,
     /// Bytes of large values in it.
@@ -178,7 +178,7 @@ impl Server {
         true
     }
 
-    /// The current request of an `EXEC` is done; its reply begins at `start`.
+    /// Ends the current request of an `EXEC`; its reply begins at `start`.
     pub(super) fn end_queued(&mut self, token: Token, execution: &mut Execution, start: Mark) {
         self.notify_within_unit(token, false);
         self.take_back_unwanted(token, start, execution.closing);
@@ -245,7 +245,7 @@ impl Server {
         self.sweep_watched(forgotten.min(WATCHED));
     }
 
-    /// Removes at most `most` keys that are no longer watched, also from those that the journal records changes of.
+    /// Removes at most `most` keys that are no longer watched. The journal stops recording their changes.
     pub(super) fn sweep_watched(&mut self, most: usize) {
         if self.audience.watchers.has_departed() {
             let keyspace = &mut self.core.keyspace;

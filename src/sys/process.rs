@@ -114,7 +114,7 @@ fn await_daemon(mut said: PipeReader, daemon: Pid) -> i32 {
     1
 }
 
-/// What the parent prints if the daemon has said nothing itself.
+/// The text that the parent prints if the daemon has printed nothing itself.
 fn ended_early(status: Option<WaitStatus>) -> String {
     let ended = match status {
         Some(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
@@ -337,7 +337,7 @@ mod tests {
     use nix::sys::signal::Signal;
 
     #[test]
-    fn the_end_of_a_daemon_that_said_nothing_is_told_in_a_sentence() {
+    fn the_parent_reports_how_a_daemon_that_printed_nothing_ended() {
         let daemon = Pid::from_raw(7);
         for (status, wanted) in [
             (Some(WaitStatus::Signaled(daemon, Signal::SIGKILL, false)), "was killed by SIGKILL"),

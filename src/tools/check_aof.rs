@@ -5,11 +5,11 @@
 //! agreed; `--truncate-to-timestamp` before the first annotation of a later time. Of a manifest's files only the last
 //! one may be cut, since the others would then not fit together.
 //!
-//! Reports, questions and verdicts are those of redis-check-aof, with one exception: commands that no server loads are
-//! reported, because they do not exist, or have a wrong number of arguments. `--fix` does not cut there, because the
+//! Reports, questions and verdicts are those of redis-check-aof, with one exception: commands that no server loads, because
+//! they do not exist or have a wrong number of arguments, are reported. `--fix` does not cut there, because the
 //! commands after it are intact. A file is opened for writing only if it may be cut. Memory does not grow with the file,
-//! nor with the lengths in it. Whether a command would fail with the data set of its time is not checked, nor whether the
-//! server has as many databases as the log selects.
+//! nor with the lengths in it. It is not checked whether a command would fail on its data set, nor whether the server has
+//! the databases that the log selects.
 //!
 //! Exit status: 0 if all files are good or were cut, otherwise 1. The command that repairs the log goes to standard error.
 
@@ -551,7 +551,7 @@ impl<R: BufRead> Commands<'_, R> {
                 }
             }
         }
-        // The reader of a server takes these two whatever follows them.
+        // A server accepts these two with any arguments.
         if !frames && let Some(why) = Self::refusal(&begin, count) {
             let name = begin.into_iter().next().unwrap_or_default();
             self.refused.get_or_insert(Refused { count: 0, why, name, offset }).count += 1;

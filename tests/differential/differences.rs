@@ -761,7 +761,7 @@ fn every_difference_has_a_reason() {
     }
 }
 
-/// Numbers may be written in other digits, and be no other numbers.
+/// Numbers may be written with other digits, but must be the same numbers.
 #[test]
 fn scores_pass_in_other_digits_and_zeros_without_their_sign_beside_the_redis_that_does_so() {
     let old = Version::new(7, 0);

@@ -22,7 +22,7 @@ const CASES: [(&str, &str); 10] = [
         SCRIPT,
         "s\nhelp\nb 3\nc\np\np x\ne x\ne return 1\nr get key\nt\nw\nl 2 1\nm 5\nc\nget key\n2 get key\n",
     ),
-    // What is evaluated keeps its quotes and spaces.
+    // The code to evaluate keeps its quotes and spaces.
     (
         SCRIPT,
         "e redis.call(\"set\",\"key\",\"1\")\ne return \"x  y\"\neval return 'x' .. \"\\\"\\n\" \ne \ne  return 1\n\

@@ -1,7 +1,7 @@
-//! A script that repeats a hostile call for ever, on a server: other clients are told so, and can end it.
+//! A script that repeats a hostile call forever, on a server: other clients get `-BUSY`, and can end it.
 //!
-//! Each native function that a script finds in its globals has such a call, and so have instructions. How long others
-//! wait is bounded by the most that happens between two checks of the budget, which [`steps`](super::steps) counts.
+//! Each native function that a script finds in its globals has such a call, and so have instructions. The longest wait of
+//! others is bounded by the work between two checks of the budget, which [`steps`](super::steps) counts.
 
 use crate::calls::{self, MORE};
 use crate::support::{Client, Server, eventually};

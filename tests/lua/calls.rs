@@ -8,7 +8,7 @@ pub enum Touches {
     Values(usize),
     Slots(usize),
     Bytes(usize),
-    /// So little that the charge for the call is enough.
+    /// Little: the charge for the call is enough.
     Nothing,
 }
 

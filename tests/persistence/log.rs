@@ -281,7 +281,7 @@ fn a_log_that_is_switched_on_during_a_snapshot_begins_after_it() {
     assert_eq!(server.client().run("DBSIZE").integer(), 102);
 }
 
-/// Its base has what the transaction has changed by then, and its first part the rest.
+/// Its base contains the changes that the transaction has made by then, and its first part the rest.
 #[test]
 fn a_log_that_is_switched_on_within_a_transaction_has_each_change_once() {
     let server = begin("");

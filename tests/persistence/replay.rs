@@ -341,7 +341,7 @@ fn times_groups_and_functions_are_the_same_after_loading() {
     }
 }
 
-/// A counter may be set to the largest number there is, and goes on from there.
+/// A counter may be set to the largest number, and the next entry that is read makes it overflow.
 #[test]
 fn a_group_is_where_it_was_after_loading_when_its_read_counter_has_overflowed() {
     if subject_is_redis() {

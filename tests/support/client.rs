@@ -94,7 +94,7 @@ impl Client {
         self.buffer.drain(..self.taken);
         self.taken = 0;
         let mut chunk = vec![0; 65536];
-        // With a timeout, a read also ends when the process was stopped and goes on.
+        // With a timeout, a read is also interrupted when the process is stopped and continued.
         let got = loop {
             let got = match &mut self.stream {
                 Stream::Tcp(s) => s.read(&mut chunk),

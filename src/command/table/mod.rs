@@ -383,10 +383,10 @@ pub(super) fn find_below<A: Arguments + ?Sized>(
     lookup_subcommand(command, args.get(1)).ok_or(Refusal::UnknownSubcommand)
 }
 
-/// The command of a call in an AOF that has `count` words.
+/// Checks the command of a call in an AOF that has `count` words; `found` is the result of its lookup.
 ///
 /// # Errors
-/// Why no server loads the AOF.
+/// The reason why no server loads the AOF.
 pub fn loadable(
     found: Result<&'static Command, Refusal>,
     count: usize,

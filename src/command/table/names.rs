@@ -89,7 +89,7 @@ impl CommandNames {
         table::find_below(self.lookup(args.get(0)), args)
     }
 
-    /// The own name of the command that is called `name`, if it was given that name by a change.
+    /// The own name of the command that was renamed to `name`, if there is one.
     #[inline]
     pub fn own_name(self, name: &[u8]) -> Option<&'static str> {
         let changed = &self.0?.changed;

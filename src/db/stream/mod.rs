@@ -8,8 +8,9 @@
 //! ```
 //!
 //! An *offset* counts the bytes since the start of the process. A reader has a [`Cursor`]: it begins at the end, takes
-//! the pieces that follow, and advances by as many bytes as it could pass on. What a reader has not taken stays, so the
-//! memory is that of the slowest; [`Stream::keep_history`] keeps more. The stream does not know what its readers are.
+//! the pieces that follow, and advances by as many bytes as it could pass on. Bytes stay until all readers have taken them,
+//! so the slowest one decides the memory; [`Stream::keep_history`] keeps more. The stream does not know what its readers
+//! are.
 //!
 //! Readers see what is *settled*: whole units. A unit of more than one call is a transaction: `MULTI` and `EXEC` are put
 //! around it when it ends. So a unit is never split between two chunks; the unit of a suspended script simply stays open.
@@ -19,8 +20,8 @@
 //!
 //! A large argument that has a [`Block`] to itself is not copied: it stands between the bytes, and leaves by `writev`.
 //! Otherwise a call costs one append to a buffer that is reused. A chunk is closed when it is long enough, and recycled
-//! when no reader stands in it or before it. A reader that is alone and has taken all leaves nothing to keep: then the
-//! tail starts again at its beginning, so a log alone uses one buffer. All of this is O(1), a chunk at a time.
+//! when no reader stands in it or before it. When the only reader has taken all, the tail is emptied and reused, so a log
+//! alone uses one buffer. All of this is O(1) for each chunk.
 
 mod chunk;
 #[cfg(test)]
@@ -38,7 +39,7 @@ const SMALL: usize = 4096;
 /// A chunk is closed after the unit by which it reaches this length.
 const CHUNK: usize = 64 << 10;
 
-/// The most bytes of memory that are kept for chunks to come, and in an empty tail.
+/// The most bytes of memory that are kept for later chunks, and in an empty tail.
 const SPARE: usize = 2 << 20;
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
@@ -61,7 +62,7 @@ pub enum Framing {
     Apart,
 }
 
-/// Where a reader stands. It is registered with its stream until [`Stream::end_reader`].
+/// The position of a reader, which is registered with its stream until [`Stream::end_reader`].
 #[derive(Debug)]
 #[must_use = "it holds the stream until it is ended"]
 pub struct Cursor {
@@ -193,7 +194,7 @@ impl Stream {
         self.settle();
     }
 
-    /// Ends the current unit, whose calls stay as they are. Returns the end of the stream.
+    /// Ends the current unit without framing its calls. Returns the end of the stream.
     #[inline]
     pub fn settle(&mut self) -> u64 {
         let length = self.tail.len();
@@ -215,19 +216,19 @@ impl Stream {
         end
     }
 
-    /// What the current unit has made so far becomes a unit of its own. For who begins or ends to read in the middle of
-    /// a unit, because the data is written or read now.
+    /// Makes the calls of the current unit so far a unit of their own. For readers that begin or end in the middle of a
+    /// unit, because the data set is saved or loaded there.
     pub fn split_unit(&mut self) {
         self.end_unit(Framing::Together);
     }
 
-    /// The current unit is not over, but readers are served and other clients too: nobody makes calls until
+    /// Suspends the current unit, so that readers and other clients are served. No calls are made until
     /// [`Stream::resume_unit`].
     pub fn suspend_unit(&mut self) {
         self.is_suspended = true;
     }
 
-    /// The suspended unit goes on.
+    /// Resumes the suspended unit.
     pub fn resume_unit(&mut self) {
         self.is_suspended = false;
     }
@@ -235,24 +236,24 @@ impl Stream {
 
 /// Readers.
 impl Stream {
-    /// Whether anybody needs what is propagated: a reader, or who may begin in the history.
+    /// Whether calls are needed: by a reader, or by one that may begin in the history.
     pub fn is_wanted(&self) -> bool {
         self.readers > 0 || self.history > 0
     }
 
-    /// Registers a reader of what comes from now on. In the middle of a unit this splits it: the reader's data has what
-    /// the unit has changed so far.
+    /// Registers a reader that begins at the end. In the middle of a unit this splits it: the reader's copy of the data has
+    /// what the unit has changed so far.
     pub fn begin_reader(&mut self) -> Cursor {
         self.split_unit();
-        // It does not know which database is selected, and the next call tells everybody.
+        // It does not know which database is selected, so a `SELECT` precedes the next call.
         self.selected = None;
         self.tail.readers += 1;
         self.readers += 1;
         Cursor { chunk: self.number, offset: self.settled }
     }
 
-    /// Registers a reader that has everything up to `offset`, and knows the selected database; `None` if what follows is
-    /// not there any more, or not yet. O(log n) of the chunks.
+    /// Registers a reader that has everything up to `offset`, and knows the selected database; `None` if `offset` is not
+    /// kept any more, or not settled yet. O(log n) of the chunks.
     pub fn resume_reader(&mut self, offset: u64) -> Option<Cursor> {
         if offset < self.oldest() || offset > self.settled {
             return None;
@@ -264,7 +265,7 @@ impl Stream {
         Some(Cursor { chunk, offset })
     }
 
-    /// What a reader has not taken yet, in order, in pieces none of which is empty.
+    /// The bytes that a reader has not taken yet, in order, in pieces that are not empty.
     pub fn pieces(&self, cursor: &Cursor) -> impl Iterator<Item = &[u8]> {
         let first = self.index(cursor.chunk);
         let from = self.place_of(cursor);
@@ -283,7 +284,7 @@ impl Stream {
         self.settled - cursor.offset
     }
 
-    /// A reader has taken the next `bytes` bytes. What no reader needs any more is recycled.
+    /// Advances a reader by the `bytes` bytes that it has taken. Recycles the chunks that no reader needs any more.
     pub fn advance(&mut self, cursor: &mut Cursor, bytes: u64) {
         assert!(bytes <= self.unread(cursor), "a reader takes what is settled");
         self.place_of(cursor);
@@ -303,15 +304,15 @@ impl Stream {
         }
     }
 
-    /// A reader takes nothing more.
-    #[expect(clippy::needless_pass_by_value, reason = "nobody stands there any more")]
+    /// Removes a reader.
+    #[expect(clippy::needless_pass_by_value, reason = "the cursor is not valid any more")]
     pub fn end_reader(&mut self, cursor: Cursor) {
         self.leave(&cursor);
         self.readers -= 1;
         self.release();
     }
 
-    /// From now on, at least the last `bytes` bytes are kept, though every reader has taken them, and up to two chunks more.
+    /// Keeps at least the last `bytes` bytes, and up to two chunks more, from now on, even if every reader has taken them.
     pub fn keep_history(&mut self, bytes: u64) {
         self.history = bytes;
         self.release();
@@ -355,14 +356,14 @@ impl Stream {
         self.closed_memory + self.tail.memory_bytes() + self.spare_memory
     }
 
-    /// Frees memory that holds nothing, but for `keep` bytes.
+    /// Frees spare memory except for `keep` bytes.
     pub fn shrink(&mut self, keep: usize) {
         self.tail.shrink(keep);
         self.spare = Vec::new();
         self.spare_memory = 0;
     }
 
-    /// The next unit begins another chunk.
+    /// Closes the tail. The next unit begins another chunk.
     #[cold]
     fn close_tail(&mut self) {
         let mut next = self.spare.pop().unwrap_or_default();
@@ -377,7 +378,7 @@ impl Stream {
         self.release();
     }
 
-    /// Recycles what nobody needs.
+    /// Recycles the chunks that nobody needs.
     fn release(&mut self) {
         while let Some(first) = self.closed.front()
             && first.readers == 0
@@ -396,7 +397,7 @@ impl Stream {
         }
     }
 
-    /// Nobody needs what the tail holds, unless a unit is open or history is kept: empties it.
+    /// Empties the tail, which no reader needs, unless a unit is open or history is kept.
     #[inline]
     fn restart_tail(&mut self) {
         if self.made == 0 && self.history == 0 {

@@ -1,4 +1,4 @@
-//! The stream beside a model of it: each reader gets the bytes of all units, and what nobody needs goes.
+//! The stream beside a model of it: each reader gets the bytes of all units, and chunks that nobody needs are recycled.
 
 use super::*;
 use proptest::prelude::*;
@@ -116,7 +116,7 @@ fn a_large_word_is_shared_and_stands_in_its_place() {
     let mut stream = Stream::default();
     let mut reader = stream.begin_reader();
     stream.push(0, [Word::Bytes(b"SET"), Word::Bytes(b"b"), Word::Block(large.share())]);
-    // Nobody knows the number of its words beforehand, and it takes two digits.
+    // The number of its words is not known beforehand, and has two digits.
     stream.push(0, (0..12).map(|_| Word::Block(large.share())).filter(|_| true));
     stream.push(0, call("SET c 3"));
     stream.end_unit(Framing::Together);
@@ -197,9 +197,9 @@ enum Step {
     Suspend,
     Resume,
     BeginReader,
-    /// At this part of what is kept.
+    /// At this part of the kept bytes.
     ResumeReader(f64),
-    /// One of the readers takes this part of what there is for it.
+    /// One of the readers takes this part of its unread bytes.
     Advance(usize, f64),
     EndReader(usize),
     KeepHistory(u64),
@@ -355,7 +355,7 @@ impl Run {
         self.check(kept);
     }
 
-    /// Checks the stream, which kept what comes after `before`.
+    /// Checks the stream, which kept the bytes from offset `before` on.
     fn check(&self, before: u64) {
         let Run { stream, model, readers, .. } = self;
         let settled = model.settled.len() as u64;
@@ -368,7 +368,7 @@ impl Run {
         let needed = readers.iter().map(Cursor::offset).min().unwrap_or(settled);
         let history = settled.saturating_sub(self.history).max(before);
         assert!(stream.oldest() >= before && stream.oldest() <= needed.min(history));
-        // A chunk is kept for its last byte, and looked at when another one is closed.
+        // A chunk is kept as long as its last byte is needed, and checked only when another one is closed.
         let slack = 2 * (CHUNK + model.longest_unit) as u64;
         assert!(stream.oldest() + slack >= needed.min(settled.saturating_sub(self.history)));
         let counts: u32 = stream.closed.iter().chain([&stream.tail]).map(|chunk| chunk.readers).sum();

@@ -117,14 +117,14 @@ impl<T> Arena<T> {
         }
     }
 
-    /// Gives memory back after a peak: the slots `from..to`, which have just been swept, if they are the last ones and
-    /// free.
+    /// Frees memory after a peak: removes the slots `from..to`, which have just been swept, if they are the last ones and
+    /// all of them are free.
     pub fn trim(&mut self, from: usize, to: usize) {
         if to != self.slots.len() || self.slots[from..].iter().any(|slot| matches!(slot, Slot::Used(_))) {
             return;
         }
         self.slots.truncate(from);
-        // Only the slots that have just been removed were on it.
+        // Only the removed slots were on the free list.
         self.first_free = NONE;
         if self.slots.capacity() > LEAST_KEPT.max(2 * from) {
             self.slots.shrink_to(LEAST_KEPT.max(2 * from));

@@ -24,7 +24,7 @@ const SLOTS_AT_ONCE: usize = 256;
 /// How many slots of an arena are swept in one step.
 const PLACES_AT_ONCE: usize = 1024;
 
-/// How many bytes of `__mode` are searched for `k` and `v`: each table with that metatable does it again.
+/// How many bytes of `__mode` are searched for `k` and `v`: each table with that metatable repeats the search.
 const LONGEST_MODE: usize = 64;
 
 /// What marking or freeing an object costs of the budget.
@@ -279,7 +279,8 @@ impl Heap {
             Kind::ShortStrings => {
                 let freed = free_strings(from, to, |place| self.strings.sweep_short(place));
                 self.strings.trim(false, from, to);
-                // They are too many once three quarters of the strings are freed: the last quarter of the slots suffices.
+                // Chains are too many once three quarters of the strings are freed: the last quarter of the sweep suffices
+                // to merge them.
                 self.strings.merge_chains(4 * PLACES_AT_ONCE);
                 freed
             }

@@ -21,7 +21,7 @@ pub const LONGEST_SHORT: usize = 40;
 /// The end of a chain.
 const NONE: u32 = u32::MAX;
 
-/// Chains that are kept after a peak.
+/// The number of chains that are kept after a peak.
 const MOST_UNUSED: usize = 4096;
 
 #[derive(Debug)]
@@ -139,7 +139,7 @@ impl Strings {
     }
 
     /// The chain of a short string with this hash. There may be any number of chains (linear hashing, W. Litwin, 1980): the
-    /// strings of one that is not there yet are in the one with a bit less.
+    /// strings of a chain that does not exist yet are in the one whose number lacks the highest bit.
     #[inline]
     fn chain_of(&self, seeded: u32) -> usize {
         let mask = self.heads.len().next_power_of_two() - 1;
@@ -147,7 +147,7 @@ impl Strings {
         if chain < self.heads.len() { chain } else { chain & (mask >> 1) }
     }
 
-    /// Adds a chain, with strings of another one.
+    /// Adds a chain, and moves the strings that belong to it from another one.
     fn split_chain(&mut self) {
         let bit = 1 << self.heads.len().ilog2();
         let from = self.heads.len() - bit;
@@ -164,7 +164,7 @@ impl Strings {
         self.heads.push(moved);
     }
 
-    /// Removes up to `most` chains that there are too many after a peak, the last ones: undoes `split_chain`.
+    /// Removes up to `most` superfluous chains after a peak, the last ones first: undoes `split_chain`.
     pub fn merge_chains(&mut self, most: usize) {
         let wanted = (self.live * 4).max(MOST_UNUSED);
         for _ in 0..most.min(self.heads.len().saturating_sub(wanted)) {

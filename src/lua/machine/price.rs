@@ -15,7 +15,7 @@
 //! * `load` compiles up to 1.25 MiB of source; a number has up to 256 KiB, a set of a pattern 64 KiB.
 //! * A command that a script calls is one step of the host, with the copies of its arguments. So is the table of a set or
 //!   a map in its reply. Other replies become values in pieces (`server/scripts/values.rs`).
-//! * The result of a script becomes a reply in one step, and is freed in one.
+//! * The result of a script becomes a reply in one step, and is freed in one step.
 
 use super::Machine;
 use super::native::{Call, Continue, Native, Outcome, Raised};

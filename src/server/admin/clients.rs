@@ -71,7 +71,7 @@ struct Beside {
     arguments: usize,
     /// Bytes of replies that its socket has not been offered yet.
     unsent: usize,
-    /// Bytes that its replies can still take of the shared buffer: only for the client being served.
+    /// Free bytes of the shared reply buffer; 0 except for the client being served.
     room: usize,
 }
 
@@ -81,7 +81,7 @@ impl Server {
         self.describe_client_beside(token, Beside::default())
     }
 
-    /// [`Server::describe_client`] with `beside`, to which its unsent replies are added.
+    /// [`Server::describe_client`] with the values in `beside`, to which this adds the unsent replies.
     fn describe_client_beside(&self, token: Token, mut beside: Beside) -> String {
         let own = self.net.output.unsent().filter(|(client, _)| *client == token);
         beside.unsent += own.map(|(_, bytes)| bytes).sum::<usize>();
@@ -148,7 +148,7 @@ impl Server {
         );
     }
 
-    /// What the line of the client shows that asks for it, without its unsent replies.
+    /// The values in the line of the client that executes the command, without its unsent replies.
     fn beside_asking(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Beside {
         // Inside `EXEC` that is the request: what was queued counts as such.
         let in_transaction = caller.session(&mut self.net).flags.transaction;

@@ -37,12 +37,12 @@ impl Server {
         self.run_script(caller, begin, args)
     }
 
-    /// `FUNCTION LOAD [REPLACE] source`: the name of the library. O(N) in the length of the source; what the library does
-    /// when it is loaded ends after [`LOAD_LIMIT`].
+    /// `FUNCTION LOAD [REPLACE] source`: the name of the library. O(N) in the length of the source; the code that the
+    /// library runs when it is loaded is ended after [`LOAD_LIMIT`].
     pub(super) fn function_load(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let last = args.len() - 1;
         if let Some(option) = (2..last).find(|index| !args.is(*index, "replace")) {
-            // As a text of C, it ends at a zero byte.
+            // Redis prints it as a C string, which ends at a zero byte.
             let option = args.get(option).split(|byte| *byte == 0).next().unwrap_or_default();
             return Err(Error::concat(&[b"ERR Unknown option given: ", option]));
         }
@@ -208,7 +208,7 @@ fn list(library: &Library, with_code: bool, reply: &mut Reply<'_>) {
     }
 }
 
-/// What a library may do while it is loaded for `caller`. One from a log takes the time that it needs.
+/// The limits of a library that is loaded for `caller`. One from a log has no time limit.
 fn terms_of<'a>(caller: &Caller<'_>, log: &'a dyn Fn(LogLevel, &[u8])) -> Terms<'a> {
     Terms { limit: (!caller.origin.must_obey()).then_some(LOAD_LIMIT), log }
 }

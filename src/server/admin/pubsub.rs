@@ -87,7 +87,8 @@ impl Server {
         if caller.session(&mut self.net).flags.transaction { usize::MAX } else { PART }
     }
 
-    /// `UNSUBSCRIBE [channel …]`: from all without a name. A push for each name, or one with null if there is none.
+    /// `UNSUBSCRIBE [channel …]`: from all channels if none is named. A push for each channel, or one with null if there is
+    /// none.
     pub(in crate::server) fn unsubscribe(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         self.unsubscribe_from(Kind::Channel, caller, args)
     }

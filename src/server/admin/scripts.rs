@@ -27,7 +27,7 @@ impl Server {
         }
     }
 
-    /// `EVAL`, or what the debugger does in its place.
+    /// [`Server::eval`] without the debugger.
     pub(in crate::server) fn eval_undebugged(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let keys = number_of_keys(args)?;
         let source = args.get(1);

@@ -97,7 +97,7 @@ impl Audience {
         self.pause.add(token);
     }
 
-    /// A client that is gone does not wait for memory to be freed.
+    /// A client that waited for memory to be freed is gone.
     pub fn forget_freeing(&mut self, token: Token) {
         self.freeing.retain(|(_, waiting, _)| *waiting != token);
     }
@@ -112,7 +112,7 @@ impl Audience {
         self.recorder.is_some()
     }
 
-    /// Starts or stops keeping what units change, and what is propagated by `stream` for them.
+    /// Starts or stops recording the changes of units, and the calls that `stream` propagates for them.
     pub fn record(&mut self, on: bool, stream: &mut Stream) {
         if let Some(recorder) = self.recorder.take() {
             recorder.end(stream);

@@ -18,12 +18,12 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Records what comes from now on.
+    /// Starts recording.
     pub fn begin(stream: &mut Stream) -> Recorder {
         Recorder { reader: stream.begin_reader(), events: Vec::new(), calls: Vec::new(), selected: 0 }
     }
 
-    /// Records nothing more.
+    /// Stops recording.
     pub fn end(self, stream: &mut Stream) {
         stream.end_reader(self.reader);
     }

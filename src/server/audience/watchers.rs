@@ -12,8 +12,8 @@
 //!
 //! A *session* is what a client watches until its next `EXEC`, `DISCARD` or `UNWATCH`, or until it disconnects. Ending a
 //! session takes O(1): it becomes unknown, so its keys in `by_key` no longer count. [`Watchers::sweep`] removes these in
-//! slices, since 100,000 keys take 50 ms. Each key that is added pays for the removal of another, so that what is left
-//! of ended sessions does not grow.
+//! slices, since 100,000 keys take 50 ms. Adding a key also removes one of these, so that the keys of ended sessions do not
+//! accumulate.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -40,7 +40,7 @@ pub struct Watched {
     /// Whether the key was there, and had not expired, when the client began to watch it. As long as the client was not
     /// touched this is so, but that it may have expired since.
     pub present: bool,
-    /// When it expires. Until then it keeps this time, or its watcher is touched.
+    /// When it expires. A change of this time touches the watcher.
     pub expire_at: Option<i64>,
 }
 
@@ -103,7 +103,7 @@ impl Watchers {
         self.watching.get(&token).map_or(&[], |watching| &watching.keys)
     }
 
-    /// Whether a key that `token` watches may have expired at `now_ms`: the first of them has.
+    /// Whether a key that `token` watches may have expired at `now_ms`: the earliest time has passed.
     pub fn may_have_expired(&self, token: Token, now_ms: i64) -> bool {
         let first = self.watching.get(&token).and_then(|watching| watching.expires_first);
         first.is_some_and(|time| time < now_ms)
@@ -134,7 +134,7 @@ impl Watchers {
         true
     }
 
-    /// `token` watches nothing any more. Returns how many keys it did; [`Self::sweep`] removes them.
+    /// Ends the session of `token`. Returns how many keys it watched; [`Self::sweep`] removes them.
     pub fn forget(&mut self, token: Token) -> usize {
         let Some(watching) = self.watching.remove(&token) else { return 0 };
         let count = watching.keys.len();

@@ -12,7 +12,7 @@ use crate::command::{Args, Command, Context, Origin, Result, Session, Splice};
 use crate::db::{ExpiryPolicy, Propagation, Word};
 use crate::resp::Reply;
 
-/// What a command of the keyspace is executed with, beside the keyspace.
+/// The environment of a keyspace command: all that it gets beside the keyspace.
 pub struct Environment<'a> {
     /// Where the call comes from. If a call of this origin may block, [`Core::wait`] is what it waits for.
     pub origin: Origin,
@@ -87,7 +87,7 @@ impl Core {
         outcome
     }
 
-    /// [`Core::dispatch`] while calls are listened to. The environment comes in parts: as one, it would be written to the
+    /// [`Core::dispatch`] while calls are recorded. The environment comes in parts: as one, it would be written to the
     /// stack by every request, whether or not it gets here.
     #[expect(clippy::too_many_arguments, reason = "see above")]
     #[inline(never)]

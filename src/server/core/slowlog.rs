@@ -69,7 +69,7 @@ impl SlowLog {
 }
 
 impl Core {
-    /// Counts a command that took `ticks`. Returns whether that is as long as a slow one takes.
+    /// Counts a command that took `ticks`. Returns whether it belongs in the slow log.
     #[inline(always)]
     pub fn count_command(&mut self, command: &Command, ticks: u64) -> bool {
         self.stats.record(command.id, ticks);

@@ -294,7 +294,7 @@ pub struct ReplyPeak {
 }
 
 impl ReplyPeak {
-    /// A new client's.
+    /// The peak of a new client.
     pub fn new(now_ms: i64) -> ReplyPeak {
         ReplyPeak { bytes: 0, since_ms: now_ms as u32 }
     }

@@ -6,8 +6,8 @@
 //!   splices                                                 +-- a block of 10 MB, sent from where it lies
 //! ```
 //!
-//! Whoever writes says for which client ([`Output::reply_to`]). That client is the *writer*: what is appended belongs to it
-//! until another client is written to, a message is shared or the iteration is sent. Each of these closes the writer's
+//! Code that writes a reply names the client ([`Output::reply_to`]). That client is the *writer*: appended bytes belong to
+//! it until another client is written to, a message is shared or the iteration is sent. Each of these closes the writer's
 //! segment first, so bytes belong to the client that they were written for, whatever a command executes in between. For
 //! the client that was written to last this costs a comparison. A [`Mark`] is the start of a reply: the replies to its
 //! client since then can be taken back, and nothing else.
@@ -158,7 +158,7 @@ impl Output {
         client: Token,
         protocol: Protocol,
     ) -> Option<(Reply<'_>, &mut Vec<Splice>)> {
-        // As words, which are compared at once.
+        // Compared as 64-bit integers, not field by field.
         (self.writer.to_u64() == client.to_u64())
             .then_some((Reply { buf: &mut self.buffer, protocol }, &mut self.splices))
     }
@@ -194,7 +194,7 @@ impl Output {
         (self.open < self.buffer.len()).then_some((self.writer, self.open, self.buffer.len()))
     }
 
-    /// A reply to `client` begins.
+    /// Marks the start of a reply to `client`.
     #[inline(always)]
     pub fn mark(&self, client: Token) -> Mark {
         Mark { client, at: self.sent.wrapping_add(self.buffer.len()) }
@@ -242,7 +242,7 @@ impl Output {
         }
     }
 
-    /// [`Output::take_back`] after something else was written: the bytes stay where they are, and are nobody's.
+    /// [`Output::take_back`] after something else was written: the bytes stay in the buffer, and belong to nobody.
     #[cold]
     fn take_back_from_segments(&mut self, client: Token, at: usize) {
         self.close_segment();
@@ -283,7 +283,7 @@ impl Output {
         self.buffer.len()
     }
 
-    /// `client` has its turn, which is over when its commands have written `most` bytes.
+    /// Begins the turn of `client`, which is over when its commands have written `most` bytes.
     pub fn begin_turn(&mut self, client: Token, most: usize) {
         self.change_writer(client);
         self.turn = Turn { end: self.buffer.len() + most, splices: self.splices.len() };
@@ -329,7 +329,7 @@ impl Output {
         }
     }
 
-    /// Whether there is something for `client`. Searches from the end: O(1) for the client that was replied to last.
+    /// Whether there are bytes for `client`. Searches from the end: O(1) for the client that was replied to last.
     pub fn has_any(&self, client: Token) -> bool {
         self.open_segment().is_some_and(|(owner, ..)| owner == client)
             || self.has_segment(client, 0)
@@ -419,8 +419,8 @@ impl Output {
         own.chain(shared)
     }
 
-    /// This iteration has replies that nobody will read: the buffer is shrunk once they are cleared, since what it grew by
-    /// for them is not needed again soon.
+    /// Has the buffer shrunk when this iteration is cleared: it grew for replies that nobody will read, and does not need
+    /// that room again soon.
     pub fn shrink_when_cleared(&mut self) {
         self.shrinks = true;
     }
@@ -719,7 +719,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_is_what_the_client_was_replied_since() {
+    fn taking_back_removes_the_replies_to_the_client_since_the_mark() {
         let mut output = Output::default();
         let both = many(&[1, 2]);
         reply(&mut output, 1, b"a");
@@ -729,7 +729,7 @@ mod tests {
         assert_eq!((output.spliced_since(start), output.bytes_since(start).count()), (5, 1));
         output.take_back(start);
         assert_eq!((output.written(), output.splices.len()), (1, 0));
-        // It began in the same segment as what stays, and others were written to meanwhile.
+        // It began in the same segment as the bytes that stay, and others were written to meanwhile.
         reply(&mut output, 1, b"c");
         output.share(b"[m]", None, Readers::Many(both.clone()));
         output.share(b"[n]", None, Readers::One(token(1)));
@@ -750,7 +750,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_released_behind_what_the_client_was_replied_meanwhile() {
+    fn held_replies_are_released_behind_the_later_replies_to_the_client() {
         let mut output = Output::default();
         reply(&mut output, 1, b"a");
         let start = output.mark(token(1));
@@ -767,7 +767,7 @@ mod tests {
 
     #[test]
     #[should_panic = "was sent or taken back"]
-    fn a_mark_is_of_no_use_once_the_reply_has_been_sent() {
+    fn a_mark_is_invalid_once_the_reply_has_been_sent() {
         let mut output = Output::default();
         let start = output.mark(token(1));
         reply(&mut output, 1, b"a");
@@ -795,7 +795,7 @@ mod tests {
     }
 
     impl Model {
-        /// Text that nobody else was sent.
+        /// A text that is sent to nobody else.
         fn text(&mut self) -> String {
             self.count += 1;
             format!("{}.", self.count)
@@ -825,7 +825,7 @@ mod tests {
             self.written.push(Written { readers: tokens, is_message: true, text, large: 0 });
         }
 
-        /// Takes a reply back that has begun, and all that have begun later; or holds it.
+        /// Takes a reply back that has begun, and all that have begun later, or holds them.
         fn take_back(&mut self, output: &mut Output, which: usize, holds: bool) {
             let (mark, from) = self.marks[which];
             self.marks.truncate(which);

@@ -1,7 +1,7 @@
-//! The times in the log (`aof-timestamp-enabled`): a line before the first call of each second in which there is one.
+//! The times in the log (`aof-timestamp-enabled`): a line before the first call of each second that has one.
 //!
-//! They are no part of the stream, whose readers are many. So the log remembers at which offset each is to stand until the
-//! disk has taken it.
+//! The stream does not contain them, since they are for the log alone. So the log keeps each one, with the offset at which
+//! it is to stand, until the disk has taken it.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -11,7 +11,7 @@ use std::io::IoSlice;
 pub struct Annotations {
     /// The second of the latest one.
     second: i64,
-    /// Those that the disk has not taken: the offset of the call after it, and what is left of its bytes.
+    /// Those that the disk has not taken: the offset of the call after each, and the rest of its bytes.
     pending: VecDeque<(u64, Vec<u8>)>,
 }
 

@@ -34,7 +34,7 @@ use crate::sys::{disk, file};
 /// Time between two syncs by `everysec`.
 const SYNC_EVERY_US: u64 = 1_000_000;
 
-/// Bytes of calls from which on they should be appended before the iteration ends.
+/// From this many unwritten bytes on, calls should be appended before the iteration ends.
 const LARGE: u64 = 1 << 20;
 
 /// A sync that takes longer is counted as delayed.
@@ -118,7 +118,7 @@ pub struct Log {
     annotations: Annotations,
     /// The end of the stream at the latest append, whether the disk took it or not.
     offered: u64,
-    /// Why the disk refused a part of it: the system's number.
+    /// The `errno` with which the disk refused a part of it.
     refusal: Option<i32>,
     syncer: Syncer,
     /// How far the stream has been appended.
@@ -246,11 +246,11 @@ impl Log {
         self.syncer.wake_when_synced(wanted);
     }
 
-    /// Appends what the stream has for it. `annotate` is the time of what came since the last append (Unix seconds), if the
-    /// log has times in it. Without a log it does nothing.
+    /// Appends the unread part of the stream. `annotate` is the time (Unix seconds) of the calls since the last append, if
+    /// the log has times in it. Without a log it does nothing.
     ///
     /// # Errors
-    /// The disk refuses. The stream keeps what it did not take, which is tried again with the next append.
+    /// The disk refuses. The stream keeps the bytes that were not written, and the next append retries them.
     pub fn append(&mut self, stream: &mut Stream, annotate: Option<i64>) -> io::Result<()> {
         let Some(part) = &mut self.part else { return Ok(()) };
         let from = part.reader.offset();
@@ -345,7 +345,8 @@ impl Log {
         Ok(())
     }
 
-    /// Takes over the files of a log that has just been loaded, which `manifest` names: `stream` goes on in its newest part.
+    /// Takes over the files of a log that has just been loaded, which `manifest` names. `stream` is appended to its newest
+    /// part.
     pub fn open(&mut self, mut manifest: Manifest, stream: &mut Stream) -> Result<(), Failed> {
         if manifest.last_incremental().is_none() {
             manifest = self.directory.with_new_incremental(&manifest);

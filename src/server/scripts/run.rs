@@ -138,7 +138,7 @@ pub struct Run {
     pub moment: Moment,
     /// The reply of a call, while it is being read, and whether an error is raised.
     pub reading: Option<(Reading, bool)>,
-    /// The most memory that the machine was seen to use.
+    /// The highest memory that was measured in the machine.
     pub most_bytes: usize,
     /// Buffers.
     pub room: Box<Room>,
@@ -235,7 +235,7 @@ impl Run {
         self.room.reply.clear();
     }
 
-    /// The end of a call that has failed: raises the error or returns it.
+    /// Ends a call that has failed: raises the error or returns it.
     pub fn fail_call(&mut self, text: &[u8], counted: bool, raises: bool) {
         let error = self.error(text, counted);
         let machine = self.host.machine();

@@ -12,7 +12,7 @@ use super::redis::{Names, error_table, set, tagged};
 use crate::lua::{Heap, OutOfMemory, TableId, Value};
 use crate::text::number::{parse_f64_loosely, parse_i64};
 
-/// How many values a piece is.
+/// The number of values in a piece.
 const VALUES_AT_ONCE: usize = 2000;
 
 /// By how many elements the table of an array grows at once.
@@ -220,7 +220,7 @@ impl Open {
 }
 
 fn store(heap: &mut Heap, table: TableId, key: Value, value: Value) -> Result<(), OutOfMemory> {
-    // A key that cannot be one is left out.
+    // A value that cannot be a key is skipped.
     if key.is_nil() {
         return Ok(());
     }

@@ -88,8 +88,8 @@ impl Group {
         &self.name
     }
 
-    /// The read counter as `ENTRIESREAD` takes it: -1 where it is not known. A counter that was set to the largest number and
-    /// has gone on from there is not known either, for a log with what it has become would not load.
+    /// The read counter as `ENTRIESREAD` takes it: -1 where it is not known. A counter that was set to the largest number
+    /// and has overflowed counts as not known, since a log with its value would not load.
     pub fn entries_read_of_log(&self) -> i64 {
         self.entries_read.unwrap_or(-1).max(-1)
     }

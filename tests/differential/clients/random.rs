@@ -54,7 +54,7 @@ pub fn mix(stage: &Stage) -> Mix {
     let alike = |family: &&&Family| pair.peer >= V7_2 || SAME_FOR_LONG.contains(&family.name);
     let families: Vec<&Family> = FAMILIES.iter().filter(alike).copied().collect();
     let mix = Mix::of(pair, &families).expect("commands that both know").exact(pair);
-    // The list of differences is about the reply to one command, and here a transaction may have it in its own.
+    // The list of differences applies to the reply to one command, but here a transaction may contain that reply.
     if pair.peer >= V7_2 { mix } else { mix.without_intended(pair) }
 }
 

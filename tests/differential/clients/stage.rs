@@ -349,7 +349,7 @@ impl<'a> Side<'a> {
         }
         self.control.ok("DEBUG SET-ACTIVE-EXPIRE 0");
         self.control.ok("FLUSHALL");
-        // The values that a library keeps are no keys.
+        // The values that a library keeps are not keys.
         self.control.ok("FUNCTION FLUSH");
     }
 

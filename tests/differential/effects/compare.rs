@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_this_server_tells_of_a_group_passes_and_nothing_else_of_it() {
+    fn calls_about_a_group_that_only_this_server_propagates_pass_and_no_others() {
         let first = "XCLAIM s g alice 0 7-0 TIME 1795449862008 RETRYCOUNT 1 FORCE JUSTID LASTID 7-0";
         let again = "XCLAIM s g alice 0 7-0 TIME 1795449862008 RETRYCOUNT 2 FORCE JUSTID LASTID 7-0";
         let other = "XCLAIM s g alice 0 8-0 TIME 1795449862008 RETRYCOUNT 1 FORCE JUSTID LASTID 8-0";
@@ -173,7 +173,7 @@ mod tests {
         // The stream is named twice, and the second time its entries are read again.
         assert!(passes(&[first, counter, again], &[first]));
         assert!(passes(&[first, other, counter, again], &[first, other]));
-        // What Redis tells has to be told here, as often and in the same words.
+        // All calls that Redis propagates have to be propagated here, as often and in the same words.
         assert!(!passes(&[counter], &[first]));
         assert!(!passes(&[again, counter], &[first]));
         assert!(!passes(&[first, counter], &[first, first]));

@@ -170,7 +170,7 @@ fn without_more_of_groups(here: &mut Effects, redis: &mut Effects) {
     };
     let mut known: Vec<_> = redis.calls.iter().map(head).collect();
     let before = here.calls.len();
-    // Each call of Redis is found once: of an entry that is got and then read again it tells only that it was got.
+    // Each call of Redis is matched once: for an entry that is read twice, Redis propagates only the first read.
     here.calls.retain(|call| {
         let found = known.iter().position(|theirs| *theirs == head(call));
         found.map(|at| known.swap_remove(at)).is_some() || !tells_of_group(call)

@@ -152,8 +152,8 @@ fn without_unlogged(value: Value) -> Value {
     Value::Array(kept)
 }
 
-/// Makes a group's read counter that has overflowed one that is not known, as a log tells of it. What is left to read is
-/// worked out from the counter, and otherwise where there is none.
+/// Replaces a group's read counter that has overflowed by an unknown one, as in a log. The lag goes with it, since it is
+/// computed from the counter.
 fn without_overflow(group: &mut [Value]) {
     let value_of =
         |name: &[u8]| group.iter().position(|v| matches!(v, Value::Bulk(b) if b == name)).map(|at| at + 1);

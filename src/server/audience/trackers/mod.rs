@@ -131,7 +131,7 @@ pub struct Trackers {
     clients: HashMap<Token, Tracking>,
     /// Connected clients that have ended tracking: the table may still name them.
     former: HashSet<Token>,
-    /// From the first client that tracks keys on until there is none, nor a former one.
+    /// Exists from the first client that tracks keys until there is none, nor a former one.
     table: Option<Table>,
     prefixes: Prefixes,
     /// Keys that the client of the current unit has changed itself, and is told of when the unit is over; `None`: all.
