@@ -89,6 +89,12 @@ impl CommandNames {
         table::find_below(self.lookup(args.get(0)), args)
     }
 
+    /// Whether `rename-command` has changed any.
+    #[inline]
+    pub fn are_changed(self) -> bool {
+        self.0.is_some()
+    }
+
     /// The own name of the command that was renamed to `name`, if there is one.
     #[inline]
     pub fn own_name(self, name: &[u8]) -> Option<&'static str> {

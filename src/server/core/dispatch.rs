@@ -117,17 +117,23 @@ impl Core {
         outcome
     }
 
-    /// Propagates a call that acts on database `db`: with the command's own name, so that the
-    /// log can be loaded whatever `rename-command` says then.
-    #[inline]
+    /// Propagates a call that acts on database `db`: with the command's own name, so that the log can be loaded whatever
+    /// `rename-command` says then.
+    #[inline(always)]
     pub fn propagate_call(&mut self, db: usize, args: Args<'_>) {
-        let journal = &mut self.keyspace.journal;
-        match (self.names.own_name(args.get(0)), args.encoded()) {
-            (None, Some(request)) => journal.push_encoded(db, request),
-            (own, _) => {
-                let name = own.map_or_else(|| args.word(0), |name| Word::Bytes(name.as_bytes()));
-                journal.push_call(db, iter::once(name).chain((1..args.len()).map(|index| args.word(index))));
-            }
+        if !self.names.are_changed()
+            && let Some(request) = args.encoded()
+        {
+            return self.keyspace.journal.push_encoded(db, request);
         }
+        self.propagate_words(db, args);
+    }
+
+    #[inline(never)]
+    fn propagate_words(&mut self, db: usize, args: Args<'_>) {
+        let own = self.names.own_name(args.get(0));
+        let name = own.map_or_else(|| args.word(0), |name| Word::Bytes(name.as_bytes()));
+        let words = iter::once(name).chain((1..args.len()).map(|index| args.word(index)));
+        self.keyspace.journal.push_call(db, words);
     }
 }
