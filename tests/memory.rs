@@ -416,3 +416,27 @@ fn memory_purge_frees_the_buffers_that_large_replies_and_monitors_have_enlarged(
     let left = client.info_number("used_memory") - before;
     assert!(left < MIB / 4, "{left} bytes more than before");
 }
+
+/// Messages of two channels in turn, each with two subscribers: none can be joined with the one before.
+#[test]
+fn memory_purge_frees_the_lists_of_messages_and_of_their_receivers() {
+    let server = Server::start("");
+    let mut client = server.client();
+    let before = client.info_number("used_memory");
+    let mut subscribers = Vec::new();
+    for channel in ["a", "a", "b", "b"] {
+        let mut subscriber = server.client();
+        subscriber.run(&format!("SUBSCRIBE {channel}"));
+        subscribers.push(subscriber);
+    }
+    let calls = "for i = 1, 30000 do redis.call('PUBLISH', 'a', 'x') redis.call('PUBLISH', 'b', 'x') end";
+    client.call(&["EVAL", calls, "0"]);
+    drop(subscribers);
+    client.wait_for_info("connected_clients", |count| count == 1);
+    let kept = client.info_number("used_memory") - before;
+    assert!(kept > MIB, "nothing to give back, the test tests nothing: {kept} bytes");
+    client.ok("SCRIPT FLUSH");
+    client.ok("MEMORY PURGE");
+    let left = client.info_number("used_memory") - before;
+    assert!(left < MIB / 4, "{left} bytes more than before");
+}

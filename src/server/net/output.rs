@@ -541,6 +541,10 @@ impl Output {
     pub fn shrink(&mut self, keep: usize) {
         self.buffer.shrink_to(keep);
         self.segments.shrink_to(keep / size_of::<Segment>());
+        self.shares.shrink_to(keep / size_of::<Share>());
+        for places in [&mut self.heads, &mut self.next, &mut self.last] {
+            places.shrink_to(keep / size_of::<u32>());
+        }
     }
 
     /// Shrinks the buffer to twice its highest length since the last call, about a second ago. Without this, one large
