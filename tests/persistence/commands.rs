@@ -113,6 +113,31 @@ fn a_job_that_a_transaction_asks_for_begins_after_it_so_that_no_file_has_half_of
     assert_eq!(client.info_number("aof_rewrites"), 1);
 }
 
+/// Its files are those of before it was switched off.
+#[test]
+fn a_log_that_is_being_switched_on_is_not_loaded() {
+    let server = slow("");
+    let mut client = server.client();
+    client.ok("SET old v");
+    client.ok("CONFIG SET appendonly no");
+    client.ok("RENAME old new");
+    client.ok("CONFIG SET appendonly yes");
+    if !subject_is_redis() {
+        let refused = "ERR The AOF is being switched on, try again when its rewrite has ended";
+        assert_eq!(client.run("DEBUG LOADAOF").text(), refused);
+    }
+    client.ok("RENAME new newest");
+    client.ok("CONFIG SET rdb-key-save-delay 0");
+    client.ok("CONFIG SET appendonly no");
+    client.ok("CONFIG SET appendonly yes");
+    wait_for_jobs(&mut client);
+    let before = digest(&mut client);
+    client.ok("DEBUG LOADAOF");
+    assert_eq!(client.info_number("unexpected_error_replies"), 0);
+    assert_eq!(digest(&mut client), before);
+    assert_eq!(client.run("GET newest").text(), "v");
+}
+
 #[test]
 fn a_scheduled_rewrite_begins_when_the_snapshot_has_ended() {
     let server = begin("--rdb-key-save-delay 2000");

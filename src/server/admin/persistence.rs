@@ -5,6 +5,7 @@ use crate::command::error::{Error, Result, SYNTAX};
 use crate::server::Server;
 use crate::server::invoke::Caller;
 use crate::server::persistence::job::Work;
+use crate::server::persistence::log::State;
 
 /// The error of a command whose reason is in the log.
 const FAILED: Error = Error::new("ERR");
@@ -113,9 +114,13 @@ impl Server {
         Ok(())
     }
 
-    /// `DEBUG LOADAOF`: drops the data and loads it from the log.
+    /// `DEBUG LOADAOF`: drops the data and loads it from the log. Refused while the AOF is being switched on: the files are
+    /// those of an earlier AOF, and the new one continues the data that would be dropped.
     pub(super) fn debug_loadaof(&mut self, caller: &mut Caller<'_>) -> Result {
         self.refuse_while_loading()?;
+        if self.persistence.log.state() == State::Beginning {
+            return Err(Error::new("ERR The AOF is being switched on, try again when its rewrite has ended"));
+        }
         self.write_whole_log();
         self.drop_data();
         if !self.reload_log() {
