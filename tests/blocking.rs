@@ -402,6 +402,29 @@ fn a_client_that_is_gone_is_not_served() {
     );
 }
 
+/// All in one pipeline, so before the connection is closed.
+#[test]
+fn a_client_that_was_killed_takes_no_element() {
+    both(
+        r#"
+        1 waits: BLPOP a 0
+        2 waits: BLPOP a 0
+        0 sends: CLIENT KILL ID #1 | RPUSH a x | LLEN a
+        0 gets 1
+        0 gets 1
+        0 gets 0
+        2 gets ["a", "x"]
+        3 waits: BLMOVE a b LEFT LEFT 0
+        4 waits: BLPOP b 0
+        0 sends: CLIENT KILL ID #3 | RPUSH a y | LLEN a
+        0 gets 1
+        0 gets 1
+        0 gets 1
+        blocked 1
+        "#,
+    );
+}
+
 #[test]
 fn a_reader_of_streams_gets_what_is_new_since_it_began_to_wait() {
     both(
