@@ -113,8 +113,8 @@ impl LazyFree {
         self.hand_out(Work::Purge(bytes));
     }
 
-    /// Has the thread return free memory of the system's allocator to the kernel. That takes about 1 ms for each 10 MB, and
-    /// other threads may wait for that allocator meanwhile: call it only when much was freed.
+    /// Has the thread return free memory of the system's allocator to the kernel. That is a system call for each run of free
+    /// pages, and other threads may wait for that allocator meanwhile: call it only when much was freed.
     pub fn trim(&mut self) {
         self.hand_out(Work::Trim);
     }
