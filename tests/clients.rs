@@ -28,6 +28,28 @@ fn a_client_that_sends_byte_by_byte_is_served_and_holds_nobody_up() {
 }
 
 #[test]
+fn a_client_that_ends_its_stream_behind_a_long_request_has_all_of_its_requests_executed() {
+    let server = Server::start("");
+    let mut watcher = server.client();
+    let names = |prefix: &str| (0..5000).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
+    let of = |command: &str| [vec![command.to_owned()], names("n")].concat();
+    for (case, long) in
+        [of("WATCH"), of("UNSUBSCRIBE"), of("SUBSCRIBE"), vec!["FLUSHALL".to_owned()]].into_iter().enumerate()
+    {
+        let keys: Vec<String> = names("k").into_iter().flat_map(|key| [key, "v".to_owned()]).collect();
+        watcher.call(&[vec!["MSET".to_owned()], keys].concat());
+        let mut client = server.client();
+        let behind = [encode(&["UNSUBSCRIBE", "n0"]), encode(&["RESET"]), encode(&["SET", "behind", "it"])];
+        client.send_raw(&[encode(&long), behind.concat()].concat()).expect("send");
+        client.finish_sending();
+        let replies = client.wait_closed();
+        let last = &replies[replies.len().saturating_sub(50)..];
+        assert!(replies.ends_with(b"+RESET\r\n+OK\r\n"), "case {case}: …{}", last.escape_ascii());
+        assert_eq!(watcher.run("GETDEL behind").text(), "it", "case {case}");
+    }
+}
+
+#[test]
 fn half_requests_of_many_clients_wait_without_mixing() {
     let server = Server::start("");
     let mut clients: Vec<Client> = (0..200).map(|_| server.client()).collect();

@@ -81,6 +81,12 @@ impl Blocked {
         Blocked::Part,
         Blocked::Script,
     ];
+
+    /// Whether the server itself ends the wait, soon: the requests behind it are executed even if the client sends no more.
+    /// What a client sends meanwhile, the end of its stream included, stays in its socket.
+    pub fn ends_by_itself(self) -> bool {
+        matches!(self, Blocked::Memory | Blocked::Freeing | Blocked::Part)
+    }
 }
 
 /// Why a request is parked.

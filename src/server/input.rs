@@ -18,6 +18,7 @@ use super::net::batch::{BATCH, Batch, Rest};
 use super::net::client::{Query, SMALL_RING};
 use super::{Io, Server, lookup};
 use crate::command::Places;
+use crate::command::waiting::Blocked;
 use crate::resp::{self, BIG_ARGUMENT, Limits, MAX_WINDOW, Parsed, Partial, Span};
 use crate::sys::poller::Token;
 use crate::types::block::Block;
@@ -89,7 +90,8 @@ impl Server {
             }
             return;
         }
-        if client.resumable {
+        // Its requests are executed first, even if what comes now is the end of its stream. The event comes again.
+        if client.resumable || client.session.blocked.is_some_and(Blocked::ends_by_itself) {
             return;
         }
         let mut received = 0;

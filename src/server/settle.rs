@@ -122,10 +122,6 @@ impl Server {
                 let kind = self.kind_of_ready(place.0, &place.1);
                 let Some((ticket, token)) = self.audience.waiters.next_of(&place, after, kind) else { break };
                 after = Some(ticket);
-                // A client that was killed in this iteration gets nothing more: it would take what others wait for.
-                if self.net.clients.get(token).is_none_or(|client| client.session.flags.close_now) {
-                    continue;
-                }
                 if !std::mem::replace(&mut has_read_clock, true) {
                     self.core.read_clock();
                 }

@@ -218,8 +218,9 @@ impl Server {
         for victim in victims {
             if victim == token {
                 caller.session(&mut self.net).flags.close_after_reply = true;
-            } else {
-                self.net.doom(victim);
+            } else if !self.postpones_close(victim) {
+                // At once: it takes no element and counts as no subscriber from here on.
+                self.close(victim);
             }
         }
         let mut reply = caller.reply(&mut self.net);
