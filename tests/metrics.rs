@@ -211,6 +211,17 @@ fn the_metrics_of_redis_exporter_are_there_under_their_names() {
 }
 
 #[test]
+fn metrics_keep_their_names_and_types() {
+    let (_server, port) = start("");
+    let types = scrape(port).types;
+    let metrics: BTreeSet<String> = types.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
+    let listed: BTreeSet<String> = include_str!("metrics/names.txt").lines().map(String::from).collect();
+    let gone: Vec<_> = listed.difference(&metrics).collect();
+    let new: Vec<_> = metrics.difference(&listed).collect();
+    assert!(gone.is_empty() && new.is_empty(), "gone: {gone:?}, not in names.txt: {new:?}");
+}
+
+#[test]
 fn a_code_of_an_error_that_a_script_made_up_breaks_nothing() {
     let (server, port) = start("");
     let mut client = server.client();
