@@ -126,6 +126,39 @@ impl Context<'_> {
         self.keyspace.changed(key, event, count);
     }
 
+    /// Declares that `count` elements were removed from the collection of `key`, which is at `at`, and deletes the key if
+    /// none is left (`is_empty`).
+    #[inline]
+    pub fn removed(&mut self, key: Key<'_>, at: Position, event: Event, count: usize, is_empty: bool) {
+        match count {
+            0 => self.unchanged(),
+            _ => self.changed(key, event, count as u64),
+        }
+        if is_empty {
+            self.remove(key, at, Removal::Emptied);
+        }
+    }
+
+    /// Removes elements from the collection of `key`, if it was `found`, and replies with their number. `remove` returns
+    /// that, and whether no element is left.
+    #[inline]
+    pub fn remove_elements(
+        &mut self,
+        key: Key<'_>,
+        found: Option<Position>,
+        event: Event,
+        remove: impl FnOnce(&mut Keyspace, Position) -> (usize, bool),
+    ) -> Result {
+        let mut count = 0;
+        if let Some(at) = found {
+            let (removed, is_empty) = remove(self.keyspace, at);
+            self.removed(key, at, event, removed, is_empty);
+            count = removed;
+        }
+        self.reply.integer(count as i64);
+        Ok(())
+    }
+
     /// Declares that a value was opened for writing but was not changed.
     #[inline]
     pub fn unchanged(&mut self) {

@@ -8,7 +8,7 @@ use crate::command::context::Context;
 use crate::command::error::{Error, Result};
 use crate::command::hashes::{find, read};
 use crate::command::time::TimeForm;
-use crate::db::{Access, Event, Key, Removal};
+use crate::db::{Access, Event, Key};
 use crate::text::number::{self, Decimal};
 use crate::types::hash::{Condition, ExpirySet, LATEST_MS};
 
@@ -64,15 +64,10 @@ fn expire(ctx: &mut Context<'_>, args: Args<'_>, form: TimeForm, invalid: &'stat
         outcomes.extend(args.iter_from(first).map(|field| hash.set_expiry(field, time, condition)));
         hash.is_empty()
     });
-    let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count() as u64;
+    let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
     let (set, deleted) = (count(ExpirySet::Done), count(ExpirySet::Deleted));
-    match set + deleted {
-        0 => ctx.unchanged(),
-        changes => ctx.changed(key, if deleted > 0 { Event::HDel } else { Event::HExpire }, changes),
-    }
-    if empty {
-        ctx.remove(key, at, Removal::Emptied);
-    }
+    let event = if deleted > 0 { Event::HDel } else { Event::HExpire };
+    ctx.removed(key, at, event, set + deleted, empty);
     if ctx.propagates() {
         propagate_expiry(ctx, key, args, first, time, &outcomes);
     }

@@ -9,7 +9,7 @@ use crate::command::args::{Args, integer, random_count};
 use crate::command::context::{Context, Splice, ZERO_COPY_BYTES};
 use crate::command::error::{Error, NOT_A_FLOAT, Result, SYNTAX};
 use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
-use crate::db::{Access, Event, Key, Removal};
+use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::resp::{Protocol, Reply};
 use crate::text::extended::Extended;
@@ -240,23 +240,12 @@ pub fn hstrlen(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// `HDEL key field [field …]`: how many of them existed. O(N).
 pub fn hdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
-    let mut removed = 0;
-    if let Some(at) = find(ctx, key, Access::Write)? {
-        let empty = ctx.keyspace.modify_hash(key, at, |hash| {
-            removed = args.iter_from(2).filter(|field| hash.remove(field)).count();
-            hash.is_empty()
-        });
-        if removed > 0 {
-            ctx.changed(key, Event::HDel, removed as u64);
-        } else {
-            ctx.unchanged();
-        }
-        if empty {
-            ctx.remove(key, at, Removal::Emptied);
-        }
-    }
-    ctx.reply.integer(removed as i64);
-    Ok(())
+    let found = find(ctx, key, Access::Write)?;
+    ctx.remove_elements(key, found, Event::HDel, |keyspace, at| {
+        keyspace.modify_hash(key, at, |hash| {
+            (args.iter_from(2).filter(|field| hash.remove(field)).count(), hash.is_empty())
+        })
+    })
 }
 
 /// Sets a field to a sum, and keeps its expiry.

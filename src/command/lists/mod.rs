@@ -75,10 +75,7 @@ fn pop_each(ctx: &mut Context<'_>, key: Key<'_>, at: Position, end: End, count: 
         (list::len(entry), debris)
     });
     ctx.keyspace.discard(debris);
-    ctx.changed(key, popped(end), count as u64);
-    if left == 0 {
-        ctx.remove(key, at, Removal::Emptied);
-    }
+    ctx.removed(key, at, popped(end), count, left == 0);
 }
 
 fn pop(ctx: &mut Context<'_>, args: Args<'_>, name: &str, end: End) -> Result {
@@ -252,28 +249,18 @@ pub fn linsert(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 pub fn lrem(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let count = integer(args.get(2))?;
     let key = ctx.first_key(args.get(1));
-    let Some(at) = ctx.find_kind(key, Access::Write, Kind::List)? else {
-        ctx.reply.integer(0);
-        return Ok(());
-    };
+    let found = ctx.find_kind(key, Access::Write, Kind::List)?;
     let most = if count == 0 { usize::MAX } else { count.unsigned_abs() as usize };
     let from = if count < 0 { End::Back } else { End::Front };
-    let (removed, left) = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
-        let removed = list::remove_matching(entry, args.get(3), most, from, shapes);
-        if removed > 0 {
-            list::shrink(entry, shapes);
-        }
-        (removed, list::len(entry))
-    });
-    match removed {
-        0 => ctx.unchanged(),
-        _ => ctx.changed(key, Event::LRem, removed as u64),
-    }
-    if left == 0 {
-        ctx.remove(key, at, Removal::Emptied);
-    }
-    ctx.reply.integer(removed as i64);
-    Ok(())
+    ctx.remove_elements(key, found, Event::LRem, |keyspace, at| {
+        keyspace.reshape(key.db, at, |entry, shapes, _| {
+            let removed = list::remove_matching(entry, args.get(3), most, from, shapes);
+            if removed > 0 {
+                list::shrink(entry, shapes);
+            }
+            (removed, list::len(entry) == 0)
+        })
+    })
 }
 
 /// `LTRIM key start stop`: `OK`; only the elements between two indices stay. O(N).

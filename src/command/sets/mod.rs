@@ -53,23 +53,13 @@ pub fn sadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// `SREM key member [member …]`: how many of them existed. O(1) a member.
 pub fn srem(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
-    let mut removed = 0;
-    if let Some(at) = ctx.find_kind(key, Access::Write, Kind::Set)? {
-        let empty = ctx.keyspace.modify(key.db, at, |entry| {
-            removed = args.iter_from(2).filter(|member| set::remove(entry, member)).count();
-            SetRef::of(entry).is_empty()
-        });
-        if removed > 0 {
-            ctx.changed(key, Event::SRem, removed as u64);
-        } else {
-            ctx.unchanged();
-        }
-        if empty {
-            ctx.remove(key, at, Removal::Emptied);
-        }
-    }
-    ctx.reply.integer(removed as i64);
-    Ok(())
+    let found = ctx.find_kind(key, Access::Write, Kind::Set)?;
+    ctx.remove_elements(key, found, Event::SRem, |keyspace, at| {
+        keyspace.modify(key.db, at, |entry| {
+            let removed = args.iter_from(2).filter(|member| set::remove(entry, member)).count();
+            (removed, SetRef::of(entry).is_empty())
+        })
+    })
 }
 
 /// `SMOVE source destination member`: 1 if the member was moved, 0 if it was not in the source. O(1).
@@ -108,13 +98,9 @@ fn move_member(
     let (removed, empty) = ctx
         .keyspace
         .modify(source.db, from, |entry| (set::remove(entry, member), SetRef::of(entry).is_empty()));
+    ctx.removed(source, from, Event::SRem, usize::from(removed), empty);
     if !removed {
-        ctx.unchanged();
         return false;
-    }
-    ctx.changed(source, Event::SRem, 1);
-    if empty {
-        ctx.remove(source, from, Removal::Emptied);
     }
     let to = ctx.find(destination, Access::Inspect).unwrap_or_else(|| {
         let entry = set::create(destination.name, member, 1, &ctx.keyspace.shapes);
@@ -213,8 +199,7 @@ fn spop_count(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     reply_members(ctx, at);
     // Redis reads the members as `SUNION` does, which counts another hit.
     ctx.keyspace.counters.hits += 1;
-    ctx.changed(key, Event::SPop, len as u64);
-    ctx.remove(key, at, Removal::Emptied);
+    ctx.removed(key, at, Event::SPop, len, true);
     let verb = ctx.keyspace.removal_verb(Removal::Emptied);
     ctx.propagate(&[verb, key.name]);
     Ok(())
@@ -241,10 +226,7 @@ fn pop_each(ctx: &mut Context<'_>, key: Key<'_>, at: Position, count: usize) {
         (left == 0, debris)
     });
     ctx.keyspace.discard(debris);
-    ctx.changed(key, Event::SPop, count as u64);
-    if empty {
-        ctx.remove(key, at, Removal::Emptied);
-    }
+    ctx.removed(key, at, Event::SPop, count, empty);
     propagate_popped(ctx, key, &popped.unwrap_or_default());
 }
 

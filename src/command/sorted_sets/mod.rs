@@ -9,7 +9,7 @@ use crate::command::args::{Args, random_count};
 use crate::command::context::Context;
 use crate::command::error::{Error, NOT_A_FLOAT, Result, SYNTAX};
 use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
-use crate::db::{Access, Event, Key, Removal};
+use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::resp::{Protocol, Reply};
 use crate::text::number;
@@ -187,25 +187,14 @@ pub(super) fn apply_all<'a>(
 /// `ZREM key member [member …]`: how many of them existed. O(log n) a member.
 pub fn zrem(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
-    let mut removed = 0;
-    if let Some(at) = ctx.find_kind(key, Access::Write, Kind::SortedSet)? {
-        let empty = ctx.keyspace.modify(key.db, at, |entry| {
-            for member in args.iter_from(2) {
-                removed += u64::from(sorted_set::remove(entry, member).is_some());
-            }
-            SortedSetRef::of(entry).is_empty()
-        });
-        if removed > 0 {
-            ctx.changed(key, Event::ZRem, removed);
-        } else {
-            ctx.unchanged();
-        }
-        if empty {
-            ctx.remove(key, at, Removal::Emptied);
-        }
-    }
-    ctx.reply.integer(removed as i64);
-    Ok(())
+    let found = ctx.find_kind(key, Access::Write, Kind::SortedSet)?;
+    ctx.remove_elements(key, found, Event::ZRem, |keyspace, at| {
+        keyspace.modify(key.db, at, |entry| {
+            let removed =
+                args.iter_from(2).filter(|member| sorted_set::remove(entry, member).is_some()).count();
+            (removed, SortedSetRef::of(entry).is_empty())
+        })
+    })
 }
 
 /// `ZCARD key`: the number of members. O(1).

@@ -10,7 +10,7 @@ use crate::command::args::{Args, positive_count, whole_number};
 use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::waiting::{self, Null, Wait};
-use crate::db::{Access, Event, Key, Removal};
+use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::resp::Reply;
 use crate::text::number::Decimal;
@@ -99,14 +99,11 @@ fn pop(
         (span, count == len)
     };
     let count = span.len();
-    if empties {
-        ctx.changed(key, end.event(), count as u64);
-        ctx.remove(key, at, Removal::Emptied);
-    } else {
+    if !empties {
         let debris = ctx.keyspace.modify(key.db, at, |entry| sorted_set::remove_span(entry, span));
         ctx.keyspace.discard(debris);
-        ctx.changed(key, end.event(), count as u64);
     }
+    ctx.removed(key, at, end.event(), count, empties);
     count
 }
 

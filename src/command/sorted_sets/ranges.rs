@@ -9,7 +9,7 @@ use crate::command::args::{Args, integer};
 use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::sorted_sets::{Scores, find};
-use crate::db::{Access, Event, Removal};
+use crate::db::{Access, Event};
 use crate::text::number;
 use crate::types::Kind;
 use crate::types::sorted_set::{self, Gather, LexBound, LexRange, ScoreRange, SortedSetRef};
@@ -267,27 +267,20 @@ pub fn zlexcount(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 fn remove(ctx: &mut Context<'_>, args: Args<'_>, by: By) -> Result {
     let bounds = Bounds::parse(by, args.get(2), args.get(3))?;
     let key = ctx.first_key(args.get(1));
-    let mut removed = 0;
-    if let Some(at) = ctx.find_kind(key, Access::Write, Kind::SortedSet)? {
+    let found = ctx.find_kind(key, Access::Write, Kind::SortedSet)?;
+    ctx.remove_elements(key, found, by.removal_event(), |keyspace, at| {
         let (span, len) = {
-            let entry = ctx.db().get(at);
+            let entry = keyspace.db(key.db).get(at);
             let set = SortedSetRef::of(&entry);
             (bounds.span(set, false), set.len())
         };
-        removed = span.len();
+        let removed = span.len();
         if removed > 0 && removed < len {
-            let debris = ctx.keyspace.modify(key.db, at, |entry| sorted_set::remove_span(entry, span));
-            ctx.keyspace.discard(debris);
+            let debris = keyspace.modify(key.db, at, |entry| sorted_set::remove_span(entry, span));
+            keyspace.discard(debris);
         }
-        if removed > 0 {
-            ctx.changed(key, by.removal_event(), removed as u64);
-        }
-        if removed == len {
-            ctx.remove(key, at, Removal::Emptied);
-        }
-    }
-    ctx.reply.integer(removed as i64);
-    Ok(())
+        (removed, removed == len)
+    })
 }
 
 /// `ZREMRANGEBYRANK key start stop`: how many were removed. O(log n) and O(1) an element.

@@ -410,16 +410,9 @@ pub fn xdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         return Ok(());
     };
     let ids = strict_ids(args, 2)?;
-    match ctx.change_stream(at, |stream, _, _| stream.delete(&ids)) {
-        0 => {
-            ctx.unchanged();
-            ctx.reply.integer(0);
-        }
-        deleted => {
-            ctx.changed(key, Event::XDel, deleted as u64);
-            ctx.reply.integer(deleted as i64);
-        }
-    }
+    let deleted = ctx.change_stream(at, |stream, _, _| stream.delete(&ids));
+    ctx.removed(key, at, Event::XDel, deleted, false);
+    ctx.reply.integer(deleted as i64);
     Ok(())
 }
 
