@@ -170,7 +170,7 @@ fn run(arguments: &[String]) -> Result<()> {
         text.push_str("\nHit ratios in percent at equal bytes\n\n");
         text.push_str(&tables::bytes_markdown(&rows));
         if let Some(path) = matches.get_one::<String>("svg") {
-            write(path, &plot::svg(&rows))?;
+            write(path, &plot::plot(&rows))?;
         }
     }
     if keys || !bytes {

@@ -9,6 +9,7 @@
 //! It has no ground of its own, and its colours follow the reader's scheme: both a light and a dark page can show it.
 
 use super::tables::BytesRow;
+use redstart::text::svg;
 use std::fmt::Write;
 
 const WIDTH: f64 = 900.0;
@@ -35,7 +36,7 @@ const MARKS: [(char, &str, bool); 5] = [
 ];
 
 /// Draws `rows`, those of one trace together.
-pub fn svg(rows: &[BytesRow]) -> String {
+pub fn plot(rows: &[BytesRow]) -> String {
     let mut body = String::new();
     legend(&mut body);
     let mut y = TOP;
@@ -51,11 +52,8 @@ pub fn svg(rows: &[BytesRow]) -> String {
     }
     let height = y + GAP;
     let grid = grid(height);
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-         viewBox=\"0 0 {WIDTH} {height}\" font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
-         <style>{STYLE}</style>\n{grid}{body}</svg>\n"
-    )
+    let body = format!("<style>{STYLE}</style>\n{grid}{body}");
+    svg::file(WIDTH, height, " font-size=\"12\"", &body)
 }
 
 /// Where a hit ratio is.
@@ -127,7 +125,7 @@ mod tests {
             sample("one", Policy::Lfu, 0.3, 0.6),
             sample("two", Policy::Lru, 0.0, 1.0),
         ];
-        let text = svg(&rows);
+        let text = plot(&rows);
         assert_eq!(text.matches("<circle").count(), 2 * (3 + 1));
         assert_eq!(text.matches("stroke-width").count(), 3 * (3 + 1));
         assert_eq!(text.matches(">one</text>").count(), 1);

@@ -11,6 +11,7 @@
 
 use super::report::{REDSTART, Row};
 use super::stats::figure;
+use redstart::text::{html::Escaped, svg};
 use std::fmt::Write;
 
 const WIDTH: f64 = 880.0;
@@ -24,7 +25,7 @@ const TITLE: f64 = 34.0;
 const COLOURS: [&str; 6] = ["#b8bec6", "#d1495b", "#30638e", "#66a182", "#edae49", "#8d6a9f"];
 
 /// Draws all rows that have at least two figures in a unit. `title` gives the heading of a section.
-pub fn svg(subjects: &[String], rows: &[Row], title: impl Fn(&str) -> String) -> String {
+pub fn chart(subjects: &[String], rows: &[Row], title: impl Fn(&str) -> String) -> String {
     let mut body = String::new();
     let mut y = legend(&mut body, subjects);
     let mut section = None;
@@ -32,18 +33,16 @@ pub fn svg(subjects: &[String], rows: &[Row], title: impl Fn(&str) -> String) ->
         if section != Some(&row.section) {
             section = Some(&row.section);
             y += TITLE;
-            let title = escape(&title(&row.section));
+            let title = title(&row.section);
+            let title = Escaped(&title);
             let _ = writeln!(body, r#"<text x="16" y="{y}" font-size="14" font-weight="600">{title}</text>"#);
             y += GROUP_GAP;
         }
         y = group(&mut body, row, y) + GROUP_GAP;
     }
     let height = y + 10.0;
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-         viewBox=\"0 0 {WIDTH} {height}\" font-family=\"system-ui, sans-serif\" font-size=\"11\" \
-         fill=\"#1c2733\">\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n{body}</svg>\n"
-    )
+    let body = format!("<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n{body}");
+    svg::file(WIDTH, height, " font-size=\"11\" fill=\"#1c2733\"", &body)
 }
 
 fn colour(column: usize) -> &'static str {
@@ -56,7 +55,7 @@ fn legend(body: &mut String, subjects: &[String]) -> f64 {
     for (column, subject) in subjects.iter().enumerate() {
         let fill = colour(column);
         let _ = writeln!(body, r#"<rect x="{x}" y="14" width="12" height="12" fill="{fill}"/>"#);
-        let _ = writeln!(body, r#"<text x="{}" y="24">{}</text>"#, x + 17.0, escape(subject));
+        let _ = writeln!(body, r#"<text x="{}" y="24">{}</text>"#, x + 17.0, Escaped(subject));
         x += 40.0 + 7.0 * subject.chars().count() as f64;
     }
     let _ = writeln!(
@@ -72,7 +71,8 @@ fn group(body: &mut String, row: &Row, mut y: f64) -> f64 {
     let bars = row.values.iter().flatten().count() as f64;
     let scale = (WIDTH - LEFT - RIGHT) / longest;
     let middle = y + bars * BAR / 2.0 + 4.0;
-    let name = escape(&format!("{}, {}", row.name, row.unit));
+    let name = format!("{}, {}", row.name, row.unit);
+    let name = Escaped(&name);
     let _ = writeln!(body, r#"<text x="{}" y="{middle:.1}" text-anchor="end">{name}</text>"#, LEFT - 8.0);
     for (column, value) in row.values.iter().enumerate() {
         let Some(value) = value else { continue };
@@ -100,11 +100,6 @@ fn group(body: &mut String, row: &Row, mut y: f64) -> f64 {
         y += BAR;
     }
     y
-}
-
-/// Text escaped for XML.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

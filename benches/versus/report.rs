@@ -328,7 +328,7 @@ impl Report {
 
     /// The chart of the main table.
     pub fn svg(&self) -> String {
-        chart::svg(&self.subjects, &self.rows, section_title)
+        chart::chart(&self.subjects, &self.rows, section_title)
     }
 
     fn all_notes(&self) -> Vec<String> {

@@ -1,22 +1,35 @@
 //! Numbers for people: short, with a unit, or in groups of digits.
 
-/// A number with three digits that count and one of `units`, each of which is `step` times the one before: `1.23k`.
-/// A whole number of the first unit has no decimals.
-pub fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
+/// The units of large counts.
+pub const COUNTS: [&str; 6] = ["", "k", "M", "G", "T", "P"];
+
+/// A number in the largest of `units` in which it is at least 1, and that unit. Each unit is `step` times the one before.
+pub fn in_unit<'a>(mut value: f64, step: f64, units: &[&'a str]) -> (f64, &'a str) {
     let mut unit = 0;
     // What would be rounded up to a thousand is one of the next unit.
     while value >= 999.5 && unit + 1 < units.len() {
         value /= step;
         unit += 1;
     }
-    let whole = value == value.trunc() && unit == 0;
+    (value, units[unit])
+}
+
+/// A number with three digits that count and its unit: `1.23k`. A whole number of the first unit has no decimals.
+pub fn scaled(value: f64, step: f64, units: &[&str]) -> String {
+    let (value, unit) = in_unit(value, step, units);
+    let whole = value == value.trunc() && unit == units[0];
     let digits = match value {
         _ if whole => 0,
         v if v < 9.995 => 2,
         v if v < 99.95 => 1,
         _ => 0,
     };
-    format!("{value:.digits$}{}", units[unit])
+    format!("{value:.digits$}{unit}")
+}
+
+/// A number of things or of things a second: `0`, `0.25`, `9.50`, `950`, `1.23k`, `12.3k`, `123k`, `1.23M`.
+pub fn count(value: f64) -> String {
+    scaled(value, 1000.0, &COUNTS)
 }
 
 /// A whole number in groups of three digits: `1,234,567`.
@@ -38,10 +51,9 @@ mod tests {
 
     #[test]
     fn three_digits_count_and_whole_numbers_have_no_more() {
-        let short = |value| scaled(value, 1000.0, &["", "k", "M"]);
         assert_eq!(
-            [0.0, 7.0, 9.5, 999.4, 999.6, 1234.0, 12_345.0, 1e9].map(short),
-            ["0", "7", "9.50", "999", "1.00k", "1.23k", "12.3k", "1000M"]
+            [0.0, 7.0, 9.5, 999.4, 999.6, 1234.0, 12_345.0, 1e9].map(count),
+            ["0", "7", "9.50", "999", "1.00k", "1.23k", "12.3k", "1.00G"]
         );
     }
 

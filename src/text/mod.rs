@@ -6,11 +6,13 @@ pub mod extended;
 pub mod figures;
 pub mod glob;
 mod grisu;
+pub mod histogram;
 pub mod html;
 pub mod json;
 pub mod number;
 pub mod printf;
 mod scalar;
+pub mod svg;
 pub mod words;
 
 pub use scalar::Text;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::command::COMMAND_IDS;
 use crate::sys::clock::TickRate;
+use crate::text::histogram::{self, bucket};
 
 /// Parts of a power of two.
 const PARTS: usize = 64;
@@ -17,48 +18,14 @@ const MAX_EXPONENT: usize = 30;
 const FIRST_EXPONENT: usize = 10;
 /// How many these are.
 pub const STEPS: usize = MAX_EXPONENT - FIRST_EXPONENT + 1;
-const BUCKETS: usize = (MAX_EXPONENT - 5) * PARTS + PARTS;
+const BUCKETS: usize = bucket((2 << MAX_EXPONENT) - 1, PARTS) + 1;
 /// Different error codes that are counted on their own.
 const MAX_ERRORS: usize = 128;
 
-/// Latencies of one command.
-#[derive(Clone)]
-pub struct Histogram(Box<[u64; BUCKETS]>);
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Histogram(Box::new([0; BUCKETS]))
-    }
-}
+/// Latencies of one command in nanoseconds.
+pub type Histogram = histogram::Histogram<PARTS, BUCKETS>;
 
 impl Histogram {
-    /// The seven highest bits of `ns` and how far they are from the lowest.
-    #[inline(always)]
-    fn bucket(ns: u64) -> usize {
-        let shift = (ns | PARTS as u64).ilog2() as usize - PARTS.ilog2() as usize;
-        (shift * PARTS + (ns >> shift) as usize).min(BUCKETS - 1)
-    }
-
-    /// The longest time, in nanoseconds, that falls into `bucket`.
-    fn upper_bound(bucket: usize) -> u64 {
-        if bucket < PARTS {
-            return bucket as u64;
-        }
-        let exponent = bucket / PARTS + 5;
-        let part = (bucket % PARTS + PARTS) as u64;
-        ((part + 1) << (exponent - 6)) - 1
-    }
-
-    #[inline(always)]
-    fn record(&mut self, ns: u64) {
-        self.0[Self::bucket(ns)] += 1;
-    }
-
-    /// How many calls were recorded.
-    pub fn count(&self) -> u64 {
-        self.0.iter().sum()
-    }
-
     /// The microseconds of the steps at which a distribution is told: the powers of two from 1,024 ns on. The names are
     /// those of Redis, whose histogram has 128 parts a power of two and names a part by its longest time.
     pub fn step_micros() -> [u64; STEPS] {
@@ -71,12 +38,12 @@ impl Histogram {
     /// How many calls took no longer than each step, exact to a part of this histogram; the last step is for all that it
     /// does not tell apart.
     pub fn steps(&self) -> [u64; STEPS] {
-        let (mut bucket, mut seen) = (0, 0_u64);
+        let (mut first, mut seen) = (0, 0_u64);
         std::array::from_fn(|step| {
             let exponent = step + FIRST_EXPONENT;
-            let last = if exponent < MAX_EXPONENT { Self::bucket(1 << exponent) } else { BUCKETS - 1 };
-            seen += self.0[bucket..=last].iter().sum::<u64>();
-            bucket = last + 1;
+            let last = if exponent < MAX_EXPONENT { bucket(1 << exponent, PARTS) } else { BUCKETS - 1 };
+            seen += self.buckets()[first..=last].iter().sum::<u64>();
+            first = last + 1;
             seen
         })
     }
@@ -87,20 +54,6 @@ impl Histogram {
         let mut reported = 0;
         let grows = |(_, seen): &(u64, u64)| std::mem::replace(&mut reported, *seen) < *seen;
         Self::step_micros().into_iter().zip(self.steps()).filter(grows).collect()
-    }
-
-    /// The time in nanoseconds below or at which `percent` of the recorded ones lie.
-    pub fn percentile(&self, percent: f64) -> u64 {
-        let total = self.count();
-        let rank = ((percent / 100.0 * total as f64).ceil() as u64).clamp(1, total.max(1));
-        let mut seen = 0;
-        for (bucket, count) in self.0.iter().enumerate() {
-            seen += count;
-            if seen >= rank {
-                return Self::upper_bound(bucket);
-            }
-        }
-        0
     }
 }
 
@@ -347,7 +300,7 @@ impl Stats {
         row.ticks += ticks;
         if self.track_latency {
             match &mut row.latency {
-                Some(latency) => latency.record(self.rate.to_ns(ticks)),
+                Some(latency) => latency.record(self.rate.to_ns(ticks), 1),
                 None => self.record_first(id, ticks),
             }
         }
@@ -357,7 +310,7 @@ impl Stats {
     #[inline(never)]
     fn record_first(&mut self, id: u16, ticks: u64) {
         let ns = self.rate.to_ns(ticks);
-        self.per_command[usize::from(id)].latency.insert(Histogram::default()).record(ns);
+        self.per_command[usize::from(id)].latency.insert(Histogram::default()).record(ns, 1);
     }
 
     /// Counts an error reply by its code.
@@ -381,39 +334,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_time_falls_into_a_bucket_whose_bound_is_within_two_percent_above_it() {
-        for shift in 0..30 {
-            for ns in [(1_u64 << shift) - 1, 1 << shift, (1 << shift) + (1 << shift) / 3] {
-                let bound = Histogram::upper_bound(Histogram::bucket(ns));
-                assert!(bound >= ns && bound as f64 <= ns as f64 * 1.02 + 1.0, "{ns} ns: bound {bound}");
-            }
-        }
-        assert_eq!(Histogram::bucket(u64::MAX), BUCKETS - 1);
-    }
-
-    #[test]
-    fn percentiles_of_a_uniform_sample_are_its_ranks() {
-        let mut histogram = Histogram::default();
-        (1..=10_000).for_each(|i| histogram.record(i * 100));
-        for (percent, exact) in
-            [(50.0, 500_000.0), (99.0, 990_000.0), (99.9, 999_000.0), (100.0, 1_000_000.0)]
-        {
-            let ratio = histogram.percentile(percent) as f64 / exact;
-            assert!((1.0..1.02).contains(&ratio), "p{percent}: {ratio}");
-        }
-    }
-
-    #[test]
     fn a_histogram_is_told_at_the_powers_of_two_where_calls_were_added() {
         let mut histogram = Histogram::default();
         assert_eq!(histogram.powers_of_two(), []);
         for (ns, times) in [(0, 1), (1_024, 2), (1_100, 3), (10_000_000, 1), (900_000_000, 4)] {
-            (0..times).for_each(|_| histogram.record(ns));
+            histogram.record(ns, times);
         }
         assert_eq!(histogram.powers_of_two(), [(1, 3), (2, 6), (16_908, 7), (1_082_130, 11)]);
         assert_eq!(histogram.count(), 11);
         let mut slow = Histogram::default();
-        slow.record(u64::MAX);
+        slow.record(u64::MAX, 1);
         assert_eq!(slow.powers_of_two(), [(1_082_130, 1)]);
     }
 

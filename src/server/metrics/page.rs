@@ -16,7 +16,7 @@ use crate::server::admin::{self, Overview};
 use crate::server::core::stats::CommandStats;
 use crate::server::core::used_memory;
 use crate::server::persistence::log::State;
-use crate::text::figures::scaled;
+use crate::text::figures::{self, scaled};
 use crate::text::html::Escaped;
 
 /// Rows of a table of commands.
@@ -71,7 +71,7 @@ impl Html<'_> {
             html!(self, " <small>at most {}</small>", (chart.text)(largest));
         }
         html!(self, "</h2><p class=\"value\">{value}</p><p class=\"beside\">{beside}</p>");
-        chart::draw(self.0, title, chart.top, chart.lines);
+        self.push(&chart::draw(title, chart.top, chart.lines));
         self.push("</section>");
     }
 
@@ -106,9 +106,9 @@ fn latest(values: &[Option<f64>]) -> Option<f64> {
     values.last().copied().flatten()
 }
 
-/// A number with three digits that count: `12.3k`.
+/// A whole number with three digits that count: `12.3k`.
 fn short(value: f64) -> String {
-    scaled(value.round(), 1000.0, &["", "k", "M", "G", "T"])
+    figures::count(value.round())
 }
 
 /// Bytes: `12.3 MiB`.
@@ -416,7 +416,7 @@ mod tests {
             |values: &[f64], text: fn(f64) -> String| values.iter().map(|v| text(*v)).collect::<Vec<_>>();
         assert_eq!(
             all(&[0.0, 7.0, 999.4, 999.6, 1234.0, 99_949.0, 123_456.0, 5e15], short),
-            ["0", "7", "999", "1.00k", "1.23k", "99.9k", "123k", "5000T"]
+            ["0", "7", "999", "1.00k", "1.23k", "99.9k", "123k", "5.00P"]
         );
         assert_eq!(all(&[512.0, 1536.0, 20.0 * 1_048_576.0], bytes), ["512 B", "1.50 KiB", "20.0 MiB"]);
         assert_eq!(

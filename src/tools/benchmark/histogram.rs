@@ -1,46 +1,20 @@
-//! Latencies, counted in buckets whose width grows with the value: three significant digits from 1 µs to an hour.
+//! Latencies with three significant digits from 1 µs to an hour, their mean, and the shortest and longest of them.
 //!
-//! Below 2,048 µs every microsecond has a bucket of its own. Above, each doubling of the value is cut into 1,024
-//! buckets of equal width, so a bucket is never wider than 1/1,024 of what is in it:
-//!
-//! ```text
-//!   0 … 2047      2048 … 4095     4096 … 8191            up to 3.6e9 µs
-//!   width 1       width 2         width 4         …      width 2^21
-//! ```
-//!
-//! To find the bucket of a value takes a count of leading zeroes and a shift. A percentile is the highest value of its
-//! bucket, but never above the largest that was recorded. Histograms of threads or rounds are merged by adding counts.
+//! A percentile is the highest value of its bucket, but never above the longest that was recorded. Histograms of threads
+//! or rounds are merged by adding counts.
 
-/// Values below have a bucket each; above it, half as many buckets for each doubling.
-const EXACT: u64 = 2048;
-const EXACT_BITS: u32 = EXACT.ilog2();
-const HALF: u64 = EXACT / 2;
+use crate::text::histogram::{self, bucket};
+
+/// Buckets for a doubling of the latency.
+const PARTS: usize = 1024;
 /// Longer latencies count as this: an hour.
 pub const LONGEST_US: u64 = 3_600_000_000;
-const BUCKETS: usize = bucket(LONGEST_US) + 1;
-
-const fn bucket(value: u64) -> usize {
-    if value < EXACT {
-        return value as usize;
-    }
-    let shift = value.ilog2() + 1 - EXACT_BITS;
-    (shift as u64 * HALF + (value >> shift)) as usize
-}
-
-/// The largest value of a bucket.
-const fn highest(bucket: usize) -> u64 {
-    let bucket = bucket as u64;
-    if bucket < EXACT {
-        return bucket;
-    }
-    let shift = bucket / HALF - 1;
-    ((bucket - shift * HALF + 1) << shift) - 1
-}
+const BUCKETS: usize = bucket(LONGEST_US, PARTS) + 1;
 
 /// Latencies in microseconds with how often each occurred.
 #[derive(Clone, Debug)]
 pub struct Histogram {
-    counts: Box<[u64]>,
+    counts: histogram::Histogram<PARTS, BUCKETS>,
     count: u64,
     sum_ns: u128,
     min: u64,
@@ -49,7 +23,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Histogram { counts: vec![0; BUCKETS].into(), count: 0, sum_ns: 0, min: u64::MAX, max: 0 }
+        Histogram { counts: histogram::Histogram::default(), count: 0, sum_ns: 0, min: u64::MAX, max: 0 }
     }
 }
 
@@ -58,7 +32,7 @@ impl Histogram {
     #[inline]
     pub fn record_ns(&mut self, ns: u64, times: u64) {
         let value = ((ns + 500) / 1000).clamp(1, LONGEST_US);
-        self.counts[bucket(value)] += times;
+        self.counts.record(value, times);
         self.count += times;
         self.sum_ns += u128::from(ns) * u128::from(times);
         self.min = self.min.min(value);
@@ -67,9 +41,7 @@ impl Histogram {
 
     /// Adds all that `other` recorded.
     pub fn merge(&mut self, other: &Histogram) {
-        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
-            *count += more;
-        }
+        self.counts.merge(&other.counts);
         self.count += other.count;
         self.sum_ns += other.sum_ns;
         self.min = self.min.min(other.min);
@@ -99,16 +71,7 @@ impl Histogram {
     /// The latency in microseconds that `percent` of the requests did not exceed, at most 1/1,024 above the recorded
     /// one. 0 is the shortest, 100 the longest.
     pub fn percentile(&self, percent: f64) -> u64 {
-        let rank = (percent / 100.0 * self.count as f64).ceil() as u64;
-        let rank = rank.clamp(1, self.count.max(1));
-        let mut seen = 0;
-        for (bucket, count) in self.counts.iter().enumerate() {
-            seen += count;
-            if seen >= rank {
-                return highest(bucket).clamp(self.min(), self.max);
-            }
-        }
-        self.max
+        self.counts.percentile(percent).clamp(self.min(), self.max)
     }
 
     /// How many took at most `us` microseconds, or as much as shares a bucket with that.
@@ -116,7 +79,7 @@ impl Histogram {
         if us >= self.max {
             return self.count;
         }
-        self.counts[..=bucket(us)].iter().sum()
+        self.counts.buckets()[..=bucket(us, PARTS)].iter().sum()
     }
 }
 
@@ -131,16 +94,6 @@ mod tests {
             histogram.record_ns(value * 1000, 1);
         }
         histogram
-    }
-
-    #[test]
-    fn buckets_follow_each_other_without_gap_or_overlap() {
-        for index in 1..BUCKETS {
-            let first = highest(index - 1) + 1;
-            assert_eq!(bucket(first), index);
-            assert_eq!(bucket(highest(index)), index);
-            assert!(highest(index) - first <= first / 1024, "bucket {index} is too wide");
-        }
     }
 
     #[test]

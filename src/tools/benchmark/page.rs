@@ -13,7 +13,7 @@ use super::subject::Subject;
 use super::svg::{Axis, COLOURS, Line, chart};
 use super::text::{ratio, remarks};
 use crate::sys::{calendar, clock};
-use crate::text::figures::exact;
+use crate::text::figures::{COUNTS, exact, in_unit};
 use crate::text::html::Escaped;
 
 /// Points of a line over time: more would be noise.
@@ -54,13 +54,10 @@ fn grouped(number: f64) -> String {
     exact(number.round() as u64)
 }
 
-/// A rate in a few characters, for an axis: `80k`, `1.5M`.
-fn short(number: f64) -> String {
-    match number {
-        n if n >= 1e6 => format!("{}M", (n / 1e5).round() / 10.0),
-        n if n >= 1e3 => format!("{}k", (n / 1e2).round() / 10.0),
-        n => format!("{}", (n * 10.0).round() / 10.0),
-    }
+/// A rate at a mark of an axis: `80k`, `1.5M`.
+fn mark(rate: f64) -> String {
+    let (rate, unit) = in_unit(rate, 1000.0, &COUNTS);
+    format!("{}{unit}", (rate * 100.0).round() / 100.0)
 }
 
 /// A latency with three digits that count.
@@ -394,7 +391,7 @@ fn over_time(rounds: &[(usize, &Outcome)]) -> String {
     // The line ends where the run did, not at a round number.
     x.to = most(|point| point.0).max(f64::MIN_POSITIVE);
     x.ticks.retain(|(value, _)| *value <= x.to);
-    let y = Axis::linear("requests a second", most(|point| point.1), short);
+    let y = Axis::linear("requests a second", most(|point| point.1), mark);
     chart("Requests a second over the seconds of the run", &x, &y, &lines, true)
 }
 
@@ -438,7 +435,7 @@ mod tests {
     fn figures_read_well() {
         assert_eq!(grouped(1_234_567.4), "1,234,567");
         assert_eq!((grouped(123.0), grouped(1000.0)), ("123".to_string(), "1,000".to_string()));
-        assert_eq!([80_000.0, 1.5e6, 500.0, 2500.0].map(short), ["80k", "1.5M", "500", "2.5k"]);
+        assert_eq!([80_000.0, 1.5e6, 500.0, 2500.0].map(mark), ["80k", "1.5M", "500", "2.5k"]);
         assert_eq!(
             [0.0631, 1.0, 25.46, 512.0, 2100.0].map(latency),
             ["63 µs", "1.00 ms", "25.5 ms", "512 ms", "2.10 s"]

@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use crate::text::svg;
+
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 250.0;
 const LEFT: f64 = 56.0;
@@ -83,12 +85,12 @@ pub struct Line {
 
 /// A chart. `title` is for those who do not see it. A single line is filled below, if `fills` says so.
 pub fn chart(title: &str, x: &Axis, y: &Axis, lines: &[Line], fills: bool) -> String {
-    let at_x = |value: f64| LEFT + x.share(value) * (WIDTH - LEFT - RIGHT);
+    // With one decimal, which is what a display shows.
+    let at_x = |value: f64| ((LEFT + x.share(value) * (WIDTH - LEFT - RIGHT)) * 10.0).round() / 10.0;
     let at_y = |value: f64| HEIGHT - BOTTOM - y.share(value) * (HEIGHT - TOP - BOTTOM);
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-    let mut out = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\"><title>{title}</title>\n"
-    );
+    let mut out = svg::open(WIDTH, HEIGHT, "", title);
+    let _ = writeln!(out, "<title>{title}</title>");
     for (value, text) in &y.ticks {
         let at = at_y(*value);
         let _ = write!(out, "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{right}\"/>");
@@ -112,19 +114,11 @@ pub fn chart(title: &str, x: &Axis, y: &Axis, lines: &[Line], fills: bool) -> St
         HEIGHT - 6.0,
         x.label
     );
-    for line in lines {
-        let points = line.points.iter().map(|(x, y)| format!("{:.1} {:.1}", at_x(*x), at_y(*y)));
-        let points = points.collect::<Vec<_>>().join("L");
-        let (Some(first), Some(last)) = (line.points.first(), line.points.last()) else { continue };
-        let colour = line.colour % COLOURS;
-        if fills && lines.len() == 1 {
-            let (from, to) = (at_x(first.0), at_x(last.0));
-            let _ = writeln!(
-                out,
-                "<path class=\"area s{colour}\" d=\"M{from:.1} {bottom}L{points}L{to:.1} {bottom}Z\"/>"
-            );
-        }
-        let _ = writeln!(out, "<path class=\"line s{colour}\" d=\"M{points}\"/>");
+    for line in lines.iter().filter(|line| !line.points.is_empty()) {
+        let points: Vec<_> = line.points.iter().map(|(x, y)| (at_x(*x), Some(at_y(*y)))).collect();
+        let class = format!("s{}", line.colour % COLOURS);
+        svg::line(&mut out, &class, &points, (fills && lines.len() == 1).then_some(bottom));
+        out.push('\n');
     }
     out + "</svg>"
 }
@@ -162,7 +156,7 @@ mod tests {
         let axis = |label| Axis::linear(label, 10.0, |value| value.to_string());
         let line = Line { colour: 6, points: vec![(0.0, 0.0), (5.0, 20.0), (10.0, 10.0)] };
         let svg = chart("a title", &axis("x"), &axis("y"), &[line], true);
-        assert!(svg.contains("class=\"line s1\" d=\"M56.0 210.0L251.0 12.0L446.0 12.0\""), "{svg}");
+        assert!(svg.contains("class=\"line s1\" d=\"M56 210.0L251 12.0L446 12.0\""), "{svg}");
         assert!(svg.contains("class=\"area s1\""));
         assert_eq!(svg.matches("<path").count(), svg.matches("/>").count());
     }

@@ -1,12 +1,7 @@
 //! Figures as short texts, of a width that does not jump.
 
-pub use crate::text::figures::exact;
 use crate::text::figures::scaled;
-
-/// A number of things or of things a second: `0`, `0.25`, `9.5`, `950`, `1.23k`, `12.3k`, `123k`, `1.23M`.
-pub fn count(value: f64) -> String {
-    scaled(value, 1000.0, &["", "k", "M", "G", "T", "P"])
-}
+pub use crate::text::figures::{count, exact};
 
 /// A number of bytes: `0 B`, `950 B`, `1.23 KB` (of 1024), `12.3 MB`.
 pub fn bytes(value: f64) -> String {
