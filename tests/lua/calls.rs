@@ -19,6 +19,9 @@ pub const LENGTH: usize = 5 << 20;
 pub const SIZE: usize = 1 << 19;
 pub const COUNT: usize = 7000;
 
+/// How many values the stack of a new coroutine has.
+const WINDOW: usize = 256;
+
 /// Hostile strings and tables.
 const SETUP: &str = "
     a, b = ('x'):rep(LENGTH - 1) .. 'y', ('x'):rep(LENGTH - 1) .. 'y'
@@ -31,6 +34,11 @@ const SETUP: &str = "
     for i = 1, SIZE do none[i] = nil end
     for i = 1, SIZE / 8 do hash['k' .. i] = i end
     for i = 1, SIZE / 8 do hash['k' .. i] = nil end
+    full = {}
+    for _, name in ipairs({'set', 'named', 'global', 'behind', 'raw', 'listed'}) do full[name] = {} end
+    for i = 1, SIZE / 8 do
+        for name, t in pairs(full) do t[name == 'listed' and 2 * SIZE - i or i + 0.5] = 1 end
+    end
     keyed = {[a] = 1}
     texts = {a, b, a, b}
     function pass(...) return ... end
@@ -102,7 +110,7 @@ const CALLS: &[(&str, &str, Touches)] = &[
     ("type", "type(a)", Nothing),
     ("unpack", "unpack(few)", Values(2 * COUNT)),
     ("xpcall", "xpcall(function() return unpack(few) end, pass)", Values(3 * COUNT)),
-    ("coroutine.create", "coroutine.create(pass)", Nothing),
+    ("coroutine.create", "coroutine.create(pass)", Values(WINDOW)),
     ("coroutine.resume", "coroutine.resume(coroutine.create(pass), unpack(few))", Values(5 * COUNT)),
     ("coroutine.running", "coroutine.running()", Nothing),
     ("coroutine.status", "coroutine.status(coroutine.create(pass))", Nothing),
@@ -167,6 +175,16 @@ pub const MORE: &[(&str, &str, Touches)] = &[
     ("a key that is there", "local x = keyed[b]", Bytes(LENGTH)),
     ("a key that is set", "keyed[b .. 'z'] = 1", Bytes(2 * LENGTH)),
     ("a concatenation", "local x = a .. b .. 1 .. a", Bytes(3 * LENGTH)),
+    ("a key in a table without a free node", "full.set[0.25] = 1", Slots(SIZE / 8)),
+    ("a name in a table without a free node", "full.named.x = 1", Slots(SIZE / 8)),
+    (
+        "a global in a table without a free node",
+        "setfenv(function() x = 1 end, full.global)()",
+        Slots(SIZE / 8),
+    ),
+    ("a key behind a metatable", "setmetatable({}, {__newindex = full.behind}).x = 1", Slots(SIZE / 8)),
+    ("rawset in a table without a free node", "rawset(full.raw, 0.25, 1)", Slots(SIZE / 8)),
+    ("insert in a table without a free node", "table.insert(full.listed, 1)", Slots(SIZE / 8)),
     ("next in nodes", "next(hash)", Slots(SIZE / 8)),
     ("a loop over nodes", "for k in pairs(hash) do end", Slots(SIZE / 8)),
     ("the largest key in nodes", "table.maxn(hash)", Slots(SIZE / 8)),

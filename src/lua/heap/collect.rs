@@ -99,6 +99,8 @@ struct Weakness {
 impl Heap {
     /// Begins a collection. `mark_roots` marks the roots; `go_on_collecting` does the rest.
     pub fn begin_collection(&mut self, mode: StringId, mark_roots: impl FnOnce(&mut Marker<'_>)) {
+        // Weak tables lose entries.
+        self.stop_growing();
         self.clear_marks();
         self.collection = self.collection.wrapping_add(1);
         let mut marker = Marker { heap: self, gray: Vec::new(), weak: Vec::new(), steps: 0 };

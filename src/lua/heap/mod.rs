@@ -6,6 +6,7 @@
 
 mod arena;
 mod collect;
+mod grow;
 mod strings;
 mod table;
 
@@ -92,6 +93,8 @@ pub struct Heap {
     collecting: Option<Box<Collecting>>,
     /// Collections so far.
     collection: u32,
+    /// A large table that grows.
+    growing: Option<Box<grow::Growing>>,
 }
 
 impl Heap {
@@ -112,6 +115,7 @@ impl Heap {
             is_automatic: true,
             collecting: None,
             collection: 0,
+            growing: None,
         }
     }
 
@@ -144,6 +148,7 @@ impl Heap {
             + self.upvalues.spare_bytes()
             + self.threads.spare_bytes()
             + self.proxies.spare_bytes()
+            + self.growing_bytes()
     }
 
     /// Whether a collection is due or in progress.

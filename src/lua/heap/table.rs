@@ -332,46 +332,63 @@ impl Table {
     }
 
     fn take_free(&mut self) -> Option<usize> {
-        while self.free_below > 0 {
+        let is_free = self.has_free();
+        is_free.then(|| {
             self.free_below -= 1;
-            if self.nodes[self.free_below as usize].key.is_nil() {
-                return Some(self.free_below as usize);
-            }
+            self.free_below as usize
+        })
+    }
+
+    /// Whether there is a free node; then it is the one before `free_below`.
+    #[inline]
+    pub(super) fn has_free(&mut self) -> bool {
+        while self.free_below > 0 && !self.nodes[self.free_below as usize - 1].key.is_nil() {
+            self.free_below -= 1;
         }
-        None
+        self.free_below > 0
     }
 
     /// Finds the sizes that fit what is in the table with one more key, and stores it.
     #[cold]
     fn rehash(&mut self, key: Value, value: Value, strings: &Strings) {
-        // counts[i]: keys k with 2^(i-1) < k <= 2^i
-        let mut counts = [0usize; MOST_BITS + 1];
-        let mut total = 1 + self.count_array(&mut counts);
-        for node in self.nodes.iter().filter(|node| !node.value.is_nil()) {
-            count_key(node.key, &mut counts);
-            total += 1;
-        }
-        count_key(key, &mut counts);
+        let mut counts = Counts::of(key);
+        self.count_keys(0, self.slots(), &mut counts);
         let (array, in_array) = best_array_size(&counts);
-        self.resize(array, total - in_array, strings);
+        self.resize(array, counts.total - in_array, strings);
         // Sizes were chosen so that there is room.
         let _ = self.set(key, value, strings);
     }
 
-    fn count_array(&self, counts: &mut [usize; MOST_BITS + 1]) -> usize {
-        let mut total = 0;
-        let mut begin = 0;
-        for (power, count) in counts.iter_mut().enumerate() {
-            if begin >= self.array.len() {
-                break;
-            }
-            let end = self.array.len().min(1 << power);
+    /// Counts the keys in the slots `from..to`.
+    pub(super) fn count_keys(&self, from: usize, to: usize, counts: &mut Counts) {
+        let size = self.array.len();
+        let mut begin = from;
+        while begin < to.min(size) {
+            // Up to the next power of two.
+            let power = (begin + 1).next_power_of_two();
+            let end = power.min(to).min(size);
             let used = self.array[begin..end].iter().filter(|value| !value.is_nil()).count();
-            *count += used;
-            total += used;
+            counts.by_power[power.trailing_zeros() as usize] += used;
+            counts.total += used;
             begin = end;
         }
-        total
+        for node in &self.nodes[within(from, to, size, self.slots())] {
+            if !node.value.is_nil() {
+                counts.add(node.key);
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether `key` has no slot, and cannot get one before the table grows.
+    pub(super) fn lacks_room_for(&mut self, key: Value, strings: &Strings) -> bool {
+        !self.has_free()
+            && !self.nodes[self.main_position(key, strings)].value.is_nil()
+            && self.slot(key, strings).is_none()
     }
 
     /// Gives the table `array` elements and room for `hash` other keys.
@@ -574,19 +591,113 @@ fn seeded_position(key: Value, strings: &Strings) -> u32 {
     seeded_hash(&bits.to_le_bytes(), strings.seed() ^ kind)
 }
 
-fn count_key(key: Value, counts: &mut [usize; MOST_BITS + 1]) {
-    if let Value::Number(number) = key {
-        let index = number as usize;
-        if index as f64 == number && (1..=1 << MOST_BITS).contains(&index) {
-            counts[index.next_power_of_two().trailing_zeros() as usize] += 1;
+/// How many keys a table has, and of those that could be in an array how many of each size.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// At `i` keys `k` with 2^(i-1) < k <= 2^i.
+    by_power: [usize; MOST_BITS + 1],
+    total: usize,
+}
+
+impl Counts {
+    /// Those of a single key.
+    pub fn of(key: Value) -> Counts {
+        let mut counts = Counts::default();
+        counts.add(key);
+        counts
+    }
+
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    fn add(&mut self, key: Value) {
+        self.total += 1;
+        if let Value::Number(number) = key {
+            let index = number as usize;
+            if index as f64 == number && (1..=1 << MOST_BITS).contains(&index) {
+                self.by_power[index.next_power_of_two().trailing_zeros() as usize] += 1;
+            }
         }
     }
 }
 
+/// A table that is built, in pieces, to replace another one, with its entries.
+#[derive(Debug)]
+pub(super) struct Building {
+    table: Table,
+    /// The slots that it is going to have, and those nodes that it has.
+    array: usize,
+    count: usize,
+    nodes: Vec<Node>,
+    /// How many entries outside of the array are moved.
+    moved: usize,
+}
+
+impl Building {
+    /// Begins a table with `array` elements and room for `hash` other keys.
+    pub fn new(old: &Table, array: usize, hash: usize) -> Building {
+        let count = if hash == 0 { 0 } else { hash.next_power_of_two() };
+        let table = Table {
+            array: Vec::with_capacity(array),
+            metatable: old.metatable,
+            is_readonly: old.is_readonly,
+            is_seeded: old.is_seeded,
+            ..Table::default()
+        };
+        Building { table, array, count, nodes: Vec::with_capacity(count), moved: 0 }
+    }
+
+    /// Bytes of the table that is built.
+    pub fn heap_bytes(&self) -> usize {
+        array_size::<Value>(self.array) + array_size::<Node>(self.count)
+    }
+
+    /// Makes or moves `most` more slots. Returns whether the table is complete, and in the place of the old one.
+    pub fn step(&mut self, old: &mut Table, most: usize, strings: &Strings) -> bool {
+        let table = &mut self.table;
+        if table.array.len() < self.array {
+            let (from, to) = (table.array.len(), self.array.min(table.array.len() + most));
+            table.array.extend_from_slice(&old.array[within(from, to, 0, old.array.len())]);
+            table.array.resize(to, Value::Nil);
+            return false;
+        }
+        if self.nodes.len() < self.count {
+            self.nodes.resize(self.count.min(self.nodes.len() + most), EMPTY);
+            return false;
+        }
+        if table.nodes.len() < self.count {
+            table.nodes = std::mem::take(&mut self.nodes).into_boxed_slice();
+            table.free_below = self.count as u32;
+        }
+        // In the order of `Table::resize`.
+        let beyond = old.array.len().saturating_sub(self.array);
+        let end = (beyond + old.nodes.len()).min(self.moved + most);
+        for index in self.moved..end {
+            let (key, value) = if index < beyond {
+                (Value::Number((self.array + index + 1) as f64), old.array[self.array + index])
+            } else {
+                let node = &old.nodes[old.nodes.len() - 1 - (index - beyond)];
+                (node.key, node.value)
+            };
+            if !value.is_nil() {
+                // Sizes were chosen so that there is room.
+                let _ = table.set(key, value, strings);
+            }
+        }
+        self.moved = end;
+        let is_done = end == beyond + old.nodes.len();
+        if is_done {
+            *old = std::mem::take(table);
+        }
+        is_done
+    }
+}
+
 /// The largest size of which more than half is in use, and how many keys that takes.
-fn best_array_size(counts: &[usize; MOST_BITS + 1]) -> (usize, usize) {
+pub(super) fn best_array_size(counts: &Counts) -> (usize, usize) {
     let (mut sum, mut best) = (0, (0, 0));
-    for (power, count) in counts.iter().enumerate() {
+    for (power, count) in counts.by_power.iter().enumerate() {
         sum += count;
         if *count > 0 && sum > (1 << power) / 2 {
             best = (1 << power, sum);

@@ -195,7 +195,7 @@ fn rawset(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
     let key = m.check_any(call, 2)?;
     let value = m.check_any(call, 3)?;
-    if !m.is_key_ready(table, key) {
+    if !m.is_key_ready(table, key) || !m.is_room_ready(table, key) {
         return again(rawset);
     }
     store(m, table, key, value)?;

@@ -152,6 +152,10 @@ impl Continue for Concat {
 fn insert(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let Some((table, length)) = check_length(m, call)? else { return again(insert) };
     let end = length + 1;
+    let position = if call.count() == 3 { i64::from(check_int(m, call, 2)?).max(end) } else { end };
+    if !m.is_room_ready(table, Value::Number(position as f64)) {
+        return again(insert);
+    }
     match call.count() {
         2 => {
             let value = m.argument(call, 2);

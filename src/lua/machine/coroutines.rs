@@ -12,6 +12,7 @@ impl Machine {
         let mut thread = Thread::new(self.thread_globals());
         thread.stack[0] = function;
         thread.top = 1;
+        self.charge_values(thread.stack.len());
         self.heap.new_thread(thread)
     }
 

@@ -151,6 +151,7 @@ impl Machine {
         self.host = None;
         self.pending = None;
         self.searched = None;
+        self.heap.stop_growing();
     }
 
     pub(super) fn failed(&mut self, value: Value) {

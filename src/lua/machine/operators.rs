@@ -4,7 +4,7 @@ use super::calls::Next;
 use super::native::Raised;
 use super::texts::Joined;
 use super::thread::{Activity, Deliver, Frame};
-use super::{Event, Machine};
+use super::{Event, Machine, Progress};
 use crate::lua::code::Operand;
 use crate::lua::value::{TableId, Value};
 
@@ -122,6 +122,13 @@ impl Machine {
     }
 
     fn store(&mut self, table: TableId, key: Value, value: Value) -> Result<Next, Raised> {
+        if !self.is_room_ready(table, key) {
+            // The instruction is executed again.
+            if let Some(frame) = self.thread.frames.last_mut() {
+                frame.pc -= 1;
+            }
+            return Ok(Next::Leave(Progress::Paused));
+        }
         self.raw_set(table, key, value)?;
         Ok(if self.heap.wants_collection() { Next::Collect } else { Next::Frame })
     }

@@ -71,7 +71,7 @@ impl Decoder {
     }
 
     /// Reads another [`SLICE`]. Returns the value at the end of the document.
-    pub fn run(&mut self, heap: &mut Heap) -> Result<Option<Value>, Failure> {
+    pub fn run(&mut self, heap: &mut Heap, budget: &mut i64) -> Result<Option<Value>, Failure> {
         heap.afford(SLICE)?;
         let stop = self.scanner.place() + SLICE;
         while self.scanner.place() < stop {
@@ -87,7 +87,7 @@ impl Decoder {
                     true
                 }
                 Expected::Key => self.key(heap)?,
-                Expected::Colon => self.colon()?,
+                Expected::Colon => self.colon(heap, budget)?,
                 Expected::FirstValue => self.first_value(heap)?,
                 Expected::FirstKey => self.first_key(heap)?,
                 Expected::Not(expected) => self.wrong_string(expected)?,
@@ -258,11 +258,16 @@ impl Decoder {
         Ok(true)
     }
 
-    /// Reads the colon that follows a key.
+    /// Reads the colon that follows a key. Returns false if the table has to grow for the key first.
     #[inline]
-    fn colon(&mut self) -> Result<bool, Failure> {
+    fn colon(&mut self, heap: &mut Heap, budget: &mut i64) -> Result<bool, Failure> {
         if self.scanner.next() != b':' {
             return self.unexpected("colon").map(|()| true);
+        }
+        if let Some(Frame::Object { table, key: Some(key) }) = self.stack.last()
+            && !heap.is_room_ready(*table, Value::String(*key), budget)
+        {
+            return Ok(false);
         }
         self.scanner.skip();
         self.expected = Expected::Value;

@@ -184,7 +184,8 @@ impl Continue for Reading {
 fn go_on_decoding(machine: &mut Machine, call: Call, mut decoder: Decoder) -> Result<Outcome, Raised> {
     loop {
         let before = decoder.place();
-        let value = decoder.run(&mut machine.heap).map_err(|failure| raise(machine, failure))?;
+        let (heap, budget) = machine.heap_and_budget();
+        let value = decoder.run(heap, budget).map_err(|failure| raise(machine, failure))?;
         let has_time = machine.charge((decoder.place() - before) / 2);
         if let Some(value) = value {
             return machine.one(value);

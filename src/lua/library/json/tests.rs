@@ -387,3 +387,18 @@ fn a_document_larger_than_memory_is_an_error() {
     let nested = "local s = '[],' for i = 1, 21 do s = s .. s end return cjson.decode('[' .. s .. '1]')";
     assert_eq!(evaluate_with(nested, 1000, 32 << 20), "error: not enough memory");
 }
+
+#[test]
+fn a_large_object_is_decoded_to_a_table_like_the_one_that_assignments_make() {
+    check(&[(
+        "local keys, t = {}, {}
+        for i = 1, 70000 do keys[i] = '\"key ' .. i .. '\":' .. i t['key ' .. i] = i end
+        local decoded, key = cjson.decode('{' .. table.concat(keys, ',') .. '}')
+        for k, v in pairs(t) do
+            key = next(decoded, key)
+            if key ~= k or decoded[key] ~= v then return k, key end
+        end
+        return next(decoded, key)",
+        "nil",
+    )]);
+}

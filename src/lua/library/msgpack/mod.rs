@@ -181,7 +181,8 @@ fn go_on_unpacking(machine: &mut Machine, mut unpacking: Unpacking) -> Result<Ou
     let unpacker = &mut unpacking.unpacker;
     loop {
         let before = unpacker.place();
-        let is_complete = unpacker.run(&mut machine.heap).map_err(|failure| raise(machine, failure))?;
+        let (heap, budget) = machine.heap_and_budget();
+        let is_complete = unpacker.run(heap, budget).map_err(|failure| raise(machine, failure))?;
         let has_time = machine.charge((unpacker.place() - before) / 2);
         if is_complete {
             return finish_unpacking(machine, &unpacking);

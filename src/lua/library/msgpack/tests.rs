@@ -284,3 +284,17 @@ fn values_larger_than_memory_are_an_error() {
         r"local s = '\144' for i = 1, 21 do s = s .. s end return cmsgpack.unpack('\221\0\32\0\0' .. s)";
     assert_eq!(evaluate_with(nested, 1000, 32 << 20), "error: not enough memory");
 }
+
+#[test]
+fn a_large_map_is_unpacked_to_a_table_like_the_one_that_assignments_make() {
+    let source = "local t, copy, key = {}, {}
+        for i = 1, 70000 do t[i % 2 == 0 and 'key ' .. i or i + 0.5] = i end
+        local unpacked = cmsgpack.unpack(cmsgpack.pack(t))
+        for k, v in pairs(t) do copy[k] = v end
+        for k, v in pairs(copy) do
+            key = next(unpacked, key)
+            if key ~= k or unpacked[key] ~= v then return k, key end
+        end
+        return next(unpacked, key)";
+    assert_eq!(evaluate(source), "nil");
+}

@@ -98,7 +98,7 @@ impl Unpacker {
     }
 
     /// Reads another slice. Returns whether all values have been read.
-    pub fn run(&mut self, heap: &mut Heap) -> Result<bool, Failure> {
+    pub fn run(&mut self, heap: &mut Heap, budget: &mut i64) -> Result<bool, Failure> {
         heap.afford(SLICE)?;
         let stop = self.at + SLICE;
         loop {
@@ -112,8 +112,14 @@ impl Unpacker {
                 None if self.is_at_end() || self.count == self.most => return Ok(true),
                 Some(Frame::Array { table, done, length, .. }) if done == length => self.close(*table)?,
                 Some(Frame::Map { table, left: 0, key: None }) => self.close(*table)?,
-                // The key is not to be found in any table yet.
-                Some(Frame::Map { key: Some(_), .. }) => self.value(heap)?,
+                Some(Frame::Map { table, key: Some(key), .. }) => {
+                    if !heap.is_room_ready(*table, *key, budget) {
+                        self.hold_key(heap)?;
+                        return Ok(false);
+                    }
+                    // The key is not to be found in any table yet.
+                    self.value(heap)?;
+                }
                 _ if self.at >= stop => return Ok(false),
                 _ => self.value(heap)?,
             }
