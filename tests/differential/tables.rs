@@ -57,7 +57,7 @@ pub fn callable(client: &mut Client) -> BTreeSet<String> {
 }
 
 /// The commands that both servers have with the same arguments.
-fn compared(pair: &Pair) -> Vec<String> {
+pub fn compared(pair: &Pair) -> Vec<String> {
     let theirs = listed(&mut pair.redis.client());
     let extended = |name: &String| pair.peer < V7_2 && EXTENDED.iter().any(|(other, _)| other == name);
     let alike = |name: &String| theirs.contains(name) && !extended(name);

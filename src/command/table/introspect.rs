@@ -4,7 +4,7 @@
 //! kilobytes, which interactive clients request when they start.
 
 use crate::command::CommandNames;
-use crate::command::table::keyspecs::{KeyPosition, find_keys};
+use crate::command::table::keyspecs::{KeyPosition, NOT_KEY, find_keys};
 use crate::command::table::vocabulary::{CATEGORIES, FLAGS, KEY_FLAGS, place};
 use crate::command::table::{
     Argument, Arguments, BeginSearch, Command, Docs, FindKeys, KeySpec, ServerCommand, all, commands, flags,
@@ -166,7 +166,7 @@ fn keys<A: Arguments + ?Sized>(
 ) {
     let args = &Inner(args);
     let Ok(command) = known.find(args) else { return reply.error("ERR Invalid command specified") };
-    if command.key_specs.is_empty() {
+    if command.key_specs.iter().all(|spec| spec.flags & NOT_KEY != 0) {
         return reply.error("ERR The command has no key arguments");
     }
     if !command.accepts(args.count()) {

@@ -7,6 +7,7 @@
 //! are looked at. What is compared less than byte for byte stands in `differences.rs`.
 
 pub mod documented;
+mod keys;
 mod values;
 
 use crate::differences::{NOT_GENERATED, rule_of};
