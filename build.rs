@@ -381,8 +381,8 @@ fn check_command(command: &mut Command, node: &Node, seen: &HashSet<&str>) -> Re
     if command.handler.is_none() && command.subcommands.is_empty() {
         return Err(node.mistake(&format!("'{}' has no 'handler' line and no subcommands", command.name)));
     }
-    let movable = command.keys.iter().any(|key| legacy_range(key).is_none());
-    if movable {
+    let is_fixed = |key: &Key| matches!((&key.begin, &key.find), (Begin::Index(_), Find::Range { .. }));
+    if !command.keys.iter().all(is_fixed) {
         command.flags |= vocabulary::bit(vocabulary::FLAGS, "movablekeys");
     }
     for key in &command.keys {
@@ -553,30 +553,6 @@ fn read_argument(node: &Node) -> Result<Argument, String> {
     Ok(argument)
 }
 
-/// First key, last key and step of a specification that does not depend on the arguments.
-fn legacy_range(key: &Key) -> Option<(i32, i32, i32)> {
-    match (&key.begin, &key.find) {
-        (Begin::Index(first), Find::Range { last, step, .. }) => {
-            Some((*first, if *last >= 0 { first + last } else { *last }, *step))
-        }
-        _ => None,
-    }
-}
-
-/// The three numbers by which `COMMAND INFO` describes keys in addition to specifications: those of the first run of
-/// adjacent specifications with step 1, or of the only one.
-fn legacy_keys(keys: &[Key]) -> (i32, i32, i32) {
-    let mut ranges = keys.iter().filter_map(legacy_range);
-    let Some(mut all) = ranges.next() else { return (0, 0, 0) };
-    for (first, last, step) in ranges {
-        if step != 1 || all.2 != 1 || first != all.1 + 1 {
-            break;
-        }
-        all.1 = last;
-    }
-    all
-}
-
 /// All commands in one array: first those of the top level, then the subcommands of each container.
 fn lay_out(mut top: Vec<Command>) -> Result<Vec<Command>, String> {
     let mut subcommands = Vec::new();
@@ -694,7 +670,6 @@ fn emit_server_commands(code: &mut String, commands: &[Command]) {
 }
 
 fn command_literal(id: usize, command: &Command) -> Result<String, String> {
-    let (first_key, last_key, key_step) = legacy_keys(&command.keys);
     let handler = match command.handler.as_deref() {
         None => "Handler::Container".to_owned(),
         Some(path) if path.starts_with("server::") => {
@@ -721,12 +696,14 @@ fn command_literal(id: usize, command: &Command) -> Result<String, String> {
         ("arity", command.arity.to_string()),
         ("flags", format!("{:#x}", command.flags)),
         ("acl", format!("{:#x}", command.acl)),
-        ("first_key", first_key.to_string()),
-        ("last_key", last_key.to_string()),
-        ("key_step", key_step.to_string()),
-        ("key_specs", list(&command.keys, key_literal)),
-        ("member", command.member.to_string()),
-        ("key_finder", format!("KeyFinder::{finder}")),
+        (
+            "keys",
+            format!(
+                "Keys::new({}, KeyFinder::{finder}, {})",
+                list(&command.keys, key_literal),
+                command.member
+            ),
+        ),
         ("tips", format!("&{:?}", command.tips)),
         ("subcommands", format!("({}, {})", command.children.0, command.children.1)),
         ("handler", handler),

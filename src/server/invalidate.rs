@@ -4,7 +4,6 @@
 use super::Server;
 use super::audience::trackers::{Options, Reader};
 use super::net::client::Clients;
-use crate::command::table::keyspecs::find_keys;
 use crate::command::{Args, Command, Refusal, flags, introspect};
 use crate::sys::poller::Token;
 
@@ -69,16 +68,9 @@ impl Server {
         if self.core.keyspace.journal.is_unsettled() {
             self.notify_within_unit(token, false);
         }
-        let trackers = &mut self.audience.trackers;
-        if command.key_specs.len() == 1 && (command.first_key, command.last_key) == (1, 1) {
-            trackers.remember(token, args.get(1));
-        } else {
-            let mut keys = Vec::new();
-            // A call that does not fit was refused, and has read nothing.
-            let _ = find_keys(command, &args, &mut keys);
-            for key in keys {
-                trackers.remember(token, args.get(key.index));
-            }
+        command.keys.find(&args, &mut self.core.keys);
+        for key in &self.core.keys {
+            self.audience.trackers.remember(token, args.get(key.index));
         }
         self.discard_tracked();
     }

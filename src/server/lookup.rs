@@ -6,7 +6,7 @@
 //! the misses of up to [`BATCH`] requests overlap instead of following each other.
 
 use super::net::batch::{BATCH, Batch, Request};
-use crate::command::{Args, Command, CommandNames, Places, flags};
+use crate::command::{CommandNames, Places, flags};
 use crate::db::{Db, Keyspace};
 use crate::types::Block;
 
@@ -25,25 +25,12 @@ pub fn push<'a>(
     let places = Places { window, spans: &batch.spans[first..], blocks };
     let args = places.args();
     let command = names.find(&args);
-    let hash = command.map_or(0, |command| hash_first_key(command, args, keyspace));
+    let hash = command.map_or(0, |command| command.keys.hash_first(args, keyspace));
     if hash != 0 {
         keyspace.db(db).prefetch_bucket(hash);
     }
     let count = args.len();
     batch.push(first, count, command, hash)
-}
-
-/// Where the first key of a script is, if it has any.
-const FIRST_KEY_OF_SCRIPT: usize = 3;
-
-/// The hash of the first key of a call, 0 if it has none at a fixed place.
-#[inline(always)]
-pub fn hash_first_key(command: &Command, args: Args<'_>, keyspace: &Keyspace) -> u64 {
-    let mut first = command.first_key as usize;
-    if command.has(flags::NO_MANDATORY_KEYS) {
-        first = FIRST_KEY_OF_SCRIPT;
-    }
-    if first == 0 || first >= args.len() { 0 } else { keyspace.hash(args.get(first)) }
 }
 
 /// Prefetches the entries of all requests, whose buckets were prefetched when they were added. Another database may
@@ -77,17 +64,18 @@ fn prefetch_members(batch: &Batch, db: &Db, window: &[u8], blocks: &[Block]) {
         let places = |request: &Request| Places { window, spans: request.spans(&batch.spans), blocks };
         let Ok(command) = first.command else { continue };
         let first_places = places(first);
-        let key = first_places.args().get(command.first_key as usize);
+        let args = first_places.args();
+        let Some(key) = command.keys.first(args.len()).map(|at| args.get(at)) else { continue };
         let Some(entry) = db.dict().find(first.hash, key).map(|at| db.get(at)) else { continue };
         if !entry.is_container() {
             continue;
         }
         let mut hashes = [0; BATCH];
         for (request, hash) in same.iter().zip(&mut hashes) {
-            let member = request.command.map_or(0, |command| usize::from(command.member));
-            let places = places(request);
-            if member != 0 && member < places.spans.len() {
-                *hash = entry.prefetch_bucket(places.args().get(member));
+            if let Ok(command) = request.command
+                && let Some(member) = command.keys.member(request.count as usize)
+            {
+                *hash = entry.prefetch_bucket(places(request).args().get(member));
             }
         }
         for hash in hashes.iter().take(run).filter(|hash| **hash != 0) {

@@ -18,7 +18,6 @@ use std::rc::Rc;
 use super::Server;
 use super::core::memory_limit;
 use super::invoke::Caller;
-use super::lookup;
 use super::scripts::redis::{self, REPL_ALL};
 use super::scripts::run::{End, Host, Kind, Room, Run};
 use super::scripts::shebang::Flags;
@@ -361,7 +360,7 @@ impl Server {
             }
         };
         run.has_written |= command.has(flags::WRITE);
-        let hash = lookup::hash_first_key(command, args, &self.core.keyspace);
+        let hash = command.keys.hash_first(args, &self.core.keyspace);
         self.core.stopwatch.start();
         reply.clear();
         let mut caller = Caller::apart(command, run.origin, run.client, &mut run.session, reply);

@@ -4,11 +4,9 @@
 //! kilobytes, which interactive clients request when they start.
 
 use crate::command::CommandNames;
-use crate::command::table::keyspecs::{KeyPosition, NOT_KEY, find_keys};
+use crate::command::table::keys::{BeginSearch, FindKeys, KeySpec};
 use crate::command::table::vocabulary::{CATEGORIES, FLAGS, KEY_FLAGS, place};
-use crate::command::table::{
-    Argument, Arguments, BeginSearch, Command, Docs, FindKeys, KeySpec, ServerCommand, all, commands, flags,
-};
+use crate::command::table::{Argument, Arguments, Command, Docs, ServerCommand, all, commands, flags};
 use crate::resp::Reply;
 use crate::text::glob;
 
@@ -166,14 +164,15 @@ fn keys<A: Arguments + ?Sized>(
 ) {
     let args = &Inner(args);
     let Ok(command) = known.find(args) else { return reply.error("ERR Invalid command specified") };
-    if command.key_specs.iter().all(|spec| spec.flags & NOT_KEY != 0) {
+    if command.keys.are_none() {
         return reply.error("ERR The command has no key arguments");
     }
     if !command.accepts(args.count()) {
         return reply.error("ERR Invalid number of arguments specified for command");
     }
-    let mut found: Vec<KeyPosition> = Vec::new();
-    if find_keys(command, args, &mut found).is_err() && !command.has(flags::NO_MANDATORY_KEYS) {
+    let mut found = Vec::new();
+    command.keys.find(args, &mut found);
+    if found.is_empty() && !command.has(flags::NO_MANDATORY_KEYS) {
         return reply.error("ERR Invalid arguments specified for command");
     }
     reply.array(found.len());
@@ -207,16 +206,17 @@ fn info(command: &Command, reply: &mut Reply<'_>) {
     reply.integer(command.arity.into());
     // Redis does not show these two.
     words(command.flags & !(flags::MAY_REPLICATE | flags::PROTECTED), FLAGS, "", reply);
-    reply.integer(command.first_key.into());
-    reply.integer(command.last_key.into());
-    reply.integer(command.key_step.into());
+    let (first, last, step) = command.keys.range();
+    for number in [first, last, step] {
+        reply.integer(number.into());
+    }
     words(command.acl, CATEGORIES, "@", reply);
     reply.set(command.tips.len());
     for tip in command.tips {
         reply.bulk(tip.as_bytes());
     }
-    reply.set(command.key_specs.len());
-    for spec in command.key_specs {
+    reply.set(command.keys.specs.len());
+    for spec in command.keys.specs {
         key_spec(spec, reply);
     }
     match command.subcommands() {

@@ -13,12 +13,13 @@
 #[cfg(test)]
 mod document;
 pub mod introspect;
-pub mod keyspecs;
+pub mod keys;
 pub mod names;
 pub mod perfect_hash;
 pub mod vocabulary;
 
 use crate::command::error::Result;
+use crate::command::table::keys::Keys;
 use crate::command::table::perfect_hash::{LONGEST_NAME, Words, shape};
 use crate::command::{Args, Context};
 use crate::text::words::shown;
@@ -29,7 +30,8 @@ pub use generated::{COMMAND_IDS, ServerCommand};
 /// What `build.rs` wrote.
 #[allow(clippy::unreadable_literal)]
 mod generated {
-    use super::{Argument, BeginSearch, Command, Docs, FindKeys, Handler, KeyFinder, KeySpec};
+    use super::keys::{BeginSearch, FindKeys, KeyFinder, KeySpec, Keys};
+    use super::{Argument, Command, Docs, Handler};
     use crate::command::table::perfect_hash::Name;
 
     include!(concat!(env!("OUT_DIR"), "/commands.rs"));
@@ -68,18 +70,8 @@ pub struct Command {
     pub flags: u64,
     /// Bits of the ACL categories, in the order of [`vocabulary::CATEGORIES`].
     pub acl: u64,
-    /// The first argument that is a key, 0 if there is none at a fixed position.
-    pub first_key: i32,
-    /// The last such argument; negative: counted from the end.
-    pub last_key: i32,
-    /// From one key to the next.
-    pub key_step: i32,
-    /// Where keys are, exactly.
-    pub key_specs: &'static [KeySpec],
-    /// The argument with a member of the collection under the first key, to be prefetched; 0 if there is none.
-    pub member: u8,
-    /// How to find a call's keys and what happens to them.
-    pub key_finder: KeyFinder,
+    /// Where the keys of a call are.
+    pub keys: Keys,
     /// Hints for clients and proxies.
     pub tips: &'static [&'static str],
     /// The ids of the subcommands, as a range.
@@ -167,74 +159,6 @@ pub mod flags {
         /// Allowed while a script runs for too long.
         ALLOW_BUSY = "allow_busy";
     }
-}
-
-/// One rule for where a command's keys are.
-#[derive(Debug)]
-pub struct KeySpec {
-    /// Bits in the order of [`vocabulary::KEY_FLAGS`].
-    pub flags: u64,
-    /// A note in the documentation.
-    pub notes: Option<&'static str>,
-    /// Where to start.
-    pub begin: BeginSearch,
-    /// Which arguments from there on are keys.
-    pub find: FindKeys,
-}
-
-/// Where a [`KeySpec`] starts.
-#[derive(Clone, Copy, Debug)]
-pub enum BeginSearch {
-    /// At this argument.
-    Index(i32),
-    /// After this word, searched from argument `from` on, or from that far before the end and backwards.
-    Keyword {
-        /// The word, in upper case; matched in any case.
-        keyword: &'static str,
-        /// Where the search starts.
-        from: i32,
-    },
-    /// There is no rule.
-    Unknown,
-}
-
-/// Which arguments are keys, from where [`BeginSearch`] led.
-#[derive(Clone, Copy, Debug)]
-pub enum FindKeys {
-    /// Every `step`-th up to `last`, which counts from the start, or if negative from the end. If `last` is negative
-    /// and `limit` is above 1, only the first of `limit` equal parts are keys.
-    Range {
-        /// The last one.
-        last: i32,
-        /// From one to the next.
-        step: i32,
-        /// Two for "the first half".
-        limit: i32,
-    },
-    /// An argument has the number of keys.
-    KeyNum {
-        /// The argument with the number, from the start.
-        at: i32,
-        /// The first key, from the start.
-        first: i32,
-        /// From one to the next.
-        step: i32,
-    },
-    /// No rule tells.
-    Unknown,
-}
-
-/// How a call's keys are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyFinder {
-    /// By the specifications alone.
-    Specs,
-    /// By the specifications, but whether SET reads the key depends on its option `GET`.
-    Set,
-    /// By the specifications, but whether BITFIELD writes the key depends on its subcommands.
-    Bitfield,
-    /// The first argument, and the destination of SORT, which may be anywhere among the options.
-    Sort,
 }
 
 /// The documentation of a command.
@@ -546,10 +470,10 @@ mod tests {
             let name = command.full_name;
             let least = command.arity.unsigned_abs() as i32;
             // Without names, all shard channels are meant.
-            assert!(least > command.first_key || name == "sunsubscribe", "{name}");
-            assert!(command.last_key < 0 || command.last_key >= command.first_key, "{name}");
-            assert_eq!(command.first_key == 0, command.key_step == 0, "{name}");
-            assert!(command.first_key == 0 || !command.key_specs.is_empty(), "{name}");
+            let (first, last, step) = command.keys.range();
+            assert!(least > first || name == "sunsubscribe", "{name}");
+            assert!(last < 0 || last >= first, "{name}");
+            assert_eq!(first == 0, step == 0, "{name}");
             let data = flags::WRITE | flags::READONLY;
             assert_ne!(command.flags & data, data, "{name} cannot both write and be read-only");
             let category = |word| command.acl & vocabulary::bit(vocabulary::CATEGORIES, word) != 0;

@@ -17,6 +17,7 @@ use timing::{LoopClock, Stopwatch};
 
 use crate::alloc::{self, Counting};
 use crate::command::CommandNames;
+use crate::command::table::keys::KeyPosition;
 use crate::command::waiting::Parking;
 use crate::config::Config;
 use crate::db::{AccessPolicy, Keyspace, Moment};
@@ -54,6 +55,8 @@ pub struct Core {
     pub(super) wait: Option<Box<Parking>>,
     /// How long that took until it began to wait.
     pub(super) wait_ticks: u64,
+    /// The keys of a call, for whoever asks for all of them: filled anew each time.
+    pub(super) keys: Vec<KeyPosition>,
 }
 
 impl Core {
@@ -78,6 +81,7 @@ impl Core {
             scripts_call_all: false,
             wait: None,
             wait_ticks: 0,
+            keys: Vec::new(),
             config,
         };
         core.keyspace.moment = Moment::at(core.clock.unix_ms());

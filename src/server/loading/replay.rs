@@ -150,7 +150,7 @@ impl Server {
             (request.command, request.hash)
         } else {
             let found = self.core.names.find(&args);
-            (found, found.map_or(0, |command| lookup::hash_first_key(command, args, &self.core.keyspace)))
+            (found, found.map_or(0, |command| command.keys.hash_first(args, &self.core.keyspace)))
         };
         let command = match loadable(found, args.len()) {
             Ok(command) => command,

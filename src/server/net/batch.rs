@@ -31,7 +31,8 @@ pub struct Request {
     pub command: Result<&'static Command, Refusal>,
     /// Its arguments' place in the batch.
     first: u32,
-    count: u32,
+    /// How many arguments it has.
+    pub count: u32,
     /// Index in the window behind it.
     pub end: usize,
     /// The hash of its first key, 0 without one.

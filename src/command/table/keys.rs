@@ -1,12 +1,21 @@
-//! Which arguments of a call are keys and what happens to each, according to the command's key specifications.
+//! The keys of a call: which arguments they are, and what happens to each of them.
 //!
-//! A specification first finds where keys begin (an argument's number, or the one after a keyword), then which
-//! arguments from there on are keys (a range, or as many as an argument says). If one does not fit the call, because a
-//! keyword is missing or a count is not a number, the call is malformed and there is no partial result. Used by
-//! `COMMAND GETKEYS`, and by code that needs the keys of a call before it is executed.
+//! A command of the table has one [`Keys`], made of its key specifications, which answers for every call of it:
+//!
+//! * [`Keys::first`]: which argument is the first key, as far as that is so in every call. The loop hashes and prefetches
+//!   it, request by request: a load and two comparisons.
+//! * [`Keys::find`]: all keys of this call with the flags that Redis gives them (`RO`, `RW`, `OW` or `RM`, and `access`,
+//!   `update`, `insert`, `delete`), filled into a list that its owner keeps. `COMMAND GETKEYS` and the tables of client-side
+//!   caching read it.
+//!
+//! A specification first finds where keys begin (an argument's number, or the one after a keyword), then which arguments
+//! from there on are keys (a range, or as many as an argument says). If one does not fit the call, because a count is not
+//! a number or exceeds the arguments, the call is malformed and no keys are found.
 
+use crate::command::Args;
+use crate::command::table::Arguments;
 use crate::command::table::vocabulary::{KEY_FLAGS, bit};
-use crate::command::table::{Arguments, BeginSearch, Command, FindKeys, KeyFinder, KeySpec, flags};
+use crate::db::Keyspace;
 use crate::text::number::parse_i64;
 
 /// The key is only read.
@@ -15,70 +24,209 @@ pub const RO: u64 = bit(KEY_FLAGS, "RO");
 pub const RW: u64 = bit(KEY_FLAGS, "RW");
 /// The key is overwritten without being read.
 pub const OW: u64 = bit(KEY_FLAGS, "OW");
-/// The key is deleted.
-pub const RM: u64 = bit(KEY_FLAGS, "RM");
 /// The reply depends on the value.
 pub const ACCESS: u64 = bit(KEY_FLAGS, "access");
 /// The value is changed.
 pub const UPDATE: u64 = bit(KEY_FLAGS, "update");
-/// Something is added to the value.
-pub const INSERT: u64 = bit(KEY_FLAGS, "insert");
-/// The value, or a part of it, is deleted.
-pub const DELETE: u64 = bit(KEY_FLAGS, "delete");
 /// It is not a key, but a name that belongs to a slot as keys do.
 pub const NOT_KEY: u64 = bit(KEY_FLAGS, "not_key");
-/// There may be keys that the specification does not find.
-pub const INCOMPLETE: u64 = bit(KEY_FLAGS, "incomplete");
+
+/// Where the keys of a command's calls are.
+#[derive(Debug)]
+pub struct Keys {
+    /// The specifications, in the order of the documentation.
+    pub specs: &'static [KeySpec],
+    finder: KeyFinder,
+    /// The first key of every call that has keys at all, 0 if that differs.
+    first: u8,
+    /// The argument with a member of the collection under the first key, 0 if there is none.
+    member: u8,
+}
+
+/// One rule for where a command's keys are.
+#[derive(Debug)]
+pub struct KeySpec {
+    /// Bits in the order of [`KEY_FLAGS`].
+    pub flags: u64,
+    /// A note in the documentation.
+    pub notes: Option<&'static str>,
+    /// Where to start.
+    pub begin: BeginSearch,
+    /// Which arguments from there on are keys.
+    pub find: FindKeys,
+}
+
+/// Where a [`KeySpec`] starts.
+#[derive(Clone, Copy, Debug)]
+pub enum BeginSearch {
+    /// At this argument.
+    Index(i32),
+    /// After this word, searched from argument `from` on, or from that far before the end and backwards.
+    Keyword {
+        /// The word, in upper case; matched in any case.
+        keyword: &'static str,
+        /// Where the search starts.
+        from: i32,
+    },
+    /// There is no rule.
+    Unknown,
+}
+
+/// Which arguments are keys, from where [`BeginSearch`] led.
+#[derive(Clone, Copy, Debug)]
+pub enum FindKeys {
+    /// Every `step`-th up to `last`, which counts from the start, or if negative from the end. If `last` is negative
+    /// and `limit` is above 1, only the first of `limit` equal parts are keys.
+    Range {
+        /// The last one.
+        last: i32,
+        /// From one to the next.
+        step: i32,
+        /// Two for "the first half".
+        limit: i32,
+    },
+    /// An argument has the number of keys.
+    KeyNum {
+        /// The argument with the number, from the start.
+        at: i32,
+        /// The first key, from the start.
+        first: i32,
+        /// From one to the next.
+        step: i32,
+    },
+    /// No rule tells.
+    Unknown,
+}
+
+/// How a call's keys are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFinder {
+    /// By the specifications alone.
+    Specs,
+    /// By the specifications, but whether SET reads the key depends on its option `GET`.
+    Set,
+    /// By the specifications, but whether BITFIELD writes the key depends on its subcommands.
+    Bitfield,
+    /// The first argument, and the destination of SORT, which may be anywhere among the options.
+    Sort,
+}
 
 /// A key of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyPosition {
     /// Which argument it is.
     pub index: usize,
-    /// What happens to it: [`RO`] and its neighbours.
+    /// What happens to it: bits of [`KEY_FLAGS`], such as [`RO`].
     pub flags: u64,
 }
 
-/// The call does not fit the command's key specifications.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unfit;
+/// Room for keys that a list keeps from one call to the next.
+const KEPT: usize = 1024;
 
-/// Appends the keys of a call to `found`, in the order of the specifications. The number of arguments must have been
-/// checked. On error, `found` is unchanged.
-pub fn find_keys<A: Arguments + ?Sized>(
-    command: &Command,
-    args: &A,
-    found: &mut Vec<KeyPosition>,
-) -> Result<(), Unfit> {
-    if command.key_finder == KeyFinder::Sort {
-        found.push(KeyPosition { index: 1, flags: RO | ACCESS });
-        let destination = if command.has(flags::WRITE) { sort_destination(args) } else { None };
-        found.extend(destination.map(|index| KeyPosition { index, flags: OW | UPDATE }));
-        return Ok(());
+impl Keys {
+    /// As the definition of a command says.
+    pub(super) const fn new(specs: &'static [KeySpec], finder: KeyFinder, member: u8) -> Keys {
+        let (mut first, mut at) = (0, 0);
+        while first == 0 && at < specs.len() {
+            first = specs[at].first();
+            at += 1;
+        }
+        Keys { specs, finder, first, member }
     }
-    let before = found.len();
-    for spec in command.key_specs.iter().filter(|spec| spec.flags & NOT_KEY == 0) {
-        if apply(spec, args, found).is_none() || spec.flags & INCOMPLETE != 0 {
-            found.truncate(before);
-            return Err(Unfit);
+
+    /// Whether no call has keys.
+    pub fn are_none(&self) -> bool {
+        !self.specs.iter().any(KeySpec::is_of_keys)
+    }
+
+    /// The argument that is the first key of a call of `count` arguments; `None` if it has none, or not at a fixed place.
+    /// A script may be called without keys: then the argument is one for the script.
+    #[inline(always)]
+    pub fn first(&self, count: usize) -> Option<usize> {
+        let first = usize::from(self.first);
+        if first != 0 && first < count { Some(first) } else { None }
+    }
+
+    /// The hash of the first key of a call, 0 where [`Keys::first`] finds none.
+    #[inline(always)]
+    pub fn hash_first(&self, args: Args<'_>, keyspace: &Keyspace) -> u64 {
+        match self.first(args.len()) {
+            Some(first) => keyspace.hash(args.get(first)),
+            None => 0,
         }
     }
-    if found.len() == before && !command.key_specs.is_empty() {
-        return Err(Unfit);
+
+    /// The argument of a call of `count` that names a member of the collection under the first key, if one does.
+    pub fn member(&self, count: usize) -> Option<usize> {
+        let member = usize::from(self.member);
+        (member != 0 && member < count).then_some(member)
     }
-    match command.key_finder {
-        KeyFinder::Specs | KeyFinder::Sort => {}
-        KeyFinder::Set => {
-            let reads = (3..args.count()).any(|at| args.get(at).eq_ignore_ascii_case(b"get"));
-            let flags = if reads { RW | ACCESS | UPDATE } else { OW | UPDATE };
-            found[before..].iter_mut().for_each(|key| key.flags = flags);
+
+    /// Fills `found` with the keys of a call, in the order of the specifications; with none if one does not fit. The
+    /// number of arguments must have been checked.
+    pub fn find<A: Arguments + ?Sized>(&self, args: &A, found: &mut Vec<KeyPosition>) {
+        found.clear();
+        found.shrink_to(KEPT);
+        if self.finder == KeyFinder::Sort {
+            found.push(KeyPosition { index: 1, flags: RO | ACCESS });
+            let stores = self.specs.iter().any(|spec| spec.flags & OW != 0);
+            let destination = if stores { sort_destination(args) } else { None };
+            found.extend(destination.map(|index| KeyPosition { index, flags: OW | UPDATE }));
+        } else if !self.specs.iter().all(|spec| !spec.is_of_keys() || apply(spec, args, found).is_some()) {
+            found.clear();
         }
-        KeyFinder::Bitfield => {
-            let flags = if only_gets(args) { RO | ACCESS } else { RW | ACCESS | UPDATE };
-            found[before..].iter_mut().for_each(|key| key.flags = flags);
+        let flags = match self.finder {
+            KeyFinder::Specs | KeyFinder::Sort => return,
+            KeyFinder::Bitfield if only_gets(args) => RO | ACCESS,
+            KeyFinder::Set if !(3..args.count()).any(|at| args.get(at).eq_ignore_ascii_case(b"get")) => {
+                OW | UPDATE
+            }
+            KeyFinder::Bitfield | KeyFinder::Set => RW | ACCESS | UPDATE,
+        };
+        for key in found {
+            key.flags = flags;
         }
     }
-    Ok(())
+
+    /// The first key, the last one and the step between them, by which `COMMAND INFO` describes the keys that depend on no
+    /// argument: those of the first specifications that follow each other with step 1, or of the first one.
+    pub fn range(&self) -> (i32, i32, i32) {
+        let mut ranges = self.specs.iter().filter_map(KeySpec::range);
+        let Some(mut all) = ranges.next() else { return (0, 0, 0) };
+        for (first, last, step) in ranges {
+            if step != 1 || all.2 != 1 || first != all.1 + 1 {
+                break;
+            }
+            all.1 = last;
+        }
+        all
+    }
+}
+
+impl KeySpec {
+    const fn is_of_keys(&self) -> bool {
+        self.flags & NOT_KEY == 0
+    }
+
+    /// The first key that it finds if it finds any, 0 if that depends on the arguments.
+    const fn first(&self) -> u8 {
+        match (self.begin, self.find) {
+            _ if !self.is_of_keys() => 0,
+            (BeginSearch::Index(begin), FindKeys::Range { .. }) => begin as u8,
+            (BeginSearch::Index(begin), FindKeys::KeyNum { first, .. }) => (begin + first) as u8,
+            _ => 0,
+        }
+    }
+
+    /// First key, last key and step, if they depend on no argument.
+    fn range(&self) -> Option<(i32, i32, i32)> {
+        match (self.begin, self.find) {
+            (BeginSearch::Index(first), FindKeys::Range { last, step, .. }) => {
+                Some((first, if last >= 0 { first + last } else { last }, step))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The destination of a SORT, the last one if there are several. Words that are not options are skipped, so a call with
@@ -262,11 +410,40 @@ mod tests {
     }
 
     #[test]
+    fn the_first_key_is_known_where_no_argument_decides_it() {
+        let first = |name: &[u8], count| lookup_full(name).unwrap().keys.first(count);
+        for (name, at) in [("get", 1), ("eval", 3), ("zunion", 2), ("zunionstore", 1), ("bitop", 2)] {
+            assert_eq!(first(name.as_bytes(), at + 1), Some(at), "{name}");
+            assert_eq!(first(name.as_bytes(), at), None, "{name}");
+        }
+        assert_eq!(first(b"memory|usage", 3), Some(2));
+        for name in ["ping", "xread", "spublish", "keys"] {
+            assert_eq!(first(name.as_bytes(), 9), None, "{name}");
+        }
+        let member = |count| lookup_full(b"zadd").unwrap().keys.member(count);
+        assert_eq!((member(3), member(4)), (None, Some(3)));
+    }
+
+    #[test]
+    fn the_list_of_keys_is_filled_anew_and_does_not_stay_large() {
+        let many: Vec<&str> = [&["mget"][..], &vec!["k"; 100_000]].concat();
+        let (mget, mut found) = (&lookup_full(b"mget").unwrap().keys, Vec::new());
+        mget.find(many.as_slice(), &mut found);
+        assert_eq!((found.len(), found[99_999].index), (100_000, 100_000));
+        mget.find(["mget", "a"].as_slice(), &mut found);
+        assert_eq!(found, [KeyPosition { index: 1, flags: RO | ACCESS }]);
+        assert!(found.capacity() <= KEPT);
+        let evals = &lookup_full(b"eval").unwrap().keys;
+        evals.find(["eval", "", "2", "a"].as_slice(), &mut found);
+        assert!(found.is_empty());
+    }
+
+    #[test]
     fn the_destination_of_a_sort_is_found_among_its_options() {
         let keys = |line: &str| {
             let args: Vec<&str> = line.split(' ').collect();
             let mut found = Vec::new();
-            find_keys(lookup_full(args[0].as_bytes()).unwrap(), args.as_slice(), &mut found).unwrap();
+            lookup_full(args[0].as_bytes()).unwrap().keys.find(args.as_slice(), &mut found);
             let names: Vec<&str> = found.iter().map(|key| args[key.index]).collect();
             assert!(found[1..].iter().all(|key| key.flags == OW | UPDATE) && found[0].flags == RO | ACCESS);
             names.join(" ")
@@ -288,7 +465,7 @@ mod tests {
     fn set_reads_its_key_only_with_the_option_get() {
         let flags = |args: &[&str]| {
             let mut found = Vec::new();
-            find_keys(lookup_full(b"set").unwrap(), args, &mut found).unwrap();
+            lookup_full(b"set").unwrap().keys.find(args, &mut found);
             assert_eq!(found.len(), 1);
             found[0].flags
         };
@@ -301,7 +478,7 @@ mod tests {
         let flags = |line: &str| {
             let args: Vec<&str> = line.split(' ').collect();
             let mut found = Vec::new();
-            find_keys(lookup_full(b"bitfield").unwrap(), args.as_slice(), &mut found).unwrap();
+            lookup_full(b"bitfield").unwrap().keys.find(args.as_slice(), &mut found);
             assert_eq!(found.len(), 1);
             found[0].flags
         };
