@@ -7,8 +7,7 @@ use crate::command::args::{Args, integer};
 use crate::command::bitmaps::{bit_offset, make_room};
 use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
-use crate::db::{Access, Event};
-use crate::dict::Position;
+use crate::db::{Access, Event, Position};
 use crate::types::{Kind, bits};
 
 /// How a number is treated that does not fit its field.

@@ -7,8 +7,7 @@ use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::command::time::TimeForm;
-use crate::db::{Access, AccessPolicy, Event, Key, Removal};
-use crate::dict::Position;
+use crate::db::{Access, AccessPolicy, Event, Key, Position, Removal};
 use crate::resp::Reply;
 use crate::text::glob;
 use crate::text::number::Decimal;
@@ -283,7 +282,7 @@ pub fn keys(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let now = ctx.keyspace.moment.unix_ms;
     let deferred = ctx.reply.deferred_array();
     let mut found = 0;
-    for entry in ctx.keyspace.db(ctx.session.db).dict() {
+    for entry in ctx.keyspace.db(ctx.session.db).entries() {
         if (all || glob::matches(pattern, entry.key(), false)) && is_live(&entry, now) {
             ctx.reply.bulk(entry.key());
             found += 1;

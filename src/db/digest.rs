@@ -107,7 +107,7 @@ pub fn of_keyspace(keyspace: &Keyspace) -> Digest {
             continue;
         }
         mix_number(&mut all, index as u32);
-        for entry in db.dict() {
+        for entry in db.entries() {
             let mut digest = Digest::default();
             mix(&mut digest, entry.key());
             mix_value(&mut digest, &entry);

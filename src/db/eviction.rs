@@ -431,7 +431,7 @@ mod tests {
             let unused = |keyspace: &Keyspace| {
                 (0..=30)
                     .filter(|n: &usize| {
-                        keyspace.kind_of(keyspace.key(n % 3, n.to_string().as_bytes())).is_some()
+                        keyspace.peek(keyspace.key(n % 3, n.to_string().as_bytes())).is_some()
                     })
                     .count()
             };
@@ -453,7 +453,7 @@ mod tests {
         }
         let gone = (0..600)
             .step_by(2)
-            .filter(|n: &usize| keyspace.kind_of(keyspace.key(n % 3, n.to_string().as_bytes())).is_none());
+            .filter(|n: &usize| keyspace.peek(keyspace.key(n % 3, n.to_string().as_bytes())).is_none());
         let gone = gone.count();
         assert!(gone > 230, "{gone} of the 300 that expire first");
     }

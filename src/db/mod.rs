@@ -45,14 +45,16 @@ pub use journal::{Awaiting, Change, Journal, Key, Listening, Propagation};
 pub use lazyfree::{Garbage, LazyFree, Ticket};
 pub use stream::{Cursor, Framing, Stream, Word};
 
-use crate::dict::{Dict, Position, Ref, Seed};
+pub use crate::dict::{Position, Ref};
+
+use crate::dict::{Dict, DictStats, Seed};
 use crate::sys::memory;
 use crate::sys::poller::Waker;
+use crate::types::Shapes;
 use crate::types::access::{AccessClock, Lfu};
 use crate::types::container::Debris;
 use crate::types::entry::Entry;
 use crate::types::random::Random;
-use crate::types::{Kind, Shapes};
 
 /// How a lookup treats the access clock and the statistics.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -200,9 +202,32 @@ impl Db {
         &self.expires
     }
 
-    /// The table itself, for scanning and for its statistics.
-    pub fn dict(&self) -> &Dict<Entry> {
-        &self.dict
+    /// All entries in no particular order, also of keys that have expired but are not deleted yet.
+    pub fn entries(&self) -> impl Iterator<Item = Ref<'_, Entry>> {
+        self.dict.iter()
+    }
+
+    /// Where `key`, whose hash is `hash`, lies, even if it has expired. Counts nothing and deletes nothing, unlike
+    /// [`Keyspace::find`].
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
+        self.dict.find(hash, key)
+    }
+
+    /// The bytes that the table of the keys takes, without the entries.
+    pub fn table_bytes(&self) -> usize {
+        self.dict.memory_bytes()
+    }
+
+    /// The bytes that the next key takes for a larger table, if it needs one; see [`Dict::growth_bytes`].
+    #[inline]
+    pub fn growth_bytes(&self) -> usize {
+        self.dict.growth_bytes()
+    }
+
+    /// What the table of the keys looks like inside. O(keys).
+    pub fn table_stats(&self) -> DictStats {
+        self.dict.stats()
     }
 
     /// The entry at `at`.
@@ -231,7 +256,7 @@ impl Db {
     /// The bytes that `key` takes: its entry with the value, its slot in the table, its place in the list of keys that
     /// expire. A key that has expired counts until it is deleted.
     pub fn memory_of(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        let entry = self.dict.get(self.dict.find(hash, key)?);
+        let entry = self.get(self.find(hash, key)?);
         let expiry = if entry.expire_at().is_some() { size_of::<u64>() } else { 0 };
         Some(entry.memory_bytes() + size_of::<u64>() + expiry)
     }
@@ -428,19 +453,11 @@ impl Keyspace {
         Some(at)
     }
 
-    /// The kind of value that a key holds, if it is there and has not expired. Changes nothing.
-    pub fn kind_of(&self, key: Key<'_>) -> Option<Kind> {
-        let entry = self.dbs[key.db].dict.get(self.dbs[key.db].dict.find(key.hash, key.name)?);
-        let is_past = entry.expire_at().is_some_and(|time| self.is_past(time));
-        (!is_past).then(|| entry.kind())
-    }
-
-    /// When a key expires, or `Some(None)` if it never does; `None` if there is no such key or it has expired. Changes
-    /// nothing.
-    pub fn expiry_of(&self, key: Key<'_>) -> Option<Option<i64>> {
-        let entry = self.dbs[key.db].dict.get(self.dbs[key.db].dict.find(key.hash, key.name)?);
-        let expire_at = entry.expire_at();
-        (!expire_at.is_some_and(|time| self.is_past(time))).then_some(expire_at)
+    /// The entry of a key that is there and has not expired. Changes nothing.
+    pub fn peek(&self, key: Key<'_>) -> Option<Ref<'_, Entry>> {
+        let db = self.db(key.db);
+        let entry = db.get(db.find(key.hash, key.name)?);
+        (!entry.expire_at().is_some_and(|time| self.is_past(time))).then_some(entry)
     }
 
     /// Whether a key or field that expires at `expire_at` can no longer be found.

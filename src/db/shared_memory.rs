@@ -146,16 +146,16 @@ fn copies_for_reads_of_all() {
     let lfu = AccessPolicy::Lfu(Lfu { log_factor: 0, decay_time: 1 });
     for policy in [AccessPolicy::Lru, lfu] {
         let mut keyspace = filled(policy);
-        assert!(keyspace.db(0).dict().is_rehashing(), "there is something to move");
-        let moves = keyspace.db(0).dict().moves();
+        assert!(keyspace.db(0).dict.is_rehashing(), "there is something to move");
+        let moves = keyspace.db(0).dict.moves();
         let (quiet, seen) = copies_for_reads(&mut keyspace, true);
         assert!(quiet < 40, "{quiet} pages were copied for reads under {policy:?}");
-        assert_eq!(keyspace.db(0).dict().moves(), moves);
+        assert_eq!(keyspace.db(0).dict.moves(), moves);
         // Without telling the keyspace of the child, to check that copied pages are counted at all.
         let (loud, seen_again) = copies_for_reads(&mut keyspace, false);
         assert!(loud > 2_000, "{loud} pages were copied for reads that write");
         assert_eq!(seen, seen_again);
-        assert!(keyspace.db(0).dict().moves() > moves);
+        assert!(keyspace.db(0).dict.moves() > moves);
     }
 }
 

@@ -66,7 +66,7 @@ fn prefetch_members(batch: &Batch, db: &Db, window: &[u8], blocks: &[Block]) {
         let first_places = places(first);
         let args = first_places.args();
         let Some(key) = command.keys.first(args.len()).map(|at| args.get(at)) else { continue };
-        let Some(entry) = db.dict().find(first.hash, key).map(|at| db.get(at)) else { continue };
+        let Some(entry) = db.find(first.hash, key).map(|at| db.get(at)) else { continue };
         if !entry.is_container() {
             continue;
         }

@@ -104,7 +104,7 @@ impl Server {
     /// Makes the `EXEC` of clients fail that watch a key changed by the unit.
     pub(super) fn notify_watchers(&mut self) {
         let keyspace = &self.core.keyspace;
-        let exists = |db: usize, name: &[u8]| keyspace.kind_of(keyspace.key(db, name)).is_some();
+        let exists = |db: usize, name: &[u8]| keyspace.peek(keyspace.key(db, name)).is_some();
         let released = self.audience.watchers.observe(&keyspace.journal, exists);
         self.sweep_watched(released.min(WATCHED));
     }
@@ -135,7 +135,7 @@ impl Server {
     /// makes keys ready that nobody has looked up.
     fn kind_of_ready(&self, db: usize, name: &[u8]) -> Option<Kind> {
         let keyspace = &self.core.keyspace;
-        keyspace.kind_of(keyspace.key(db, name))
+        keyspace.peek(keyspace.key(db, name)).map(|entry| entry.kind())
     }
 
     /// The request of a client that waits for keys has just been kept in [`super::net::client::Client::rest`]: registers

@@ -215,10 +215,8 @@ impl Server {
         for at in from..end {
             let name = args.get(at);
             let key = self.core.keyspace.key(db, name);
-            let (present, expire_at) = match self.core.keyspace.expiry_of(key) {
-                Some(expire_at) => (true, expire_at),
-                None => (false, None),
-            };
+            let entry = self.core.keyspace.peek(key);
+            let (present, expire_at) = (entry.is_some(), entry.and_then(|entry| entry.expire_at()));
             if self.audience.watchers.watch(token, Watched { db, name: name.into(), present, expire_at }) {
                 self.core.keyspace.journal.await_key(key.hash, Awaiting::Change);
             }
@@ -259,7 +257,7 @@ impl Server {
     /// Whether a key that `token` watches has expired since, and was not deleted yet. O(1) before the first of them expires.
     fn has_watched_key_expired(&self, token: Token) -> bool {
         let (keyspace, watchers) = (&self.core.keyspace, &self.audience.watchers);
-        let is_gone = |key: &Watched| keyspace.kind_of(keyspace.key(key.db, &key.name)).is_none();
+        let is_gone = |key: &Watched| keyspace.peek(keyspace.key(key.db, &key.name)).is_none();
         watchers.may_have_expired(token, keyspace.moment.unix_ms)
             && watchers.keys(token).iter().any(|key| key.present && is_gone(key))
     }

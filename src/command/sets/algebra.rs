@@ -7,8 +7,7 @@
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX, WRONG_TYPE};
-use crate::db::{Access, Db, Event};
-use crate::dict::{Position, Ref};
+use crate::db::{Access, Db, Event, Position, Ref};
 use crate::types::intset::Intset;
 use crate::types::set::{self, GROUP, MemberTable, SetRef};
 use crate::types::{Entry, Kind, Shapes, Text};
@@ -43,7 +42,7 @@ pub(in crate::command) fn find_all(
         }
         hashes.push(found.map(|_| key.hash));
     }
-    let find = |(i, hash): (usize, Option<u64>)| ctx.db().dict().find(hash?, args.get(i));
+    let find = |(i, hash): (usize, Option<u64>)| ctx.db().find(hash?, args.get(i));
     Ok((first..end).zip(hashes).map(find).collect())
 }
 

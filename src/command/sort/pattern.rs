@@ -10,8 +10,7 @@
 use std::ops::Range;
 
 use crate::command::context::Context;
-use crate::db::{Access, Key};
-use crate::dict::Position;
+use crate::db::{Access, Key, Position};
 use crate::text::words::shown;
 
 /// A pattern, parsed.

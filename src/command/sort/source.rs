@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::rank::Texts;
 use crate::command::context::Context;
-use crate::dict::Position;
+use crate::db::Position;
 use crate::types::list::{self, End, NodeLimits, Quicklist};
 use crate::types::set::SetRef;
 use crate::types::sorted_set::{SortedSetRef, to_large};

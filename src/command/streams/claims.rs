@@ -5,8 +5,7 @@ use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::streams::groups::{Told, find_group, leading_ids, no_such_group};
 use crate::command::streams::{range_start, reply_id, reply_record, strict_id};
-use crate::db::{Access, Event, Key};
-use crate::dict::Position;
+use crate::db::{Access, Event, Key, Position};
 use crate::resp::Reply;
 use crate::types::stream::{ConsumerSlot, Group, Id, Stream, until_zero};
 

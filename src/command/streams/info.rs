@@ -5,8 +5,7 @@ use crate::command::context::Context;
 use crate::command::error::{NO_SUCH_KEY, Result};
 use crate::command::streams::groups::{no_such_group_of, wrong_arguments};
 use crate::command::streams::{reply_id, reply_record, reply_records};
-use crate::db::Access;
-use crate::dict::Position;
+use crate::db::{Access, Position};
 use crate::resp::Reply;
 use crate::types::stream::{Consumer, Group, Id, Record, Stream};
 

@@ -246,7 +246,7 @@ fn check_equal(moved: &Keyspace, still: &Keyspace) {
     assert_eq!(digest::of_keyspace(moved), digest::of_keyspace(still));
     for db in 0..2 {
         assert_eq!(moved.db(db).len(), still.db(db).len());
-        for entry in moved.db(db).dict() {
+        for entry in moved.db(db).entries() {
             let hash = moved.hash(entry.key());
             let memory = |keyspace: &Keyspace| keyspace.db(db).memory_of(hash, entry.key());
             assert!(memory(moved).is_some() && memory(moved) == memory(still));

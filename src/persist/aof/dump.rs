@@ -64,7 +64,7 @@ pub fn dump(
             continue;
         }
         log.command(&[b"SELECT", Decimal::new(index as i64).as_bytes()]);
-        for entry in db.dict() {
+        for entry in db.entries() {
             log.entry(&entry);
             keys += 1;
             progress(Progress { keys, bytes: log.len(), entry: &entry });

@@ -97,7 +97,7 @@ impl Overview {
             .map(|(index, db)| Tables {
                 index,
                 keys: db.len() as u64,
-                main: db.dict().memory_bytes() as u64,
+                main: db.table_bytes() as u64,
                 expires: db.expires().memory_bytes() as u64,
             })
             .collect();

@@ -202,7 +202,7 @@ impl Core {
     #[inline]
     pub fn is_short_of_memory(&self, db: usize) -> bool {
         self.limit.is_set()
-            && (used_memory() + self.keyspace.db(db).dict().growth_bytes() as u64 > self.limit.bytes
+            && (used_memory() + self.keyspace.db(db).growth_bytes() as u64 > self.limit.bytes
                 || self.limit.room != Room::Enough)
     }
 
@@ -230,7 +230,7 @@ impl Core {
             let used = used_memory().saturating_sub(self.uncounted_bytes(buffers));
             // Where others than keys of this table go first, it may have to grow all the same.
             let table = db.filter(|_| evicted < BATCH && self.limit.policy.is_some());
-            let growth = table.map_or(0, |db| self.keyspace.db(db).dict().growth_bytes() as u64);
+            let growth = table.map_or(0, |db| self.keyspace.db(db).growth_bytes() as u64);
             let wanted = if evicted > 0 { used + growth.max(slack) } else { used + growth };
             if wanted <= self.limit.bytes {
                 break (Room::Enough, used, growth);

@@ -91,8 +91,8 @@ fn each_database_is_selected_and_each_key_made_by_commands_of_its_type() {
     assert_eq!(dumped(&keyspace), ["SELECT 1", "SADD s 7 8", "SELECT 2", "ZADD z 0 b 0.1 a 1e+100 d inf c"]);
 }
 
-fn find(keyspace: &Keyspace, db: usize, key: &[u8]) -> crate::dict::Position {
-    keyspace.db(db).dict().find(keyspace.hash(key), key).expect("there")
+fn find(keyspace: &Keyspace, db: usize, key: &[u8]) -> crate::db::Position {
+    keyspace.db(db).find(keyspace.hash(key), key).expect("there")
 }
 
 #[test]

@@ -105,9 +105,9 @@ fn assert_same(one: &Keyspace, other: &Keyspace) {
         assert_eq!(one.db(db).len(), other.db(db).len());
         assert_eq!(one.db(db).expires().len(), other.db(db).expires().len());
         assert_eq!(one.db(db).expiring_hashes(), other.db(db).expiring_hashes());
-        for entry in one.db(db).dict() {
-            let dict = other.db(db).dict();
-            let again = dict.get(dict.find(one.hash(entry.key()), entry.key()).expect("the same key"));
+        for entry in one.db(db).entries() {
+            let other = other.db(db);
+            let again = other.get(other.find(one.hash(entry.key()), entry.key()).expect("the same key"));
             assert_eq!((again.expire_at(), again.access()), (entry.expire_at(), entry.access()));
             if entry.kind() == Kind::String {
                 assert_eq!((again.value(), again.encoding()), (entry.value(), entry.encoding()));
@@ -219,13 +219,13 @@ fn what_a_file_says_about_itself_comes_back() {
 fn idle_times_and_counters_come_back_under_their_policy() {
     let mut from = keyspace();
     string(&mut from, 0, "k", b"v");
-    let at = from.db(0).dict().find(from.hash(b"k"), b"k").expect("it is there");
+    let at = from.db(0).find(from.hash(b"k"), b"k").expect("it is there");
     from.db(0).get(at).set_access(from.moment.clock.lru_idle_for(1000));
     let options = SaveOptions { idle_times: true, ..SaveOptions::default() };
     let (to, _) = loaded(&saved_with(&from, &ABOUT, options));
     assert_same(&from, &to);
     let (fresh, _) = loaded(&saved(&from));
-    assert_eq!(fresh.db(0).dict().iter().next().expect("a key").access(), fresh.moment.lru);
+    assert_eq!(fresh.db(0).entries().next().expect("a key").access(), fresh.moment.lru);
 
     let lfu = Lfu { log_factor: 10, decay_time: 1 };
     from.access_policy = AccessPolicy::Lfu(lfu);
@@ -236,7 +236,7 @@ fn idle_times_and_counters_come_back_under_their_policy() {
     load(&mut to, &file[..], file.len() as u64, LOAD).expect("a good file");
     assert_same(&from, &to);
     // Under another policy the counter says nothing.
-    assert_eq!(loaded(&file).0.db(0).dict().iter().next().expect("a key").access(), fresh.moment.lru);
+    assert_eq!(loaded(&file).0.db(0).entries().next().expect("a key").access(), fresh.moment.lru);
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn version_10_has_only_the_forms_of_redis_7_0() {
     add(&mut from, 4, b"timed", hash_of(&texts, true, &shapes), None);
     add(&mut from, 4, b"over", hash_of(&texts[1..2], false, &shapes), None);
     let over = from.key(4, b"over");
-    let at = from.db(4).dict().find(over.hash, b"over").expect("it is there");
+    let at = from.db(4).find(over.hash, b"over").expect("it is there");
     from.modify_hash(over, at, |hash| {
         hash.set_expiry(&texts[1], NOW_MS + 1, crate::types::hash::Condition::Always);
     });
@@ -340,8 +340,8 @@ fn version_10_has_only_the_forms_of_redis_7_0() {
     }
     let (to, _) = loaded(&file);
     let live = |keyspace: &Keyspace| {
-        let dict = keyspace.db(4).dict();
-        let entry = dict.get(dict.find(keyspace.hash(b"timed"), b"timed").expect("it is there"));
+        let db = keyspace.db(4);
+        let entry = db.get(db.find(keyspace.hash(b"timed"), b"timed").expect("it is there"));
         let mut fields: Vec<_> = HashRef::new(&entry, NOW_MS)
             .iter()
             .map(|item| (item.field.to_vec(), item.value.to_vec()))
@@ -459,10 +459,10 @@ fn a_key_twice_is_an_error_unless_it_may_replace_the_other() {
     string(&mut to, 2, "other", b"stays");
     let options = LoadOptions { merge: true, ..LOAD };
     load(&mut to, &twice[..], 100, options).expect("a good file");
-    let dict = to.db(2).dict();
-    let entry = dict.get(dict.find(to.hash(b"k"), b"k").expect("it is there"));
+    let db = to.db(2);
+    let entry = db.get(db.find(to.hash(b"k"), b"k").expect("it is there"));
     assert_eq!(entry.value().to_vec(), b"b");
-    assert_eq!((dict.len(), to.db(2).expires().len()), (2, 1));
+    assert_eq!((db.len(), db.expires().len()), (2, 1));
     assert_eq!(to.counters.dirty, 0, "loading is not a change");
 }
 
@@ -536,7 +536,7 @@ fn claims_of_a_file_reserve_nothing_that_it_cannot_hold() {
     refused(&with(b"\x00\x01k\xc3\x05", b"abcde"));
     let (to, _) = loaded(&with(b"\xfb", &[&huge[..], b"\x00\x01k\x01v"].concat()));
     assert_eq!(to.db(0).len(), 1);
-    assert!(to.db(0).dict().memory_bytes() < 10_000);
+    assert!(to.db(0).table_bytes() < 10_000);
 }
 
 #[test]

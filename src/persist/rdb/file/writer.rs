@@ -159,7 +159,7 @@ impl<W: Write> Writer<'_, '_, W> {
         self.out.raw(&[opcode::RESIZEDB]);
         self.out.length(db.len() as u64);
         self.out.length(db.expires().len() as u64);
-        for entry in db.dict() {
+        for entry in db.entries() {
             self.entry(&entry);
             let bytes = self.out.sink().len();
             progress(Progress { keys: self.keys, bytes, entry: &entry });

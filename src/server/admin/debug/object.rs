@@ -12,8 +12,8 @@ use crate::command::args::integer;
 use crate::command::error::{Error, Result};
 use crate::command::keys::reference_count;
 use crate::config::Config;
-use crate::db::{Access, Key, digest};
-use crate::dict::{self, Position, Ref};
+use crate::db::{Access, Key, Position, Ref, digest};
+use crate::dict::DictStats;
 use crate::persist::rdb;
 use crate::server::Server;
 use crate::server::invoke::Caller;
@@ -110,7 +110,7 @@ impl Server {
         let index = caller.session(&mut self.net).db;
         let db = self.core.keyspace.db(index);
         let digest_of = |key: &[u8]| {
-            let at = db.dict().find(self.core.keyspace.hash(key), key);
+            let at = db.find(self.core.keyspace.hash(key), key);
             at.map_or(Digest::default(), |at| digest::of_value(&db.get(at)))
         };
         let digests: Vec<Digest> = args.iter_from(2).map(digest_of).collect();
@@ -126,7 +126,7 @@ impl Server {
         let index =
             usize::try_from(integer(args.get(2))?).ok().filter(|index| *index < self.core.keyspace.count());
         let db = self.core.keyspace.db(index.ok_or("ERR Out of range database")?);
-        let keys = db.dict().stats().describe(wants_all(args));
+        let keys = db.table_stats().describe(wants_all(args));
         // Keys with an expiry are in a list, not in a table.
         let expires = match db.expires().len() {
             0 => "No stats available for empty dictionaries".to_owned(),
@@ -198,7 +198,7 @@ fn quicklist_facts(list: &Quicklist, config: &Config) -> String {
 }
 
 /// The figures of the table that a value is, when it is one.
-fn table_stats(entry: &Entry) -> Option<dict::DictStats> {
+fn table_stats(entry: &Entry) -> Option<DictStats> {
     if let Some(hash) = entry.container::<hash::Hash>() {
         return Some(hash.dict().stats());
     }
