@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use redstart::sys::poller::{BATCH, Event, Interest, NativePoller, Poller, Token};
+use redstart::sys::poller::{BATCH, Event, Interest, NativePoller, Poller, Source, Token};
 
 /// It only ends tests that hang.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -23,8 +23,15 @@ fn pair() -> (UnixStream, UnixStream) {
     (near, far)
 }
 
-fn token(slot: u32) -> Token {
-    Token::new(slot, 1)
+fn client(slot: u32) -> Source {
+    Source::Client(Token::new(slot, 1))
+}
+
+fn slot(event: &Event) -> u32 {
+    match event.source {
+        Source::Client(token) => token.slot,
+        other => panic!("{other:?} was not registered"),
+    }
 }
 
 /// All events of one wait.
@@ -33,11 +40,11 @@ fn events(poller: &mut NativePoller, timeout_ms: Option<u32>) -> Vec<Event> {
     (0..count).map(|index| poller.event(index)).collect()
 }
 
-/// What is ready now, with the two directions of a token combined.
-fn ready(poller: &mut NativePoller) -> HashMap<Token, Event> {
-    let mut ready: HashMap<Token, Event> = HashMap::new();
+/// What is ready now, with the two directions of a source combined.
+fn ready(poller: &mut NativePoller) -> HashMap<Source, Event> {
+    let mut ready: HashMap<Source, Event> = HashMap::new();
     for event in events(poller, Some(0)) {
-        let all = ready.entry(event.token).or_insert(event);
+        let all = ready.entry(event.source).or_insert(event);
         all.readable |= event.readable;
         all.writable |= event.writable;
         all.closed |= event.closed;
@@ -46,7 +53,7 @@ fn ready(poller: &mut NativePoller) -> HashMap<Token, Event> {
 }
 
 /// Waits repeatedly until `wanted` holds for what is ready.
-fn until(poller: &mut NativePoller, wanted: impl Fn(&HashMap<Token, Event>) -> bool) {
+fn until(poller: &mut NativePoller, wanted: impl Fn(&HashMap<Source, Event>) -> bool) {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let now = ready(poller);
@@ -66,7 +73,7 @@ fn nothing_is_ready_before_something_happens() {
     let mut poller = poller();
     assert_eq!(poller.wait(Some(0)).unwrap(), 0);
     let (near, _far) = pair();
-    poller.add(near.as_fd(), token(1), Interest::READ).unwrap();
+    poller.add(near.as_fd(), client(1), Interest::READ).unwrap();
     assert_eq!(poller.wait(Some(0)).unwrap(), 0);
 }
 
@@ -86,7 +93,7 @@ fn a_wait_ends_when_its_time_is_up_and_not_before() {
 fn the_longest_timeout_is_accepted() {
     let mut poller = poller();
     let (near, mut far) = pair();
-    poller.add(near.as_fd(), token(1), Interest::READ).unwrap();
+    poller.add(near.as_fd(), client(1), Interest::READ).unwrap();
     far.write_all(b"x").unwrap();
     assert_eq!(events(&mut poller, Some(u32::MAX)).len(), 1);
 }
@@ -95,9 +102,9 @@ fn the_longest_timeout_is_accepted() {
 fn bytes_make_a_socket_readable_until_they_are_read() {
     let mut poller = poller();
     let (mut near, mut far) = pair();
-    poller.add(near.as_fd(), token(7), Interest::READ).unwrap();
+    poller.add(near.as_fd(), client(7), Interest::READ).unwrap();
     far.write_all(b"abc").unwrap();
-    let expected = Event { token: token(7), readable: true, writable: false, closed: false };
+    let expected = Event { source: client(7), readable: true, writable: false, closed: false };
     assert_eq!(events(&mut poller, None), [expected]);
     near.read_exact(&mut [0; 2]).unwrap();
     assert_eq!(events(&mut poller, None), [expected], "one byte is left");
@@ -109,8 +116,8 @@ fn bytes_make_a_socket_readable_until_they_are_read() {
 fn a_socket_is_writable_until_it_is_full_and_again_when_there_is_room() {
     let mut poller = poller();
     let (mut near, mut far) = pair();
-    poller.add(near.as_fd(), token(7), Interest::WRITE).unwrap();
-    let expected = Event { token: token(7), readable: false, writable: true, closed: false };
+    poller.add(near.as_fd(), client(7), Interest::WRITE).unwrap();
+    let expected = Event { source: client(7), readable: false, writable: true, closed: false };
     assert_eq!(events(&mut poller, None), [expected]);
     fill(&mut near);
     assert_eq!(poller.wait(Some(0)).unwrap(), 0);
@@ -123,39 +130,39 @@ fn a_socket_is_writable_until_it_is_full_and_again_when_there_is_room() {
 fn both_directions_are_reported() {
     let mut poller = poller();
     let (near, mut far) = pair();
-    poller.add(near.as_fd(), token(3), Interest::BOTH).unwrap();
+    poller.add(near.as_fd(), client(3), Interest::BOTH).unwrap();
     far.write_all(b"x").unwrap();
-    until(&mut poller, |ready| ready.get(&token(3)).is_some_and(|event| event.readable && event.writable));
+    until(&mut poller, |ready| ready.get(&client(3)).is_some_and(|event| event.readable && event.writable));
 }
 
 #[test]
 fn modify_changes_the_interest() {
     let mut poller = poller();
     let (near, mut far) = pair();
-    poller.add(near.as_fd(), token(1), Interest::READ).unwrap();
+    poller.add(near.as_fd(), client(1), Interest::READ).unwrap();
     far.write_all(b"x").unwrap();
     let (readable, writable) = (
-        Event { token: token(1), readable: true, writable: false, closed: false },
-        Event { token: token(1), readable: false, writable: true, closed: false },
+        Event { source: client(1), readable: true, writable: false, closed: false },
+        Event { source: client(1), readable: false, writable: true, closed: false },
     );
-    poller.modify(near.as_fd(), token(1), Interest::WRITE).unwrap();
+    poller.modify(near.as_fd(), client(1), Interest::WRITE).unwrap();
     assert_eq!(events(&mut poller, None), [writable]);
-    poller.modify(near.as_fd(), token(1), Interest::READ).unwrap();
+    poller.modify(near.as_fd(), client(1), Interest::READ).unwrap();
     assert_eq!(events(&mut poller, None), [readable]);
     // Repeated, as for a client that reads slowly at first and then catches up.
     for _ in 0..3 {
-        poller.modify(near.as_fd(), token(1), Interest::BOTH).unwrap();
+        poller.modify(near.as_fd(), client(1), Interest::BOTH).unwrap();
         until(&mut poller, |ready| {
-            ready.get(&token(1)).is_some_and(|event| event.readable && event.writable)
+            ready.get(&client(1)).is_some_and(|event| event.readable && event.writable)
         });
     }
     for _ in 0..3 {
-        poller.modify(near.as_fd(), token(1), Interest::READ).unwrap();
+        poller.modify(near.as_fd(), client(1), Interest::READ).unwrap();
         assert_eq!(events(&mut poller, None), [readable]);
     }
-    poller.modify(near.as_fd(), token(1), Interest::NONE).unwrap();
+    poller.modify(near.as_fd(), client(1), Interest::NONE).unwrap();
     assert_eq!(poller.wait(Some(0)).unwrap(), 0);
-    poller.modify(near.as_fd(), token(1), Interest::WRITE).unwrap();
+    poller.modify(near.as_fd(), client(1), Interest::WRITE).unwrap();
     assert_eq!(events(&mut poller, None), [writable]);
 }
 
@@ -163,36 +170,36 @@ fn modify_changes_the_interest() {
 fn a_removed_descriptor_is_silent_and_can_be_added_again() {
     let mut poller = poller();
     let (near, mut far) = pair();
-    poller.add(near.as_fd(), token(1), Interest::BOTH).unwrap();
+    poller.add(near.as_fd(), client(1), Interest::BOTH).unwrap();
     far.write_all(b"x").unwrap();
     poller.remove(near.as_fd()).unwrap();
     assert_eq!(poller.wait(Some(0)).unwrap(), 0);
-    poller.add(near.as_fd(), token(2), Interest::READ).unwrap();
-    assert_eq!(events(&mut poller, None)[0].token, token(2));
+    poller.add(near.as_fd(), client(2), Interest::READ).unwrap();
+    assert_eq!(events(&mut poller, None)[0].source, client(2));
 }
 
 #[test]
 fn a_closed_descriptor_is_forgotten() {
     let mut poller = poller();
     let (near, mut far) = pair();
-    poller.add(near.as_fd(), token(1), Interest::BOTH).unwrap();
+    poller.add(near.as_fd(), client(1), Interest::BOTH).unwrap();
     drop(near);
     let _ = far.write(b"x");
     assert_eq!(poller.wait(Some(0)).unwrap(), 0);
     // The next descriptor may get the same number.
     let (near, mut far) = pair();
-    poller.add(near.as_fd(), token(2), Interest::READ).unwrap();
+    poller.add(near.as_fd(), client(2), Interest::READ).unwrap();
     far.write_all(b"x").unwrap();
-    assert_eq!(events(&mut poller, None)[0].token, token(2));
+    assert_eq!(events(&mut poller, None)[0].source, client(2));
 }
 
 #[test]
 fn the_end_of_the_peer_s_output_is_readable_and_not_closed() {
     let mut poller = poller();
     let (mut near, far) = pair();
-    poller.add(near.as_fd(), token(1), Interest::READ).unwrap();
+    poller.add(near.as_fd(), client(1), Interest::READ).unwrap();
     far.shutdown(std::net::Shutdown::Write).unwrap();
-    let expected = Event { token: token(1), readable: true, writable: false, closed: false };
+    let expected = Event { source: client(1), readable: true, writable: false, closed: false };
     assert_eq!(events(&mut poller, None), [expected]);
     assert_eq!(near.read(&mut [0; 8]).unwrap(), 0);
 }
@@ -202,27 +209,27 @@ fn a_peer_that_is_gone_is_readable_even_for_a_writer_and_closed() {
     let mut poller = poller();
     let (mut near, far) = pair();
     fill(&mut near);
-    poller.add(near.as_fd(), token(1), Interest::BOTH).unwrap();
+    poller.add(near.as_fd(), client(1), Interest::BOTH).unwrap();
     assert_eq!(poller.wait(Some(0)).unwrap(), 0);
     drop(far);
-    until(&mut poller, |ready| ready.get(&token(1)).is_some_and(|event| event.closed && event.readable));
+    until(&mut poller, |ready| ready.get(&client(1)).is_some_and(|event| event.closed && event.readable));
 }
 
 #[test]
 fn an_event_of_a_slot_that_was_reused_carries_the_old_generation() {
     let mut poller = poller();
     let (first, mut first_far) = pair();
-    poller.add(first.as_fd(), Token::new(9, 1), Interest::READ).unwrap();
+    poller.add(first.as_fd(), Source::Client(Token::new(9, 1)), Interest::READ).unwrap();
     first_far.write_all(b"x").unwrap();
     assert_eq!(poller.wait(None).unwrap(), 1);
     // In the middle of the batch the client is closed and its slot is reused.
     poller.remove(first.as_fd()).unwrap();
     drop(first);
     let (second, mut second_far) = pair();
-    poller.add(second.as_fd(), Token::new(9, 2), Interest::READ).unwrap();
-    assert_eq!(poller.event(0).token, Token::new(9, 1));
+    poller.add(second.as_fd(), Source::Client(Token::new(9, 2)), Interest::READ).unwrap();
+    assert_eq!(poller.event(0).source, Source::Client(Token::new(9, 1)));
     second_far.write_all(b"x").unwrap();
-    assert_eq!(events(&mut poller, None)[0].token, Token::new(9, 2));
+    assert_eq!(events(&mut poller, None)[0].source, Source::Client(Token::new(9, 2)));
 }
 
 #[test]
@@ -288,13 +295,13 @@ fn a_wake_up_among_events_hides_none_of_them() {
             waker.wake();
         }
         let (near, mut far) = pair();
-        poller.add(near.as_fd(), token(slot), Interest::READ).unwrap();
+        poller.add(near.as_fd(), client(slot), Interest::READ).unwrap();
         far.write_all(b"x").unwrap();
         pairs.push((near, far));
     }
-    let mut tokens: Vec<u32> = events(&mut poller, None).iter().map(|event| event.token.slot).collect();
-    tokens.sort_unstable();
-    assert_eq!(tokens, (0..20).collect::<Vec<_>>());
+    let mut slots: Vec<u32> = events(&mut poller, None).iter().map(slot).collect();
+    slots.sort_unstable();
+    assert_eq!(slots, (0..20).collect::<Vec<_>>());
 }
 
 #[test]
@@ -313,7 +320,7 @@ fn more_ready_descriptors_than_a_batch_are_all_reported_in_turn() {
     let mut pairs = Vec::new();
     for slot in 0..wanted {
         let (near, mut far) = pair();
-        poller.add(near.as_fd(), token(slot), Interest::READ).unwrap();
+        poller.add(near.as_fd(), client(slot), Interest::READ).unwrap();
         far.write_all(&slot.to_ne_bytes()).unwrap();
         pairs.push((near, far));
     }
@@ -323,9 +330,9 @@ fn more_ready_descriptors_than_a_batch_are_all_reported_in_turn() {
         let batch = events(&mut poller, None);
         assert!(batch.len() <= BATCH);
         for event in batch {
-            let slot = event.token.slot as usize;
+            let slot = slot(&event) as usize;
             // Nothing is read, so that all stay ready: the kernel has to rotate them.
-            assert!(event.readable && event.token == token(slot as u32));
+            assert!(event.readable && event.source == client(slot as u32));
             seen[slot] = true;
         }
         assert!(Instant::now() < deadline, "some are never reported");
@@ -344,11 +351,11 @@ fn an_error_of_the_kernel_is_reported() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let (near, _far) = pair();
     if cfg!(target_os = "linux") {
-        assert!(poller.add(file.as_fd(), token(1), Interest::READ).is_err(), "a file cannot be waited for");
+        assert!(poller.add(file.as_fd(), client(1), Interest::READ).is_err(), "a file cannot be waited for");
     }
     // Removing a descriptor that is not registered does no harm.
     let _ = poller.remove(near.as_fd());
-    poller.add(near.as_fd(), token(2), Interest::WRITE).unwrap();
+    poller.add(near.as_fd(), client(2), Interest::WRITE).unwrap();
     assert_eq!(events(&mut poller, None).len(), 1);
 }
 
@@ -364,11 +371,11 @@ fn reading_an_event_that_the_last_wait_did_not_have_is_a_bug() {
 fn a_wait_in_nanoseconds_ends_by_its_limit_and_by_an_event() {
     let mut poller = poller();
     let (near, mut far) = pair();
-    poller.add(near.as_fd(), token(3), Interest::READ).unwrap();
+    poller.add(near.as_fd(), client(3), Interest::READ).unwrap();
     let started = Instant::now();
     assert_eq!(poller.wait_ns(2_500_000).unwrap(), 0);
     assert!(started.elapsed() >= Duration::from_micros(2_500));
     far.write_all(b"x").unwrap();
     assert_eq!(poller.wait_ns(20_000_000_000).unwrap(), 1);
-    assert_eq!(poller.event(0).token, token(3));
+    assert_eq!(poller.event(0).source, client(3));
 }

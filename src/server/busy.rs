@@ -20,7 +20,7 @@ use super::transactions::Execution;
 use crate::command::Origin;
 use crate::command::waiting::{Blocked, Parking};
 use crate::sys::clock;
-use crate::sys::poller::{Interest, Poller, Token};
+use crate::sys::poller::{Interest, Poller, Source, Token};
 
 /// How long a slice of a script is that others wait for.
 const SLICE_NS: u64 = 10_000_000;
@@ -233,7 +233,7 @@ impl Server {
         }
         if is_masked && let Some(client) = self.net.clients.get(token) {
             let interest = if client.pending.is_some() { Interest::BOTH } else { Interest::READ };
-            if self.net.poller.add(client.socket.as_fd(), token, interest).is_err() {
+            if self.net.poller.add(client.socket.as_fd(), Source::Client(token), interest).is_err() {
                 self.net.doom(token);
             }
         }

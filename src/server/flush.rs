@@ -7,7 +7,7 @@ use super::Server;
 use super::net::client::Client;
 use super::net::output::MAX_SEND;
 use crate::config::LogLevel;
-use crate::sys::poller::{Interest, Poller, Token};
+use crate::sys::poller::{Interest, Poller, Source, Token};
 
 /// The most that waits for a client which has not authenticated.
 const MAX_UNAUTHENTICATED: u64 = 16 * 1024;
@@ -100,7 +100,7 @@ impl Server {
         let Some(client) = self.net.clients.get(token).filter(|c| c.pending.is_some()) else { return };
         // A client that is only waited for to take its last replies is not read from again.
         let interest = if client.session.is_closing() { Interest::WRITE } else { Interest::BOTH };
-        if let Err(error) = self.net.poller.modify(client.socket.as_fd(), token, interest) {
+        if let Err(error) = self.net.poller.modify(client.socket.as_fd(), Source::Client(token), interest) {
             self.send_failed(token, &error);
         }
     }
@@ -113,7 +113,8 @@ impl Server {
         self.send_pending(token);
         let Some(client) = self.net.clients.get(token) else { return };
         if client.pending.is_none()
-            && let Err(error) = self.net.poller.modify(client.socket.as_fd(), token, Interest::READ)
+            && let Err(error) =
+                self.net.poller.modify(client.socket.as_fd(), Source::Client(token), Interest::READ)
         {
             self.send_failed(token, &error);
         }

@@ -59,9 +59,9 @@ use defrag::Defrag;
 use gate::Gate;
 use loading::LoadState;
 use metrics::history::History;
+use net::Net;
 use net::batch::Batch;
 use net::ledger::Ledger;
-use net::{FOREIGN, LISTENER, Net};
 use parts::Parts;
 use persistence::Persistence;
 use process::Process;
@@ -70,15 +70,12 @@ use scripts::libraries::Libraries;
 use web::Web;
 
 use crate::config::ShutdownOptions;
-use crate::sys::poller::{Poller, Token};
+use crate::sys::poller::{Event, Poller, Source, Token};
 use crate::sys::ring::Ring;
 use crate::sys::{clock, crash, signal};
 
 /// Bytes of the loop's ring: a receive always finds room.
 const LOOP_RING: usize = 2 * input::READ;
-
-const _: () =
-    assert!(web::WEB == FOREIGN, "what is neither a client nor one of its listeners asks for metrics");
 
 /// The buffers of the loop.
 struct Io {
@@ -140,22 +137,11 @@ impl Server {
                     break;
                 }
                 let event = self.net.poller.event(index);
-                if event.token.generation >= FOREIGN {
-                    match event.token.generation {
-                        LISTENER => self.accept(event.token.slot as usize),
-                        _ => self.on_web_event(event),
-                    }
-                    continue;
-                }
-                if event.writable {
-                    self.on_writable(event.token);
-                }
-                if event.readable || event.closed {
-                    self.on_readable(&mut io, event.token, event.closed);
-                }
-                self.weigh(event.token);
-                if self.has_much_to_write() {
-                    self.flush();
+                match event.source {
+                    Source::Client(token) => self.on_client_event(&mut io, token, event),
+                    Source::Listener(index) => self.accept(index as usize),
+                    Source::WebListener(index) => self.accept_web(index as usize),
+                    Source::Web(number) => self.on_web_event(number, event),
                 }
             }
             for token in self.net.take_scheduled() {
@@ -208,6 +194,21 @@ impl Server {
             }
             self.check_gate();
             self.core.stats.cycles.end(clock::ticks(), self.core.stats.commands);
+        }
+    }
+
+    /// A client takes replies again, or has sent something.
+    #[inline]
+    fn on_client_event(&mut self, io: &mut Io, token: Token, event: Event) {
+        if event.writable {
+            self.on_writable(token);
+        }
+        if event.readable || event.closed {
+            self.on_readable(io, token, event.closed);
+        }
+        self.weigh(token);
+        if self.has_much_to_write() {
+            self.flush();
         }
     }
 

@@ -1,13 +1,13 @@
 //! The poller of Linux: epoll, level-triggered, with an eventfd as wake-up.
 //!
 //! The kernel writes its events into a fixed array that is read in place. A wake-up is one of them. It is removed from
-//! the batch by one scan of the tokens after each wait, which costs less than a nanosecond per event and needs neither
+//! the batch by one scan of their sources after each wait, which costs less than a nanosecond per event and needs neither
 //! a copy nor state that is shared with the threads that wake.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use crate::sys::poller::{BATCH, Event, Interest, Poller, Token, Waker};
+use crate::sys::poller::{BATCH, Event, Interest, Poller, Source, WAKER, Waker};
 
 /// An epoll instance, its wake-up and the events of the last wait.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Epoll {
 }
 
 impl Epoll {
-    fn control(&self, op: i32, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+    fn control(&self, op: i32, fd: BorrowedFd<'_>, data: u64, interest: Interest) -> io::Result<()> {
         let mut events = 0;
         if interest.read {
             events |= libc::EPOLLIN;
@@ -27,7 +27,7 @@ impl Epoll {
         if interest.write {
             events |= libc::EPOLLOUT;
         }
-        let mut event = libc::epoll_event { events: events as u32, u64: token.to_u64() };
+        let mut event = libc::epoll_event { events: events as u32, u64: data };
         // SAFETY: both descriptors are open, and the kernel only reads `event`.
         check(unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), op, fd.as_raw_fd(), &raw mut event) })?;
         Ok(())
@@ -41,8 +41,7 @@ impl Epoll {
             return if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) };
         }
         self.ready = count as usize;
-        let wake = Token::WAKER.to_u64();
-        if let Some(index) = self.events[..self.ready].iter().position(|event| event.u64 == wake) {
+        if let Some(index) = self.events[..self.ready].iter().position(|event| event.u64 == WAKER) {
             self.swallow_wake(index);
         }
         Ok(self.ready)
@@ -68,23 +67,21 @@ impl Poller for Epoll {
             unsafe { OwnedFd::from_raw_fd(check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?) };
         let events = Box::new([libc::epoll_event { events: 0, u64: 0 }; BATCH]);
         let epoll = Epoll { fd, waker: Waker::new(wake), ready: 0, events };
-        epoll.control(libc::EPOLL_CTL_ADD, epoll.waker.fd(), Token::WAKER, Interest::READ)?;
+        epoll.control(libc::EPOLL_CTL_ADD, epoll.waker.fd(), WAKER, Interest::READ)?;
         Ok(epoll)
     }
 
-    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        debug_assert_ne!(token, Token::WAKER);
-        self.control(libc::EPOLL_CTL_ADD, fd, token, interest)
+    fn add(&mut self, fd: BorrowedFd<'_>, source: Source, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, source.to_u64(), interest)
     }
 
-    fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        debug_assert_ne!(token, Token::WAKER);
-        self.control(libc::EPOLL_CTL_MOD, fd, token, interest)
+    fn modify(&mut self, fd: BorrowedFd<'_>, source: Source, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, source.to_u64(), interest)
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
         // The event is ignored, but kernels before 2.6.9 require one.
-        self.control(libc::EPOLL_CTL_DEL, fd, Token::WAKER, Interest::NONE)
+        self.control(libc::EPOLL_CTL_DEL, fd, WAKER, Interest::NONE)
     }
 
     #[inline]
@@ -127,7 +124,7 @@ impl Poller for Epoll {
         let events = event.events as i32;
         let closed = events & (libc::EPOLLHUP | libc::EPOLLERR) != 0;
         Event {
-            token: Token::from_u64(event.u64),
+            source: Source::from_u64(event.u64),
             readable: events & libc::EPOLLIN != 0 || closed,
             writable: events & libc::EPOLLOUT != 0,
             closed,

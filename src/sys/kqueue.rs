@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
 
-use crate::sys::poller::{BATCH, Event, Interest, Poller, Token, Waker};
+use crate::sys::poller::{BATCH, Event, Interest, Poller, Source, WAKER, Waker};
 
 #[cfg(not(libkqueue))]
 mod ffi {
@@ -61,7 +61,7 @@ mod ffi {
     }
 }
 
-const _: () = assert!(size_of::<usize>() == 8, "a token travels as a pointer");
+const _: () = assert!(size_of::<usize>() == 8, "a source travels as a pointer");
 
 /// A kqueue, its wake-up and the events of the last wait.
 pub struct Kqueue {
@@ -81,7 +81,7 @@ impl std::fmt::Debug for Kqueue {
     }
 }
 
-// SAFETY: the pointers inside are tokens, which nobody dereferences.
+// SAFETY: the pointers inside are sources, which nobody dereferences.
 unsafe impl Send for Kqueue {}
 
 fn empty() -> ffi::kevent {
@@ -89,18 +89,18 @@ fn empty() -> ffi::kevent {
     unsafe { std::mem::zeroed() }
 }
 
-fn change(fd: BorrowedFd<'_>, filter: i16, token: Token, wanted: bool) -> ffi::kevent {
+fn change(fd: BorrowedFd<'_>, filter: i16, data: u64, wanted: bool) -> ffi::kevent {
     let mut change = empty();
     change.ident = fd.as_raw_fd() as usize;
     change.filter = filter;
     change.flags = ffi::EV_RECEIPT | if wanted { ffi::EV_ADD } else { ffi::EV_DELETE };
-    change.udata = ptr::without_provenance_mut(token.to_u64() as usize);
+    change.udata = ptr::without_provenance_mut(data as usize);
     change
 }
 
 impl Kqueue {
     /// Adds the filters of `interest` that `fd` lacks, and removes its others.
-    fn control(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+    fn control(&mut self, fd: BorrowedFd<'_>, data: u64, interest: Interest) -> io::Result<()> {
         let number = fd.as_raw_fd() as usize;
         let before = self.interests.get(number).copied().unwrap_or(Interest::NONE);
         let mut changes = [empty(); 2];
@@ -110,7 +110,7 @@ impl Kqueue {
             (ffi::EVFILT_WRITE, before.write, interest.write),
         ] {
             if was != wanted {
-                changes[count] = change(fd, filter, token, wanted);
+                changes[count] = change(fd, filter, data, wanted);
                 count += 1;
             }
         }
@@ -167,8 +167,9 @@ impl Kqueue {
             return if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) };
         }
         self.ready = count as usize;
-        let wake = Token::WAKER.to_u64() as usize;
-        if let Some(index) = self.events[..self.ready].iter().position(|event| event.udata.addr() == wake) {
+        if let Some(index) =
+            self.events[..self.ready].iter().position(|event| event.udata.addr() as u64 == WAKER)
+        {
             self.swallow_wake(index);
         }
         Ok(self.ready)
@@ -202,27 +203,25 @@ impl Poller for Kqueue {
         let events = vec![empty(); BATCH].into_boxed_slice();
         let kqueue =
             Kqueue { fd, waker: Waker::new(wake.into()), interests: Vec::new(), wakes, ready: 0, events };
-        kqueue.apply(&[change(kqueue.wakes.as_fd(), ffi::EVFILT_READ, Token::WAKER, true)])?;
+        kqueue.apply(&[change(kqueue.wakes.as_fd(), ffi::EVFILT_READ, WAKER, true)])?;
         Ok(kqueue)
     }
 
-    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        debug_assert_ne!(token, Token::WAKER);
+    fn add(&mut self, fd: BorrowedFd<'_>, source: Source, interest: Interest) -> io::Result<()> {
         // An earlier descriptor with this number may have been closed without being removed; the kernel dropped its
         // filters.
         if let Some(before) = self.interests.get_mut(fd.as_raw_fd() as usize) {
             *before = Interest::NONE;
         }
-        self.control(fd, token, interest)
+        self.control(fd, source.to_u64(), interest)
     }
 
-    fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        debug_assert_ne!(token, Token::WAKER);
-        self.control(fd, token, interest)
+    fn modify(&mut self, fd: BorrowedFd<'_>, source: Source, interest: Interest) -> io::Result<()> {
+        self.control(fd, source.to_u64(), interest)
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.control(fd, Token::WAKER, Interest::NONE)
+        self.control(fd, WAKER, Interest::NONE)
     }
 
     #[inline]
@@ -248,7 +247,7 @@ impl Poller for Kqueue {
         let failed = event.flags & ffi::EV_ERROR != 0 || (eof && event.fflags != 0);
         let closed = failed || (eof && event.filter == ffi::EVFILT_WRITE);
         Event {
-            token: Token::from_u64(event.udata.addr() as u64),
+            source: Source::from_u64(event.udata.addr() as u64),
             readable: event.filter == ffi::EVFILT_READ || closed,
             writable: event.filter == ffi::EVFILT_WRITE,
             closed,

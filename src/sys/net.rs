@@ -528,9 +528,9 @@ mod tests {
 
     /// Polls until the connection stands or has failed.
     fn settled(socket: &Socket) -> Option<io::Error> {
-        use crate::sys::poller::{Interest, NativePoller, Poller, Token};
+        use crate::sys::poller::{Interest, NativePoller, Poller, Source, Token};
         let mut poller = NativePoller::new().unwrap();
-        poller.add(socket.as_fd(), Token::new(0, 0), Interest::WRITE).unwrap();
+        poller.add(socket.as_fd(), Source::Client(Token::new(0, 0)), Interest::WRITE).unwrap();
         assert_eq!(poller.wait(Some(10_000)).unwrap(), 1);
         socket.failure()
     }

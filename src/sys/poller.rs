@@ -4,9 +4,10 @@
 //! compiled. Level-triggered: an event is reported by every wait until its cause is gone, so a loop that does only a
 //! bounded amount of work for each client loses nothing.
 //!
-//! A registration carries a [`Token`], the client's slot and that slot's generation, and the kernel hands it back
-//! with the event. So a client that is closed in the middle of a batch needs no search for its remaining events: they
-//! carry a generation that the slot no longer has.
+//! A registration carries a [`Source`], which the kernel hands back with the event: the kind of the descriptor, and
+//! which one of the kind. A client is named by a [`Token`], its slot and that slot's generation. So a client that is
+//! closed in the middle of a batch needs no search for its remaining events: they carry a generation that the slot no
+//! longer has.
 //!
 //! Costs: a wait is one system call for at most [`BATCH`] events, which stay where the kernel wrote them;
 //! [`Poller::event`] decodes one in registers. A wait allocates nothing.
@@ -25,37 +26,108 @@ pub type NativePoller = crate::sys::epoll::Epoll;
 #[cfg(any(target_os = "macos", target_os = "freebsd", libkqueue))]
 pub type NativePoller = crate::sys::kqueue::Kqueue;
 
-/// The name of a registration: a slot of the caller's table and the generation of that slot.
+/// The name of an entry in a table: its slot, and the generation of that slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
-    /// Index in the caller's table.
+    /// Index in the table.
     pub slot: u32,
     /// How often the slot has been reused; an event of an older generation is stale.
     pub generation: u32,
 }
 
 impl Token {
-    /// The poller's own registration, the receiving end of its [`Waker`]s; callers must not use it.
-    pub const WAKER: Token = Token { slot: u32::MAX, generation: u32::MAX };
-
     /// Slot and generation.
     #[inline]
     pub const fn new(slot: u32, generation: u32) -> Token {
         Token { slot, generation }
     }
 
-    /// The 64 bits that travel through the kernel.
+    /// Both as one number, with the slot in the lower half.
     #[inline]
     pub const fn to_u64(self) -> u64 {
         (self.generation as u64) << 32 | self.slot as u64
     }
+}
 
-    /// The inverse of [`Token::to_u64`].
+/// What is registered: the kinds of descriptors, and which one of its kind it is.
+///
+/// ```text
+/// [ generation or number 32 | kind 4 | slot or index 28 ]
+/// ```
+///
+/// The loop matches a source exhaustively. A kind has what finds the descriptor's owner; where that may be replaced while
+/// an event is on the way, a generation or a number that is not used again tells the old one from the new one. Every
+/// connection on which commands arrive is a client, whatever is at its other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A connection of the table of clients.
+    Client(Token),
+    /// A listener for clients, by its index.
+    Listener(u32),
+    /// A listener for connections that ask for metrics, by its index.
+    WebListener(u32),
+    /// A connection that asks for metrics, by its number.
+    Web(u32),
+}
+
+/// How many kinds there are.
+const KINDS: u64 = 4;
+
+const KIND_SHIFT: u32 = 28;
+const KIND_MASK: u64 = 0xf;
+
+/// Slots and indices are below this.
+const MAX_SLOTS: u32 = 1 << KIND_SHIFT;
+
+/// The poller's own registration, the receiving end of its [`Waker`]s: of none of the kinds.
+pub(super) const WAKER: u64 = u64::MAX;
+const _: () = assert!(KINDS <= WAKER >> KIND_SHIFT & KIND_MASK);
+
+impl Source {
+    /// The 64 bits that travel through the kernel.
+    pub(super) const fn to_u64(self) -> u64 {
+        let (kind, token) = match self {
+            Source::Client(token) => (0, token),
+            Source::Listener(index) => (1, Token::new(index, 0)),
+            Source::WebListener(index) => (2, Token::new(index, 0)),
+            Source::Web(number) => (3, Token::new(0, number)),
+        };
+        assert!(kind < KINDS && token.slot < MAX_SLOTS);
+        kind << KIND_SHIFT | token.to_u64()
+    }
+
+    /// The inverse of [`Source::to_u64`].
     #[inline]
-    pub const fn from_u64(bits: u64) -> Token {
-        Token { slot: bits as u32, generation: (bits >> 32) as u32 }
+    pub(super) const fn from_u64(bits: u64) -> Source {
+        if bits >> KIND_SHIFT & KIND_MASK == 0 {
+            return Source::Client(Token::new(bits as u32, (bits >> 32) as u32));
+        }
+        Source::other_from_u64(bits)
+    }
+
+    /// [`Source::from_u64`] for all but clients: apart, so that a client's event costs one comparison and no table.
+    #[cold]
+    const fn other_from_u64(bits: u64) -> Source {
+        let token = Token::new(bits as u32 & (MAX_SLOTS - 1), (bits >> 32) as u32);
+        match bits >> KIND_SHIFT & KIND_MASK {
+            1 => Source::Listener(token.slot),
+            2 => Source::WebListener(token.slot),
+            3 => Source::Web(token.generation),
+            _ => panic!("no such kind was registered"),
+        }
     }
 }
+
+const _: () = {
+    let mut kind = 0;
+    while kind < KINDS {
+        assert!(
+            Source::from_u64(kind << KIND_SHIFT).to_u64() == kind << KIND_SHIFT,
+            "a kind is read as it was written"
+        );
+        kind += 1;
+    }
+};
 
 /// What a registration waits for. Both may be false: hang-ups and errors may still be reported then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +152,8 @@ impl Interest {
 /// One event. The two directions of a descriptor come in one event or in two, depending on the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What the descriptor was registered with.
-    pub token: Token,
+    /// What the descriptor was registered as.
+    pub source: Source,
     /// A read will not block: there are bytes, the end of the stream, or an error.
     pub readable: bool,
     /// A write will not block.
@@ -98,13 +170,13 @@ pub trait Poller: Sized {
 
     /// Registers `fd`, which must not be registered already. The descriptor must be removed before it is closed
     /// if another descriptor of the same open file lives on (a duplicate, a forked child).
-    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()>;
+    fn add(&mut self, fd: BorrowedFd<'_>, source: Source, interest: Interest) -> io::Result<()>;
 
-    /// Replaces the interest of a registered descriptor; `token` is the one that it was added with.
-    fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()>;
+    /// Replaces the interest of a registered descriptor; `source` is the one that it was added with.
+    fn modify(&mut self, fd: BorrowedFd<'_>, source: Source, interest: Interest) -> io::Result<()>;
 
     /// Forgets a registered descriptor. Its events that the last wait has already returned stay readable:
-    /// the generation in their token tells that they are stale.
+    /// the generation in their source tells that they are stale.
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
     /// Waits until something is ready, a [`Waker`] wakes, or `timeout_ms` have passed (`None`: without limit), and
@@ -168,13 +240,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_survives_the_way_through_the_kernel() {
-        for token in
-            [Token::new(0, 0), Token::new(7, 0), Token::new(0, 7), Token::new(u32::MAX, 1), Token::WAKER]
-        {
-            assert_eq!(Token::from_u64(token.to_u64()), token);
+    fn a_source_survives_the_way_through_the_kernel() {
+        let slots = [0, 7, MAX_SLOTS - 1];
+        let numbers = [0, 7, u32::MAX];
+        let clients =
+            slots.iter().flat_map(|slot| numbers.map(|number| Source::Client(Token::new(*slot, number))));
+        let listeners = slots.iter().flat_map(|slot| [Source::Listener(*slot), Source::WebListener(*slot)]);
+        let all: Vec<Source> = clients.chain(listeners).chain(numbers.map(Source::Web)).collect();
+        for (index, source) in all.iter().enumerate() {
+            let bits = source.to_u64();
+            assert_eq!(Source::from_u64(bits), *source);
+            assert_ne!(bits, WAKER);
+            assert!(all[..index].iter().all(|other| other.to_u64() != bits), "{source:?} is another's");
         }
-        assert_ne!(Token::new(1, 2).to_u64(), Token::new(2, 1).to_u64());
+    }
+
+    #[test]
+    #[should_panic(expected = "MAX_SLOTS")]
+    fn a_slot_that_would_change_the_kind_is_refused() {
+        Source::Listener(MAX_SLOTS).to_u64();
     }
 
     #[test]

@@ -24,7 +24,6 @@ use super::Server;
 use super::core::used_memory;
 use super::scripts::run::Kind;
 use super::web::connection::Asked;
-use super::web::{Named, named};
 use crate::command::Error;
 use crate::http::{Method, Response, Status};
 use crate::sys::net::{Listener, Socket};
@@ -81,23 +80,19 @@ impl Server {
         }
     }
 
-    /// A listener has a connection, or a connection has something to receive or to send.
+    /// A connection has something to receive or takes more of its response.
     #[cold]
-    pub(super) fn on_web_event(&mut self, event: Event) {
-        match named(event.token) {
-            Named::Listener(index) => self.accept_web(index),
-            Named::Connection(number) => {
-                let now_us = self.core.clock.monotonic_us();
-                match self.web.on_event(&mut self.net.poller, event, now_us) {
-                    None => {}
-                    Some(Ok(asked)) => self.respond_web(number, &asked),
-                    Some(Err(status)) => self.refuse_web(number, status),
-                }
-            }
+    pub(super) fn on_web_event(&mut self, number: u32, event: Event) {
+        let now_us = self.core.clock.monotonic_us();
+        match self.web.on_event(&mut self.net.poller, number, event, now_us) {
+            None => {}
+            Some(Ok(asked)) => self.respond_web(number, &asked),
+            Some(Err(status)) => self.refuse_web(number, status),
         }
     }
 
-    fn accept_web(&mut self, index: usize) {
+    /// Accepts what waits at the listener `index`, up to a bound.
+    pub(super) fn accept_web(&mut self, index: usize) {
         for _ in 0..ACCEPTED {
             match self.web.accept(index) {
                 Ok(None) => return,

@@ -18,7 +18,7 @@ use output::Output;
 use crate::command::Session;
 use crate::resp::{Protocol, Reply};
 use crate::sys::net::{Listener, Socket};
-use crate::sys::poller::{Interest, NativePoller, Poller, Token};
+use crate::sys::poller::{Interest, NativePoller, Poller, Source, Token};
 use crate::sys::ring::Ring;
 
 /// Bytes of replies written for one client before the others have their turn.
@@ -26,12 +26,6 @@ pub const MAX_OUTPUT: usize = 256 * 1024;
 
 /// The same for a client that has not authenticated, and may never read them.
 const MAX_OUTPUT_UNAUTHENTICATED: usize = 4 * 1024;
-
-/// The generation that no client's slot reaches: the token of a listener.
-pub const LISTENER: u32 = u32::MAX;
-
-/// From this generation on a token is not a client's: a listener's, or that of a connection for metrics.
-pub const FOREIGN: u32 = LISTENER - 1;
 
 /// What a client has sent whose turn it is: the buffers are not with it meanwhile.
 #[derive(Clone, Copy, Default)]
@@ -96,11 +90,10 @@ impl Net {
     /// Registers `listeners`, in addition to those that are still open, with the poller.
     pub fn watch_listeners(&mut self, mut listeners: Vec<Listener>) -> io::Result<()> {
         self.listeners.append(&mut listeners);
-        for (slot, listener) in self.listeners.iter().enumerate() {
-            let token = Token { slot: slot as u32, generation: LISTENER };
-            // The slots of listeners that were open already may have changed, so they are registered again.
+        for (index, listener) in self.listeners.iter().enumerate() {
+            // The indices of listeners that were open already may have changed, so they are registered again.
             let _ = self.poller.remove(listener.as_fd());
-            self.poller.add(listener.as_fd(), token, Interest::READ)?;
+            self.poller.add(listener.as_fd(), Source::Listener(index as u32), Interest::READ)?;
         }
         Ok(())
     }
@@ -123,8 +116,7 @@ impl Net {
     /// The kernel refuses to watch the socket.
     pub fn add_client(&mut self, socket: Socket, authenticated: bool, now_ms: i64) -> io::Result<()> {
         let token = self.clients.next_token();
-        debug_assert!(token.generation < FOREIGN, "generations wrap long after this");
-        self.poller.add(socket.as_fd(), token, Interest::READ)?;
+        self.poller.add(socket.as_fd(), Source::Client(token), Interest::READ)?;
         self.next_client_id += 1;
         self.clients.insert(Client {
             socket,

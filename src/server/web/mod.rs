@@ -20,27 +20,13 @@ use connection::{Asked, Connection, Fate};
 
 use crate::http::Status;
 use crate::sys::net::{Listener, Socket};
-use crate::sys::poller::{Event, Interest, NativePoller, Poller, Token};
-
-/// The generation of all tokens of this part; that of a client never grows as large.
-pub const WEB: u32 = u32::MAX - 1;
-
-/// The bit of a slot that tells a listener from a connection.
-const LISTENER_SLOT: u32 = 1 << 31;
+use crate::sys::poller::{Event, Interest, NativePoller, Poller, Source};
 
 /// Connections at the same time.
 pub const MAX_CONNECTIONS: usize = 16;
 
 /// A response buffer that is larger is not kept for the next one.
 const MAX_SPARE: usize = 256 << 10;
-
-/// What a token names.
-pub enum Named {
-    /// A listener, by its index.
-    Listener(usize),
-    /// A connection, by its number.
-    Connection(u32),
-}
 
 /// All connections, and where they come from.
 #[derive(Default)]
@@ -52,18 +38,6 @@ pub struct Web {
     spare: Vec<u8>,
     /// Requests that were responded to.
     pub requests: u64,
-}
-
-/// What `token`, of the generation [`WEB`], names.
-pub fn named(token: Token) -> Named {
-    match token.slot & LISTENER_SLOT {
-        0 => Named::Connection(token.slot),
-        bit => Named::Listener((token.slot ^ bit) as usize),
-    }
-}
-
-fn token(number: u32) -> Token {
-    Token::new(number, WEB)
 }
 
 impl Web {
@@ -83,8 +57,8 @@ impl Web {
     /// The kernel refuses to watch one.
     pub fn open(&mut self, poller: &mut NativePoller, listeners: Vec<Listener>) -> io::Result<()> {
         for listener in listeners {
-            let slot = LISTENER_SLOT | self.listeners.len() as u32;
-            poller.add(listener.as_fd(), Token::new(slot, WEB), Interest::READ)?;
+            let source = Source::WebListener(self.listeners.len() as u32);
+            poller.add(listener.as_fd(), source, Interest::READ)?;
             self.listeners.push(listener);
         }
         Ok(())
@@ -129,13 +103,13 @@ impl Web {
     /// The kernel refuses to watch it.
     pub fn add(&mut self, poller: &mut NativePoller, socket: Socket, now_us: u64) -> io::Result<u32> {
         let mut number = self.next_number;
-        // Numbers come again after 2³¹ connections.
+        // Numbers come again after 2³² connections.
         while self.find(number).is_some() {
-            number = (number + 1) % LISTENER_SLOT;
+            number = number.wrapping_add(1);
         }
-        self.next_number = (number + 1) % LISTENER_SLOT;
+        self.next_number = number.wrapping_add(1);
         let _ = socket.set_nodelay(true);
-        poller.add(socket.as_fd(), token(number), Interest::READ)?;
+        poller.add(socket.as_fd(), Source::Web(number), Interest::READ)?;
         self.connections.push(Connection::new(socket, number, now_us));
         Ok(number)
     }
@@ -157,15 +131,16 @@ impl Web {
         }
     }
 
-    /// Goes on with the connection of an event: sends, or receives. Returns a request that has arrived, or the status of
+    /// Goes on with the connection `number` after an event: sends, or receives. Returns a request that has arrived, or the status of
     /// the response to what is none.
     pub fn on_event(
         &mut self,
         poller: &mut NativePoller,
+        number: u32,
         event: Event,
         now_us: u64,
     ) -> Option<Result<Asked, Status>> {
-        let index = self.find(event.token.slot)?;
+        let index = self.find(number)?;
         let fate = self.connections[index].on_event(event, now_us);
         self.settle(index, poller, fate)
     }
@@ -225,7 +200,9 @@ impl Web {
                 }
                 let connection = &mut self.connections[index];
                 if let Some(interest) = connection.changed_interest()
-                    && poller.modify(connection.socket.as_fd(), token(connection.number), interest).is_err()
+                    && poller
+                        .modify(connection.socket.as_fd(), Source::Web(connection.number), interest)
+                        .is_err()
                 {
                     self.drop_at(index, poller);
                 }

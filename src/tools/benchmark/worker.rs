@@ -26,7 +26,7 @@ use super::replies::ReplyCounter;
 use super::schedule::Schedule;
 use super::template::Requests;
 use crate::resp::value::DecodeError;
-use crate::sys::poller::{Event, Interest, NativePoller, Poller, Token};
+use crate::sys::poller::{Event, Interest, NativePoller, Poller, Source, Token};
 use crate::sys::{clock, net, terminal};
 
 /// Room for what one call receives.
@@ -259,9 +259,10 @@ impl Worker {
 
     #[inline]
     fn serve(&mut self, event: Event) -> Result<(), Failure> {
-        let slot = event.token.slot as usize;
+        let Source::Client(token) = event.source else { return Ok(()) };
+        let slot = token.slot as usize;
         let lane = &mut self.lanes[slot];
-        if lane.generation != event.token.generation {
+        if lane.generation != token.generation {
             return Ok(());
         }
         if lane.state == State::Connecting {
@@ -292,8 +293,8 @@ impl Worker {
         lane.replies = ReplyCounter::default();
         lane.rest.clear();
         lane.rest_sent = 0;
-        let token = Token::new(slot as u32, lane.generation);
-        self.poller.add(socket.as_fd(), token, Interest::WRITE).map_err(Failure::Io)?;
+        let source = Source::Client(Token::new(slot as u32, lane.generation));
+        self.poller.add(socket.as_fd(), source, Interest::WRITE).map_err(Failure::Io)?;
         lane.socket = Some(socket);
         Ok(())
     }
@@ -307,8 +308,8 @@ impl Worker {
         if matches!(self.plan.endpoint, Endpoint::Tcp(_)) {
             socket.set_nodelay(true).map_err(Failure::Io)?;
         }
-        let token = Token::new(slot as u32, lane.generation);
-        self.poller.modify(socket.as_fd(), token, Interest::READ).map_err(Failure::Io)?;
+        let source = Source::Client(Token::new(slot as u32, lane.generation));
+        self.poller.modify(socket.as_fd(), source, Interest::READ).map_err(Failure::Io)?;
         lane.state = State::Greeting;
         lane.awaited = self.plan.greeting_commands.len();
         if lane.awaited == 0 {
@@ -482,8 +483,8 @@ impl Worker {
     fn watch(&mut self, slot: usize, interest: Interest) -> Result<(), Failure> {
         let lane = &self.lanes[slot];
         let Some(socket) = &lane.socket else { return Ok(()) };
-        let token = Token::new(slot as u32, lane.generation);
-        self.poller.modify(socket.as_fd(), token, interest).map_err(Failure::Io)
+        let source = Source::Client(Token::new(slot as u32, lane.generation));
+        self.poller.modify(socket.as_fd(), source, interest).map_err(Failure::Io)
     }
 
     /// The server has closed a connection, which matters unless nothing was expected of it.
