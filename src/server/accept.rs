@@ -1,8 +1,9 @@
 //! New connections: taken from the listeners in batches, turned away with a word, or given a slot.
 
 use super::Server;
+use super::net::transport::Transport;
 use crate::config::LogLevel;
-use crate::sys::net::{Address, Socket};
+use crate::sys::net::Address;
 
 /// Connections accepted from one listener in an iteration.
 const BATCH: usize = 256;
@@ -25,8 +26,9 @@ impl Server {
             let Some(listener) = self.net.listeners().get(index) else { return };
             match listener.accept() {
                 Ok(Some(socket)) => {
-                    self.log_accepted(&socket);
-                    self.take_in(socket);
+                    let transport = Transport::new(socket);
+                    self.log_accepted(&transport);
+                    self.take_in(transport);
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -38,9 +40,9 @@ impl Server {
         }
     }
 
-    fn log_accepted(&self, socket: &Socket) {
+    fn log_accepted(&self, transport: &Transport) {
         if self.process.log.is_at(LogLevel::Verbose) {
-            match socket.peer() {
+            match transport.peer() {
                 Address::Unix(path) => {
                     self.process.log.verbose(format_args!("Accepted connection to {path}"));
                 }
@@ -49,32 +51,28 @@ impl Server {
         }
     }
 
-    fn take_in(&mut self, socket: Socket) {
+    fn take_in(&mut self, mut transport: Transport) {
         if self.net.clients.len() >= self.core.config.maxclients as usize {
             self.core.stats.rejected_connections += 1;
             // One try to say why; a socket whose buffer is full right after the connection is not worth waiting for.
-            let _ = socket.send(b"-ERR max number of clients reached\r\n");
+            let _ = transport.send(b"-ERR max number of clients reached\r\n");
             return;
         }
         let open = self.core.config.protected_mode && self.core.config.requirepass.is_empty();
-        if open && !socket.peer().is_loopback() {
+        if open && !transport.peer().is_loopback() {
             self.core.stats.rejected_connections += 1;
-            let _ = socket.send(PROTECTED);
+            let _ = transport.send(PROTECTED);
             return;
         }
-        if let Err(error) = self.add_client(socket) {
+        if let Err(error) = self.add_client(transport) {
             self.process.log.warning(format_args!("Registering client connection: {error}"));
         }
     }
 
-    fn add_client(&mut self, socket: Socket) -> std::io::Result<()> {
-        // Unix sockets know neither option; a connection that vanished fails at its first receive.
-        let _ = socket.set_nodelay(true);
-        if self.core.config.tcp_keepalive > 0 {
-            let _ = socket.set_keepalive(self.core.config.tcp_keepalive);
-        }
+    fn add_client(&mut self, transport: Transport) -> std::io::Result<()> {
+        transport.tune(self.core.config.tcp_keepalive);
         let open = self.core.config.requirepass.is_empty();
-        self.net.add_client(socket, open, self.core.keyspace.moment.unix_ms)?;
+        self.net.add_client(transport, open, self.core.keyspace.moment.unix_ms)?;
         self.core.stats.connections += 1;
         Ok(())
     }

@@ -106,7 +106,7 @@ impl Server {
     pub(super) fn mask_suspended(&mut self) {
         let Some(suspended) = &mut self.suspended else { return };
         if let Some(client) = self.net.clients.get(suspended.token)
-            && self.net.poller.remove(client.socket.as_fd()).is_ok()
+            && self.net.poller.remove(client.transport.as_fd()).is_ok()
         {
             suspended.is_masked = true;
         }
@@ -233,7 +233,7 @@ impl Server {
         }
         if is_masked && let Some(client) = self.net.clients.get(token) {
             let interest = if client.pending.is_some() { Interest::BOTH } else { Interest::READ };
-            if self.net.poller.add(client.socket.as_fd(), Source::Client(token), interest).is_err() {
+            if self.net.poller.add(client.transport.as_fd(), Source::Client(token), interest).is_err() {
                 self.net.doom(token);
             }
         }

@@ -92,7 +92,7 @@ impl Server {
     pub(super) fn debug_apart(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let token = caller.client()?;
         let mut role = self.process.child_role(&self.core.config, Work::Debug);
-        role.keep.extend(self.net.clients.get(token).map(|client| client.socket.as_raw_fd()));
+        role.keep.extend(self.net.clients.get(token).map(|client| client.transport.as_raw_fd()));
         match fork::fork() {
             Ok((Forked::Child(link), _)) => self.run_forked_session(link, &role, token, caller, args),
             Ok((Forked::Parent(child), took_us)) => {
@@ -144,11 +144,11 @@ impl Server {
             }
         }
         while !pending.is_empty() {
-            match pending.send(&client.socket) {
+            match pending.send(&mut client.transport) {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
                 _ => {}
             }
-            if !pending.is_empty() && !client.socket.wait(true, SEND_MS as u32) {
+            if !pending.is_empty() && !client.transport.wait(true, SEND_MS as u32) {
                 return;
             }
         }
@@ -360,10 +360,10 @@ impl Server {
     /// disconnected or a shutdown was requested.
     fn receive_for_debugger(&mut self, waits: bool) -> bool {
         let Some(session) = &mut self.debugging.session else { return false };
-        let Some(client) = self.net.clients.get(session.client) else { return false };
+        let Some(client) = self.net.clients.get_mut(session.client) else { return false };
         let mut room = [0; RECEIVED];
         loop {
-            match client.socket.recv(&mut room) {
+            match client.transport.receive(&mut room) {
                 Ok(0) => return false,
                 Ok(count) => {
                     session.input.extend_from_slice(&room[..count]);
@@ -378,7 +378,7 @@ impl Server {
             if !waits {
                 return true;
             }
-            client.socket.wait(false, CHECK_MS);
+            client.transport.wait(false, CHECK_MS);
         }
     }
 
@@ -386,13 +386,13 @@ impl Server {
     fn send_log(&mut self) {
         let Some(session) = &mut self.debugging.session else { return };
         let sent = session.debugger.take_log();
-        let Some(client) = self.net.clients.get(session.client) else { return };
+        let Some(client) = self.net.clients.get_mut(session.client) else { return };
         let mut rest = &sent[..];
         while !rest.is_empty() {
-            match client.socket.send(rest) {
+            match client.transport.send(rest) {
                 Ok(count) => rest = &rest[count..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !client.socket.wait(true, SEND_MS as u32) {
+                    if !client.transport.wait(true, SEND_MS as u32) {
                         return;
                     }
                 }

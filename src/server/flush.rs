@@ -56,9 +56,9 @@ impl Server {
         if client.pending.is_none() && !output.has_splices(head) {
             let taken = if output.has_next(head) {
                 let (slices, count) = output.slices(head);
-                client.socket.send_vectored(&slices[..count])
+                client.transport.send_vectored(&slices[..count])
             } else {
-                client.socket.send(&bytes[..bytes.len().min(MAX_SEND)])
+                client.transport.send(&bytes[..bytes.len().min(MAX_SEND)])
             };
             match taken {
                 Ok(count) => sent = count,
@@ -100,7 +100,8 @@ impl Server {
         let Some(client) = self.net.clients.get(token).filter(|c| c.pending.is_some()) else { return };
         // A client that is only waited for to take its last replies is not read from again.
         let interest = if client.session.is_closing() { Interest::WRITE } else { Interest::BOTH };
-        if let Err(error) = self.net.poller.modify(client.socket.as_fd(), Source::Client(token), interest) {
+        if let Err(error) = self.net.poller.modify(client.transport.as_fd(), Source::Client(token), interest)
+        {
             self.send_failed(token, &error);
         }
     }
@@ -114,7 +115,7 @@ impl Server {
         let Some(client) = self.net.clients.get(token) else { return };
         if client.pending.is_none()
             && let Err(error) =
-                self.net.poller.modify(client.socket.as_fd(), Source::Client(token), Interest::READ)
+                self.net.poller.modify(client.transport.as_fd(), Source::Client(token), Interest::READ)
         {
             self.send_failed(token, &error);
         }
@@ -124,8 +125,8 @@ impl Server {
     fn send_pending(&mut self, token: Token) {
         let now = self.core.keyspace.moment.unix_ms;
         let Some(client) = self.net.clients.get_mut(token) else { return };
-        let Client { pending: Some(pending), socket, .. } = client else { return };
-        match pending.send(socket) {
+        let Client { pending: Some(pending), transport, .. } = client else { return };
+        match pending.send(transport) {
             Ok(count) => {
                 self.core.stats.writes += 1;
                 self.core.stats.net_output_bytes += count as u64;
@@ -214,7 +215,7 @@ impl Server {
                 self.forget_blocked(token, reason);
             }
             // The socket leaves the poller with its descriptor; removing it first spares the next wait a stale event.
-            let _ = self.net.poller.remove(client.socket.as_fd());
+            let _ = self.net.poller.remove(client.transport.as_fd());
         }
     }
 }

@@ -149,7 +149,7 @@ impl Server {
         let window = io.ring.writable();
         let sent_large = client.sends_large;
         let len = window.len().min(if sent_large { READ_BESIDE_LARGE } else { READ });
-        let count = match client.socket.recv(&mut window[..len]) {
+        let count = match client.transport.receive(&mut window[..len]) {
             Ok(0) => {
                 self.on_end_of_stream(token);
                 return None;
@@ -199,14 +199,14 @@ impl Server {
             Some((block, wanted)) => {
                 let missing = *wanted - block.len();
                 if block.capacity() - block.len() < missing.min(READ) {
-                    let room = room(block.len() + client.socket.unread(), *wanted);
+                    let room = room(block.len() + client.transport.unread(), *wanted);
                     block.reserve_exact(room - block.len());
                 }
                 let most = missing.min(block.capacity() - block.len()).min(MAX_RECEIVE);
                 let beyond = query.ring.writable();
                 let beyond_len = if most == missing { beyond.len().min(READ_BESIDE_LARGE) } else { 0 };
                 len = most + beyond_len;
-                let received = block.receive(&client.socket, most, &mut beyond[..beyond_len]);
+                let received = client.transport.receive_into(block, most, &mut beyond[..beyond_len]);
                 if let Ok(count) = received {
                     query.ring.commit(count.saturating_sub(most));
                 }
@@ -216,7 +216,7 @@ impl Server {
                 let made = io.spare.make_room(&mut query);
                 let room = query.ring.writable();
                 len = room.len().min(READ);
-                let received = made.and_then(|()| client.socket.recv(&mut room[..len]));
+                let received = made.and_then(|()| client.transport.receive(&mut room[..len]));
                 if let Ok(count) = received {
                     query.ring.commit(count);
                 }
@@ -320,7 +320,7 @@ impl Server {
         client.sends_large = true;
         let (rest, head) = rest.split_at(at - progress.consumed);
         let wanted = len + 2;
-        let mut block = Block::with_capacity(room(head.len() + client.socket.unread(), wanted));
+        let mut block = Block::with_capacity(room(head.len() + client.transport.unread(), wanted));
         block.extend_from_slice(head);
         (rest, Some((block, wanted)))
     }

@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::slice;
 
 /// The most slices that one vectored send takes; the kernels' own limit.
 pub const MAX_SLICES: usize = 1024;
@@ -127,16 +128,24 @@ impl Socket {
         again(|| unsafe { libc::recv(self.fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), 0) })
     }
 
-    /// Receives into uninitialised memory and, when `room` is full, into `beyond`. Of the two in a row, as many bytes as
-    /// returned are initialised afterwards.
-    pub fn recv_uninit(&self, room: &mut [MaybeUninit<u8>], beyond: &mut [u8]) -> io::Result<usize> {
+    /// Receives into uninitialised memory and, when `room` is full, into `beyond`. Returns what has arrived in `room`, and
+    /// how many bytes came in all.
+    pub fn recv_uninit<'a>(
+        &self,
+        room: &'a mut [MaybeUninit<u8>],
+        beyond: &mut [u8],
+    ) -> io::Result<(&'a mut [u8], usize)> {
         let pieces = [
             libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() },
             libc::iovec { iov_base: beyond.as_mut_ptr().cast(), iov_len: beyond.len() },
         ];
         let count = if beyond.is_empty() { 1 } else { 2 };
         // SAFETY: both are writable for their lengths; the kernel does not read them.
-        again(|| unsafe { libc::readv(self.fd.as_raw_fd(), pieces.as_ptr(), count) })
+        let received = again(|| unsafe { libc::readv(self.fd.as_raw_fd(), pieces.as_ptr(), count) })?;
+        let filled = &mut room[..received.min(pieces[0].iov_len)];
+        // SAFETY: the kernel has filled the first `received` bytes of the two in a row.
+        let filled = unsafe { slice::from_raw_parts_mut(filled.as_mut_ptr().cast(), filled.len()) };
+        Ok((filled, received))
     }
 
     /// How many bytes have arrived and were not received yet; 0 where the system does not tell.
@@ -610,9 +619,9 @@ mod tests {
         assert_eq!(received(&socket, &mut [0; 1]).unwrap(), 1);
         assert_eq!(socket.unread(), 5, "one segment");
         let mut block: Vec<u8> = Vec::with_capacity(16);
-        assert_eq!(socket.recv_uninit(&mut block.spare_capacity_mut()[..1], &mut []).unwrap(), 1);
+        assert_eq!(socket.recv_uninit(&mut block.spare_capacity_mut()[..1], &mut []).unwrap().1, 1);
         let mut beyond = [0; 8];
-        let count = socket.recv_uninit(&mut block.spare_capacity_mut()[1..3], &mut beyond).unwrap();
+        let (_, count) = socket.recv_uninit(&mut block.spare_capacity_mut()[1..3], &mut beyond).unwrap();
         assert_eq!((count, &beyond[..2]), (4, &b"ef"[..]));
         // SAFETY: one byte and then two were received.
         unsafe { block.set_len(3) };

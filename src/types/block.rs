@@ -13,7 +13,6 @@
 //! large blocks by remapping their pages. The pointer itself may lie at any address (`Block` has alignment 1), since
 //! entries keep it behind a key of any length.
 
-use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -23,7 +22,6 @@ use super::moves::Moves;
 use crate::alloc;
 use crate::dict::prefetch;
 use crate::sys::memory::{self, Pages};
-use crate::sys::net::Socket;
 
 /// Alignment 4 is what `alloc` promises for the smallest blocks.
 #[repr(C, packed(4))]
@@ -270,7 +268,7 @@ impl Block {
     }
 
     /// The room behind the contents, for receiving into. Copies the contents first when shared.
-    pub fn spare_mut(&mut self) -> &mut [MaybeUninit<u8>] {
+    fn spare_mut(&mut self) -> &mut [MaybeUninit<u8>] {
         self.own(0);
         let len = self.len();
         // SAFETY: the bytes between `len` and `capacity` are allocated, and we are the only owner.
@@ -289,15 +287,26 @@ impl Block {
         }
     }
 
-    /// Receives up to `max` bytes from `socket` behind the contents, where there is room for them, and what follows these
-    /// into `beyond`; returns how many bytes came.
-    pub fn receive(&mut self, socket: &Socket, max: usize, beyond: &mut [u8]) -> io::Result<usize> {
+    /// Appends what `fill` writes into the room behind the contents, of which it gets `max` bytes. It returns the
+    /// beginning of the room, as far as it has filled it, and a result.
+    ///
+    /// # Errors
+    /// Those of `fill`; then nothing is appended.
+    pub fn fill<T, E>(
+        &mut self,
+        max: usize,
+        fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<(&mut [u8], T), E>,
+    ) -> Result<T, E> {
         let len = self.len();
-        let count = socket.recv_uninit(&mut self.spare_mut()[..max], beyond)?;
-        // SAFETY: the socket has filled the first `count` bytes of the room and then of `beyond`, and `spare_mut` made the
-        // block our own.
-        unsafe { self.set_len(len + count.min(max)) };
-        Ok(count)
+        let room = &mut self.spare_mut()[..max];
+        let start = room.as_ptr();
+        let (filled, result) = fill(room)?;
+        let count = filled.len();
+        assert!(count <= max && start.cast() == filled.as_ptr() || count == 0, "the beginning of the room");
+        // SAFETY: `filled` is a slice of bytes, so its bytes are initialised; they are the first of the room, which
+        // `spare_mut` has made our own.
+        unsafe { self.set_len(len + count) };
+        Ok(result)
     }
 
     /// Sets the length, after bytes were written to `spare_mut()`.
@@ -305,7 +314,7 @@ impl Block {
     /// # Safety
     /// The first `len` bytes are initialised, `len` is at most the capacity, and the block is not shared.
     #[inline(always)]
-    pub unsafe fn set_len(&mut self, len: usize) {
+    unsafe fn set_len(&mut self, len: usize) {
         debug_assert!(len <= self.capacity() && !self.is_shared());
         let at = self.at.as_ptr();
         // SAFETY: the header is alive, and we are its only owner.
@@ -505,14 +514,23 @@ mod tests {
     }
 
     #[test]
-    fn received_bytes_become_contents() {
+    fn what_was_filled_becomes_contents() {
         let mut block = Block::with_capacity(64);
-        for (slot, byte) in block.spare_mut().iter_mut().zip(b"from a socket") {
-            slot.write(*byte);
-        }
-        // SAFETY: 13 bytes were just written.
-        unsafe { block.set_len(13) };
-        assert_eq!(&*block, b"from a socket");
+        block.extend_from_slice(b"all ");
+        let filled = block.fill(30, |room| Ok::<_, ()>((room[..4].write_copy_of_slice(b"this"), 7)));
+        assert_eq!(filled, Ok(7));
+        assert_eq!(&*block, b"all this");
+        let failed: Result<(), i32> = block.fill(9, |_| Err(5));
+        assert_eq!((failed, &*block), (Err(5), &b"all this"[..]));
+        block.fill(9, |_| Ok::<_, ()>((&mut [], ()))).unwrap();
+        assert_eq!(&*block, b"all this");
+    }
+
+    #[test]
+    #[should_panic(expected = "the beginning of the room")]
+    fn bytes_that_lie_elsewhere_do_not_fill_a_block() {
+        let other = Box::leak(Box::new([0; 4]));
+        let _ = Block::with_capacity(64).fill(30, |_| Ok::<_, ()>((&mut other[..], ())));
     }
 
     #[test]

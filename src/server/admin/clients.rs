@@ -59,8 +59,8 @@ impl Filter<'_> {
             && self.skip != Some(token)
             && self.class.is_none_or(|class| Class::of(client) == class)
             && self.id.is_none_or(|id| client.session.id == id)
-            && self.addr.is_none_or(|addr| client.socket.peer().to_string().as_bytes() == addr)
-            && self.laddr.is_none_or(|addr| client.socket.local().to_string().as_bytes() == addr)
+            && self.addr.is_none_or(|addr| client.transport.peer().to_string().as_bytes() == addr)
+            && self.laddr.is_none_or(|addr| client.transport.local().to_string().as_bytes() == addr)
     }
 }
 
@@ -127,9 +127,9 @@ impl Server {
              multi-mem={queued_bytes} rbs={} rbp={} obl={} oll={queue_len} omem={queue_bytes} tot-mem={memory} \
              events={} cmd={command} user=default redir={redirection} resp={} lib-name={} lib-ver={}",
             session.id,
-            client.socket.peer(),
-            client.socket.local(),
-            client.socket.as_raw_fd(),
+            client.transport.peer(),
+            client.transport.local(),
+            client.transport.as_raw_fd(),
             text(|n| &n.name),
             seconds(client.created_ms),
             seconds(client.active_ms),
@@ -274,7 +274,7 @@ fn flags(client: &Client, tracking: Option<&Tracking>, touched: bool) -> String 
         (touched, 'd'),
         (session.close_after_reply, 'c'),
         (session.close_now, 'A'),
-        (matches!(client.socket.local(), Address::Unix(_)), 'U'),
+        (matches!(client.transport.local(), Address::Unix(_)), 'U'),
         (session.no_evict, 'e'),
         (session.no_touch, 'T'),
     ];

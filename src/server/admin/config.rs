@@ -40,7 +40,7 @@ impl Server {
         let local = caller
             .any_client()
             .and_then(|token| self.net.clients.get(token))
-            .is_some_and(|c| c.socket.peer().is_loopback());
+            .is_some_and(|c| c.transport.peer().is_loopback());
         let change = config::prepare(&self.core.config, &words, local, self.loading.is_active())?;
         let changed = |name: &str| change.changed.iter().any(|directive| directive.name == name);
         let refuse = |name: &str, why: String| {

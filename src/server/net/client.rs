@@ -13,8 +13,8 @@ use crate::resp::{MAX_PIECE, MAX_PIECE_START, Partial, Span};
 use crate::server::net::batch::{Rest, argument_bytes};
 use crate::server::net::pending::Pending;
 use crate::server::net::transaction::Transaction;
+use crate::server::net::transport::Transport;
 use crate::sys::crash;
-use crate::sys::net::Socket;
 use crate::sys::poller::Token;
 use crate::sys::ring::Ring;
 use crate::types::block::Block;
@@ -217,8 +217,8 @@ impl Query {
 
 /// One connection.
 pub struct Client {
-    /// The socket.
-    pub socket: Socket,
+    /// Where its bytes come from and go to.
+    pub transport: Transport,
     /// What commands see.
     pub session: Session,
     /// Half a request.
@@ -247,7 +247,7 @@ impl Client {
     /// What is executed from now on is this client's, until another one is served: for the crash report.
     #[inline]
     pub fn is_served_now(&self) {
-        crash::now_serving(self.session.id, self.socket.as_raw_fd());
+        crash::now_serving(self.session.id, self.transport.as_raw_fd());
     }
 
     /// Bytes of memory that the connection costs. O(pieces of output).

@@ -6,6 +6,7 @@ pub mod ledger;
 pub mod output;
 pub mod pending;
 pub mod transaction;
+pub mod transport;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,10 +15,11 @@ use std::path::{Path, PathBuf};
 use client::{Client, Clients, Query, ReplyPeak};
 use ledger::Ledger;
 use output::Output;
+use transport::Transport;
 
 use crate::command::Session;
 use crate::resp::{Protocol, Reply};
-use crate::sys::net::{Listener, Socket};
+use crate::sys::net::Listener;
 use crate::sys::poller::{Interest, NativePoller, Poller, Source, Token};
 use crate::sys::ring::Ring;
 
@@ -114,12 +116,12 @@ impl Net {
     ///
     /// # Errors
     /// The kernel refuses to watch the socket.
-    pub fn add_client(&mut self, socket: Socket, authenticated: bool, now_ms: i64) -> io::Result<()> {
+    pub fn add_client(&mut self, transport: Transport, authenticated: bool, now_ms: i64) -> io::Result<()> {
         let token = self.clients.next_token();
-        self.poller.add(socket.as_fd(), Source::Client(token), Interest::READ)?;
+        self.poller.add(transport.as_fd(), Source::Client(token), Interest::READ)?;
         self.next_client_id += 1;
         self.clients.insert(Client {
-            socket,
+            transport,
             session: Session::new(self.next_client_id, authenticated),
             query: None,
             rest: None,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use super::output::{MAX_PIECES, MAX_SEND};
-use crate::sys::net::Socket;
+use super::transport::Transport;
 use crate::types::block::Block;
 
 /// A chunk of a queue is filled up to this size before the next one begins.
@@ -130,8 +130,8 @@ impl Pending {
         }
     }
 
-    /// Sends up to [`MAX_SEND`] bytes and returns how many the socket took.
-    pub fn send(&mut self, socket: &Socket) -> io::Result<usize> {
+    /// Sends up to [`MAX_SEND`] bytes and returns how many were taken.
+    pub fn send(&mut self, transport: &mut Transport) -> io::Result<usize> {
         const EMPTY: &[u8] = &[];
         let mut slices = [IoSlice::new(EMPTY); MAX_PIECES];
         let mut count = 0;
@@ -147,7 +147,7 @@ impl Pending {
                 break;
             }
         }
-        let taken = socket.send_vectored(&slices[..count])?;
+        let taken = transport.send_vectored(&slices[..count])?;
         self.advance(taken);
         Ok(taken)
     }

@@ -1,0 +1,132 @@
+//! The way of a client's bytes: all that it sends, and all that is sent to it, passes through its [`Transport`].
+//!
+//! What is behind is nobody else's business, so a connection may be encrypted, and a thread may own the transports of some
+//! clients: a transport holds no reference to anything. Bytes that it has and the poller does not know of count as
+//! [`Transport::unread`]. A method is one system call.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use crate::sys::net::{Address, Socket};
+use crate::types::block::Block;
+
+/// See the module's head.
+pub struct Transport {
+    socket: Socket,
+}
+
+impl Transport {
+    /// Bytes go through `socket` as they are.
+    pub fn new(socket: Socket) -> Transport {
+        Transport { socket }
+    }
+
+    /// Has small replies sent at once, and a silent peer probed after `keepalive` seconds unless that is 0.
+    pub fn tune(&self, keepalive: u32) {
+        // Unix sockets know neither option; a connection that vanished fails at its first receive.
+        let _ = self.socket.set_nodelay(true);
+        if keepalive > 0 {
+            let _ = self.socket.set_keepalive(keepalive);
+        }
+    }
+
+    /// Receives into `room`. Returns how many bytes came; 0 is the end of what the client sends (or an empty `room`).
+    #[inline]
+    pub fn receive(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.socket.recv(room)
+    }
+
+    /// Receives up to `max` bytes behind the contents of `block`, where there is room for them, and what follows these into
+    /// `beyond`. Returns how many bytes came.
+    pub fn receive_into(&mut self, block: &mut Block, max: usize, beyond: &mut [u8]) -> io::Result<usize> {
+        block.fill(max, |room| self.socket.recv_uninit(room, beyond))
+    }
+
+    /// How many bytes have arrived and were not received yet; 0 where the system does not tell.
+    pub fn unread(&self) -> usize {
+        self.socket.unread()
+    }
+
+    /// Sends as much of `bytes` as is taken at once.
+    #[inline]
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.send(bytes)
+    }
+
+    /// Sends as much of the slices, in order, as is taken at once.
+    #[inline]
+    pub fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket.send_vectored(slices)
+    }
+
+    /// Waits until something can be received (or sent, if `to_send`) or the connection is closed. Returns false after
+    /// `timeout_ms`, or if a signal interrupted the wait.
+    pub fn wait(&self, to_send: bool, timeout_ms: u32) -> bool {
+        self.socket.wait(to_send, timeout_ms)
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> Address {
+        self.socket.peer()
+    }
+
+    /// The address that the client has connected to.
+    pub fn local(&self) -> Address {
+        self.socket.local()
+    }
+}
+
+impl AsFd for Transport {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Transport {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn connected() -> (UnixStream, Transport) {
+        let (far, near) = UnixStream::pair().unwrap();
+        (far, Transport::new(Socket::new(near).unwrap()))
+    }
+
+    #[test]
+    fn what_follows_a_block_s_bytes_is_received_beyond_it() {
+        let (mut far, mut transport) = connected();
+        let mut block = Block::with_capacity(64);
+        block.extend_from_slice(b"it ");
+        far.write_all(b"holds.*1\r\n").unwrap();
+        let mut beyond = [0; 8];
+        assert_eq!(transport.receive_into(&mut block, 6, &mut beyond).unwrap(), 10);
+        assert_eq!((&*block, &beyond[..4]), (&b"it holds."[..], &b"*1\r\n"[..]));
+        assert!(transport.receive_into(&mut block, 6, &mut beyond).is_err(), "nothing came");
+        assert_eq!(&*block, b"it holds.");
+        drop(far);
+        assert_eq!(transport.receive_into(&mut block, 6, &mut beyond).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_transport_can_be_owned_by_another_thread() {
+        let (mut far, mut transport) = connected();
+        far.write_all(b"ping").unwrap();
+        let owner = std::thread::spawn(move || {
+            let mut room = [0; 8];
+            let count = transport.receive(&mut room).unwrap();
+            transport.send_vectored(&[IoSlice::new(b"+"), IoSlice::new(&room[..count])]).unwrap()
+        });
+        assert_eq!(owner.join().unwrap(), 5);
+        let mut reply = String::new();
+        far.read_to_string(&mut reply).unwrap();
+        assert_eq!(reply, "+ping");
+    }
+}
