@@ -384,6 +384,12 @@ impl Keyspace {
         &mut self.dbs[index]
     }
 
+    /// By which keys are hashed.
+    #[inline]
+    pub fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
     /// The hash of `key`, the same in every database.
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {

@@ -8,10 +8,11 @@
 use super::net::batch::{BATCH, Batch, Request};
 use crate::command::{CommandNames, Places, flags};
 use crate::db::{Db, Keyspace};
+use crate::dict::Seed;
 use crate::types::Block;
 
 /// Adds the request whose arguments, which lie in `window` and `blocks`, have been appended to the spans of `batch` from
-/// `first` on. Its end is for the caller to note.
+/// `first` on, and passes the hash of its first key to `found`. Its end is for the caller to note.
 #[inline]
 pub fn push<'a>(
     batch: &'a mut Batch,
@@ -19,15 +20,15 @@ pub fn push<'a>(
     window: &[u8],
     blocks: &[Block],
     names: CommandNames,
-    keyspace: &Keyspace,
-    db: usize,
+    seed: &Seed,
+    found: impl Fn(u64),
 ) -> &'a mut Request {
     let places = Places { window, spans: &batch.spans[first..], blocks };
     let args = places.args();
     let command = names.find(&args);
-    let hash = command.map_or(0, |command| command.keys.hash_first(args, keyspace));
+    let hash = command.map_or(0, |command| command.keys.hash_first(args, seed));
     if hash != 0 {
-        keyspace.db(db).prefetch_bucket(hash);
+        found(hash);
     }
     let count = args.len();
     batch.push(first, count, command, hash)

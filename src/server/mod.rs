@@ -27,6 +27,7 @@ mod execute;
 mod flush;
 mod gate;
 mod input;
+mod intake;
 mod invalidate;
 mod invoke;
 mod loading;
@@ -57,6 +58,7 @@ use cron::Cron;
 use debugging::Debugging;
 use defrag::Defrag;
 use gate::Gate;
+use intake::Intake;
 use loading::LoadState;
 use metrics::history::History;
 use net::Net;
@@ -71,18 +73,12 @@ use web::Web;
 
 use crate::config::ShutdownOptions;
 use crate::sys::poller::{Event, Poller, Source, Token};
-use crate::sys::ring::Ring;
 use crate::sys::{clock, crash, signal};
-
-/// Bytes of the loop's ring: a receive always finds room.
-const LOOP_RING: usize = 2 * input::READ;
 
 /// The buffers of the loop.
 struct Io {
-    /// What clients without half a request read into.
-    ring: Ring,
+    intake: Intake,
     batch: Batch,
-    spare: input::Spare,
 }
 
 /// The state of the server.
@@ -119,8 +115,7 @@ pub struct Server {
 impl Server {
     /// Serves until shutdown.
     pub fn run(&mut self) {
-        let mut io =
-            Io { ring: Ring::new(LOOP_RING), batch: Batch::default(), spare: input::Spare::default() };
+        let mut io = Io { intake: Intake::new(), batch: Batch::default() };
         self.core.startup_memory = used_memory();
         loop {
             let ready = self.wait(self.timeout_ms());

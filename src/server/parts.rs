@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use super::Server;
 use super::invoke::Caller;
-use super::net::client::FEW_BLOCKS;
+use super::net::query::FEW_BLOCKS;
 use crate::command::Origin;
 use crate::command::waiting::{Blocked, Parking};
 use crate::sys::poller::Token;

@@ -360,7 +360,7 @@ impl Server {
             }
         };
         run.has_written |= command.has(flags::WRITE);
-        let hash = command.keys.hash_first(args, &self.core.keyspace);
+        let hash = command.keys.hash_first(args, self.core.keyspace.seed());
         self.core.stopwatch.start();
         reply.clear();
         let mut caller = Caller::apart(command, run.origin, run.client, &mut run.session, reply);

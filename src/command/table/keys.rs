@@ -15,7 +15,7 @@
 use crate::command::Args;
 use crate::command::table::Arguments;
 use crate::command::table::vocabulary::{KEY_FLAGS, bit};
-use crate::db::Keyspace;
+use crate::dict::Seed;
 use crate::text::number::parse_i64;
 
 /// The key is only read.
@@ -149,9 +149,9 @@ impl Keys {
 
     /// The hash of the first key of a call, 0 where [`Keys::first`] finds none.
     #[inline(always)]
-    pub fn hash_first(&self, args: Args<'_>, keyspace: &Keyspace) -> u64 {
+    pub fn hash_first(&self, args: Args<'_>, seed: &Seed) -> u64 {
         match self.first(args.len()) {
-            Some(first) => keyspace.hash(args.get(first)),
+            Some(first) => seed.hash(args.get(first)),
             None => 0,
         }
     }

@@ -92,7 +92,8 @@ impl Server {
             batch.spans.extend_from_slice(read.spans(index));
             // Logs have the commands' own names: see `Core::propagate_call`.
             let names = CommandNames::default();
-            lookup::push(&mut batch, first, window, blocks, names, &self.core.keyspace, db);
+            let prefetch = |hash| self.core.keyspace.db(db).prefetch_bucket(hash);
+            lookup::push(&mut batch, first, window, blocks, names, self.core.keyspace.seed(), prefetch);
         }
         lookup::prefetch(&batch, &self.core.keyspace, db, window, blocks);
         loading.done += read.len() as u64;
@@ -150,7 +151,7 @@ impl Server {
             (request.command, request.hash)
         } else {
             let found = self.core.names.find(&args);
-            (found, found.map_or(0, |command| command.keys.hash_first(args, &self.core.keyspace)))
+            (found, found.map_or(0, |command| command.keys.hash_first(args, self.core.keyspace.seed())))
         };
         let command = match loadable(found, args.len()) {
             Ok(command) => command,

@@ -5,215 +5,16 @@
 //! owns its box and nothing else: a buffer for half a request, requests that wait and a queue of unsent output exist
 //! only while they hold something.
 
-use std::io;
 use std::os::fd::AsRawFd;
 
 use crate::command::Session;
-use crate::resp::{MAX_PIECE, MAX_PIECE_START, Partial, Span};
 use crate::server::net::batch::{Rest, argument_bytes};
 use crate::server::net::pending::Pending;
+use crate::server::net::query::Query;
 use crate::server::net::transaction::Transaction;
 use crate::server::net::transport::Transport;
 use crate::sys::crash;
 use crate::sys::poller::Token;
-use crate::sys::ring::Ring;
-use crate::types::block::Block;
-
-/// The ring of a query, at first.
-pub const SMALL_RING: usize = 16 * 1024;
-
-/// The ring of a query that has held more. One request needs no larger one.
-const LARGE_RING: usize = 128 * 1024;
-
-/// From this length on an argument that is moved out of the ring gets a block of its own, which a command may keep.
-const OWN_BLOCK: usize = 4096;
-const _: () = assert!(OWN_BLOCK <= MAX_PIECE, "a shorter argument can be a piece of a block");
-
-/// Shorter ones share blocks of at most this size, which with its header takes one slab of the allocator and not two.
-const SHARED_BLOCK: usize = 64 * 1024 - 64;
-const _: () = assert!(SHARED_BLOCK <= MAX_PIECE_START);
-
-/// The most blocks of finished requests that are freed at once: each is a cache miss.
-pub const FEW_BLOCKS: usize = 1024;
-
-/// Part of a request, waiting for the rest.
-///
-/// ```text
-///   … $5\r\nvalue\r\n$6\r\nsec      the ring: what was not moved out, the unfinished argument last
-///   [one][key][two] [large …]      the blocks: arguments that have wholly arrived
-/// ```
-///
-/// The ring does not grow with the request. When it is full, the arguments that are there move into blocks: each once,
-/// a large one to where it may stay as a value.
-pub struct Query {
-    /// The bytes from the start of the request on.
-    pub ring: Ring,
-    /// Where the parser stands.
-    pub partial: Partial,
-    /// Arguments outside of the ring.
-    pub blocks: Vec<Block>,
-    /// The memory of `blocks`, and how many bytes of it are used. Kept as sums, since a large request has thousands of
-    /// blocks.
-    block_bytes: usize,
-    block_len: usize,
-    /// The one that is being received: its block and how many bytes it shall have, line end included.
-    pub filling: Option<(Block, usize)>,
-}
-
-impl Query {
-    /// An empty one.
-    pub fn new() -> Self {
-        Query {
-            ring: Ring::new(SMALL_RING),
-            partial: Partial::default(),
-            blocks: Vec::new(),
-            block_bytes: 0,
-            block_len: 0,
-            filling: None,
-        }
-    }
-
-    /// Whether it holds nothing, so that the client can do without it.
-    pub fn is_idle(&self) -> bool {
-        self.ring.is_empty() && self.blocks.is_empty() && self.filling.is_none() && self.partial.is_fresh()
-    }
-
-    /// Whether its ring is as small as a new one's.
-    pub fn is_small(&self) -> bool {
-        self.ring.capacity() <= SMALL_RING
-    }
-
-    /// Whether its ring is no larger than one request makes it.
-    pub fn is_at_most_large(&self) -> bool {
-        self.ring.capacity() <= LARGE_RING
-    }
-
-    /// Bytes that the client has sent and the server has not executed yet. O(1).
-    pub fn len(&self) -> usize {
-        self.ring.len() + self.block_len + self.filling.as_ref().map_or(0, |(block, _)| block.len())
-    }
-
-    /// Those of them that are not whole arguments of the current request: what `client-query-buffer-limit` limits.
-    pub fn unparsed_len(&self) -> usize {
-        let filling = self.filling.as_ref().map_or(0, |(block, _)| block.len());
-        self.ring.len().saturating_sub(self.partial.parsed_len()) + filling
-    }
-
-    /// Bytes of memory.
-    pub fn memory_bytes(&self) -> usize {
-        let filling = self.filling.as_ref().map_or(0, |(block, _)| block.memory_bytes());
-        size_of::<Self>() + self.ring.capacity() + self.partial.memory() + self.block_bytes + filling
-    }
-
-    /// Keeps an argument that has wholly arrived in a block of its own.
-    pub fn keep_argument(&mut self, block: Block) {
-        self.block_bytes += block.memory_bytes();
-        self.block_len += block.len();
-        self.blocks.push(block);
-    }
-
-    /// Frees the blocks of finished requests, but not those of the request that is being received. Returns them instead if
-    /// there are more than [`FEW_BLOCKS`].
-    pub fn forget_executed(&mut self) -> Option<Vec<Block>> {
-        let done = self.blocks.len() - self.partial.detached_count();
-        if done > FEW_BLOCKS {
-            let kept = self.blocks.split_off(done);
-            self.block_bytes = kept.iter().map(Block::memory_bytes).sum();
-            self.block_len = kept.iter().map(Block::len).sum();
-            return Some(std::mem::replace(&mut self.blocks, kept));
-        }
-        for block in self.blocks.drain(..done) {
-            self.block_bytes -= block.memory_bytes();
-            self.block_len -= block.len();
-        }
-        None
-    }
-
-    /// Makes room in the ring for the next receive: by moving arguments out, or where that does not help by growing,
-    /// since a client that waits may send a whole pipeline.
-    ///
-    /// # Errors
-    /// There is not enough memory.
-    pub fn make_room(&mut self) -> io::Result<()> {
-        let capacity = self.ring.capacity();
-        if capacity >= LARGE_RING && capacity - self.ring.len() < capacity / 4 {
-            self.move_out();
-        }
-        if self.ring.len() < capacity {
-            return Ok(());
-        }
-        if capacity < LARGE_RING {
-            self.exchange_ring(LARGE_RING);
-            return Ok(());
-        }
-        self.ring.grow(2 * capacity)
-    }
-
-    /// Takes over what one receive has left elsewhere. The ring is empty.
-    pub fn hold(&mut self, bytes: &[u8]) {
-        debug_assert!(self.ring.is_empty() && bytes.len() <= LARGE_RING);
-        if bytes.len() > self.ring.capacity() {
-            self.exchange_ring(LARGE_RING);
-        }
-        self.ring.writable()[..bytes.len()].copy_from_slice(bytes);
-        self.ring.commit(bytes.len());
-    }
-
-    /// Gives back the room that a client made necessary by sending while it had to wait.
-    pub fn shrink(&mut self) {
-        if self.ring.capacity() > LARGE_RING && self.ring.len() <= SMALL_RING {
-            self.exchange_ring(SMALL_RING);
-        }
-    }
-
-    fn exchange_ring(&mut self, capacity: usize) {
-        let mut ring = Ring::new(capacity);
-        self.move_to(&mut ring);
-        self.ring = ring;
-    }
-
-    /// Takes the ring of an idle query, which is at least as large, and gives it its own.
-    pub fn exchange_rings(&mut self, idle: &mut Query) {
-        debug_assert!(idle.is_idle());
-        self.move_to(&mut idle.ring);
-        self.ring.truncate(0);
-        std::mem::swap(&mut self.ring, &mut idle.ring);
-    }
-
-    fn move_to(&self, ring: &mut Ring) {
-        let held = self.ring.readable();
-        ring.writable()[..held.len()].copy_from_slice(held);
-        ring.commit(held.len());
-    }
-
-    /// Moves the arguments of the current request that are wholly there out of the ring.
-    fn move_out(&mut self) {
-        let Query { ring, partial, blocks, block_bytes, block_len, .. } = self;
-        let (window, first) = (ring.readable(), blocks.len());
-        let mut shared: Option<usize> = None;
-        let moved = partial.move_out(window.len(), |place| {
-            let left = window.len() - place.start;
-            let bytes = &window[place];
-            if bytes.len() >= OWN_BLOCK {
-                blocks.push(Block::from(bytes));
-                return Span::detached(blocks.len() - 1);
-            }
-            let index = match shared {
-                Some(index) if blocks[index].len() + bytes.len() <= SHARED_BLOCK => index,
-                _ => {
-                    blocks.push(Block::with_capacity(left.min(SHARED_BLOCK)));
-                    *shared.insert(blocks.len() - 1)
-                }
-            };
-            let start = blocks[index].len();
-            blocks[index].extend_from_slice(bytes);
-            Span::piece(index, start, bytes.len())
-        });
-        ring.consume(moved);
-        *block_bytes += blocks[first..].iter().map(Block::memory_bytes).sum::<usize>();
-        *block_len += blocks[first..].iter().map(Block::len).sum::<usize>();
-    }
-}
 
 /// One connection.
 pub struct Client {
@@ -244,6 +45,24 @@ pub struct Client {
 }
 
 impl Client {
+    /// A new connection. `authenticated`: without a password.
+    pub fn new(transport: Transport, id: u64, authenticated: bool, now_ms: i64) -> Client {
+        Client {
+            transport,
+            session: Session::new(id, authenticated),
+            query: None,
+            rest: None,
+            transaction: None,
+            pending: None,
+            created_ms: now_ms,
+            active_ms: now_ms,
+            reply_peak: ReplyPeak::new(now_ms),
+            resumable: false,
+            sends_large: false,
+            doomed: false,
+        }
+    }
+
     /// What is executed from now on is this client's, until another one is served: for the crash report.
     #[inline]
     pub fn is_served_now(&self) {

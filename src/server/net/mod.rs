@@ -5,6 +5,7 @@ pub mod client;
 pub mod ledger;
 pub mod output;
 pub mod pending;
+pub mod query;
 pub mod transaction;
 pub mod transport;
 
@@ -12,7 +13,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use client::{Client, Clients, Query, ReplyPeak};
+use client::{Client, Clients};
 use ledger::Ledger;
 use output::Output;
 use transport::Transport;
@@ -21,7 +22,6 @@ use crate::command::Session;
 use crate::resp::{Protocol, Reply};
 use crate::sys::net::Listener;
 use crate::sys::poller::{Interest, NativePoller, Poller, Source, Token};
-use crate::sys::ring::Ring;
 
 /// Bytes of replies written for one client before the others have their turn.
 pub const MAX_OUTPUT: usize = 256 * 1024;
@@ -120,20 +120,7 @@ impl Net {
         let token = self.clients.next_token();
         self.poller.add(transport.as_fd(), Source::Client(token), Interest::READ)?;
         self.next_client_id += 1;
-        self.clients.insert(Client {
-            transport,
-            session: Session::new(self.next_client_id, authenticated),
-            query: None,
-            rest: None,
-            transaction: None,
-            pending: None,
-            created_ms: now_ms,
-            active_ms: now_ms,
-            reply_peak: ReplyPeak::new(now_ms),
-            resumable: false,
-            sends_large: false,
-            doomed: false,
-        });
+        self.clients.insert(Client::new(transport, self.next_client_id, authenticated, now_ms));
         Ok(())
     }
 
@@ -175,14 +162,8 @@ impl Net {
     }
 
     /// The buffers of a client that has its turn are taken out of it.
-    pub fn take_in_hand(&mut self, client: Token, bytes: usize, room: usize) {
-        self.in_hand = InHand { client: Some(client), bytes, room, is_shared: false };
-    }
-
-    /// A client that has its turn has sent what is in `ring`, the ring that all clients share.
-    pub fn take_in_hand_shared(&mut self, client: Token, ring: &Ring) {
-        let room = ring.capacity() - ring.len();
-        self.in_hand = InHand { client: Some(client), bytes: ring.len(), room, is_shared: true };
+    pub fn take_in_hand(&mut self, client: Token, bytes: usize, room: usize, is_shared: bool) {
+        self.in_hand = InHand { client: Some(client), bytes, room, is_shared };
     }
 
     /// The turn is over, and the client has its buffers again.
@@ -198,13 +179,6 @@ impl Net {
     /// Bytes of memory that belong to connections, and to none for good: what is in hand, and the output of the iteration.
     pub fn shared_bytes(&self) -> usize {
         self.in_hand.bytes + self.in_hand.own_room() + self.output.memory_bytes()
-    }
-
-    /// Keeps the half of a request that a client has sent.
-    pub fn keep_query(&mut self, token: Token, query: Box<Query>) {
-        if let Some(client) = self.clients.get_mut(token) {
-            client.query = Some(query);
-        }
     }
 
     /// Closes a client that was to be closed after its last reply and has none to wait for: replies may be switched off.

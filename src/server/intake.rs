@@ -1,0 +1,540 @@
+//! From a client's bytes to parsed requests: all of it that can be done without the server.
+//!
+//! ```text
+//! Intake::receive ─▶ Intake::window ─▶ Window::fill ─▶ a batch, which somebody executes ─▶ Intake::put_back
+//!                                           ╰───────────────◀────────────────────╯
+//! ```
+//!
+//! A client without half a request receives into the one ring of the intake, whose cache lines stay hot; its requests are
+//! slices of that ring. Only what is left of an incomplete request moves to a [`Query`] of its own, and the client keeps
+//! that no longer than it holds something. A large argument is received into the block that will be the value.
+//!
+//! What it takes is what [`Client`] says of a connection, and [`Terms`]: so it can be tested with a socket alone, and a
+//! thread may have an intake of its own.
+
+use std::io;
+
+use super::lookup;
+use super::net::batch::{BATCH, Batch};
+use super::net::client::Client;
+use super::net::query::{Filling, Query, READ, Received, SpareQueries, receive_into_ring};
+use crate::command::CommandNames;
+use crate::dict::Seed;
+use crate::resp::{self, Limits, Parsed, Partial, ProtocolError, Span};
+use crate::sys::ring::Ring;
+use crate::types::block::Block;
+
+/// The size of the ring: a receive always finds room.
+const RING: usize = 2 * READ;
+
+/// What parsing needs to know.
+pub struct Terms<'a> {
+    /// What the client may send.
+    pub limits: Limits,
+    /// What commands are called.
+    pub names: CommandNames,
+    /// By which keys are hashed.
+    pub seed: &'a Seed,
+}
+
+/// What comes after the requests of a batch.
+pub enum Next {
+    /// Perhaps more of them.
+    Batch,
+    /// Nothing but the start of a request.
+    Drained,
+    /// An argument of `len` bytes that begins at `at` and wants a block of its own.
+    Big { at: usize, len: usize },
+    /// An inline request, which begins at `at`.
+    Inline { at: usize, words: Vec<Vec<u8>> },
+    /// What is no request.
+    Failed(ProtocolError),
+}
+
+/// Why the requests of a window were left.
+#[derive(Clone, Copy)]
+pub enum Stopped {
+    /// All that is there has been parsed; what is left is the start of a request.
+    Drained,
+    /// Whole requests may be left: others have their turn.
+    Yielded,
+    /// The rest of the window, from `at`, begins an argument of `len` bytes that wants a block of its own.
+    Big { at: usize, len: usize },
+    /// The client is going to be closed: nothing more is executed.
+    Closing,
+}
+
+/// Bytes of a client that are parsed, from the start of a request on.
+pub struct Window<'a> {
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// Arguments of the first request that lie elsewhere.
+    pub blocks: &'a [Block],
+    partial: &'a mut Partial,
+    consumed: usize,
+}
+
+impl Window<'_> {
+    /// Up to where requests were taken.
+    pub fn consumed(&self) -> usize {
+        self.consumed
+    }
+
+    /// Parses up to [`BATCH`] requests. `found` gets the hash of each first key at once, while the next request has not been
+    /// parsed: to prefetch.
+    #[inline]
+    pub fn fill(&mut self, batch: &mut Batch, terms: &Terms<'_>, found: impl Fn(u64)) -> Next {
+        batch.clear();
+        // Before the password is known, one request at a time: the next one's limits depend on it.
+        let most = if terms.limits.authenticated { BATCH } else { 1 };
+        let Window { bytes, blocks, .. } = *self;
+        let mut at = self.consumed;
+        let next = loop {
+            if batch.requests.len() == most {
+                break Next::Batch;
+            }
+            let first = batch.spans.len();
+            match resp::parse(bytes, at, self.partial, &terms.limits, &mut batch.spans) {
+                Ok(Parsed::Whole { end }) => {
+                    at = end;
+                    if batch.spans.len() > first {
+                        let request =
+                            lookup::push(batch, first, bytes, blocks, terms.names, terms.seed, &found);
+                        request.end = at;
+                    }
+                }
+                Ok(Parsed::Incomplete) => break Next::Drained,
+                Ok(Parsed::Big { at, len }) => break Next::Big { at, len },
+                Ok(Parsed::Inline { end, words }) => {
+                    break Next::Inline { at: std::mem::replace(&mut at, end), words };
+                }
+                Err(error) => break Next::Failed(error),
+            }
+            if at == bytes.len() {
+                break Next::Drained;
+            }
+        };
+        self.consumed = at;
+        next
+    }
+
+    /// The requests from `end` on are parsed again later, so that nothing has to be kept of them.
+    pub fn go_back(&mut self, end: usize) -> Stopped {
+        self.consumed = end;
+        *self.partial = Partial::default();
+        Stopped::Yielded
+    }
+
+    /// The last batch has to wait, and `next` has come behind it: that is parsed again when the client goes on. Nothing of it
+    /// lies in blocks, as that would be the window's first request.
+    pub fn leave(&mut self, next: &Next) -> Stopped {
+        match *next {
+            Next::Batch | Next::Drained => Stopped::Drained,
+            Next::Big { at, len } => Stopped::Big { at, len },
+            Next::Inline { at, .. } => {
+                self.consumed = at;
+                Stopped::Drained
+            }
+            Next::Failed(_) => {
+                *self.partial = Partial::default();
+                Stopped::Drained
+            }
+        }
+    }
+}
+
+/// Makes an inline request the only one of a batch, if it has words. Returns the window that its arguments lie in.
+pub fn take_inline(batch: &mut Batch, words: &[Vec<u8>], terms: &Terms<'_>, found: impl Fn(u64)) -> Vec<u8> {
+    let window = words.concat();
+    batch.clear();
+    let mut start = 0;
+    for word in words {
+        batch.spans.push(Span::window(start, word.len()));
+        start += word.len();
+    }
+    if !words.is_empty() {
+        lookup::push(batch, 0, &window, &[], terms.names, terms.seed, found);
+    }
+    window
+}
+
+/// The buffers that clients receive into.
+pub struct Intake {
+    ring: Ring,
+    /// How far a request at the end of the ring was parsed.
+    partial: Partial,
+    spare: SpareQueries,
+}
+
+impl Intake {
+    /// Empty ones.
+    pub fn new() -> Intake {
+        Intake { ring: Ring::new(RING), partial: Partial::default(), spare: SpareQueries::default() }
+    }
+
+    /// Takes the query of a client, which a client whose requests wait gets if it has none; without one, what comes next
+    /// passes through the ring.
+    #[inline]
+    pub fn query_of(&mut self, client: &mut Client) -> Option<Box<Query>> {
+        match client.query.take() {
+            None if client.rest.is_some() => Some(self.spare.take(0)),
+            query => query,
+        }
+    }
+
+    /// Receives once.
+    ///
+    /// # Errors
+    /// Nothing came.
+    #[inline]
+    pub fn receive(&mut self, client: &mut Client, query: Option<&mut Query>) -> io::Result<Received> {
+        match query {
+            Some(query) => query.receive(&mut client.transport, &mut self.spare),
+            None => receive_into_ring(&mut self.ring, &mut client.transport, client.sends_large),
+        }
+    }
+
+    /// The ring that `query` uses: its own, or the one of all.
+    #[inline]
+    pub fn ring_of<'a>(&'a self, query: Option<&'a Query>) -> &'a Ring {
+        query.map_or(&self.ring, |query| &query.ring)
+    }
+
+    /// What is to be parsed.
+    #[inline]
+    pub fn window<'a>(&'a mut self, query: Option<&'a mut Query>) -> Window<'a> {
+        let Some(query) = query else {
+            let bytes = self.ring.readable();
+            return Window { bytes, blocks: &[], partial: &mut self.partial, consumed: 0 };
+        };
+        let Query { ring, partial, blocks, .. } = query;
+        Window { bytes: ring.readable(), blocks, partial, consumed: 0 }
+    }
+
+    /// Gives the client what it still holds, after `consumed` bytes of the window were taken. Returns the blocks of requests
+    /// if they are too many to be freed at once.
+    #[inline]
+    pub fn put_back(
+        &mut self,
+        client: &mut Client,
+        query: Option<Box<Query>>,
+        consumed: usize,
+        stopped: Stopped,
+    ) -> Option<Vec<Block>> {
+        if let Some(query) = query {
+            return self.put_back_query(client, query, consumed, stopped);
+        }
+        // Mostly nothing is left, and nothing large was there.
+        if consumed < self.ring.len() || client.sends_large || matches!(stopped, Stopped::Closing) {
+            self.move_remainder(client, consumed, stopped);
+        }
+        debug_assert!(self.partial.is_fresh(), "nothing is left of a client");
+        self.ring.truncate(0);
+        None
+    }
+
+    /// Gives the client a query for what it has left in the ring.
+    fn move_remainder(&mut self, client: &mut Client, consumed: usize, stopped: Stopped) {
+        let partial = std::mem::take(&mut self.partial);
+        if matches!(stopped, Stopped::Closing) {
+            return;
+        }
+        let (rest, filling) = divide(client, &self.ring.readable()[consumed..], consumed, stopped);
+        if rest.is_empty() && filling.is_none() {
+            return;
+        }
+        let mut query = self.spare.take(rest.len());
+        query.partial = partial;
+        query.hold(rest);
+        query.filling = filling;
+        client.query = Some(query);
+    }
+
+    /// Forgets what is in the ring, since its client is gone.
+    #[cold]
+    pub fn clear(&mut self) {
+        self.partial = Partial::default();
+        self.ring.truncate(0);
+    }
+
+    fn put_back_query(
+        &mut self,
+        client: &mut Client,
+        mut query: Box<Query>,
+        consumed: usize,
+        stopped: Stopped,
+    ) -> Option<Vec<Block>> {
+        query.ring.consume(consumed);
+        let (rest, filling) = divide(client, query.ring.readable(), consumed, stopped);
+        let left = rest.len();
+        query.ring.truncate(left);
+        query.filling = filling;
+        let executed = query.forget_executed();
+        if matches!(stopped, Stopped::Closing) {
+            return executed;
+        }
+        if query.is_idle() {
+            self.spare.give(query);
+        } else {
+            query.shrink();
+            client.query = Some(query);
+        }
+        executed
+    }
+}
+
+/// Divides what is left of a window behind `consumed` bytes: what a ring is to hold, and the large argument that has begun.
+fn divide<'a>(
+    client: &mut Client,
+    rest: &'a [u8],
+    consumed: usize,
+    stopped: Stopped,
+) -> (&'a [u8], Option<Filling>) {
+    let Stopped::Big { at, len } = stopped else {
+        client.sends_large = false;
+        return (rest, None);
+    };
+    client.sends_large = true;
+    let (rest, head) = rest.split_at(at - consumed);
+    (rest, Some(Filling::new(len, head, &client.transport)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::command::Places;
+    use crate::resp::BIG_ARGUMENT;
+    use crate::server::net::transport::Transport;
+    use crate::sys::net::Socket;
+
+    const SEED: Seed = Seed::new([7, 9]);
+
+    /// A client that sends, and what receives and parses it, without a server.
+    struct Connection {
+        far: UnixStream,
+        client: Client,
+        intake: Intake,
+        authenticated: bool,
+        /// The requests that came: their arguments, and the hashes of their keys.
+        requests: Vec<(Vec<Vec<u8>>, u64)>,
+        /// Hashes to prefetch.
+        found: std::cell::RefCell<Vec<u64>>,
+        error: Option<Vec<u8>>,
+    }
+
+    impl Connection {
+        fn new() -> Connection {
+            let (far, near) = UnixStream::pair().unwrap();
+            far.set_nonblocking(true).unwrap();
+            Connection {
+                far,
+                client: Client::new(Transport::new(Socket::new(near).unwrap()), 1, true, 0),
+                intake: Intake::new(),
+                authenticated: true,
+                requests: Vec::new(),
+                found: std::cell::RefCell::default(),
+                error: None,
+            }
+        }
+
+        /// Sends `bytes`, and receives after each part that the socket takes, until nothing is left.
+        fn send(&mut self, mut bytes: &[u8]) {
+            while !bytes.is_empty() {
+                let count = self.far.write(bytes).expect("all that was sent before has been received");
+                bytes = &bytes[count..];
+                while self.receive() {}
+            }
+        }
+
+        /// Receives once, as the loop does. Returns whether something came.
+        fn receive(&mut self) -> bool {
+            let mut query = self.intake.query_of(&mut self.client);
+            match self.intake.receive(&mut self.client, query.as_deref_mut()) {
+                Ok(received) => assert_ne!(received.count, 0, "the client has not closed"),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    self.client.query = query;
+                    return false;
+                }
+            }
+            if query.as_mut().is_some_and(|query| !query.end_argument()) {
+                self.client.query = query;
+                return true;
+            }
+            let Connection { client, intake, authenticated, requests, found, error, .. } = self;
+            let limits = Limits { authenticated: *authenticated, ..Limits::default() };
+            let terms = Terms { limits, names: CommandNames::default(), seed: &SEED };
+            let note = |hash| found.borrow_mut().push(hash);
+            let mut batch = Batch::default();
+            let mut window = intake.window(query.as_deref_mut());
+            let stopped = loop {
+                let next = window.fill(&mut batch, &terms, note);
+                requests.extend(requests_of(&batch, window.bytes, window.blocks));
+                match next {
+                    Next::Batch => {}
+                    Next::Drained => break Stopped::Drained,
+                    Next::Big { at, len } => break Stopped::Big { at, len },
+                    Next::Inline { words, .. } => {
+                        let bytes = take_inline(&mut batch, &words, &terms, note);
+                        requests.extend(requests_of(&batch, &bytes, &[]));
+                    }
+                    Next::Failed(why) => {
+                        *error = Some(why.message().into_owned());
+                        break Stopped::Closing;
+                    }
+                }
+            };
+            let consumed = window.consumed();
+            let _ = intake.put_back(client, query, consumed, stopped);
+            true
+        }
+
+        /// Whether the client holds a buffer.
+        fn holds_something(&self) -> bool {
+            self.client.query.is_some()
+        }
+    }
+
+    fn requests_of(batch: &Batch, window: &[u8], blocks: &[Block]) -> Vec<(Vec<Vec<u8>>, u64)> {
+        let arguments = |spans| {
+            let places = Places { window, spans, blocks };
+            places.args().iter_from(0).map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        batch.requests.iter().map(|request| (arguments(request.spans(&batch.spans)), request.hash)).collect()
+    }
+
+    fn request(words: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            bytes.extend_from_slice(word);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes
+    }
+
+    fn expected(requests: &[&[&[u8]]], keyed: &[bool]) -> Vec<(Vec<Vec<u8>>, u64)> {
+        let hash = |words: &[&[u8]], keyed: bool| if keyed { SEED.hash(words[1]) } else { 0 };
+        let owned = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect();
+        requests.iter().zip(keyed).map(|(words, keyed)| (owned(words), hash(words, *keyed))).collect()
+    }
+
+    #[test]
+    fn requests_arrive_whole_wherever_the_stream_is_split() {
+        let all: &[&[&[u8]]] = &[
+            &[b"SET", b"key", b"value"],
+            &[b"PING"],
+            &[b"mget", b"a key", b"", b"\r\n$3\r\n"],
+            &[b"no-such-command", b"x"],
+            &[b"get", b"inline"],
+            &[b"DEL", b"key"],
+        ];
+        let wanted = expected(all, &[true, false, true, false, true, true]);
+        let mut bytes: Vec<u8> = all[..4].iter().flat_map(|words| request(words)).collect();
+        bytes.extend_from_slice(b"get \"inline\"\r\n*0\r\n");
+        bytes.extend_from_slice(&request(all[5]));
+        for split in 1..bytes.len() {
+            let mut connection = Connection::new();
+            connection.send(&bytes[..split]);
+            connection.send(&bytes[split..]);
+            assert_eq!(connection.requests, wanted, "split at {split}");
+            assert!(!connection.holds_something(), "split at {split}");
+            let hashes: Vec<u64> = wanted.iter().map(|request| request.1).filter(|hash| *hash != 0).collect();
+            assert_eq!(*connection.found.borrow(), hashes, "split at {split}");
+        }
+        let mut connection = Connection::new();
+        for byte in &bytes {
+            connection.send(&[*byte]);
+        }
+        assert_eq!(connection.requests, wanted, "byte by byte");
+        assert!(!connection.holds_something());
+    }
+
+    #[test]
+    fn large_arguments_are_received_into_blocks_of_their_own() {
+        for len in [BIG_ARGUMENT - 1, BIG_ARGUMENT, READ, 300_000, 3_000_000] {
+            let large: Vec<u8> = (0..len).map(|index| (index % 251) as u8).collect();
+            let set: &[&[u8]] = &[b"SET", b"key", &large];
+            let append: &[&[u8]] = &[b"MSET", b"k1", &large, b"k2", &large];
+            let wanted = expected(&[set, &[b"PING"], append, set], &[true, false, true, true]);
+            let bytes = [&request(set)[..], &request(&[b"PING"]), &request(append), &request(set)].concat();
+            for split in [1, 20, 40, len, len + 36, len + 38, len + 60, 2 * len + 90, 3 * len] {
+                let mut connection = Connection::new();
+                connection.send(&bytes[..split]);
+                connection.send(&bytes[split..]);
+                assert!(connection.requests == wanted, "{len} bytes, split at {split}");
+                assert!(!connection.holds_something(), "{len} bytes, split at {split}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_of_many_arguments_does_not_need_a_ring_of_its_size() {
+        let words: Vec<Vec<u8>> = (0..60_000).map(|index| format!("argument {index}").into_bytes()).collect();
+        let words: Vec<&[u8]> = std::iter::once(&b"DEL"[..]).chain(words.iter().map(Vec::as_slice)).collect();
+        let bytes = request(&words);
+        let mut connection = Connection::new();
+        connection.send(&bytes[..bytes.len() - 1]);
+        let ring = connection.client.query.as_ref().expect("an unfinished request").ring.capacity();
+        assert!(ring <= 128 * 1024, "{ring}");
+        connection.send(b"\n");
+        assert!(connection.requests == expected(&[&words], &[true]));
+    }
+
+    #[test]
+    fn what_comes_before_an_error_is_yielded_and_nothing_behind_it() {
+        let wrong: &[(&[u8], &[u8])] = &[
+            (b"*1\r\n+PING\r\n", b"Protocol error: expected '$', got '+'"),
+            (b"*1\r\n$-5\r\n", b"Protocol error: invalid bulk length"),
+            (b"*x\r\n", b"Protocol error: invalid multibulk length"),
+            (b"get \"x\r\n", b"Protocol error: unbalanced quotes in request"),
+        ];
+        for (bytes, message) in wrong {
+            let all = [&request(&[b"GET", b"key"])[..], bytes, &request(&[b"GET", b"key"])].concat();
+            let mut connection = Connection::new();
+            connection.send(&all);
+            assert_eq!(connection.requests, expected(&[&[b"GET", b"key"]], &[true]));
+            assert_eq!(connection.error.as_deref(), Some(*message));
+            assert!(!connection.holds_something());
+        }
+    }
+
+    #[test]
+    fn the_limits_are_those_of_the_terms() {
+        let mut connection = Connection::new();
+        connection.authenticated = false;
+        connection.send(&[request(&[b"GET", b"key"]), request(&[&b"x"[..]; 11])].concat());
+        assert_eq!(connection.requests.len(), 1, "requests before the password are parsed one by one");
+        assert_eq!(
+            connection.error.as_deref(),
+            Some(&b"Protocol error: unauthenticated multibulk length"[..])
+        );
+    }
+
+    #[test]
+    fn requests_that_have_to_wait_are_parsed_again() {
+        let mut connection = Connection::new();
+        let bytes =
+            [request(&[b"GET", b"first"]), request(&[b"GET", b"second"]), b"*1\r\n".to_vec()].concat();
+        connection.far.write_all(&bytes).unwrap();
+        let Connection { client, intake, .. } = &mut connection;
+        assert!(intake.query_of(client).is_none(), "nothing was held");
+        assert_eq!(intake.receive(client, None).unwrap().count, bytes.len());
+        let terms = Terms { limits: Limits::default(), names: CommandNames::default(), seed: &SEED };
+        let mut batch = Batch::default();
+        let mut window = intake.window(None);
+        assert!(matches!(window.fill(&mut batch, &terms, |_| ()), Next::Drained));
+        assert_eq!(batch.requests.len(), 2);
+        let stopped = window.go_back(batch.requests[0].end);
+        let consumed = window.consumed();
+        assert!(intake.put_back(client, None, consumed, stopped).is_none());
+        assert!(connection.holds_something());
+        connection.send(b"$4\r\nPING\r\n");
+        let rest: &[&[&[u8]]] = &[&[b"GET", b"second"], &[b"PING"]];
+        assert_eq!(connection.requests, expected(rest, &[true, false]));
+        assert!(!connection.holds_something());
+    }
+}
