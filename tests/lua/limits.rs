@@ -500,3 +500,25 @@ fn a_table_that_is_readonly_cannot_be_changed_in_any_way() {
         );
     }
 }
+
+#[test]
+fn load_takes_a_source_of_1_mib_and_refuses_a_longer_one() {
+    let mut machine = engine::machine(engine::PLENTY, Libraries::Redis);
+    let script = "local longest = 'return 7' .. (' '):rep(2 ^ 20 - 8)
+        local function in_pieces(text)
+            local at = 1
+            return function()
+                at = at + 1000
+                return text:sub(at - 1000, at - 1)
+            end
+        end
+        local results = {}
+        for _, source in ipairs({longest, longest .. ' '}) do
+            for _, loaded in ipairs({{loadstring(source, '=long')}, {load(in_pieces(source), '=long')}}) do
+                results[#results + 1] = loaded[1] and loaded[1]() or loaded[2]
+            end
+        end
+        return table.concat(results, ', ')";
+    let refused = "long: the source is too long";
+    assert_eq!(outcome(&mut machine, script), format!("7, 7, {refused}, {refused}"));
+}

@@ -10,10 +10,10 @@ use crate::lua::names;
 use crate::lua::value::{TableId, Value};
 
 /// The longest source. Longer ones are refused, since compiling cannot be suspended.
-const LONGEST: usize = 5 << 18;
+const LONGEST: usize = 1 << 20;
 
-/// The most steps that compiling a byte takes.
-const STEPS_PER_BYTE: usize = 4;
+/// The most steps that compiling a byte takes: those of a sum of names of one letter.
+const STEPS_PER_BYTE: usize = 8;
 
 /// Defines the functions. `xpcall` is there already.
 pub fn open(m: &mut Machine) {

@@ -11,7 +11,7 @@
 //!
 //! * An array of 16 million elements doubles in 25 ms. (The nodes of a large table double in pieces: `heap/grow.rs`.)
 //! * The stack grows by doubling, to 4 million values. A block of memory is freed at once, whatever its size.
-//! * `load` compiles up to 1.25 MiB of source; a number has up to 256 KiB, a set of a pattern 64 KiB.
+//! * `load` compiles up to 1 MiB of source; a number has up to 256 KiB, a set of a pattern 64 KiB.
 //! * A command that a script calls is one step of the host, with the copies of its arguments. So is the table of a set or
 //!   a map in its reply. Other replies become values in pieces (`server/scripts/values.rs`).
 //! * The result of a script becomes a reply in one step, and is freed in one step.
