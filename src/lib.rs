@@ -17,6 +17,7 @@
 //! | 2 | [`config`] | the one table of directives, and the values that the others read |
 //! | 3 | [`db`] | the keyspace: lookup, expiry, access clock |
 //! | 4 | [`persist`] | turns a value into the bytes of DUMP payloads and RDB files, and back |
+//! | 4 | [`replication`] | brings what a primary propagates to its replicas, as a protocol without sockets |
 //! | 5 | [`command`] | the table of commands, and the families of functions that execute them |
 //! | 6 | [`server`] | the loop that ties everything together: clients, batches, output, cron |
 //! | 7 | [`tools`] | nothing: it looks at files and talks to servers, for which the same binary is called by other names |
@@ -30,6 +31,7 @@ pub mod dict;
 pub mod http;
 pub mod lua;
 pub mod persist;
+pub mod replication;
 pub mod resp;
 pub mod server;
 pub mod sys;

@@ -1,0 +1,435 @@
+//! A replica's link to its primary, up to the snapshot: the handshake, `PSYNC`, and the transfer.
+//!
+//! ```text
+//!   PING ─▶ AUTH, REPLCONF … ─▶ PSYNC id offset ─┬─ +CONTINUE ─────────────────────▶ the stream
+//!                                                └─ +FULLRESYNC ─▶ $length ─▶ snapshot ─▶ the stream
+//!                                                                  $EOF:mark
+//! ```
+//!
+//! [`Link::receive`] takes bytes as they come, however they are divided, and returns one event at a time. What follows
+//! the snapshot or `+CONTINUE` is the stream, which is not the link's: commands are executed as those of any client.
+//!
+//! Texts of the log are those of Redis, since tools search for them.
+
+use super::history::Id;
+use crate::text::number;
+
+/// The longest line of a primary; a longer one is not a reply to the handshake.
+const MAX_LINE: usize = 4096;
+
+/// The bytes of the mark that ends a snapshot of unknown length.
+const MARK: usize = 40;
+
+/// What a replica says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Greeting {
+    /// `masteruser` and `masterauth`; without a password it does not authenticate.
+    pub user: Vec<u8>,
+    /// See [`Greeting::user`].
+    pub password: Vec<u8>,
+    /// The port at which clients reach it.
+    pub port: u16,
+    /// The address at which clients reach it, if it is not that of the connection.
+    pub address: Vec<u8>,
+    /// The history that it has, and the first offset that it lacks; `None` for a snapshot in any case.
+    pub has: Option<(Id, i64)>,
+    /// Asks the primary to become a replica (`FAILOVER`).
+    pub takes_over: bool,
+}
+
+/// How important a line of the log is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    /// It happens in normal operation.
+    Notice,
+    /// Somebody should look.
+    Warning,
+}
+
+/// What bytes of the primary mean.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Event<'a> {
+    /// A line for the log.
+    Note(Level, String),
+    /// A snapshot follows, of data with this history. `None`: the primary does not know PSYNC.
+    FullSync(Option<(Id, i64)>),
+    /// The stream follows where this server's data ends; under another ID perhaps.
+    Continue(Option<Id>),
+    /// The snapshot begins, of so many bytes if that is known.
+    SnapshotBegins(Option<u64>),
+    /// Bytes of the snapshot.
+    Snapshot(&'a [u8]),
+    /// Bytes of the snapshot that had been held back.
+    Held(Vec<u8>),
+    /// The snapshot is complete; the stream follows.
+    SnapshotEnds,
+}
+
+/// Why a link ends. It is to be made again; the text is for the log.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Failure(pub Level, pub String);
+
+/// What is expected next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    /// The connection stands, and nothing was sent.
+    Connecting,
+    /// The reply to `PING`.
+    Ping,
+    /// The reply to `AUTH`.
+    Auth,
+    /// The reply to `REPLCONF listening-port`.
+    Port,
+    /// The reply to `REPLCONF ip-address`.
+    Address,
+    /// The reply to `REPLCONF capa`.
+    Capabilities,
+    /// The reply to `PSYNC`.
+    Psync,
+    /// The length of the snapshot.
+    Header,
+    /// So many bytes of the snapshot.
+    Counted(u64),
+    /// The snapshot and its mark.
+    Marked([u8; MARK]),
+    /// The stream.
+    Stream,
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct Link {
+    greeting: Greeting,
+    step: Step,
+    /// The start of a line, or the last bytes of a marked snapshot.
+    held: Vec<u8>,
+    /// Bytes of the snapshot so far.
+    received: u64,
+    /// When something was last received, milliseconds of the caller's clock.
+    heard_ms: u64,
+    timeout_ms: u64,
+}
+
+impl Link {
+    /// A link that is being connected at `now_ms`, and may be silent for `timeout_ms`.
+    pub fn new(greeting: Greeting, now_ms: u64, timeout_ms: u64) -> Link {
+        Link { greeting, step: Step::Connecting, held: Vec::new(), received: 0, heard_ms: now_ms, timeout_ms }
+    }
+
+    /// The connection stands. What is to be sent is appended to `out`.
+    pub fn connected(&mut self, now_ms: u64, out: &mut Vec<u8>) {
+        self.heard_ms = now_ms;
+        self.step = Step::Ping;
+        request(out, &[b"PING"]);
+    }
+
+    /// The name of the state in `ROLE`.
+    pub fn state(&self) -> &'static str {
+        match self.step {
+            Step::Connecting => "connecting",
+            Step::Counted(_) | Step::Marked(_) | Step::Header => "sync",
+            Step::Stream => "connected",
+            _ => "handshake",
+        }
+    }
+
+    /// Whether a snapshot is expected or received.
+    pub fn is_transferring(&self) -> bool {
+        matches!(self.step, Step::Header | Step::Counted(_) | Step::Marked(_))
+    }
+
+    /// Whether the stream follows.
+    pub fn is_complete(&self) -> bool {
+        self.step == Step::Stream
+    }
+
+    /// Bytes of the snapshot that were received, and how many it has if that is known.
+    pub fn progress(&self) -> (u64, Option<u64>) {
+        match self.step {
+            Step::Counted(left) => (self.received, Some(self.received + left)),
+            _ => (self.received, None),
+        }
+    }
+
+    /// When something was last received.
+    pub fn heard_ms(&self) -> u64 {
+        self.heard_ms
+    }
+
+    /// Whether the primary has been silent for too long.
+    ///
+    /// # Errors
+    /// It has.
+    pub fn check(&self, now_ms: u64) -> Result<(), Failure> {
+        if now_ms.saturating_sub(self.heard_ms) <= self.timeout_ms {
+            return Ok(());
+        }
+        let text = if self.is_transferring() {
+            "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' parameter \
+             in redis.conf to a larger value."
+        } else {
+            "Timeout connecting to the MASTER..."
+        };
+        Err(Failure(Level::Warning, text.into()))
+    }
+
+    /// Takes bytes of the primary. Returns how many it took, and what they mean; the caller passes the others again, until
+    /// it takes none and returns no event. What is to be sent is appended to `out`. It takes nothing of the stream.
+    ///
+    /// # Errors
+    /// The link has to be ended.
+    pub fn receive<'a>(
+        &mut self,
+        input: &'a [u8],
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(usize, Option<Event<'a>>), Failure> {
+        if !input.is_empty() {
+            self.heard_ms = now_ms;
+        }
+        match self.step {
+            Step::Stream => Ok((0, None)),
+            Step::Counted(left) => Ok(self.receive_counted(input, left)),
+            Step::Marked(mark) => Ok(self.receive_marked(input, mark)),
+            _ => self.receive_line(input, out),
+        }
+    }
+
+    fn receive_line<'a>(
+        &mut self,
+        input: &'a [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(usize, Option<Event<'a>>), Failure> {
+        let end = input.iter().position(|byte| *byte == b'\n');
+        let taken = end.map_or(input.len(), |end| end + 1);
+        if self.held.len() + taken > MAX_LINE {
+            return Err(Failure(
+                Level::Warning,
+                "Failed to read response from the server: the line is too long".into(),
+            ));
+        }
+        self.held.extend_from_slice(&input[..taken]);
+        if end.is_none() {
+            return Ok((taken, None));
+        }
+        let mut line = std::mem::take(&mut self.held);
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        let event = self.take_line(&line, out)?;
+        Ok((taken, event))
+    }
+
+    fn take_line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Event<'static>>, Failure> {
+        let text = String::from_utf8_lossy(line);
+        let is_error = line.first() == Some(&b'-');
+        let note = |text: String| Ok(Some(Event::Note(Level::Notice, text)));
+        // An empty line says that the primary is still there.
+        if line.is_empty() && matches!(self.step, Step::Psync | Step::Header) {
+            return Ok(None);
+        }
+        match self.step {
+            Step::Ping => {
+                let may_go_on = ["+", "-NOAUTH", "-NOPERM", "-ERR operation not permitted"];
+                if !may_go_on.iter().any(|start| text.starts_with(start)) {
+                    return Err(Failure(
+                        Level::Warning,
+                        format!("Error reply to PING from master: '{text}'"),
+                    ));
+                }
+                self.greet(out);
+                note("Master replied to PING, replication can continue...".into())
+            }
+            Step::Auth => {
+                if is_error {
+                    return Err(Failure(Level::Warning, format!("Unable to AUTH to MASTER: {text}")));
+                }
+                self.step = Step::Port;
+                Ok(None)
+            }
+            Step::Port => {
+                self.step = if self.greeting.address.is_empty() { Step::Capabilities } else { Step::Address };
+                uncritical(is_error, "listening-port", &text)
+            }
+            Step::Address => {
+                self.step = Step::Capabilities;
+                uncritical(is_error, "ip-address", &text)
+            }
+            Step::Capabilities => {
+                self.ask(out);
+                uncritical(is_error, "capa", &text)
+            }
+            Step::Psync => self.answered(line, &text, out),
+            Step::Header => self.begin_snapshot(line, &text),
+            Step::Connecting | Step::Counted(_) | Step::Marked(_) | Step::Stream => {
+                Err(Failure(Level::Warning, format!("Unexpected bytes from master: {text}")))
+            }
+        }
+    }
+
+    /// Sends all that needs no reply to be sent.
+    fn greet(&mut self, out: &mut Vec<u8>) {
+        let Greeting { user, password, port, address, .. } = &self.greeting;
+        self.step = Step::Port;
+        if !password.is_empty() {
+            self.step = Step::Auth;
+            match user.as_slice() {
+                [] => request(out, &[b"AUTH", password]),
+                user => request(out, &[b"AUTH", user, password]),
+            }
+        }
+        request(out, &[b"REPLCONF", b"listening-port", port.to_string().as_bytes()]);
+        if !address.is_empty() {
+            request(out, &[b"REPLCONF", b"ip-address", address]);
+        }
+        request(out, &[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]);
+    }
+
+    fn ask(&mut self, out: &mut Vec<u8>) {
+        self.step = Step::Psync;
+        let (id, offset) = match self.greeting.has {
+            Some((id, offset)) => (id.as_str().to_owned(), offset.to_string()),
+            None => ("?".into(), "-1".into()),
+        };
+        let words: [&[u8]; 4] = [b"PSYNC", id.as_bytes(), offset.as_bytes(), b"FAILOVER"];
+        request(out, if self.greeting.takes_over { &words } else { &words[..3] });
+    }
+
+    fn answered(
+        &mut self,
+        line: &[u8],
+        text: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Event<'static>>, Failure> {
+        let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+        match words[..] {
+            [b"+FULLRESYNC", id, offset] => {
+                let found = Id::parse(id).zip(number::parse_i64(offset)).filter(|(_, offset)| *offset >= 0);
+                let found = found.ok_or_else(|| {
+                    Failure(Level::Warning, "Master replied with wrong +FULLRESYNC syntax.".into())
+                })?;
+                self.step = Step::Header;
+                Ok(Some(Event::FullSync(Some(found))))
+            }
+            [b"+CONTINUE"] => {
+                self.step = Step::Stream;
+                Ok(Some(Event::Continue(None)))
+            }
+            [b"+CONTINUE", id] => {
+                let id = Id::parse(id).ok_or_else(|| {
+                    Failure(Level::Warning, format!("Unexpected reply to PSYNC from master: {text}"))
+                })?;
+                self.step = Step::Stream;
+                Ok(Some(Event::Continue(Some(id))))
+            }
+            [b"-NOMASTERLINK" | b"-LOADING", ..] => Err(Failure(
+                Level::Notice,
+                format!("Master is currently unable to PSYNC but should be in the future: {text}"),
+            )),
+            _ if self.greeting.takes_over => {
+                Err(Failure(Level::Warning, format!("Failover target rejected psync request: {text}")))
+            }
+            // It does not know PSYNC.
+            _ => {
+                request(out, &[b"SYNC"]);
+                self.step = Step::Header;
+                Ok(Some(Event::FullSync(None)))
+            }
+        }
+    }
+
+    fn begin_snapshot(&mut self, line: &[u8], text: &str) -> Result<Option<Event<'static>>, Failure> {
+        let fail = |text: String| Err(Failure(Level::Warning, text));
+        match line.split_first() {
+            Some((b'-', error)) => {
+                fail(format!("MASTER aborted replication with an error: {}", String::from_utf8_lossy(error)))
+            }
+            Some((b'$', mark)) if mark.starts_with(b"EOF:") => match mark[4..].try_into() {
+                Ok(mark) => {
+                    self.step = Step::Marked(mark);
+                    Ok(Some(Event::SnapshotBegins(None)))
+                }
+                Err(_) => {
+                    fail(format!("Bad protocol from MASTER, the EOF mark is not of {MARK} bytes: {text}"))
+                }
+            },
+            Some((b'$', length)) => {
+                match number::parse_i64(length).and_then(|length| u64::try_from(length).ok()) {
+                    Some(length) => {
+                        self.step = Step::Counted(length);
+                        Ok(Some(Event::SnapshotBegins(Some(length))))
+                    }
+                    None => {
+                        fail(format!("Bad protocol from MASTER, the length of the snapshot is wrong: {text}"))
+                    }
+                }
+            }
+            _ => fail(format!(
+                "Bad protocol from MASTER, the first byte is not '$' (we received '{text}'), are you sure the host and port \
+                 are right?"
+            )),
+        }
+    }
+
+    fn receive_counted<'a>(&mut self, input: &'a [u8], left: u64) -> (usize, Option<Event<'a>>) {
+        if left == 0 {
+            self.step = Step::Stream;
+            return (0, Some(Event::SnapshotEnds));
+        }
+        if input.is_empty() {
+            return (0, None);
+        }
+        let taken = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+        self.step = Step::Counted(left - taken as u64);
+        self.received += taken as u64;
+        (taken, Some(Event::Snapshot(&input[..taken])))
+    }
+
+    /// The primary sends nothing behind the mark before it has heard of the replica. So the mark can only be the end of
+    /// what has arrived, and the last 40 bytes are held back.
+    fn receive_marked<'a>(&mut self, input: &'a [u8], mark: [u8; MARK]) -> (usize, Option<Event<'a>>) {
+        if self.held == mark {
+            self.held = Vec::new();
+            self.step = Step::Stream;
+            return (0, Some(Event::SnapshotEnds));
+        }
+        if input.len() > MARK && self.held.is_empty() {
+            let taken = input.len() - MARK;
+            self.received += taken as u64;
+            return (taken, Some(Event::Snapshot(&input[..taken])));
+        }
+        let taken = if input.len() > MARK { 0 } else { input.len() };
+        self.held.extend_from_slice(&input[..taken]);
+        // All of it is the snapshot's if more than the mark follows.
+        let surplus =
+            if taken < input.len() { self.held.len() } else { self.held.len().saturating_sub(MARK) };
+        let rest = self.held.split_off(surplus);
+        let released = std::mem::replace(&mut self.held, rest);
+        self.received += released.len() as u64;
+        (taken, (!released.is_empty()).then_some(Event::Held(released)))
+    }
+}
+
+fn uncritical(is_error: bool, option: &str, text: &str) -> Result<Option<Event<'static>>, Failure> {
+    let note = || {
+        Event::Note(
+            Level::Notice,
+            format!("(Non critical) Master does not understand REPLCONF {option}: {text}"),
+        )
+    };
+    Ok(is_error.then(note))
+}
+
+/// Appends a request.
+pub fn request(out: &mut Vec<u8>, words: &[&[u8]]) {
+    out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+    for word in words {
+        out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests;

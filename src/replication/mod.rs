@@ -1,0 +1,16 @@
+//! Replication: the protocol between a primary and its replicas, as machines without sockets.
+//!
+//! ```text
+//!   replica                                    primary
+//!   Link      PING, AUTH, REPLCONF … ────────▶ Peer      what the replica has said of itself
+//!             PSYNC id offset ───────────────▶ History   continue, or a full synchronization?
+//!             ◀──────── snapshot, then the stream of propagated commands
+//!             REPLCONF ACK offset ───────────▶ Peer
+//! ```
+//!
+//! A machine takes bytes and the time, and returns bytes and events; the server connects it to a socket. So tests drive
+//! it with a clock of their own, and with any division of the bytes.
+
+pub mod history;
+pub mod link;
+pub mod peer;

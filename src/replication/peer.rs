@@ -1,0 +1,268 @@
+//! A replica, as its primary sees it: what it has said of itself by `REPLCONF`, and what it has acknowledged.
+
+use crate::text::{number, words};
+
+/// Where a replica is in its synchronization.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// It has sent `REPLCONF` or nothing, but not asked to be synchronized.
+    Greeting,
+    /// It waits for the snapshot that is made for it to begin.
+    WaitingForStart,
+    /// The snapshot is being written.
+    WaitingForEnd,
+    /// It receives the snapshot.
+    Receiving,
+    /// It has been sent a snapshot of unknown length, and loads it. The stream follows its first acknowledgement.
+    Loading,
+    /// It receives the stream.
+    Online,
+    /// It wanted nothing but the snapshot, and has it (`REPLCONF rdb-only`).
+    HasSnapshot,
+}
+
+impl Stage {
+    /// The name in `INFO`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Greeting => "",
+            Stage::WaitingForStart | Stage::WaitingForEnd => "wait_bgsave",
+            Stage::Receiving => "send_bulk",
+            Stage::Loading | Stage::Online => "online",
+            Stage::HasSnapshot => "rdb_transmitted",
+        }
+    }
+}
+
+/// What a replica can receive (`REPLCONF capa`).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Capabilities {
+    /// A snapshot of unknown length, which ends with a mark.
+    pub eof: bool,
+    /// `+CONTINUE` with an ID.
+    pub psync2: bool,
+}
+
+/// What is left out of the snapshot (`REPLCONF rdb-filter-only`).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Filter {
+    /// The keys.
+    pub no_data: bool,
+    /// The functions.
+    pub no_functions: bool,
+}
+
+/// See the module's head.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// Where it is in its synchronization.
+    pub stage: Stage,
+    /// The port at which its clients reach it; 0: unknown.
+    pub listening_port: i64,
+    /// The address at which its clients reach it; empty: that of the connection.
+    pub address: Vec<u8>,
+    /// What it can receive.
+    pub capabilities: Capabilities,
+    /// Its version as one number; 0: unknown.
+    pub version: i64,
+    /// Whether it wants nothing but a snapshot.
+    pub rdb_only: bool,
+    /// What is left out of the snapshot.
+    pub filter: Filter,
+    /// The offset of replication up to which it has applied the stream.
+    pub acknowledged: i64,
+    /// The offset of replication up to which its AOF is on disk.
+    pub acknowledged_on_disk: i64,
+    /// When it last acknowledged, Unix milliseconds.
+    pub acknowledged_ms: i64,
+}
+
+impl Default for Peer {
+    fn default() -> Peer {
+        Peer {
+            stage: Stage::Greeting,
+            listening_port: 0,
+            address: Vec::new(),
+            capabilities: Capabilities::default(),
+            version: 0,
+            rdb_only: false,
+            filter: Filter::default(),
+            acknowledged: 0,
+            acknowledged_on_disk: 0,
+            acknowledged_ms: 0,
+        }
+    }
+}
+
+/// What a `REPLCONF` has asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// The reply `OK`.
+    Ok,
+    /// It has acknowledged an offset: no reply.
+    Acknowledged,
+    /// The primary asks for an acknowledgement: no reply.
+    Acknowledge,
+}
+
+/// The longest address of a replica.
+const MAX_ADDRESS: usize = 255;
+
+const SYNTAX: &str = "ERR syntax error";
+const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
+
+impl Peer {
+    /// Executes `REPLCONF` with these arguments, in pairs of a name and a value.
+    ///
+    /// # Errors
+    /// The text of the error reply. Pairs before the wrong one have been applied, as in Redis.
+    pub fn configure<'a>(
+        &mut self,
+        args: impl ExactSizeIterator<Item = &'a [u8]>,
+        now_ms: i64,
+    ) -> Result<Asked, String> {
+        if args.len() % 2 != 0 {
+            return Err(SYNTAX.into());
+        }
+        let mut args = args;
+        while let (Some(name), Some(value)) = (args.next(), args.next()) {
+            match name.to_ascii_lowercase().as_slice() {
+                b"listening-port" => self.listening_port = integer(value)?,
+                b"ip-address" if value.len() < MAX_ADDRESS => self.address = value.to_vec(),
+                b"ip-address" => {
+                    return Err(format!(
+                        "ERR REPLCONF ip-address provided by replica instance is too long: {} bytes",
+                        value.len()
+                    ));
+                }
+                b"capa" if value.eq_ignore_ascii_case(b"eof") => self.capabilities.eof = true,
+                b"capa" if value.eq_ignore_ascii_case(b"psync2") => self.capabilities.psync2 = true,
+                // What it can do beyond that is of no use here.
+                b"capa" => {}
+                b"ack" => {
+                    self.acknowledge(value, args.next().zip(args.next()), now_ms);
+                    return Ok(Asked::Acknowledged);
+                }
+                b"getack" => return Ok(Asked::Acknowledge),
+                b"rdb-only" => match integer(value)? {
+                    0 => self.rdb_only = false,
+                    1 => self.rdb_only = true,
+                    _ => return Err("ERR value is out of range, value must between 0 and 1".into()),
+                },
+                b"rdb-filter-only" => self.filter = parse_filter(value)?,
+                b"version" => self.version = parse_version(value),
+                _ => {
+                    return Err(format!(
+                        "ERR Unrecognized REPLCONF option: {}",
+                        String::from_utf8_lossy(name)
+                    ));
+                }
+            }
+        }
+        Ok(Asked::Ok)
+    }
+
+    /// Takes note of an acknowledgement. An offset never goes back.
+    fn acknowledge(&mut self, applied: &[u8], on_disk: Option<(&[u8], &[u8])>, now_ms: i64) {
+        let Some(applied) = number::parse_i64(applied) else { return };
+        self.acknowledged = self.acknowledged.max(applied);
+        if let Some((name, value)) = on_disk
+            && name.eq_ignore_ascii_case(b"fack")
+            && let Some(synced) = number::parse_i64(value)
+        {
+            self.acknowledged_on_disk = self.acknowledged_on_disk.max(synced);
+        }
+        self.acknowledged_ms = now_ms;
+    }
+
+    /// Whether it counts for `WAIT`: it receives the stream.
+    pub fn is_online(&self) -> bool {
+        self.stage == Stage::Online
+    }
+}
+
+fn integer(value: &[u8]) -> Result<i64, String> {
+    number::parse_i64(value).ok_or_else(|| NOT_AN_INTEGER.into())
+}
+
+/// The words of `rdb-filter-only` say what is *in* the snapshot.
+fn parse_filter(value: &[u8]) -> Result<Filter, String> {
+    let mut filter = Filter { no_data: true, no_functions: true };
+    let words = words::split(value).map_err(|_| "ERR Missing rdb-filter-only values")?;
+    for word in &words {
+        if word.eq_ignore_ascii_case(b"functions") {
+            filter.no_functions = false;
+        } else {
+            return Err(format!("ERR Unsupported rdb-filter-only option: {}", String::from_utf8_lossy(word)));
+        }
+    }
+    Ok(filter)
+}
+
+/// `7.2.4` as `0x070204`; 0 if it is no version.
+fn parse_version(value: &[u8]) -> i64 {
+    let parts: Vec<i64> = value.splitn(3, |byte| *byte == b'.').filter_map(number::parse_i64).collect();
+    match parts[..] {
+        [major, minor, patch] if [major, minor, patch].iter().all(|part| (0..256).contains(part)) => {
+            major << 16 | minor << 8 | patch
+        }
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configure(peer: &mut Peer, line: &str, now_ms: i64) -> Result<Asked, String> {
+        let words: Vec<&[u8]> = line.split('|').map(str::as_bytes).collect();
+        peer.configure(words.into_iter(), now_ms)
+    }
+
+    #[test]
+    fn a_replica_says_what_it_is() {
+        let mut peer = Peer::default();
+        assert_eq!(configure(&mut peer, "listening-port|7001", 0), Ok(Asked::Ok));
+        assert_eq!(
+            configure(&mut peer, "capa|eof|capa|psync2|CAPA|other|ip-address|db.example", 0),
+            Ok(Asked::Ok)
+        );
+        assert_eq!(configure(&mut peer, "version|7.2.6", 0), Ok(Asked::Ok));
+        assert_eq!((peer.listening_port, peer.version), (7001, 0x07_02_06));
+        assert_eq!(peer.capabilities, Capabilities { eof: true, psync2: true });
+        assert_eq!(peer.address, b"db.example");
+        assert_eq!(configure(&mut peer, "rdb-only|1|rdb-filter-only|functions", 0), Ok(Asked::Ok));
+        assert_eq!((peer.rdb_only, peer.filter), (true, Filter { no_data: true, no_functions: false }));
+        assert_eq!(configure(&mut peer, "rdb-filter-only|", 0), Ok(Asked::Ok));
+        assert_eq!(peer.filter, Filter { no_data: true, no_functions: true });
+    }
+
+    #[test]
+    fn an_acknowledgement_never_goes_back() {
+        let mut peer = Peer::default();
+        assert_eq!(configure(&mut peer, "ACK|100|FACK|90", 5), Ok(Asked::Acknowledged));
+        assert_eq!(configure(&mut peer, "ack|99|fack|91", 6), Ok(Asked::Acknowledged));
+        assert_eq!((peer.acknowledged, peer.acknowledged_on_disk, peer.acknowledged_ms), (100, 91, 6));
+        assert_eq!(configure(&mut peer, "ack|x", 7), Ok(Asked::Acknowledged), "there is no reply to it");
+        assert_eq!(peer.acknowledged_ms, 6);
+        assert_eq!(configure(&mut peer, "getack|*", 7), Ok(Asked::Acknowledge));
+    }
+
+    #[test]
+    fn wrong_words_are_refused_as_by_redis() {
+        let mut peer = Peer::default();
+        for (line, error) in [
+            ("listening-port", SYNTAX),
+            ("listening-port|x", NOT_AN_INTEGER),
+            ("rdb-only|2", "ERR value is out of range, value must between 0 and 1"),
+            ("rdb-filter-only|a \"b", "ERR Missing rdb-filter-only values"),
+            ("rdb-filter-only|keys", "ERR Unsupported rdb-filter-only option: keys"),
+            ("what|ever", "ERR Unrecognized REPLCONF option: what"),
+        ] {
+            assert_eq!(configure(&mut peer, line, 0), Err(error.into()), "{line}");
+        }
+        let long = format!("ip-address|{}", "a".repeat(300));
+        assert!(configure(&mut peer, &long, 0).is_err());
+        assert_eq!(peer, Peer::default());
+    }
+}
