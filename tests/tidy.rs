@@ -433,6 +433,16 @@ fn console_complaints(path: &Path, text: &str) -> Vec<String> {
         .collect()
 }
 
+/// Lines outside of `sys` and the tools that read a clock by themselves.
+fn clock_complaints(module: Option<&str>, text: &str) -> Vec<String> {
+    if module.is_none_or(|module| ["sys", "tools"].contains(&module)) {
+        return vec![];
+    }
+    let lines =
+        code(text).into_iter().filter(|(_, line)| line.contains("Instant") || line.contains("SystemTime"));
+    lines.map(|(number, _)| format!("line {number}: reads a clock, which `sys::clock` does")).collect()
+}
+
 /// Names of the `[dependencies]` of a manifest that nobody agreed on.
 fn dependency_complaints(manifest: &str) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -526,6 +536,11 @@ fn no_source_file_is_longer_than_900_lines_without_its_tests() {
 }
 
 #[test]
+fn the_server_reads_its_clocks_in_one_place() {
+    check(|source| clock_complaints(source.module.as_deref(), &source.text));
+}
+
+#[test]
 fn tools_print_through_the_console() {
     check(|source| console_complaints(&source.path, &source.text));
 }
@@ -590,6 +605,9 @@ fn the_checks_complain_about_what_they_are_for() {
     let printing = |path: &str| console_complaints(Path::new(path), "eprintln!(\"{text}\");").len();
     assert_eq!((printing("src/tools/cli/mod.rs"), printing("src/tools/console.rs")), (1, 0));
     assert_eq!(printing("src/server/mod.rs"), 0);
+
+    assert_eq!(clock_complaints(Some("server"), "use std::time::Instant;").len(), 1);
+    assert!(clock_complaints(Some("tools"), "use std::time::Instant;").is_empty());
 
     let part = |path: &str, text: &str| part_complaints(Path::new(path), text).len();
     assert_eq!(part("src/server/core/stats.rs", "use crate::sys::net::Socket;"), 1);

@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use replay::{ReadOrRun, Skipped};
 
@@ -27,7 +27,7 @@ use super::scripts::libraries::Terms;
 use crate::command::Session;
 use crate::persist::aof::{Manifest, ReadError, Reader};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
-use crate::sys::file;
+use crate::sys::{clock::Since, file};
 use crate::text::words;
 
 /// How long clients wait for a slice.
@@ -103,9 +103,9 @@ pub(super) struct Loading {
     pub used_memory: u64,
     /// When it began, Unix seconds.
     pub began_at: i64,
-    began: Instant,
-    file_began: Instant,
-    told: Instant,
+    began: Since,
+    file_began: Since,
+    told: Since,
     /// Keys and commands so far, and until the last line of progress.
     done: u64,
     told_done: u64,
@@ -129,7 +129,7 @@ impl Loading {
         for path in &files {
             total_bytes += path.metadata().map_err(|error| cannot_open(path, &error))?.len();
         }
-        let now = Instant::now();
+        let now = Since::now();
         Ok(Loading {
             source,
             files,
@@ -338,7 +338,7 @@ impl Server {
 
     /// Loads until `limit` is over. Returns whether all is loaded.
     fn load_for(&mut self, loading: &mut Loading, limit: Duration) -> Result<bool, LoadFailed> {
-        let began = Instant::now();
+        let began = Since::now();
         while began.elapsed() < limit {
             if loading.current.is_none() && !self.open_next(loading)? {
                 return Ok(true);
@@ -378,7 +378,7 @@ impl Server {
             Reading::Log(Box::new(Reader::new(file)))
         };
         loading.file_bytes = bytes;
-        loading.file_began = Instant::now();
+        loading.file_began = Since::now();
         loading.current = Some((path, reading));
         Ok(true)
     }
@@ -560,7 +560,7 @@ impl Server {
             loading.done
         ));
         self.process.tell_status(format_args!("Loading: {:.1}%", loading.percent()));
-        (loading.told, loading.told_done) = (Instant::now(), loading.done);
+        (loading.told, loading.told_done) = (Since::now(), loading.done);
     }
 
     /// All is loaded: the data may change again.

@@ -11,7 +11,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use super::core::used_memory;
 use super::persistence::job::{Ended, Job, Work};
@@ -355,7 +354,7 @@ impl Server {
 
     /// Whether a rewrite that nobody waits for is put off because the last ones failed.
     fn rewrites_are_limited(&mut self) -> bool {
-        let (limited, pause) = self.persistence.rewrites.is_limited(Instant::now());
+        let (limited, pause) = self.persistence.rewrites.is_limited(self.core.clock.monotonic_us());
         if let Some(pause) = pause {
             self.process.log.warning(format_args!(
                 "Background AOF rewrite has repeatedly failed and triggered the limit, will retry in {} minutes",

@@ -10,6 +10,8 @@
 //! [`TickRate::refresh`] follows, and two cores may disagree by a few nanoseconds, which [`TickRate::since`] treats as
 //! 0.
 
+use std::time::Duration;
+
 /// Microseconds since an arbitrary moment before the process started; never goes back.
 #[inline]
 pub fn monotonic_us() -> u64 {
@@ -20,6 +22,22 @@ pub fn monotonic_us() -> u64 {
 #[inline]
 pub fn monotonic_ns() -> u64 {
     read_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// The beginning of something whose time is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Since(u64);
+
+impl Since {
+    /// From now on.
+    pub fn now() -> Since {
+        Since(monotonic_ns())
+    }
+
+    /// The time since then.
+    pub fn elapsed(self) -> Duration {
+        Duration::from_nanos(monotonic_ns() - self.0)
+    }
 }
 
 /// Microseconds since 1970-01-01 00:00 UTC; jumps when the administrator sets the clock.
@@ -156,7 +174,7 @@ fn slope(from: (u64, u64), to: (u64, u64)) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
 
     use super::*;
 

@@ -1,8 +1,9 @@
 //! A child at work on a copy of the data, as its parent sees it.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::sys::clock::Since;
 use crate::sys::fork::{Child, Exit, Report};
 
 /// What a child writes.
@@ -19,7 +20,7 @@ pub struct Job {
     /// What it writes.
     pub work: Work,
     child: Child,
-    began: Instant,
+    began: Since,
     /// The keys that there were when it began.
     pub keys: u64,
     /// `Counters::dirty` at that time.
@@ -31,7 +32,7 @@ pub struct Job {
     /// Whether the file is an RDB file.
     pub is_rdb: bool,
     report: Report,
-    reported: Instant,
+    reported: Since,
     cow_peak: u64,
 }
 
@@ -53,7 +54,7 @@ impl Job {
         keys: u64,
         dirty: u64,
     ) -> Job {
-        let now = Instant::now();
+        let now = Since::now();
         Job {
             work,
             child,
@@ -95,7 +96,7 @@ impl Job {
         let exit = self.child.poll();
         while let Some(report) = self.child.next_report() {
             self.report = report;
-            self.reported = Instant::now();
+            self.reported = Since::now();
             self.cow_peak = self.cow_peak.max(report.cow_bytes);
         }
         // A child that cannot be waited for is nobody's any more.

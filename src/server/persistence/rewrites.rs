@@ -1,6 +1,6 @@
 //! What is known of rewrites of the log: whether one is due, and how the last ones went.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// From so many failures in a row on, automatic rewrites are tried less and less often.
 const FAILURES: u32 = 3;
@@ -25,7 +25,7 @@ pub struct Rewrites {
     pub failures: u32,
     /// The size of the log after the last rewrite, or at the start.
     pub base_size: u64,
-    next_try: Option<Instant>,
+    next_try_us: Option<u64>,
 }
 
 impl Default for Rewrites {
@@ -38,7 +38,7 @@ impl Default for Rewrites {
             begun: 0,
             failures: 0,
             base_size: 0,
-            next_try: None,
+            next_try_us: None,
         }
     }
 }
@@ -57,21 +57,21 @@ impl Rewrites {
 
     /// Whether an automatic rewrite has to wait because the last ones failed: a minute after the third failure, twice
     /// as long after each one more, an hour at most. Returns the new pause when one begins with this call.
-    pub fn is_limited(&mut self, now: Instant) -> (bool, Option<Duration>) {
+    pub fn is_limited(&mut self, now_us: u64) -> (bool, Option<Duration>) {
         if self.failures < FAILURES {
-            self.next_try = None;
+            self.next_try_us = None;
             return (false, None);
         }
-        match self.next_try {
-            Some(next) if now < next => (true, None),
+        match self.next_try_us {
+            Some(next) if now_us < next => (true, None),
             Some(_) => {
-                self.next_try = None;
+                self.next_try_us = None;
                 (false, None)
             }
             None => {
                 let doubled = 1u64.checked_shl(self.failures - FAILURES).unwrap_or(u64::MAX);
                 let pause = Duration::from_secs(doubled.saturating_mul(60)).min(LONGEST_PAUSE);
-                self.next_try = Some(now + pause);
+                self.next_try_us = Some(now_us + pause.as_micros() as u64);
                 (true, Some(pause))
             }
         }
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn failures_make_the_next_tries_wait_longer_and_longer() {
-        let start = Instant::now();
-        let at = |minutes: u64| start + Duration::from_secs(60 * minutes);
+        let start = 1_000_000;
+        let at = |minutes: u64| start + minutes * 60_000_000;
         let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
         let mut rewrites = Rewrites { failures: 2, ..Rewrites::default() };
         assert_eq!(rewrites.is_limited(start), (false, None));

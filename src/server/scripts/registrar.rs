@@ -12,8 +12,6 @@
 //! What is registered is collected in a table of the machine, so that a function which is kept beyond loading, as
 //! `redis.register_function` may be, finds that there is none.
 
-use std::time::Instant;
-
 use super::api;
 use super::libraries::{Function, Terms};
 use super::redis::Names;
@@ -21,6 +19,7 @@ use super::shebang::{self, Flags};
 use crate::alloc::Apart;
 use crate::command::Error;
 use crate::lua::{Call, Kept, Machine, Outcome, Progress, Raised, TableId, Value};
+use crate::sys::clock::Since;
 use crate::text::words::shown;
 
 /// Instructions between two looks at the clock.
@@ -151,7 +150,7 @@ impl Registrar {
     }
 
     fn run_to_end(&mut self, terms: &Terms<'_>) -> Result<(), Vec<u8>> {
-        let began = Instant::now();
+        let began = Since::now();
         loop {
             match self.machine.run(SLICE) {
                 Progress::Finished { .. } => return Ok(()),
