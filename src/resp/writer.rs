@@ -310,7 +310,10 @@ impl<'a> Reply<'a> {
         write(&mut Reply::new(&mut header, self.protocol));
         let Deferred { at } = deferred;
         let room = at..at + DEFERRED.len();
-        debug_assert!(room.end <= self.buf.len(), "the deferred header belongs to another buffer");
+        assert!(
+            self.buf.get(room.clone()) == Some(&DEFERRED[..]),
+            "the deferred header belongs to another buffer"
+        );
         self.buf.splice(room, header);
     }
 

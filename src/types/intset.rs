@@ -36,6 +36,17 @@ impl<'a> Intset<'a> {
         Intset { width, array }
     }
 
+    /// The bytes of the whole intset, for a file.
+    ///
+    /// # Panics
+    /// If its header does not say how long it is.
+    pub fn whole(bytes: &[u8]) -> &[u8] {
+        let (header, array) = bytes.split_first_chunk::<HEADER>().expect("an intset has a header");
+        let announced = u32_at(*header, 0) as usize * u32_at(*header, 4) as usize;
+        assert!(array.len() == announced, "an intset says how long it is");
+        bytes
+    }
+
     /// The number of integers.
     #[inline]
     pub fn len(&self) -> usize {

@@ -58,6 +58,12 @@ impl Chunk {
         self.start + self.len() as u64
     }
 
+    /// The offset of the stream at a place.
+    pub fn offset(&self, place: Place) -> u64 {
+        let blocks = self.blocks.get(place.block).map_or(self.block_bytes, |placed| placed.before);
+        self.start + (place.byte + blocks) as u64
+    }
+
     /// The place at its end.
     #[inline]
     pub fn end_place(&self) -> Place {
@@ -93,6 +99,10 @@ impl Chunk {
 
     /// Replaces `len` bytes at `place`, before the block of that place, and moves what follows.
     pub fn replace(&mut self, place: Place, len: usize, with: &[u8]) {
+        assert!(
+            place.byte + len <= self.bytes.len() && place.block <= self.blocks.len(),
+            "a place in the chunk"
+        );
         self.bytes.splice(place.byte..place.byte + len, with.iter().copied());
         for placed in &mut self.blocks[place.block..] {
             placed.at = placed.at + with.len() - len;

@@ -170,6 +170,7 @@ impl Stream {
 
     #[cold]
     fn select(&mut self, db: usize) {
+        assert!(!self.is_suspended, "nothing executes while a unit is suspended");
         self.selected = Some(db);
         let mut stream = self.tail.reply();
         stream.array(2);
@@ -188,8 +189,14 @@ impl Stream {
     /// Ends the current unit: makes a transaction of it, if it has made several calls and `framing` says so.
     pub fn end_unit(&mut self, framing: Framing) {
         if self.made > 1 && framing == Framing::Together {
+            assert!(
+                self.tail.offset(self.unit) == self.settled,
+                "a unit begins where the one before it ended"
+            );
+            let calls = self.tail.len();
             self.tail.replace(self.unit, 0, MULTI);
             self.tail.extend(EXEC);
+            assert!(self.tail.len() == MULTI.len() + calls + EXEC.len(), "a frame adds nothing but itself");
         }
         self.settle();
     }
@@ -260,7 +267,9 @@ impl Stream {
         }
         let index = self.closed.partition_point(|chunk| chunk.end() <= offset);
         let chunk = self.number - (self.closed.len() - index) as u64;
-        self.chunk_mut(chunk).readers += 1;
+        let found = self.chunk_mut(chunk);
+        assert!((found.start..=found.end()).contains(&offset), "a reader resumes in the chunk of its offset");
+        found.readers += 1;
         self.readers += 1;
         Some(Cursor { chunk, offset })
     }
@@ -308,7 +317,7 @@ impl Stream {
     #[expect(clippy::needless_pass_by_value, reason = "the cursor is not valid any more")]
     pub fn end_reader(&mut self, cursor: Cursor) {
         self.leave(&cursor);
-        self.readers -= 1;
+        self.readers = self.readers.checked_sub(1).expect("a stream counts its readers");
         self.release();
     }
 
@@ -371,6 +380,7 @@ impl Stream {
         next.clear(self.settled);
         let closed = std::mem::replace(&mut self.tail, next);
         assert!(closed.end() == self.tail.start, "a chunk begins where the one before it ends");
+        assert!(self.closed.back().is_none_or(|last| last.end() == closed.start), "no chunk is missing");
         self.closed_memory += closed.memory_bytes();
         self.closed.push_back(closed);
         self.number += 1;

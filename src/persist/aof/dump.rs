@@ -50,7 +50,7 @@ pub fn dump(
     out: &mut impl Write,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> io::Result<u64> {
-    let mut log = Log { out, buffer: Vec::with_capacity(2 * BUFFER), written: 0, error: None };
+    let mut log = Log { out, buffer: Vec::with_capacity(2 * BUFFER), written: 0, left: 0, error: None };
     if let Some(seconds) = timestamp {
         log.buffer.extend_from_slice(format!("#TS:{seconds}\r\n").as_bytes());
     }
@@ -81,6 +81,8 @@ struct Log<'a, W> {
     out: &'a mut W,
     buffer: Vec<u8>,
     written: u64,
+    /// Arguments that were announced for the current command and are still to come.
+    left: usize,
     error: Option<io::Error>,
 }
 
@@ -96,14 +98,28 @@ impl<W: Write> Log<'_, W> {
 
     /// Begins a command of `count` arguments.
     fn begin(&mut self, count: usize) {
+        self.assert_complete();
         if self.buffer.len() >= BUFFER {
             self.flush();
         }
+        self.left = count;
         self.reply().array(count);
+    }
+
+    /// The last command has the arguments that were announced, unless it was given up after an error.
+    fn assert_complete(&self) {
+        assert!(self.left == 0 || self.error.is_some(), "{} arguments of a command are missing", self.left);
+    }
+
+    /// One of the announced arguments follows.
+    #[inline]
+    fn count_argument(&mut self) {
+        self.left = self.left.checked_sub(1).expect("as many arguments as were announced");
     }
 
     #[inline]
     fn argument(&mut self, bytes: &[u8]) {
+        self.count_argument();
         if bytes.len() >= LARGE {
             return self.large(bytes);
         }
@@ -118,6 +134,7 @@ impl<W: Write> Log<'_, W> {
     }
 
     fn integer(&mut self, value: i64) {
+        self.count_argument();
         self.reply().bulk_integer(value);
     }
 
@@ -157,6 +174,7 @@ impl<W: Write> Log<'_, W> {
     }
 
     fn finish(mut self) -> io::Result<u64> {
+        self.assert_complete();
         self.flush();
         match self.error {
             Some(error) => Err(error),
@@ -352,7 +370,7 @@ impl<'a> Groups<'a> {
             log.argument(self.key);
         }
         self.here -= 1;
-        self.left -= 1;
+        self.left = self.left.checked_sub(1).expect("as many elements as the collection says it has");
     }
 }
 

@@ -17,7 +17,7 @@
 
 use crate::codec::lzf;
 use crate::text::number::{self, Decimal};
-use crate::types::Text;
+use crate::types::{Text, listpack};
 
 /// The two highest bits of a length's first byte: a length of 14 bits.
 pub(super) const LEN_14: u8 = 0b0100_0000;
@@ -114,6 +114,31 @@ impl<'a, S: Sink> Encoder<'a, S> {
         }
     }
 
+    /// Writes how many `items` there are, `count`, and each of them by `write`.
+    ///
+    /// # Panics
+    /// If there are more or fewer: no reader could find what follows.
+    pub fn counted<T>(
+        &mut self,
+        count: usize,
+        items: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(&mut Self, T),
+    ) {
+        self.length(count as u64);
+        let mut written = 0;
+        for item in items {
+            write(self, item);
+            written += 1;
+        }
+        assert!(written == count, "{count} items are announced, and {written} were written");
+    }
+
+    /// Writes the listpack `bytes` as a string.
+    pub fn listpack(&mut self, bytes: &[u8]) {
+        assert!(listpack::has_frame(bytes), "a listpack says how long it is, and has its end");
+        self.string(bytes);
+    }
+
     /// Writes a string that is kept in either form.
     pub fn text(&mut self, text: Text<'_>) {
         match text {
@@ -158,6 +183,7 @@ impl<'a, S: Sink> Encoder<'a, S> {
         small.clear();
         let fits = lzf::compress(bytes, &mut small, bytes.len() - WORTHWHILE);
         if fits {
+            assert!(small.len() <= bytes.len() - WORTHWHILE, "a compressed string is shorter");
             self.raw(&[SPECIAL | LZF]);
             self.length(small.len() as u64);
             self.length(bytes.len() as u64);

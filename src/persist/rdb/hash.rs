@@ -38,27 +38,29 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
         out.raw(&next.unwrap_or(0).to_le_bytes());
     }
     if entry.is_packed() {
-        return out.string(entry.packed());
+        return out.listpack(entry.packed());
     }
     let fields = HashRef::new(entry, BEFORE_ALL);
-    out.length(fields.len() as u64);
-    for item in fields.iter() {
+    out.counted(fields.len(), fields.iter(), |out, item| {
         if let Some(next) = next {
+            assert!(
+                item.expire_at.is_none_or(|at| at >= next),
+                "no field expires before the first that does"
+            );
             out.length(item.expire_at.map_or(0, |at| (at - next) as u64 + 1));
         }
         out.text(item.field);
         out.text(item.value);
-    }
+    });
 }
 
 /// Type 4, of the fields that have not expired at `now`, and without the times of those that will.
 pub(super) fn save_live(entry: &Entry, now: i64, out: &mut Encoder<'_, impl Sink>) {
     let fields = HashRef::new(entry, now);
-    out.length(fields.len() as u64);
-    for item in fields.iter() {
+    out.counted(fields.len(), fields.iter(), |out, item| {
         out.text(item.field);
         out.text(item.value);
-    }
+    });
 }
 
 /// The number of fields that have not expired at `now`.

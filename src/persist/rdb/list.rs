@@ -22,13 +22,16 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     let Some(list) = entry.container::<Quicklist>() else {
         out.length(1);
         out.length(PACKED);
-        return out.string(entry.packed());
+        return out.listpack(entry.packed());
     };
-    out.length(list.node_count() as u64);
+    let mut left = list.node_count();
+    out.length(left as u64);
     list.for_each_node(|plain, bytes| {
+        left = left.checked_sub(1).expect("as many nodes as were announced");
         out.length(if plain { PLAIN } else { PACKED });
-        out.string(bytes);
+        if plain { out.string(bytes) } else { out.listpack(bytes) }
     });
+    assert!(left == 0, "{left} nodes were announced and not written");
 }
 
 /// Type 18.

@@ -22,7 +22,10 @@ pub(super) fn type_of(entry: &Entry) -> u8 {
 
 pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     if entry.is_packed() {
-        return out.string(entry.packed());
+        return match entry.encoding() {
+            Encoding::Intset => out.string(Intset::whole(entry.packed())),
+            _ => out.listpack(entry.packed()),
+        };
     }
     save_members(entry, out);
 }
@@ -30,8 +33,7 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
 /// Type 2.
 pub(super) fn save_members(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     let set = SetRef::of(entry);
-    out.length(set.len() as u64);
-    set.members().for_each(|member| out.text(member));
+    out.counted(set.len(), set.members(), Encoder::text);
 }
 
 /// Type 2.

@@ -22,14 +22,14 @@ pub(super) fn type_of(entry: &Entry) -> u8 {
 
 pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     if entry.is_packed() {
-        return out.string(entry.packed());
+        return out.listpack(entry.packed());
     }
     let set = SortedSetRef::of(entry);
-    out.length(set.len() as u64);
-    for (member, score) in set.span(0..set.len(), true) {
+    out.counted(set.len(), set.span(0..set.len(), true), |out, (member, score)| {
+        assert!(!score.is_nan(), "a score is a number");
         out.text(member);
         out.raw(&score.to_le_bytes());
-    }
+    });
 }
 
 /// Types 5 and 3, which differ in how a score is written.

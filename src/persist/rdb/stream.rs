@@ -41,21 +41,19 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
 
 /// Writes a form that has counts.
 pub(super) fn save_as(entry: &Entry, form: Form, out: &mut Encoder<'_, impl Sink>) {
-    debug_assert!(form >= Form::Counted);
+    assert!(form >= Form::Counted, "older forms are read, not written");
     let Some(stream) = entry.container::<Stream>() else { return };
-    out.length(stream.node_count() as u64);
-    for (first, listpack) in stream.nodes() {
+    out.counted(stream.node_count(), stream.nodes(), |out, (first, listpack)| {
         out.string(&first.to_bytes());
-        out.string(listpack);
-    }
+        out.listpack(listpack);
+    });
     let figures = stream.figures();
     out.length(stream.len());
     save_id(figures.last_id, out);
     save_id(figures.first_id, out);
     save_id(figures.max_deleted_id, out);
     out.length(figures.entries_added);
-    out.length(stream.groups().len() as u64);
-    stream.groups().for_each(|group| save_group(group, form, out));
+    out.counted(stream.groups().len(), stream.groups(), |out, group| save_group(group, form, out));
 }
 
 fn save_id(id: Id, out: &mut Encoder<'_, impl Sink>) {
@@ -67,23 +65,23 @@ fn save_group(group: &Group, form: Form, out: &mut Encoder<'_, impl Sink>) {
     out.string(group.name());
     save_id(group.last_id, out);
     out.length(group.entries_read.unwrap_or(-1) as u64);
-    out.length(group.pending().len() as u64);
-    for (id, delivery) in group.pending() {
+    out.counted(group.pending().len(), group.pending(), |out, (id, delivery)| {
         out.raw(&id.to_bytes());
         out.raw(&delivery.time.to_le_bytes());
         out.length(delivery.count);
-    }
-    let consumers = group.consumers();
-    out.length(consumers.len() as u64);
-    for consumer in consumers {
+    });
+    let mut unowned = group.pending().len();
+    out.counted(group.consumers().len(), group.consumers(), |out, consumer| {
         out.string(consumer.name());
         out.raw(&consumer.seen_time.to_le_bytes());
         if form >= Form::Timed {
             out.raw(&consumer.active_time.to_le_bytes());
         }
-        out.length(consumer.pending().len() as u64);
-        consumer.pending().iter().for_each(|id| out.raw(&id.to_bytes()));
-    }
+        out.counted(consumer.pending().len(), consumer.pending(), |out, id| out.raw(&id.to_bytes()));
+        unowned =
+            unowned.checked_sub(consumer.pending().len()).expect("an entry is pending for one consumer");
+    });
+    assert!(unowned == 0, "{unowned} pending entries have no consumer");
 }
 
 /// Types 15, 19 and 21. A stream may be empty.

@@ -180,7 +180,9 @@ pub(super) fn list_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
 }
 
 pub(super) fn set_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
-    let mut entry = set::create(b"key", &texts[0], texts.len(), shapes);
+    // What is there twice must not choose another encoding than the members that will be loaded.
+    let distinct = texts.iter().collect::<std::collections::HashSet<_>>().len();
+    let mut entry = set::create(b"key", &texts[0], distinct, shapes);
     for text in texts {
         set::add(&mut entry, text, shapes);
     }

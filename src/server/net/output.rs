@@ -372,6 +372,7 @@ impl Output {
         self.next.resize(self.segments.len(), NONE);
         for index in 0..self.segments.len() {
             let (token, start, end) = self.segments[index];
+            assert!(start <= end && end <= self.buffer.len(), "a segment lies in the buffer");
             let before = self.last[token.slot as usize];
             match self.segments.get_mut(before as usize) {
                 Some((owner, _, its_end)) if *owner == token && *its_end == start => {
@@ -474,7 +475,9 @@ impl Output {
     fn queue_segment(&self, index: usize, skip: usize, pending: &mut Pending) {
         let (_, start, end) = self.segments[index];
         let mut from = start + skip;
+        assert!(start <= from && from <= end && end <= self.buffer.len(), "a segment lies in the buffer");
         for splice in self.splices_of(index) {
+            assert!((from..=end).contains(&splice.at), "values stand in their order, none was sent");
             pending.push_bytes(&self.buffer[from..splice.at]);
             pending.push_block(splice.block.share());
             from = splice.at;

@@ -153,18 +153,19 @@ impl Pending {
     }
 
     fn advance(&mut self, mut taken: usize) {
-        self.bytes -= taken;
+        self.bytes = self.bytes.checked_sub(taken).expect("a socket takes no more than waits");
         while taken > 0 {
             let left = self.pieces[0].as_slice().len() - self.sent;
             if taken < left {
                 self.sent += taken;
-                return;
+                break;
             }
             taken -= left;
             self.sent = 0;
             let sent = self.pieces.pop_front();
             self.counted -= sent.map_or(0, |piece| piece.counted_bytes());
         }
+        assert!(self.pieces.is_empty() == (self.bytes == 0), "the pieces are what waits");
     }
 }
 

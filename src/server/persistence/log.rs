@@ -264,19 +264,24 @@ impl Log {
         if slices.is_empty() {
             return Ok(());
         }
+        let length: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
         let appended = disk::append(&part.file, &mut slices);
         let mut taken = appended.bytes;
         self.refusal = appended.error.as_ref().map(disk::error_number);
         if appended.error.is_some() && taken > 0 && part.file.set_len(self.part_bytes).is_ok() {
             taken = 0;
         }
-        stream.advance(&mut part.reader, self.annotations.take(from, taken));
+        assert!(taken <= length, "the disk takes {taken} bytes of {length}");
+        assert!(taken == length || appended.error.is_some(), "an append without an error is a whole one");
+        let of_stream = self.annotations.take(from, taken);
+        assert!(of_stream <= taken, "annotations are bytes too");
+        stream.advance(&mut part.reader, of_stream);
         self.appended = part.reader.offset();
         self.part_bytes += taken;
         self.bytes += taken;
         self.unsynced |= taken > 0;
         let Some(error) = appended.error else {
-            assert!(self.appended == self.offered, "an append without an error is a whole one");
+            assert!(self.appended == self.offered, "an append without an error takes all that was offered");
             return Ok(());
         };
         Err(error)

@@ -41,7 +41,7 @@ mod validate;
 mod write;
 
 pub use element::Element;
-pub use validate::{InvalidListpack, has_duplicates, is_valid, normalize};
+pub use validate::{InvalidListpack, has_duplicates, has_frame, is_valid, normalize};
 pub use write::{
     Builder, append, append_each, extend, fits, insert, merge, prepend, push_back, push_front, remove,
     remove_indices, remove_span, replace, write_small,

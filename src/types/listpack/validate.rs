@@ -12,7 +12,7 @@ use super::{EMPTY, END, Element, HEADER, Listpack, UNKNOWN, count, decode, size_
 pub struct InvalidListpack;
 
 /// The shallow check: the length in the header, and the end mark.
-pub(super) fn has_frame(bytes: &[u8]) -> bool {
+pub fn has_frame(bytes: &[u8]) -> bool {
     bytes.len() >= EMPTY.len() && u32_at(bytes, 0) as usize == bytes.len() && bytes[bytes.len() - 1] == END
 }
 

@@ -40,13 +40,17 @@ impl<'a, W: Write> Output<'a, W> {
 
     /// Writes the checksum, or zeroes where none is wanted, and passes everything on. Returns the bytes written.
     pub(super) fn finish(mut self) -> io::Result<u64> {
+        let expected = self.len() + size_of::<u64>() as u64;
         self.pass_on();
         let crc = self.crc.take().unwrap_or(0);
         self.write(&crc.to_le_bytes());
         self.pass_on();
         match self.error {
             Some(error) => Err(error),
-            None => Ok(self.passed),
+            None => {
+                assert!(self.passed == expected, "all bytes and the checksum were passed on");
+                Ok(self.passed)
+            }
         }
     }
 

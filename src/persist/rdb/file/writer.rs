@@ -97,8 +97,14 @@ pub fn save(
         Version::Eleven => VERSION,
     };
     let mut output = Output::new(out, options.checksum);
-    let mut writer =
-        Writer { out: Encoder::new(&mut output, options.compress), keyspace, options, version, keys: 0 };
+    let mut writer = Writer {
+        out: Encoder::new(&mut output, options.compress),
+        keyspace,
+        options,
+        version,
+        keys: 0,
+        empty: 0,
+    };
     writer.head(about);
     for db in 0..keyspace.count() {
         if !writer.database(db, progress) {
@@ -119,6 +125,8 @@ struct Writer<'a, 'o, W> {
     options: &'o SaveOptions,
     version: u16,
     keys: u64,
+    /// Keys that are left out, since the version has no words for what is in them.
+    empty: u64,
 }
 
 impl<W: Write> Writer<'_, '_, W> {
@@ -159,6 +167,8 @@ impl<W: Write> Writer<'_, '_, W> {
         self.out.raw(&[opcode::RESIZEDB]);
         self.out.length(db.len() as u64);
         self.out.length(db.expires().len() as u64);
+        assert!(db.expires().len() <= db.len(), "a key that expires is a key");
+        let before = self.keys + self.empty;
         for entry in db.entries() {
             self.entry(&entry);
             let bytes = self.out.sink().len();
@@ -167,6 +177,8 @@ impl<W: Write> Writer<'_, '_, W> {
                 return false;
             }
         }
+        let seen = self.keys + self.empty - before;
+        assert!(seen == db.len() as u64, "{} keys are announced, and {seen} were there", db.len());
         true
     }
 
@@ -174,6 +186,7 @@ impl<W: Write> Writer<'_, '_, W> {
     fn entry(&mut self, entry: &Entry) {
         let form = older::Form::of(entry, self.version, self.keyspace.moment.unix_ms);
         if form.is_empty() {
+            self.empty += 1;
             return;
         }
         if let Some(time) = entry.expire_at() {
