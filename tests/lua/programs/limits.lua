@@ -64,7 +64,7 @@ try("calls in a chain", "local function f() return f end f = f local g g = funct
 
 -- Constants beyond those that an instruction can name, and beyond a byte.
 for _, n in ipairs { 255, 256, 257, 300, 600, 70000 } do
-  try("numbers " .. n, "local s = 0 " .. list(n, "s = s + %.5", "\n") .. " return s")
+  try("numbers " .. n, "local s = 0 " .. list(n, "s=s+%.5", "\n") .. " return s")
   try("globals " .. n, list(n, "g% = %", "\n") .. " return g" .. n .. " - g1")
 end
 try("strings 300", "local t = {} " .. list(300, "t.k% = 'v%'", "\n") .. " return t.k1, t.k256, t.k257, t.k300, t.k300 .. t.k1 == t.k1")
