@@ -538,11 +538,6 @@ fn a_config_file_may_hold_what_redis_lets_it_hold() {
 #[test]
 fn unsupported_directives_that_protect_the_server_or_define_its_role_make_it_refuse_to_start() {
     for (line, missing) in [
-        (
-            "replicaof 10.0.0.1 7000",
-            "stdin:2: 'replicaof \"10.0.0.1\" \"7000\"': replication is not supported",
-        ),
-        ("min-replicas-to-write 1", "stdin:2: 'min-replicas-to-write \"1\"': replication is not supported"),
         ("cluster-enabled yes", "stdin:2: 'cluster-enabled \"yes\"': cluster mode is not supported"),
         ("tls-port 6380", "stdin:2: 'tls-port \"6380\"': TLS is not supported"),
         ("aclfile users.acl", "stdin:2: 'aclfile \"users.acl\"': ACL users are not supported"),
@@ -564,7 +559,7 @@ fn unsupported_directives_that_protect_the_server_or_define_its_role_make_it_ref
 
 #[test]
 fn a_file_with_the_defaults_of_unsupported_directives_is_accepted() {
-    let text = "replicaof no one\nmin-replicas-to-write 0\ncluster-enabled no\ntls-port 0\naclfile \"\"\n\
+    let text = "cluster-enabled no\ntls-port 0\naclfile \"\"\n\
                 replica-serve-stale-data yes\nreplica-read-only yes\ntls-cert-file redis.crt\nmasterauth x\n\
                 user default on nopass sanitize-payload ~* &* +@all\n";
     config::load([OsString::from("-")], &mut text.as_bytes()).expect("accepted");
@@ -575,19 +570,16 @@ fn a_file_with_the_defaults_of_unsupported_directives_is_accepted() {
 
 #[test]
 fn config_set_refuses_unsupported_directives_that_protect_the_server_or_define_its_role() {
-    for (name, value) in [("tls-port", "6380"), ("min-replicas-to-write", "1"), ("min-slaves-to-write", "1")]
-    {
-        let mut config = Config::default();
-        let set = |config: &mut Config, value: &str| {
-            config::set(config, &[name.as_bytes(), value.as_bytes()], true)
-        };
-        let message = set(&mut config, value).expect_err("refused").message();
-        let message = String::from_utf8(message).expect("text");
-        let begins = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - ");
-        assert!(message.starts_with(&begins) && message.contains("is not supported"), "{message}");
-        assert_eq!(config, Config::default());
-        assert!(set(&mut config, "0").is_ok());
-    }
+    let (name, value) = ("tls-port", "6380");
+    let mut config = Config::default();
+    let set =
+        |config: &mut Config, value: &str| config::set(config, &[name.as_bytes(), value.as_bytes()], true);
+    let message = set(&mut config, value).expect_err("refused").message();
+    let message = String::from_utf8(message).expect("text");
+    let begins = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - ");
+    assert!(message.starts_with(&begins) && message.contains("is not supported"), "{message}");
+    assert_eq!(config, Config::default());
+    assert!(set(&mut config, "0").is_ok());
 }
 
 /// The lines up to the mark of CONFIG REWRITE, and those after it in alphabetical order.

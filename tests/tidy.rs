@@ -87,6 +87,12 @@ const PARTS: &[Part] = &[
         never: &["command", "sys::net", "sys::poller", "sys::ring", "std::net"],
         except: &[],
     },
+    // Replicas and the primary: their state, without commands and keys.
+    Part {
+        name: "replication",
+        never: &["command", "config", "dict", "persist", "resp", "types", "std::net"],
+        except: &[],
+    },
     // The process around them, without keys and commands.
     Part {
         name: "process",

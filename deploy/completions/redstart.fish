@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_redstart_global_optspecs
-    string join \n v/version check-system bind= port= metrics-port= unixsocket= unixsocketperm= tcp-backlog= timeout= tcp-keepalive= protected-mode= maxclients= requirepass= socket-mark-id= daemonize= pidfile= dir= loglevel= logfile= crash-log-enabled= use-exit-on-panic= always-show-logo= syslog-enabled= syslog-ident= syslog-facility= supervised= set-proc-title= proc-title-template= disable-thp= huge-pages= oom-score-adj= oom-score-adj-values= server-cpulist= bio-cpulist= aof-rewrite-cpulist= bgsave-cpulist= shutdown-on-sigint= shutdown-on-sigterm= enable-protected-configs= enable-debug-command= databases= hz= dynamic-hz= activerehashing= active-expire-effort= client-output-buffer-limit= client-query-buffer-limit= proto-max-bulk-len= busy-reply-threshold= tracking-table-max-keys= notify-keyspace-events= latency-tracking= latency-tracking-info-percentiles= latency-monitor-threshold= slowlog-log-slower-than= slowlog-max-len= maxmemory= maxmemory-policy= maxmemory-samples= maxmemory-eviction-tenacity= maxmemory-clients= lfu-log-factor= lfu-decay-time= lazyfree-lazy-eviction= lazyfree-lazy-expire= lazyfree-lazy-server-del= lazyfree-lazy-user-del= lazyfree-lazy-user-flush= activedefrag= active-defrag-ignore-bytes= active-defrag-threshold-lower= active-defrag-threshold-upper= active-defrag-cycle-min= active-defrag-cycle-max= active-defrag-max-scan-fields= list-max-listpack-size= list-compress-depth= hash-max-listpack-entries= hash-max-listpack-value= set-max-intset-entries= set-max-listpack-entries= set-max-listpack-value= zset-max-listpack-entries= zset-max-listpack-value= stream-node-max-bytes= stream-node-max-entries= hll-sparse-max-bytes= save= dbfilename= rdbcompression= rdb-write-version= rdbchecksum= rdb-save-incremental-fsync= stop-writes-on-bgsave-error= rdb-key-save-delay= appendonly= appendfilename= appenddirname= appendfsync= no-appendfsync-on-rewrite= auto-aof-rewrite-percentage= auto-aof-rewrite-min-size= aof-load-truncated= aof-use-rdb-preamble= aof-timestamp-enabled= aof-rewrite-incremental-fsync= aof-disable-auto-gc= h/help
+    string join \n v/version check-system bind= port= metrics-port= unixsocket= unixsocketperm= tcp-backlog= timeout= tcp-keepalive= protected-mode= maxclients= requirepass= socket-mark-id= daemonize= pidfile= dir= loglevel= logfile= crash-log-enabled= use-exit-on-panic= always-show-logo= syslog-enabled= syslog-ident= syslog-facility= supervised= set-proc-title= proc-title-template= disable-thp= huge-pages= oom-score-adj= oom-score-adj-values= server-cpulist= bio-cpulist= aof-rewrite-cpulist= bgsave-cpulist= shutdown-on-sigint= shutdown-on-sigterm= enable-protected-configs= enable-debug-command= databases= hz= dynamic-hz= activerehashing= active-expire-effort= client-output-buffer-limit= client-query-buffer-limit= proto-max-bulk-len= busy-reply-threshold= tracking-table-max-keys= notify-keyspace-events= latency-tracking= latency-tracking-info-percentiles= latency-monitor-threshold= slowlog-log-slower-than= slowlog-max-len= maxmemory= maxmemory-policy= maxmemory-samples= maxmemory-eviction-tenacity= maxmemory-clients= lfu-log-factor= lfu-decay-time= lazyfree-lazy-eviction= lazyfree-lazy-expire= lazyfree-lazy-server-del= lazyfree-lazy-user-del= lazyfree-lazy-user-flush= activedefrag= active-defrag-ignore-bytes= active-defrag-threshold-lower= active-defrag-threshold-upper= active-defrag-cycle-min= active-defrag-cycle-max= active-defrag-max-scan-fields= list-max-listpack-size= list-compress-depth= hash-max-listpack-entries= hash-max-listpack-value= set-max-intset-entries= set-max-listpack-entries= set-max-listpack-value= zset-max-listpack-entries= zset-max-listpack-value= stream-node-max-bytes= stream-node-max-entries= hll-sparse-max-bytes= save= dbfilename= rdbcompression= rdb-write-version= rdbchecksum= rdb-save-incremental-fsync= stop-writes-on-bgsave-error= rdb-key-save-delay= appendonly= appendfilename= appenddirname= appendfsync= no-appendfsync-on-rewrite= auto-aof-rewrite-percentage= auto-aof-rewrite-min-size= aof-load-truncated= aof-use-rdb-preamble= aof-timestamp-enabled= aof-rewrite-incremental-fsync= aof-disable-auto-gc= replicaof= masteruser= masterauth= replica-serve-stale-data= replica-read-only= replica-ignore-maxmemory= replica-priority= replica-announced= replica-announce-ip= replica-announce-port= min-replicas-to-write= min-replicas-max-lag= repl-timeout= repl-ping-replica-period= repl-backlog-size= repl-backlog-ttl= repl-diskless-sync= repl-diskless-sync-delay= repl-diskless-sync-max-replicas= h/help
 end
 
 function __fish_redstart_needs_command
@@ -189,6 +189,30 @@ complete -c redstart -n "__fish_redstart_needs_command" -l aof-rewrite-increment
 no\t''"
 complete -c redstart -n "__fish_redstart_needs_command" -l aof-disable-auto-gc -d 'yes, no' -r -f -a "yes\t''
 no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l replicaof -d 'host and port, or no one' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l masteruser -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l masterauth -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l replica-serve-stale-data -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l replica-read-only -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l replica-ignore-maxmemory -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l replica-priority -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l replica-announced -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l replica-announce-ip -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l replica-announce-port -d '0 to 65535' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l min-replicas-to-write -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l min-replicas-max-lag -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l repl-timeout -d '1 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l repl-ping-replica-period -d '1 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l repl-backlog-size -d 'size, 1 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l repl-backlog-ttl -d '0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l repl-diskless-sync -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l repl-diskless-sync-delay -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l repl-diskless-sync-max-replicas -d '0 to 2^31-1' -r
 complete -c redstart -n "__fish_redstart_needs_command" -s v -l version -d 'Print the version and exit'
 complete -c redstart -n "__fish_redstart_needs_command" -l check-system -d 'Check whether the system suits the configuration, and say how to mend what does not'
 complete -c redstart -n "__fish_redstart_needs_command" -s h -l help -d 'Print help'

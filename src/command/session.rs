@@ -40,6 +40,10 @@ pub struct SessionFlags {
     pub subscribed: bool,
     /// `CLIENT TRACKING ON`, but not `BCAST`: keys that it reads are remembered.
     pub tracking: bool,
+    /// It has asked to be synchronized (`PSYNC`): it is sent the stream of propagated commands.
+    pub replica: bool,
+    /// It is the connection to this server's primary, whose requests are the stream.
+    pub primary: bool,
     /// It may be told of invalid copies, its own or those of a client that redirects to it.
     pub informed: bool,
     /// `CLIENT TRACKING ON OPTIN`: they are only if `caching` is set, and without it only if it is not.

@@ -65,7 +65,7 @@ impl Effect {
         Some(match self {
             Effect::Acts => return None,
             Effect::AlwaysVerified => "what is loaded is always verified in full",
-            Effect::NoReplication => "there are no replicas and no primary",
+            Effect::NoReplication => "this part of replication is not there yet",
             Effect::NoCluster => "there is no cluster",
             Effect::NoTls => "connections are not encrypted",
             Effect::NoModules => "there is no interface for modules",
@@ -230,9 +230,9 @@ mod tests {
         let mut config = Config::default();
         assert_eq!(config.without_effect(), []);
         config.port = 7000;
-        config.replica_priority = 7;
+        config.shutdown_timeout = 7;
         let names: Vec<&str> = config.without_effect().iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["replica-priority"]);
+        assert_eq!(names, ["shutdown-timeout"]);
     }
 
     #[test]

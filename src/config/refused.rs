@@ -18,15 +18,6 @@ struct Refused {
 
 const REFUSED: &[Refused] = &[
     Refused {
-        name: "replicaof",
-        why: "replication is not supported, the server would accept writes as a primary of its own. Remove the line to \
-              start an independent primary",
-    },
-    Refused {
-        name: "min-replicas-to-write",
-        why: "replication is not supported, writes would be acknowledged without any replica. Set it to 0 to accept that",
-    },
-    Refused {
         name: "cluster-enabled",
         why: "cluster mode is not supported, the server would hold all slots alone. Set it to no to start a standalone \
               server",

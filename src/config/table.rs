@@ -260,34 +260,34 @@ directives! {
     "aof-rewrite-incremental-fsync", aof_rewrite_incremental_fsync: bool = true, PLAIN, RUN, Acts;
     "aof-disable-auto-gc", aof_disable_auto_gc: bool = false, PLAIN, RUN, Acts;
 
-    "replicaof" / "slaveof", replicaof: Primary = Primary::default(), PLAIN, START | WORDS, NoReplication;
-    "masteruser", masteruser: ByteText = "".into(), TEXT, SECRET, NoReplication;
-    "masterauth", masterauth: ByteText = "".into(), TEXT, SECRET, NoReplication;
+    "replicaof" / "slaveof", replicaof: Primary = Primary::default(), PLAIN, START | WORDS, Acts;
+    "masteruser", masteruser: ByteText = "".into(), TEXT, SECRET, Acts;
+    "masterauth", masterauth: ByteText = "".into(), TEXT, SECRET, Acts;
     "replica-serve-stale-data" / "slave-serve-stale-data", replica_serve_stale_data: bool = true, PLAIN, RUN,
-        NoReplication;
-    "replica-read-only" / "slave-read-only", replica_read_only: bool = true, PLAIN, RUN, NoReplication;
+        Acts;
+    "replica-read-only" / "slave-read-only", replica_read_only: bool = true, PLAIN, RUN, Acts;
     "replica-ignore-maxmemory" / "slave-ignore-maxmemory", replica_ignore_maxmemory: bool = true, PLAIN, RUN,
-        NoReplication;
+        Acts;
     "replica-lazy-flush" / "slave-lazy-flush", replica_lazy_flush: bool = false, PLAIN, RUN, NoReplication;
-    "replica-priority" / "slave-priority", replica_priority: u32 = 100, COUNT, RUN, NoReplication;
-    "replica-announced", replica_announced: bool = true, PLAIN, RUN, NoReplication;
-    "replica-announce-ip" / "slave-announce-ip", replica_announce_ip: ByteText = "".into(), TEXT, RUN, NoReplication;
-    "replica-announce-port" / "slave-announce-port", replica_announce_port: u16 = 0, PORT, RUN, NoReplication;
+    "replica-priority" / "slave-priority", replica_priority: u32 = 100, COUNT, RUN, Acts;
+    "replica-announced", replica_announced: bool = true, PLAIN, RUN, Acts;
+    "replica-announce-ip" / "slave-announce-ip", replica_announce_ip: ByteText = "".into(), TEXT, RUN, Acts;
+    "replica-announce-port" / "slave-announce-port", replica_announce_port: u16 = 0, PORT, RUN, Acts;
     "replica-ignore-disk-write-errors", replica_ignore_disk_write_errors: bool = false, PLAIN, RUN, NoReplication;
     "propagation-error-behavior", propagation_error_behavior: PropagationError = PropagationError::Ignore, PLAIN,
         RUN, NoReplication;
-    "min-replicas-to-write" / "min-slaves-to-write", min_replicas_to_write: u32 = 0, COUNT, RUN, NoReplication;
-    "min-replicas-max-lag" / "min-slaves-max-lag", min_replicas_max_lag: u32 = 10, COUNT, RUN, NoReplication;
-    "repl-timeout", repl_timeout: u32 = 60, int(1, INT_MAX), RUN, NoReplication;
+    "min-replicas-to-write" / "min-slaves-to-write", min_replicas_to_write: u32 = 0, COUNT, RUN, Acts;
+    "min-replicas-max-lag" / "min-slaves-max-lag", min_replicas_max_lag: u32 = 10, COUNT, RUN, Acts;
+    "repl-timeout", repl_timeout: u32 = 60, int(1, INT_MAX), RUN, Acts;
     "repl-ping-replica-period" / "repl-ping-slave-period", repl_ping_replica_period: u32 = 10, int(1, INT_MAX), RUN,
-        NoReplication;
+        Acts;
     "repl-backlog-size", repl_backlog_size: u64 = MB, bytes(1, SIZE_MAX).kept(16 << 10, LONG_MAX), RUN,
-        NoReplication;
-    "repl-backlog-ttl", repl_backlog_ttl: u64 = 3600, LONG, RUN, NoReplication;
+        Acts;
+    "repl-backlog-ttl", repl_backlog_ttl: u64 = 3600, LONG, RUN, Acts;
     "repl-disable-tcp-nodelay", repl_disable_tcp_nodelay: bool = false, PLAIN, RUN, NoReplication;
-    "repl-diskless-sync", repl_diskless_sync: bool = true, PLAIN, RUN, NoReplication;
-    "repl-diskless-sync-delay", repl_diskless_sync_delay: u32 = 5, COUNT, RUN, NoReplication;
-    "repl-diskless-sync-max-replicas", repl_diskless_sync_max_replicas: u32 = 0, COUNT, RUN, NoReplication;
+    "repl-diskless-sync", repl_diskless_sync: bool = true, PLAIN, RUN, Acts;
+    "repl-diskless-sync-delay", repl_diskless_sync_delay: u32 = 5, COUNT, RUN, Acts;
+    "repl-diskless-sync-max-replicas", repl_diskless_sync_max_replicas: u32 = 0, COUNT, RUN, Acts;
     "repl-diskless-load", repl_diskless_load: DisklessLoad = DisklessLoad::Disabled, PLAIN, LOADED, NoReplication;
 
     "cluster-enabled", cluster_enabled: bool = false, PLAIN, START, NoCluster;

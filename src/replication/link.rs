@@ -151,6 +151,16 @@ impl Link {
         }
     }
 
+    /// The most bytes that may be received so that none of the stream is among them.
+    pub fn wanted(&self) -> usize {
+        match self.step {
+            Step::Counted(left) => usize::try_from(left).unwrap_or(usize::MAX),
+            Step::Marked(_) => usize::MAX,
+            Step::Stream => 0,
+            _ => 1,
+        }
+    }
+
     /// When something was last received.
     pub fn heard_ms(&self) -> u64 {
         self.heard_ms

@@ -121,7 +121,7 @@ impl Peer {
         args: impl ExactSizeIterator<Item = &'a [u8]>,
         now_ms: i64,
     ) -> Result<Asked, String> {
-        if args.len() % 2 != 0 {
+        if !args.len().is_multiple_of(2) {
             return Err(SYNTAX.into());
         }
         let mut args = args;

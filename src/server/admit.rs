@@ -5,6 +5,7 @@
 //! do not come here: [`Server::execute`] has a short way for those that nothing of this can concern.
 
 use super::core::memory_limit::Room;
+use super::durability::READONLY;
 use super::eviction::OUT_OF_MEMORY;
 use super::invoke::Caller;
 use super::scripts::run::Run;
@@ -189,6 +190,15 @@ impl Server {
             && let Some(denial) = self.gate.denial()
         {
             return Some(self.misconfigured(denial));
+        }
+        if command.has(flags::WRITE) && !run.origin.must_obey() {
+            let denial = self.gate.replica_denial();
+            if denial.read_only {
+                return Some(READONLY);
+            }
+            if denial.lacks_replicas {
+                return Some(Error::new("NOREPLICAS Not enough good replicas to write."));
+            }
         }
         (run.lacks_memory && command.has(flags::DENYOOM)).then_some(OUT_OF_MEMORY)
     }

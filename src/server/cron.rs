@@ -117,7 +117,11 @@ impl Server {
         }
         self.cron.runs += 1;
         self.end_expire_cycle();
-        self.cron.expire_credit_us = if self.cron.expires && !self.loading.is_active() && !self.is_busy() {
+        self.cron.expire_credit_us = if self.cron.expires
+            && self.replication.upstream.is_none()
+            && !self.loading.is_active()
+            && !self.is_busy()
+        {
             self.expire_budget().time_us
         } else {
             0
@@ -134,6 +138,8 @@ impl Server {
         }
         self.look_after_log();
         self.look_after_children();
+        self.look_after_replicas();
+        self.look_after_upstream();
         self.check_clients();
         self.look_after_web(now_us);
         self.look_after_trackers();
@@ -218,7 +224,11 @@ impl Server {
                 client.reply_peak.reset_after(period_ms, now);
             }
             let flags = client.session.flags;
-            let may_idle = flags.monitor || client.session.blocked.is_some() || flags.subscribed;
+            let may_idle = flags.monitor
+                || flags.replica
+                || flags.primary
+                || client.session.blocked.is_some()
+                || flags.subscribed;
             if timeout_ms > 0 && now - client.active_ms > timeout_ms && !may_idle {
                 idle.push(token);
             }

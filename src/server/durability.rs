@@ -14,6 +14,9 @@ use crate::command::{Args, Command, Error, flags};
 use crate::sys::poller::Token;
 use crate::sys::{clock, file};
 
+/// The reply to writes on a replica.
+pub(super) const READONLY: Error = Error::new("READONLY You can't write against a read only replica.");
+
 /// A disk that refuses is complained about once in this time.
 const COMPLAIN_EVERY_US: u64 = 30_000_000;
 
@@ -39,8 +42,18 @@ impl Server {
     /// Bytes of memory for calls that wait to be written to the log.
     pub(super) fn log_buffer_bytes(&self) -> u64 {
         match self.persistence.log.state() {
+            _ if self.replication.has_backlog => 0,
             State::Off => 0,
             _ => self.core.keyspace.journal.stream().memory_bytes() as u64,
+        }
+    }
+
+    /// Bytes of memory of the stream, while it is kept for replicas.
+    pub(super) fn backlog_bytes(&self) -> u64 {
+        if self.replication.has_backlog {
+            self.core.keyspace.journal.stream().memory_bytes() as u64
+        } else {
+            0
         }
     }
 
@@ -152,10 +165,28 @@ impl Server {
         {
             return Some(self.misconfigured(denial));
         }
+        if let Some(error) = self.refuse_for_role(token, command, args) {
+            return Some(error);
+        }
         if self.loading.is_active() && !command.has(flags::LOADING) {
             return Some(Error::new("LOADING Redis is loading the dataset in memory"));
         }
         self.busy_kind().filter(|_| !command.has(flags::ALLOW_BUSY)).map(Kind::busy)
+    }
+
+    /// Why `command` is refused because of this server's role, or because it has too few replicas.
+    fn refuse_for_role(&self, token: Token, command: &Command, args: Args<'_>) -> Option<Error> {
+        let denial = self.gate.replica_denial();
+        let writes = || self.flags_of_call(token, command, args) & flags::WRITE != 0;
+        if denial.lacks_replicas && writes() {
+            return Some(Error::new("NOREPLICAS Not enough good replicas to write."));
+        }
+        if denial.read_only && writes() {
+            return Some(READONLY);
+        }
+        (denial.stale && !command.has(flags::STALE)).then_some(Error::new(
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+        ))
     }
 
     /// Why a script that may write cannot run while the disk refuses what commands change.

@@ -31,7 +31,7 @@ impl Server {
             && let Handler::Keyspace(run) = command.handler
             && command.accepts(args.len())
             && session.authenticated
-            && !self.gate.is_careful()
+            && !self.gate.is_careful_with(command.flags)
             && !session.flags.needs_care()
             && !self.core.is_short_of_memory(session.db)
             && let Some((reply, splices)) = self.net.output.same_writer(token, session.protocol)

@@ -18,6 +18,7 @@ impl Server {
         let unsettled = self.core.keyspace.journal.stream().of_unit();
         assert!(unsettled == 0 || self.is_busy(), "the stream has the calls before the replies are sent");
         self.write_log();
+        self.feed_replicas();
         self.deliver_broadcasts();
         self.deliver_feed();
         for chain in 0..self.net.output.arrange() {
@@ -109,6 +110,7 @@ impl Server {
     /// The socket takes bytes again.
     pub(super) fn on_writable(&mut self, token: Token) {
         if self.net.clients.get(token).is_none_or(|c| c.pending.is_none()) {
+            self.on_replica_writable(token);
             return;
         }
         self.send_pending(token);
@@ -210,6 +212,12 @@ impl Server {
             self.audience.trackers.leave(token);
             if client.session.flags.subscribed {
                 self.end_subscriptions(token);
+            }
+            if !self.replication.replicas.is_empty() {
+                self.forget_replica(token);
+            }
+            if client.session.flags.primary {
+                self.upstream_lost(token, client.session.db);
             }
             if let Some(reason) = client.session.blocked {
                 self.forget_blocked(token, reason);

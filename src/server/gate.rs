@@ -14,7 +14,9 @@
 use super::Server;
 use super::persistence::Denial;
 use super::scripts::redis::REPL_AOF;
+use crate::command::flags::{MAY_REPLICATE, WRITE};
 use crate::db::{ExpiryPolicy, Listening};
+use crate::sys::raw_log;
 
 /// The server's modes: states that affect more than one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,16 +41,44 @@ pub(super) struct Modes {
     pub tracks: bool,
     /// `DEBUG JOURNAL` records the changes of each unit.
     pub records: bool,
+    /// This server is a replica.
+    pub follows: bool,
+    /// Requests of the primary are being executed.
+    pub applies: bool,
+    /// Clients may not write, since this is a replica (`replica-read-only`).
+    pub read_only: bool,
+    /// The data may be old, and is not served (`replica-serve-stale-data no`).
+    pub stale: bool,
+    /// There are too few replicas to write (`min-replicas-to-write`).
+    pub lacks_replicas: bool,
+}
+
+/// The flags of what changes data.
+const WRITES: u64 = WRITE | MAY_REPLICATE;
+
+/// A flag that no command has, for all commands.
+const EVERY: u64 = 1 << 63;
+
+/// What is refused because of the role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ReplicaDenial {
+    /// See [`Modes::read_only`].
+    pub read_only: bool,
+    /// See [`Modes::stale`].
+    pub stale: bool,
+    /// See [`Modes::lacks_replicas`].
+    pub lacks_replicas: bool,
 }
 
 /// The effects of the [`Modes`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Gate {
-    /// Requests are executed by [`Server::execute_carefully`].
-    careful: bool,
-    /// Some commands are refused: because of loading, a failing disk or a slow script.
+    /// Requests with one of these flags are executed by [`Server::execute_carefully`]; [`EVERY`] is a flag of all.
+    careful: u64,
+    /// Some commands are refused: because of loading, a failing disk, a slow script, or the role.
     refuses: bool,
     denial: Option<Denial>,
+    replica: ReplicaDenial,
     expiry: ExpiryPolicy,
     listening: Listening,
 }
@@ -56,26 +86,40 @@ pub(super) struct Gate {
 impl Gate {
     /// Derives the gate from the modes.
     pub fn of(modes: &Modes) -> Gate {
-        let refuses = modes.loading || modes.busy || modes.denial.is_some();
-        let expiry = if modes.loading {
-            // The AOF has a `DEL` for each key that expired.
+        let refuses_all = modes.loading || modes.busy || modes.denial.is_some() || modes.stale;
+        let refuses_writes = modes.read_only || modes.lacks_replicas;
+        let expiry = if modes.loading || modes.applies {
+            // The AOF and the primary have a `DEL` for each key that expired.
             ExpiryPolicy::Ignore
-        } else if modes.paused {
+        } else if modes.paused || modes.follows {
             ExpiryPolicy::Hide
         } else {
             ExpiryPolicy::Delete
         };
         // Loading is not a change: it is not propagated, published or tracked.
         let records = !modes.loading;
+        // What the primary sends is passed on as it came, and what a replica's own clients write is nobody else's.
+        let propagates = modes.propagates && !modes.muted && !modes.follows;
         let listening = Listening {
             changes: records && (modes.announces || modes.tracks || modes.records),
-            calls: records && modes.propagates && !modes.muted,
+            calls: records && propagates,
             units: records && modes.records && !modes.muted,
         };
         Gate {
-            careful: refuses || modes.paused || modes.monitored,
-            refuses,
+            careful: if refuses_all || modes.paused || modes.monitored {
+                EVERY
+            } else if refuses_writes {
+                WRITES
+            } else {
+                0
+            },
+            refuses: refuses_all || refuses_writes,
             denial: modes.denial,
+            replica: ReplicaDenial {
+                read_only: modes.read_only,
+                stale: modes.stale,
+                lacks_replicas: modes.lacks_replicas,
+            },
             expiry,
             listening,
         }
@@ -84,7 +128,18 @@ impl Gate {
     /// Whether requests are executed by [`Server::execute_carefully`].
     #[inline(always)]
     pub fn is_careful(self) -> bool {
-        self.careful
+        self.careful == EVERY
+    }
+
+    /// Whether requests for a command with these flags are executed by [`Server::execute_carefully`].
+    #[inline(always)]
+    pub fn is_careful_with(self, command_flags: u64) -> bool {
+        self.careful & (command_flags | EVERY) != 0
+    }
+
+    /// What is refused because of the role.
+    pub fn replica_denial(self) -> ReplicaDenial {
+        self.replica
     }
 
     /// Whether some commands are refused now.
@@ -102,6 +157,7 @@ impl Server {
     /// The modes at this moment.
     pub(super) fn modes(&self) -> Modes {
         let config = &self.core.config;
+        let upstream = self.replication.upstream.as_ref();
         let guards_snapshots = config.stop_writes_on_bgsave_error && !config.save.is_empty();
         Modes {
             loading: self.loading.is_active(),
@@ -114,13 +170,30 @@ impl Server {
             announces: self.audience.announces(),
             tracks: self.audience.tracks(),
             records: self.audience.is_recording(),
+            follows: upstream.is_some(),
+            applies: self.applying.is_active,
+            read_only: upstream.is_some() && config.replica_read_only,
+            stale: upstream.is_some_and(|upstream| !upstream.is_online()) && !config.replica_serve_stale_data,
+            lacks_replicas: self.lacks_replicas(),
         }
+    }
+
+    /// Whether there are fewer replicas than `min-replicas-to-write`.
+    fn lacks_replicas(&self) -> bool {
+        let config = &self.core.config;
+        let (least, lag) = (config.min_replicas_to_write, config.min_replicas_max_lag);
+        least > 0
+            && lag > 0
+            && self.replication.upstream.is_none()
+            && self.replication.good(self.core.keyspace.moment.unix_ms, lag) < least as usize
     }
 
     /// Computes the gate from the current modes and updates the keyspace and the journal. Called after a mode has
     /// changed.
     pub(super) fn refresh_gate(&mut self) {
-        self.gate = Gate::of(&self.modes());
+        let modes = self.modes();
+        raw_log::set_replica(modes.follows);
+        self.gate = Gate::of(&modes);
         self.core.keyspace.expiry = self.gate.expiry;
         self.core.keyspace.journal.listen(self.gate.listening);
     }
@@ -130,7 +203,11 @@ impl Server {
     pub(super) fn check_gate(&self) {
         debug_assert_eq!(
             self.gate,
-            Gate::of(&Modes { denial: self.gate.denial, ..self.modes() }),
+            Gate::of(&Modes {
+                denial: self.gate.denial,
+                lacks_replicas: self.gate.replica.lacks_replicas,
+                ..self.modes()
+            }),
             "a mode was changed without refresh_gate"
         );
     }
@@ -151,6 +228,11 @@ mod tests {
         announces: false,
         tracks: false,
         records: false,
+        follows: false,
+        applies: false,
+        read_only: false,
+        stale: false,
+        lacks_replicas: false,
     };
 
     const NOTHING: Listening = Listening { changes: false, calls: false, units: false };
@@ -161,8 +243,9 @@ mod tests {
     fn each_mode_has_its_effect_and_no_other() {
         use ExpiryPolicy::{Delete, Hide, Ignore};
         let log = Modes { propagates: true, ..SERVING };
-        let (plain, careful) = ((false, false), (true, false));
-        let refusing = (true, true);
+        let (plain, careful) = ((0, false), (EVERY, false));
+        let (refusing, refusing_writes) = ((EVERY, true), (WRITES, true));
+        let replica = Modes { follows: true, read_only: true, propagates: true, ..SERVING };
         // The modes; whether requests are executed carefully and whether some are refused; expiry; what the journal
         // records.
         let rows = [
@@ -180,9 +263,16 @@ mod tests {
             (Modes { announces: true, muted: true, ..log }, plain, Delete, CHANGES),
             (Modes { records: true, ..SERVING }, plain, Delete, Listening { units: true, ..CHANGES }),
             (Modes { records: true, muted: true, ..log }, plain, Delete, CHANGES),
+            (replica, refusing_writes, Hide, NOTHING),
+            (Modes { applies: true, ..replica }, refusing_writes, Ignore, NOTHING),
+            (Modes { read_only: false, ..replica }, plain, Hide, NOTHING),
+            (Modes { stale: true, ..replica }, refusing, Hide, NOTHING),
+            (Modes { lacks_replicas: true, ..log }, refusing_writes, Delete, CALLS),
         ];
         for (modes, (careful, refuses), expiry, listening) in rows {
-            let gate = Gate { careful, refuses, denial: modes.denial, expiry, listening };
+            let Modes { denial, read_only, stale, lacks_replicas, .. } = modes;
+            let replica = ReplicaDenial { read_only, stale, lacks_replicas };
+            let gate = Gate { careful, refuses, denial, replica, expiry, listening };
             assert_eq!(Gate::of(&modes), gate, "{modes:?}");
         }
     }

@@ -44,6 +44,9 @@ impl Server {
             return self.mask_suspended();
         }
         let Some(client) = self.net.clients.get_mut(token) else { return };
+        if client.session.flags.primary {
+            return self.receive_from_primary(io, token);
+        }
         if client.session.is_closing() {
             if closed {
                 // Its last replies have no reader any more.

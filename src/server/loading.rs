@@ -12,6 +12,7 @@
 mod replay;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -27,6 +28,7 @@ use super::scripts::libraries::Terms;
 use crate::command::Session;
 use crate::persist::aof::{Manifest, ReadError, Reader};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
+use crate::replication::history::Id;
 use crate::sys::{clock::Since, file};
 use crate::text::words;
 
@@ -42,6 +44,12 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Why the data could not be loaded: what to tell the operator, line by line.
 pub(super) struct LoadFailed(Vec<String>);
 
+impl fmt::Display for LoadFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
 impl From<String> for LoadFailed {
     fn from(line: String) -> Self {
         LoadFailed(vec![line])
@@ -54,6 +62,8 @@ enum Source {
     /// A snapshot that becomes the base file of a new AOF.
     FirstBase(Manifest),
     Log(Manifest),
+    /// The snapshot of this server's primary.
+    Primary,
 }
 
 /// What is being read.
@@ -101,6 +111,10 @@ pub(super) struct Loading {
     done_bytes: u64,
     /// What the snapshot says of the memory that it took.
     pub used_memory: u64,
+    /// The replication ID and offset of a snapshot that has them.
+    history: Option<(Id, i64)>,
+    /// The database that the stream after the snapshot has selected.
+    replication_db: i32,
     /// When it began, Unix seconds.
     pub began_at: i64,
     began: Since,
@@ -139,6 +153,8 @@ impl Loading {
             total_bytes,
             done_bytes: 0,
             used_memory: 0,
+            history: None,
+            replication_db: 0,
             began_at,
             began: now,
             file_began: now,
@@ -219,6 +235,17 @@ impl Server {
         } else {
             self.process.tell_status(format_args!("Loading"));
         }
+        Ok(())
+    }
+
+    /// Begins to load the snapshot that the primary has sent. Nothing is there yet.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(super) fn load_from_primary(&mut self) -> Result<(), LoadFailed> {
+        let path = self.core.config.dbfilename.as_path().to_path_buf();
+        let loading = Loading::new(Source::Primary, VecDeque::from([path]), self.unix_seconds())?;
+        self.start_loading(loading);
         Ok(())
     }
 
@@ -324,6 +351,11 @@ impl Server {
                     self.die_of(&failed);
                 }
             }
+            Err(failed) if matches!(loading.source, Source::Primary) => {
+                self.drop_data();
+                self.end_loading();
+                self.primary_load_failed(&failed);
+            }
             Err(failed) => self.die_of(&failed),
         }
     }
@@ -364,7 +396,9 @@ impl Server {
         let (file, bytes, is_snapshot) = open().map_err(|error| cannot_open(&path, &error))?;
         let from_log = matches!(loading.source, Source::Log(_));
         // An open log (DEBUG RELOAD) contains these keys, so their deletion must be logged, too.
-        let drops_expired = !from_log && !self.persistence.log.is_open();
+        // The primary deletes them by commands of the stream.
+        let from_primary = matches!(loading.source, Source::Primary);
+        let drops_expired = !from_log && !from_primary && !self.persistence.log.is_open();
         let reading = if is_snapshot || !from_log {
             let options = rdb::LoadOptions {
                 checksum: self.core.config.rdbchecksum && self.core.keyspace.verifies_checksums,
@@ -393,6 +427,10 @@ impl Server {
                 let step = step.map_err(|error| bad_snapshot(&path, from_log, &error))?;
                 loading.done = loader.report().keys;
                 loading.used_memory = loader.report().about.used_memory.unwrap_or(0);
+                let about = &loader.report().about;
+                loading.replication_db = about.replication_db.unwrap_or(0);
+                loading.history =
+                    about.replication_id.as_deref().and_then(Id::parse).zip(about.replication_offset);
                 if step == Step::More {
                     loading.current = Some((path, Reading::Snapshot(loader)));
                     return Ok(false);
@@ -572,6 +610,7 @@ impl Server {
             Source::Snapshot if loading.total_bytes == 0 => {}
             Source::Snapshot => {
                 self.process.log.notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));
+                self.resume_history(loading.history, loading.replication_db);
             }
             // Until the manifest is written, a restart finds a snapshot without an AOF again.
             Source::FirstBase(manifest) => {
@@ -586,8 +625,15 @@ impl Server {
                 }
                 self.open_log(manifest)?;
             }
+            Source::Primary => {
+                self.end_loading();
+                let db = usize::try_from(loading.replication_db).unwrap_or(0);
+                self.primary_loaded(db.min(self.core.keyspace.count() - 1));
+                return Ok(());
+            }
         }
         self.end_loading();
+        self.follow_configured(loading.history.is_some());
         self.process.announce_ready(&self.core.config);
         Ok(())
     }

@@ -12,6 +12,7 @@ mod accept;
 pub mod admin;
 mod admit;
 mod announce;
+mod apply;
 mod attention;
 mod audience;
 mod blocked;
@@ -24,7 +25,9 @@ mod defrag;
 mod durability;
 mod eviction;
 mod execute;
+mod feeding;
 mod flush;
+mod follow;
 mod gate;
 mod input;
 mod intake;
@@ -37,11 +40,13 @@ mod net;
 mod parts;
 mod persistence;
 mod process;
+mod replication;
 mod saving;
 mod scripting;
 mod scripts;
 mod settle;
 mod startup;
+mod syncing;
 pub mod system;
 mod transactions;
 mod web;
@@ -50,6 +55,7 @@ pub use crate::command::REDIS_VERSION;
 pub use admin::mem_allocator;
 pub use startup::{StartError, start};
 
+use apply::Applying;
 use audience::Audience;
 use busy::Suspended;
 use core::Core;
@@ -67,6 +73,7 @@ use net::ledger::Ledger;
 use parts::Parts;
 use persistence::Persistence;
 use process::Process;
+use replication::Replication;
 use scripts::Scripts;
 use scripts::libraries::Libraries;
 use web::Web;
@@ -87,6 +94,8 @@ pub struct Server {
     net: Net,
     audience: Audience,
     persistence: Persistence,
+    replication: Replication,
+    applying: Applying,
     libraries: Libraries,
     process: Process,
     cron: Cron,
@@ -137,6 +146,8 @@ impl Server {
                     Source::Listener(index) => self.accept(index as usize),
                     Source::WebListener(index) => self.accept_web(index as usize),
                     Source::Web(number) => self.on_web_event(number, event),
+                    Source::Transfer => self.on_transfer(),
+                    Source::Upstream => self.on_upstream_event(event),
                 }
             }
             for token in self.net.take_scheduled() {

@@ -9,7 +9,8 @@
 //! rewrite has written becomes part of the log in the parent, which has begun a new part before it forked.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufWriter, PipeWriter, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use super::core::used_memory;
@@ -17,7 +18,7 @@ use super::persistence::job::{Ended, Job, Work};
 use super::persistence::log::State;
 use super::persistence::snapshots::Kept;
 use super::process::child;
-use super::{Server, durability};
+use super::{Server, durability, syncing};
 use crate::command::REDIS_VERSION;
 use crate::config::ShutdownOptions;
 use crate::persist::aof;
@@ -28,6 +29,9 @@ use crate::sys::{disk, file};
 
 /// The exit status of a child that has saved a snapshot and kept the old one.
 const HAS_KEPT: i32 = 2;
+
+/// Bytes that a child writes to a pipe at once.
+const PIPE_BUFFER: usize = 64 << 10;
 
 /// Megabytes, for the log.
 const MB: u64 = 1 << 20;
@@ -56,7 +60,7 @@ impl Server {
     /// Forks a child that writes a snapshot. What goes wrong is logged; one that was scheduled stays so then.
     pub(super) fn begin_snapshot(&mut self) -> Result<(), ()> {
         self.persistence.snapshots.last_try = self.unix_seconds();
-        match self.fork_for(Work::Snapshot, true) {
+        match self.fork_for(Work::Snapshot, true, None) {
             Ok(pid) => {
                 self.persistence.snapshots.saves += 1;
                 self.persistence.snapshots.scheduled = false;
@@ -81,12 +85,16 @@ impl Server {
         let begun = self.persistence.log.begin_part(stream, self.core.config.appendfsync);
         let forked =
             begun.map_err(|error| format!("Can't begin a new part of the AOF: {error}")).and_then(|()| {
+                if self.replication.upstream.is_some() {
+                    // The stream is the primary's, so nobody else says which database it has selected.
+                    self.persistence.log.select(self.replication_db());
+                }
                 self.refresh_gate();
                 let is_rdb = self.core.config.aof_use_rdb_preamble;
                 let failed = |error: io::Error| {
                     format!("Can't rewrite append only file in background: fork: {}", file::reason(&error))
                 };
-                self.fork_for(Work::Rewrite, is_rdb).map_err(failed).inspect_err(|_| {
+                self.fork_for(Work::Rewrite, is_rdb, None).map_err(failed).inspect_err(|_| {
                     self.persistence.log.rewrite_failed();
                 })
             });
@@ -108,18 +116,21 @@ impl Server {
         }
     }
 
-    fn fork_for(&mut self, work: Work, is_rdb: bool) -> io::Result<i32> {
+    /// Forks a child that does `work`; a [`Work::Transfer`] writes to `pipe`.
+    pub(super) fn fork_for(&mut self, work: Work, is_rdb: bool, pipe: Option<PipeWriter>) -> io::Result<i32> {
         let keys = self.count_keys();
-        let role = self.process.child_role(
+        let mut role = self.process.child_role(
             &self.core.config,
             match work {
                 Work::Snapshot => child::Work::Save,
                 Work::Rewrite => child::Work::Rewrite,
+                Work::Transfer => child::Work::Transfer,
             },
         );
+        role.keep.extend(pipe.as_ref().map(AsRawFd::as_raw_fd));
         let (forked, took_us) = fork::fork()?;
         match forked {
-            Forked::Child(link) => self.be_child(link, &role, work, is_rdb),
+            Forked::Child(link) => self.be_child(link, &role, work, is_rdb, pipe),
             Forked::Parent(child) => {
                 let pid = child.pid();
                 self.core.keyspace.share_memory(true);
@@ -136,7 +147,14 @@ impl Server {
     }
 
     /// The life of a child.
-    fn be_child(&mut self, mut link: Link, role: &Role, work: Work, is_rdb: bool) -> ! {
+    fn be_child(
+        &mut self,
+        mut link: Link,
+        role: &Role,
+        work: Work,
+        is_rdb: bool,
+        pipe: Option<PipeWriter>,
+    ) -> ! {
         link.begin(role);
         self.process.log.become_child();
         let delay = self.core.config.rdb_key_save_delay;
@@ -153,6 +171,7 @@ impl Server {
         let written = match work {
             Work::Snapshot => self.write_snapshot(&path, &mut progress),
             Work::Rewrite => self.write_base(&path, is_rdb, &mut progress).map(|()| false),
+            Work::Transfer => self.write_marked(pipe, &mut progress).map(|()| false),
         };
         let kept = match written {
             Ok(kept) => kept,
@@ -165,6 +184,7 @@ impl Server {
         let (what, name) = match work {
             Work::Snapshot => ("DB saved on disk", "RDB"),
             Work::Rewrite => ("AOF rewrite: the new base is on disk", "AOF rewrite"),
+            Work::Transfer => ("The snapshot was written to the replicas", "RDB"),
         };
         self.process.log.notice(format_args!("{what}"));
         self.process.log.notice(format_args!(
@@ -283,22 +303,59 @@ impl Server {
         incremental: bool,
         progress: &mut dyn FnMut(rdb::Progress<'_>),
     ) -> Result<(), String> {
+        write_file(path, incremental, |out| self.write_rdb_to(out, aof_base, progress))
+    }
+
+    fn write_rdb_to(
+        &self,
+        out: &mut impl Write,
+        aof_base: bool,
+        progress: &mut dyn FnMut(rdb::Progress<'_>),
+    ) -> io::Result<u64> {
         let config = &self.core.config;
+        let id = self.replication.history.id();
+        let replication = self.replication.has_backlog.then(|| rdb::Replication {
+            id: id.as_str(),
+            offset: self.replication_offset(),
+            db: self.replication_db() as i32,
+        });
         let about = rdb::About {
             redis_version: REDIS_VERSION,
             unix_seconds: self.unix_seconds(),
             used_memory: used_memory(),
             aof_base,
-            replication: None,
+            replication,
             functions: &self.libraries.sources(),
         };
         let options = rdb::SaveOptions {
             compress: config.rdbcompression,
             checksum: config.rdbchecksum,
             idle_times: config.maxmemory_policy.is_lru(),
-            version: if config.rdb_write_version == 10 { rdb::Version::Ten } else { rdb::Version::Eleven },
+            version: if config.rdb_write_version == 10 || self.writes_for_old_reader() {
+                rdb::Version::Ten
+            } else {
+                rdb::Version::Eleven
+            },
         };
-        write_file(path, incremental, |out| rdb::save(&self.core.keyspace, &about, &options, out, progress))
+        rdb::save(&self.core.keyspace, &about, &options, out, progress)
+    }
+
+    /// Writes the data to `pipe`, between a mark that says where it ends.
+    fn write_marked(
+        &self,
+        pipe: Option<PipeWriter>,
+        progress: &mut dyn FnMut(rdb::Progress<'_>),
+    ) -> Result<(), String> {
+        let pipe = pipe.ok_or("a transfer has no pipe")?;
+        let mark = syncing::random_id();
+        let mut out = BufWriter::with_capacity(PIPE_BUFFER, pipe);
+        let written = write!(out, "$EOF:{mark}\r\n")
+            .and_then(|()| self.write_rdb_to(&mut out, false, progress))
+            .and_then(|_| write!(out, "{mark}"))
+            .and_then(|()| out.flush());
+        written.map_err(|error| {
+            format!("Write error sending the snapshot to replicas: {}", file::reason(&error))
+        })
     }
 
     /// Asks after the child; called when one has ended, and by cron. Begins what is due or was scheduled for when there is none.
@@ -309,6 +366,7 @@ impl Server {
             match ended.job.work {
                 Work::Snapshot => self.snapshot_ended(&ended),
                 Work::Rewrite => self.rewrite_ended(&ended),
+                Work::Transfer => self.transfer_ended(ended.exit == Exit::Status(0)),
             }
             self.refresh_gate();
         }
@@ -377,6 +435,8 @@ impl Server {
                 snapshots.saved(now);
                 self.note_snapshot(&job.target, job.keys, *status == HAS_KEPT);
                 self.process.log.notice(format_args!("Background saving terminated with success"));
+                self.send_snapshot(true);
+                return;
             }
             Exit::Status(_) => {
                 snapshots.succeeded = false;
@@ -388,6 +448,7 @@ impl Server {
                 self.process.log.warning(format_args!("Background saving terminated by signal {signal}"));
             }
         }
+        self.send_snapshot(false);
     }
 
     fn rewrite_ended(&mut self, ended: &Ended) {
@@ -457,10 +518,16 @@ impl Server {
                 // The text of Redis, which test suites wait for.
                 self.process.log.notice(format_args!("Killing running AOF rewrite child: {}", job.pid()));
             }
-            let path = job.path.clone();
+            let (path, work) = (job.path.clone(), job.work);
             drop(job);
             let _ = fs::remove_file(path);
             self.core.keyspace.share_memory(false);
+            // Replicas that waited for it ask again.
+            match work {
+                Work::Snapshot => self.send_snapshot(false),
+                Work::Transfer => self.transfer_ended(false),
+                Work::Rewrite => {}
+            }
         }
     }
 
@@ -602,5 +669,6 @@ fn temporary_file(work: Work, pid: u32) -> PathBuf {
     match work {
         Work::Snapshot => format!("temp-{pid}.rdb").into(),
         Work::Rewrite => format!("temp-rewriteaof-bg-{pid}.aof").into(),
+        Work::Transfer => format!("temp-transfer-{pid}").into(),
     }
 }

@@ -177,6 +177,8 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         net,
         audience: Audience::default(),
         persistence,
+        replication: super::Replication::new(super::syncing::random_id()),
+        applying: super::Applying::default(),
         libraries: Libraries::default(),
         process,
         cron,

@@ -119,6 +119,16 @@ pub fn fork() -> io::Result<(Forked, u64)> {
     }
 }
 
+/// A pipe for what a child sends besides its reports: its end of the parent, which does not wait, and that of the child.
+///
+/// # Errors
+/// Those of `pipe` (`EMFILE`).
+pub fn data_pipe() -> io::Result<(PipeReader, PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    set_nonblocking(&reader)?;
+    Ok((reader, writer))
+}
+
 fn set_nonblocking(end: &impl AsFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(end, FcntlArg::F_GETFL)?);
     fcntl(end, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;

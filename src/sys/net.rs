@@ -47,6 +47,16 @@ impl Address {
         }
     }
 
+    /// The address without the port; empty where there is none.
+    pub fn ip_text(&self) -> String {
+        match self {
+            Address::V4(ip, _) => ip.to_string(),
+            Address::V6(ip, _) => ip.to_string(),
+            Address::Unix(path) => path.to_string(),
+            Address::Unknown => String::new(),
+        }
+    }
+
     /// The port; 0 where there is none.
     pub fn port(&self) -> u16 {
         match self {

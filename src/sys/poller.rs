@@ -68,10 +68,14 @@ pub enum Source {
     WebListener(u32),
     /// A connection that asks for metrics, by its number.
     Web(u32),
+    /// The pipe through which a child sends a snapshot to replicas.
+    Transfer,
+    /// The connection to a primary, until the stream comes.
+    Upstream,
 }
 
 /// How many kinds there are.
-const KINDS: u64 = 4;
+const KINDS: u64 = 6;
 
 const KIND_SHIFT: u32 = 28;
 const KIND_MASK: u64 = 0xf;
@@ -91,6 +95,8 @@ impl Source {
             Source::Listener(index) => (1, Token::new(index, 0)),
             Source::WebListener(index) => (2, Token::new(index, 0)),
             Source::Web(number) => (3, Token::new(0, number)),
+            Source::Transfer => (4, Token::new(0, 0)),
+            Source::Upstream => (5, Token::new(0, 0)),
         };
         assert!(kind < KINDS && token.slot < MAX_SLOTS);
         kind << KIND_SHIFT | token.to_u64()
@@ -113,6 +119,8 @@ impl Source {
             1 => Source::Listener(token.slot),
             2 => Source::WebListener(token.slot),
             3 => Source::Web(token.generation),
+            4 => Source::Transfer,
+            5 => Source::Upstream,
             _ => panic!("no such kind was registered"),
         }
     }

@@ -16,6 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 static FD: AtomicI32 = AtomicI32::new(-1);
 /// Whether this process is a forked child.
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
+/// Whether the server is a replica.
+static IS_REPLICA: AtomicBool = AtomicBool::new(false);
 /// The log file's name, which is never freed: a handler may be reading it.
 static PATH: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 
@@ -33,9 +36,18 @@ pub fn become_child() {
     IS_CHILD.store(true, Ordering::Relaxed);
 }
 
-/// What stands behind the number of the process in a line of the log: `M` for the server, `C` for a child.
+/// Sets whether the server is a replica.
+pub fn set_replica(is_replica: bool) {
+    IS_REPLICA.store(is_replica, Ordering::Relaxed);
+}
+
+/// What stands behind the number of the process in a line of the log: `M` for a primary, `S` for a replica, `C` for a child.
 pub fn role() -> char {
-    if IS_CHILD.load(Ordering::Relaxed) { 'C' } else { 'M' }
+    match (IS_CHILD.load(Ordering::Relaxed), IS_REPLICA.load(Ordering::Relaxed)) {
+        (true, _) => 'C',
+        (false, true) => 'S',
+        (false, false) => 'M',
+    }
 }
 
 /// The end of the log, open for writing. Formatted text goes straight to the descriptor: there is no buffer that a

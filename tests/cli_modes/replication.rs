@@ -273,13 +273,12 @@ fn a_replica_finds_the_commands_behind_the_marker() {
 }
 
 #[test]
-fn a_server_without_replication_says_so() {
-    let server = Server::start("");
-    if !server.client().run("SYNC").is_error() {
-        return;
-    }
-    let Run { status, output, errors } = run(tool(server.port(), &["--rdb", "never-written"]), b"");
-    assert_eq!((status, output.as_str()), (Some(1), ""));
-    assert!(errors.contains("SYNC with master failed: -ERR unknown command 'SYNC'"), "{errors}");
-    assert!(!fs::exists("never-written").expect("looked"));
+fn a_snapshot_of_this_server_is_received_and_loads() {
+    let server = Server::start("--repl-diskless-sync-delay 0 --save ''");
+    server.client().ok("SET key value");
+    let directory = Directory::new();
+    let path = directory.join("received.rdb").to_string_lossy().into_owned();
+    let Run { status, errors, .. } = run(tool(server.port(), &["--rdb", &path]), b"");
+    assert_eq!(status, Some(0), "{errors}");
+    assert!(report(&path).contains("1 keys"), "{}", report(&path));
 }

@@ -30,7 +30,6 @@ const SHOWN: u64 = flags::WRITE
 const NOTES: &[(&str, &str)] = &[
     ("auth", "in part: the user is `default`: there are no others"),
     ("hello", "in part: the user of `AUTH` is `default`: there are no others"),
-    ("client|kill", "in part: `TYPE master` and `TYPE replica` match nobody, as there are none"),
     ("debug", "in part: not what belongs to replication, the cluster or jemalloc"),
     ("hscan", "same; `NOVALUES` is beyond 7.2"),
     ("lolwut", "differs: a bird of our own"),
@@ -40,16 +39,13 @@ const NOTES: &[(&str, &str)] = &[
     ("module|load", "in part: always refused: there is no interface for modules"),
     ("module|loadex", "in part: always refused: there is no interface for modules"),
     ("module|unload", "in part: always refused: there is no interface for modules"),
-    ("role", "same: always `master`, without replicas"),
-    ("wait", "same; there are no replicas, so it returns 0 at its timeout"),
-    ("waitaof", "same; there are no replicas, so it waits for the local AOF only"),
 ];
 
 /// Commands of Redis 7.2 that are not here, and what they belong to.
 const MISSING: &[(&str, &str)] = &[
     ("acl", "users and their permissions; `requirepass` guards the only one"),
     ("asking cluster readonly readwrite", "cluster"),
-    ("failover psync replconf replicaof slaveof sync", "replication"),
+    ("failover", "replication"),
     ("migrate", "moving keys to another server; `DUMP` and `RESTORE` are there"),
 ];
 

@@ -28,6 +28,7 @@ mod chunk;
 mod tests;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::resp::{Protocol, Reply};
 use crate::types::block::Block;
@@ -101,6 +102,8 @@ pub struct Stream {
     readers: u32,
     /// See [`Stream::keep_history`].
     history: u64,
+    /// Where the bytes are that are for replicas alone, while there is a log to leave them out.
+    asides: Option<Vec<Range<u64>>>,
     /// Empty chunks, for their capacity.
     spare: Vec<Chunk>,
     /// Bytes of memory of the closed and of the spare chunks.
@@ -227,6 +230,44 @@ impl Stream {
     /// unit, because the data set is saved or loaded there.
     pub fn split_unit(&mut self) {
         self.end_unit(Framing::Together);
+    }
+
+    /// Appends a request that is for replicas alone: the log leaves it out. Not within a unit.
+    pub fn push_aside(&mut self, request: &[u8]) {
+        assert!(self.made == 0 && !self.is_suspended, "a request of the server itself is no part of a unit");
+        let start = self.settled;
+        self.tail.extend(request);
+        self.made = 1;
+        let end = self.settle();
+        if let Some(asides) = &mut self.asides {
+            asides.push(start..end);
+        }
+    }
+
+    /// Appends bytes that came from a primary: whole units, as they are. `is_aside`: the log leaves them out.
+    pub fn push_verbatim(&mut self, bytes: &[u8], is_aside: bool) {
+        if is_aside {
+            return self.push_aside(bytes);
+        }
+        assert!(self.made == 0 && !self.is_suspended, "what a primary sends is no part of another unit");
+        self.tail.extend(bytes);
+        self.made = 1;
+        self.settle();
+    }
+
+    /// The database that the stream has selected is not known any more: a `SELECT` precedes the next call.
+    pub fn select_again(&mut self) {
+        self.selected = None;
+    }
+
+    /// Sets whether there is a log, for which [`Self::push_aside`] takes notes.
+    pub fn note_asides(&mut self, wanted: bool) {
+        self.asides = wanted.then(|| self.asides.take().unwrap_or_default());
+    }
+
+    /// Takes the notes: where the requests stand that the log leaves out, in order.
+    pub fn take_asides(&mut self) -> Vec<Range<u64>> {
+        self.asides.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Suspends the current unit, so that readers and other clients are served. No calls are made until

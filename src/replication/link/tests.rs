@@ -9,6 +9,7 @@ fn id(digit: u8) -> Id {
 }
 
 /// What a link has done with all that a primary has sent.
+#[expect(clippy::option_option, reason = "what an event has said, if it has happened")]
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     sent: Vec<u8>,

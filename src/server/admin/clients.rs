@@ -27,9 +27,15 @@ enum Class {
 }
 
 impl Class {
-    /// The class of a connection. There is none to a master or a replica so far.
+    /// The class of a connection. One that monitors counts as normal.
     fn of(client: &Client) -> Class {
-        if client.session.flags.subscribed { Class::Pubsub } else { Class::Normal }
+        let flags = client.session.flags;
+        match () {
+            () if flags.primary => Class::Master,
+            () if flags.replica => Class::Replica,
+            () if flags.subscribed => Class::Pubsub,
+            () => Class::Normal,
+        }
     }
 
     fn parse(name: &[u8]) -> Result<Class, Error> {
@@ -264,6 +270,8 @@ fn flags(client: &Client, tracking: Option<&Tracking>, touched: bool) -> String 
     let session = &client.session.flags;
     let mut flags = String::new();
     let letters = [
+        (session.replica, 'S'),
+        (session.primary, 'M'),
         (session.monitor, 'O'),
         (session.subscribed, 'P'),
         (session.transaction, 'x'),

@@ -88,6 +88,11 @@ impl Server {
             self.defrag.reconsider();
         }
         self.core.apply_config();
+        if changed("repl-backlog-size") && self.replication.has_backlog {
+            let bytes = self.core.config.repl_backlog_size;
+            self.core.keyspace.journal.stream_mut().keep_history(bytes);
+        }
+        self.refresh_gate();
         if changed("maxmemory") && self.core.limit.begin() {
             let warning = memory_limit::warning(&self.core.config);
             self.process.log.warning(format_args!("{warning}"));

@@ -1,4 +1,4 @@
-//! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`), and what it is (`ROLE`, `LOLWUT`).
+//! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`), and what it is (`LOLWUT`).
 
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::{Args, REDIS_VERSION};
@@ -57,16 +57,6 @@ impl Server {
     fn script_time_us(&mut self) -> u64 {
         let ran_us = self.core.stats.tick_rate().since(self.scripts.began) / 1000;
         *self.scripts.now_us.get_or_insert_with(|| clock::wall_us() - ran_us)
-    }
-
-    /// `ROLE`: a primary, its replication offset, and its replicas, of which there are none.
-    pub(super) fn role(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
-        let mut reply = caller.reply(&mut self.net);
-        reply.array(3);
-        reply.bulk(b"master");
-        reply.integer(0);
-        reply.array(0);
-        Ok(())
     }
 
     /// `LOLWUT [VERSION n] …`: a small picture, and the version.

@@ -105,7 +105,8 @@ impl Overview {
         let scripts = server.scripts.cache.overhead_bytes() as u64;
         let log_buffer = server.log_buffer_bytes();
         let tables_bytes: u64 = tables.iter().map(|t| t.main + t.expires).sum();
-        let overhead = startup + clients + log_buffer + scripts + functions + tables_bytes;
+        let overhead =
+            startup + clients + log_buffer + server.backlog_bytes() + scripts + functions + tables_bytes;
         Overview {
             used,
             peak: server.core.stats.peak_memory.max(used),
@@ -230,12 +231,13 @@ impl Server {
     pub(super) fn memory_stats(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let it = Overview::of(self, 0);
         let since_start = it.used.saturating_sub(it.startup);
+        let backlog = self.backlog_bytes();
         let mut reply = caller.reply(&mut self.net);
         reply.map(27 + it.tables.len());
         figure(&mut reply, "peak.allocated", it.peak);
         figure(&mut reply, "total.allocated", it.used);
         figure(&mut reply, "startup.allocated", it.startup);
-        figure(&mut reply, "replication.backlog", 0);
+        figure(&mut reply, "replication.backlog", backlog);
         figure(&mut reply, "clients.slaves", 0);
         figure(&mut reply, "clients.normal", it.clients);
         figure(&mut reply, "cluster.links", 0);

@@ -14,6 +14,7 @@ mod modules;
 mod monitoring;
 mod persistence;
 mod pubsub;
+mod replication;
 mod scripts;
 mod session;
 mod tracking;

@@ -140,7 +140,7 @@ impl Server {
     }
 
     /// Drops all data without a trace in the log.
-    fn drop_data(&mut self) {
+    pub(in crate::server) fn drop_data(&mut self) {
         for db in 0..self.core.keyspace.count() {
             self.core.keyspace.flush(db, true);
         }

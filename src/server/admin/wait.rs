@@ -26,12 +26,34 @@ fn timeout_ms(now_ms: i64, arg: &[u8]) -> Result<Option<u64>> {
     }
 }
 
-fn reply_acknowledged(reply: &mut Reply<'_>, wanted: &Wanted, local: bool) {
-    if wanted.local.is_some() {
-        reply.array(2);
-        reply.integer(i64::from(local));
+const REPLICA: Error = Error::new(
+    "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be \
+     writable (which is not the default) writes to replicas are just local and are not propagated.",
+);
+
+const REPLICA_AOF: Error = Error::new(
+    "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not \
+     propagated.",
+);
+
+/// What has been acknowledged: by the local AOF, and by how many replicas.
+struct Reached {
+    local: bool,
+    replicas: u64,
+}
+
+impl Reached {
+    fn satisfies(&self, wanted: &Wanted) -> bool {
+        (wanted.local != Some(true) || self.local) && self.replicas >= wanted.replicas
     }
-    reply.integer(0);
+
+    fn reply(&self, reply: &mut Reply<'_>, wanted: &Wanted) {
+        if wanted.local.is_some() {
+            reply.array(2);
+            reply.integer(i64::from(self.local));
+        }
+        reply.integer(self.replicas as i64);
+    }
 }
 
 impl Server {
@@ -39,6 +61,9 @@ impl Server {
     /// most `timeout` milliseconds (0: without limit). Replies with the number of replicas. Does not block inside a
     /// transaction. O(1).
     pub(super) fn wait_for_replicas(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        if self.replication.upstream.is_some() {
+            return Err(REPLICA);
+        }
         let replicas = integer(args.get(1))?;
         let timeout_ms = timeout_ms(self.core.keyspace.moment.unix_ms, args.get(2))?;
         let offset = caller.session(&mut self.net).last_write;
@@ -51,6 +76,9 @@ impl Server {
     /// `numlocal` is 1) and to the AOFs of `numreplicas` replicas, at most `timeout` milliseconds (0: without limit).
     /// Replies with both numbers. Does not block inside a transaction. O(1).
     pub(super) fn waitaof(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        if self.replication.upstream.is_some() {
+            return Err(REPLICA_AOF);
+        }
         let local = integer(args.get(1))?;
         if !(0..=1).contains(&local) {
             return Err("ERR value is out of range, value must between 0 and 1".into());
@@ -70,12 +98,11 @@ impl Server {
     }
 
     fn await_acknowledgements(&mut self, caller: &mut Caller<'_>, wanted: Wanted) {
-        let is_reached =
-            wanted.replicas == 0 && (wanted.local != Some(true) || self.is_synced(wanted.offset));
-        if is_reached || !caller.origin.may_wait() {
-            let local = self.is_synced(wanted.offset);
-            return reply_acknowledged(&mut caller.reply(&mut self.net), &wanted, local);
+        let reached = self.reached(&wanted);
+        if reached.satisfies(&wanted) || !caller.origin.may_wait() {
+            return reached.reply(&mut caller.reply(&mut self.net), &wanted);
         }
+        self.replication.asks_for_acknowledgements = true;
         self.core.wait = Some(Box::new(Parking::Acknowledged));
         self.audience.awaited = Some(wanted);
         caller.session(&mut self.net).blocked = Some(Blocked::Acknowledgements);
@@ -86,10 +113,25 @@ impl Server {
         self.persistence.log.synced_offset().is_some_and(|synced| synced >= offset)
     }
 
-    /// Replies with the acknowledgements so far. The number of replicas is 0, since replication is not supported.
+    fn reached(&mut self, wanted: &Wanted) -> Reached {
+        let (applied, on_disk) = self.replication.acknowledged(wanted.offset);
+        let replicas = if wanted.local.is_some() { on_disk } else { applied };
+        Reached { local: self.is_synced(wanted.offset), replicas }
+    }
+
+    /// Replies with the acknowledgements so far.
     pub(in crate::server) fn reply_acknowledged(&mut self, token: Token, wanted: &Wanted) {
-        let local = self.is_synced(wanted.offset);
-        reply_acknowledged(&mut self.net.reply_to(token), wanted, local);
+        let reached = self.reached(wanted);
+        reached.reply(&mut self.net.reply_to(token), wanted);
+    }
+
+    /// Unblocks the clients that wait for replicas, and have what they wait for.
+    pub(in crate::server) fn end_waits_for_replicas(&mut self) {
+        for (token, wanted) in self.audience.acknowledgements.of_replicas() {
+            if self.reached(&wanted).satisfies(&wanted) {
+                self.end_wait(token, None);
+            }
+        }
     }
 
     /// Unblocks the clients whose writes are synced now.
@@ -101,6 +143,7 @@ impl Server {
             while let Some(token) = self.audience.acknowledgements.next_synced(synced) {
                 self.end_wait(token, None);
             }
+            self.end_waits_for_replicas();
         }
     }
 

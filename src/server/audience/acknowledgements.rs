@@ -88,6 +88,12 @@ impl Acknowledgements {
         self.by_offset.first().filter(|(wanted, _)| *wanted <= offset).map(|(_, token)| *token)
     }
 
+    /// The clients that wait for replicas. O(clients that wait).
+    pub fn of_replicas(&self) -> Vec<(Token, Wanted)> {
+        let waits = self.clients.iter().filter(|(_, waiting)| waiting.wanted.replicas > 0);
+        waits.map(|(token, waiting)| (*token, waiting.wanted)).collect()
+    }
+
     /// A client that waits for the local AOF.
     pub fn next_local(&self) -> Option<Token> {
         self.clients.iter().find(|(_, waiting)| waiting.wanted.local == Some(true)).map(|(token, _)| *token)

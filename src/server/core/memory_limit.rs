@@ -98,9 +98,10 @@ impl Default for MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// Takes over what the configuration says.
-    pub fn apply(&mut self, config: &Config) {
-        self.bytes = if config.maxmemory == 0 { u64::MAX } else { config.maxmemory };
+    /// Takes over what the configuration says. A replica may leave eviction to its primary.
+    pub fn apply(&mut self, config: &Config, is_replica: bool) {
+        let is_unlimited = config.maxmemory == 0 || is_replica && config.replica_ignore_maxmemory;
+        self.bytes = if is_unlimited { u64::MAX } else { config.maxmemory };
         self.policy = EvictionPolicy::new(config.maxmemory_policy, config.maxmemory_samples);
         self.slice_us = slice_us(config.maxmemory_eviction_tenacity);
     }

@@ -45,8 +45,8 @@ pub struct Core {
     /// Bytes allocated before the first key.
     pub(super) startup_memory: u64,
     pub(super) run_id: String,
-    /// What a replica would ask to go on from (`master_replid`).
-    pub(super) replication_id: String,
+    /// Whether this server is a replica, whose primary evicts keys for it (`replica-ignore-maxmemory`).
+    pub(super) is_replica: bool,
     /// Logins with a wrong user or password, since the start.
     pub(super) denied_logins: u64,
     /// Whether scripts may call `noscript` commands (`DEBUG SET-DISABLE-DENY-SCRIPTS`).
@@ -76,7 +76,7 @@ impl Core {
             startup_memory: used_memory(),
             names,
             run_id: random_id(),
-            replication_id: random_id(),
+            is_replica: false,
             denied_logins: 0,
             scripts_call_all: false,
             wait: None,
@@ -123,14 +123,9 @@ impl Core {
             stream_node_max_entries: config.stream_node_max_entries,
             seed: keyspace.shapes.seed,
         };
-        self.limit.apply(config);
+        self.limit.apply(config, self.is_replica);
         self.stats.track_latency = config.latency_tracking;
         self.stopwatch.set_slow(slow_ns(config), self.stats.tick_rate());
-    }
-
-    /// Gives this data set another name, under which no replica knows it.
-    pub fn change_replication_id(&mut self) {
-        self.replication_id = random_id();
     }
 
     /// Gives memory that was not needed since this was last called, about a second ago, back to the kernel.

@@ -223,6 +223,28 @@ const FIGURES: &[(Figure, &str, &str)] = &[
     (Total, "acl_access_denied_cmd", "Calls refused for their command."),
     (Total, "acl_access_denied_key", "Calls refused for a key."),
     (Total, "acl_access_denied_channel", "Calls refused for a channel."),
+    (Gauge, "master_link_status", "Whether a replica is connected to its primary."),
+    (Gauge, "master_last_io_seconds_ago", "Seconds since a replica last heard of its primary."),
+    (Gauge, "master_sync_in_progress", "Whether a replica receives or loads a snapshot."),
+    (Gauge, "slave_read_repl_offset", "The offset up to which a replica has received the stream."),
+    (Gauge, "slave_repl_offset", "The offset up to which a replica has applied the stream."),
+    (
+        Gauge,
+        "master_sync_total_bytes",
+        "Bytes of the snapshot that a replica receives; 0 if that is not known.",
+    ),
+    (Gauge, "master_sync_read_bytes", "Bytes of the snapshot that a replica has received."),
+    (Gauge, "master_sync_left_bytes", "Bytes of the snapshot that a replica lacks; -1 if that is not known."),
+    (Gauge, "master_sync_perc", "How much of the snapshot a replica has received, in percent."),
+    (
+        Gauge,
+        "master_sync_last_io_seconds_ago",
+        "Seconds since a replica last received bytes of the snapshot.",
+    ),
+    (Gauge, "master_link_down_since_seconds", "For how many seconds a replica has had no connection."),
+    (Gauge, "slave_priority", "The directive replica-priority."),
+    (Gauge, "slave_read_only", "The directive replica-read-only."),
+    (Gauge, "replica_announced", "The directive replica-announced."),
     (Gauge, "connected_slaves", "Replicas that are connected."),
     (Gauge, "min_slaves_good_slaves", "Replicas that count for min-replicas-to-write."),
     (Gauge, "master_repl_offset", "The offset of replication."),
@@ -284,6 +306,7 @@ const NAMES: &[(&str, &str)] = &[
     ("active_defrag_key_misses", "redis_defrag_key_misses"),
     ("total_active_defrag_time", "redis_active_defrag_time_ms_total"),
     ("current_active_defrag_time", "redis_current_active_defrag_time_ms"),
+    ("master_link_status", "redis_master_link_up"),
     ("repl_backlog_active", "redis_repl_backlog_is_active"),
     ("repl_backlog_size", "redis_replication_backlog_bytes"),
     ("repl_backlog_histlen", "redis_repl_backlog_history_bytes"),
@@ -339,7 +362,7 @@ pub fn write(out: &mut Exposition<'_>, info: &str) {
 /// Appends a value in the unit of its metric.
 fn push_value(out: &mut Exposition<'_>, field: &str, name: &str, value: &str) {
     if field.ends_with("_status") {
-        out.push_text(if value == "ok" { "1" } else { "0" });
+        out.push_text(if matches!(value, "ok" | "up") { "1" } else { "0" });
     } else if field.ends_with("_kbps") {
         out.push_f64(number::parse_f64(value.as_bytes()).unwrap_or(0.0) * 1024.0);
     } else if field.ends_with("_usec") && name.ends_with("_seconds") {
@@ -357,7 +380,7 @@ pub const NO_FIGURES: [(&str, &str); 2] = [
         "redis_version server_name redstart_version redis_git_sha1 redis_git_dirty redis_build_id redis_mode os \
          arch_bits monotonic_clock multiplexing_api atomicvar_api gcc_version process_id process_supervised run_id \
          tcp_port executable config_file listener0 listener1 maxmemory_policy mem_allocator role \
-         master_failover_state master_replid master_replid2",
+         master_failover_state master_replid master_replid2 master_host master_port",
     ),
     (
         "reported in another unit",
@@ -395,6 +418,7 @@ mod tests {
             include_str!("../admin/info/mod.rs"),
             include_str!("../admin/info/memory.rs"),
             include_str!("../admin/info/persistence.rs"),
+            include_str!("../admin/info/replication.rs"),
             include_str!("../admin/info/stats.rs"),
         ];
         // `"name": value`, one or several in a line.

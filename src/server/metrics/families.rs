@@ -48,8 +48,9 @@ impl Server {
         let name = "redis_instance_info";
         out.family(name, Kind::Gauge, "What the server is, in its labels.");
         let (pid, port) = (std::process::id().to_string(), self.core.config.port.to_string());
+        let id = self.replication.history.id();
         let labels: &[(&str, &str)] = &[
-            ("role", "master"),
+            ("role", if self.replication.upstream.is_some() { "slave" } else { "master" }),
             ("redis_version", REDIS_VERSION),
             ("redstart_version", env!("CARGO_PKG_VERSION")),
             ("redis_build_id", "0"),
@@ -59,7 +60,7 @@ impl Server {
             ("tcp_port", &port),
             ("run_id", &self.core.run_id),
             ("process_id", &pid),
-            ("master_replid", &self.core.replication_id),
+            ("master_replid", id.as_str()),
             ("mem_allocator", admin::mem_allocator()),
         ];
         out.labelled(name, "", labels, 1);

@@ -116,12 +116,17 @@ impl Net {
     ///
     /// # Errors
     /// The kernel refuses to watch the socket.
-    pub fn add_client(&mut self, transport: Transport, authenticated: bool, now_ms: i64) -> io::Result<()> {
+    pub fn add_client(
+        &mut self,
+        transport: Transport,
+        authenticated: bool,
+        now_ms: i64,
+    ) -> io::Result<Token> {
         let token = self.clients.next_token();
         self.poller.add(transport.as_fd(), Source::Client(token), Interest::READ)?;
         self.next_client_id += 1;
         self.clients.insert(Client::new(transport, self.next_client_id, authenticated, now_ms));
-        Ok(())
+        Ok(token)
     }
 
     /// Whether clients have whole requests left from the last iteration.

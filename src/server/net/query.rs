@@ -168,6 +168,15 @@ impl Query {
         if capacity >= LARGE_RING && capacity - self.ring.len() < capacity / 4 {
             self.move_out();
         }
+        self.grow_if_full()
+    }
+
+    /// Makes room in the ring for the next receive without moving arguments out of it.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    pub fn grow_if_full(&mut self) -> io::Result<()> {
+        let capacity = self.ring.capacity();
         if self.ring.len() < capacity {
             return Ok(());
         }

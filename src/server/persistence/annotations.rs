@@ -1,18 +1,30 @@
-//! The times in the log (`aof-timestamp-enabled`): a line before the first call of each second that has one.
+//! How the log differs from the stream: it has times (`aof-timestamp-enabled`), and lacks what is for replicas alone.
 //!
-//! The stream does not contain them, since they are for the log alone. So the log keeps each one, with the offset at which
-//! it is to stand, until the disk has taken it.
+//! A time is a line before the first call of each second that has one. The stream does not contain it, so the log keeps it,
+//! with the offset at which it is to stand, until the disk has taken it. Likewise it keeps where the requests stand that it
+//! leaves out (`PING`, `REPLCONF GETACK`).
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Range;
 
 /// See the module's head.
 #[derive(Default)]
 pub struct Annotations {
     /// The second of the latest one.
     second: i64,
-    /// Those that the disk has not taken: the offset of the call after each, and the rest of its bytes.
-    pending: VecDeque<(u64, Vec<u8>)>,
+    /// Those that the disk has not taken, in the order of their offsets.
+    pending: VecDeque<Edit>,
+}
+
+/// A difference between log and stream.
+struct Edit {
+    /// The offset of the stream at which it is.
+    at: u64,
+    /// The bytes that the log has in addition, as far as the disk has not taken them.
+    line: Vec<u8>,
+    /// How many bytes of the stream it leaves out after them.
+    left_out: u64,
 }
 
 impl Annotations {
@@ -20,13 +32,29 @@ impl Annotations {
     pub fn annotate(&mut self, at: u64, second: i64) {
         if second != self.second {
             self.second = second;
-            self.pending.push_back((at, format!("#TS:{second}\r\n").into_bytes()));
+            self.add(at..at, format!("#TS:{second}\r\n").into_bytes());
         }
+    }
+
+    /// `line` stands before the call at offset `at`.
+    pub fn insert(&mut self, at: u64, line: Vec<u8>) {
+        self.add(at..at, line);
+    }
+
+    /// The bytes of the stream in `range` are left out. They come after all that was added before.
+    pub fn leave_out(&mut self, range: Range<u64>) {
+        self.add(range, Vec::new());
+    }
+
+    fn add(&mut self, range: Range<u64>, line: Vec<u8>) {
+        let edit = Edit { at: range.start, line, left_out: range.end - range.start };
+        assert!(self.pending.back().is_none_or(|last| last.at + last.left_out <= edit.at), "in order");
+        self.pending.push_back(edit);
     }
 
     /// How many bytes the disk has not taken.
     pub fn len(&self) -> usize {
-        self.pending.iter().map(|(_, line)| line.len()).sum()
+        self.pending.iter().map(|edit| edit.line.len()).sum()
     }
 
     /// Forgets those that the disk has not taken.
@@ -34,42 +62,55 @@ impl Annotations {
         self.pending.clear();
     }
 
-    /// What is to be written: `pieces` of the stream from offset `at` on, and the annotations in their places.
+    /// What is to be written: `pieces` of the stream from offset `at` on, with what is added and without what is left out.
     pub fn merge<'a>(&'a self, at: u64, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<IoSlice<'a>> {
         let mut merged = Vec::with_capacity(8);
         let mut pending = self.pending.iter().peekable();
-        let mut at = at;
-        for mut piece in pieces {
-            while let Some((place, line)) = pending.next_if(|(place, _)| *place < at + piece.len() as u64) {
-                let (before, after) = piece.split_at((*place - at) as usize);
-                merged.extend([before, line].into_iter().filter(|part| !part.is_empty()).map(IoSlice::new));
-                (piece, at) = (after, *place);
+        let (mut at, mut skipped) = (at, 0);
+        let mut push = |part: &'a [u8]| {
+            if !part.is_empty() {
+                merged.push(IoSlice::new(part));
             }
-            merged.push(IoSlice::new(piece));
+        };
+        for mut piece in pieces {
+            loop {
+                let over = skipped.min(piece.len() as u64);
+                (piece, at, skipped) = (&piece[over as usize..], at + over, skipped - over);
+                let Some(edit) = pending.next_if(|edit| skipped == 0 && edit.at < at + piece.len() as u64)
+                else {
+                    break;
+                };
+                let (before, after) = piece.split_at((edit.at - at) as usize);
+                push(before);
+                push(&edit.line);
+                (piece, at, skipped) = (after, edit.at, edit.left_out);
+            }
+            push(piece);
             at += piece.len() as u64;
         }
         merged
     }
 
-    /// The disk has taken the first `taken` bytes of [`Annotations::merge`] at offset `at`. Returns how many of them belong
-    /// to the stream.
-    pub fn take(&mut self, at: u64, taken: u64) -> u64 {
-        let (mut end, mut left) = (at, taken);
-        while let Some((place, line)) = self.pending.front_mut() {
-            let before = left.min(*place - end);
-            (end, left) = (end + before, left - before);
-            if end < *place {
+    /// The disk has taken the first `taken` bytes of [`Annotations::merge`] at offset `at`, which ended at the offset `end`.
+    /// Returns how many bytes of the stream are done with.
+    pub fn take(&mut self, at: u64, taken: u64, end: u64) -> u64 {
+        let (mut place, mut left) = (at, taken);
+        while let Some(edit) = self.pending.front_mut().filter(|edit| edit.at < end) {
+            let before = left.min(edit.at - place);
+            (place, left) = (place + before, left - before);
+            if place < edit.at {
                 break;
             }
-            let of_line = line.len().min(left as usize);
-            line.drain(..of_line);
+            let of_line = edit.line.len().min(left as usize);
+            edit.line.drain(..of_line);
             left -= of_line as u64;
-            if !line.is_empty() {
+            if !edit.line.is_empty() {
                 break;
             }
+            place += edit.left_out;
             self.pending.pop_front();
         }
-        end + left - at
+        place + left - at
     }
 }
 
@@ -98,10 +139,37 @@ mod tests {
                     annotations.merge(at, pieces).iter().flat_map(|slice| slice.to_vec()).collect();
                 let taken = step.min(merged.len());
                 written.extend_from_slice(&merged[..taken]);
-                at += annotations.take(at, taken as u64);
+                at += annotations.take(at, taken as u64, stream.len() as u64);
             }
             assert_eq!(written, whole, "{step} bytes at a time");
             assert_eq!(annotations.len(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_written_wherever_the_disk_stops() {
+        let stream: Vec<u8> = (0..60).collect();
+        let whole =
+            [&b"#TS:5\r\n"[..], &stream[4..20], b"#TS:6\r\n", &stream[20..30], &stream[50..55]].concat();
+        for step in 1..=whole.len() + 1 {
+            for length in 1..=60 {
+                let mut annotations = Annotations::default();
+                annotations.annotate(0, 5);
+                annotations.leave_out(0..4);
+                annotations.annotate(20, 6);
+                annotations.leave_out(30..50);
+                annotations.leave_out(55..60);
+                let (mut at, mut written) = (0, Vec::new());
+                while at < stream.len() as u64 {
+                    let pieces = stream[at as usize..].chunks(length);
+                    let merged: Vec<u8> =
+                        annotations.merge(at, pieces).iter().flat_map(|slice| slice.to_vec()).collect();
+                    let taken = step.min(merged.len());
+                    written.extend_from_slice(&merged[..taken]);
+                    at += annotations.take(at, taken as u64, stream.len() as u64);
+                }
+                assert_eq!(written, whole, "{step} bytes at a time, in pieces of {length}");
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum Work {
     Snapshot,
     /// A new base of the log (`BGREWRITEAOF`).
     Rewrite,
+    /// A snapshot into a pipe, for replicas (`repl-diskless-sync`).
+    Transfer,
 }
 
 /// A child that has not ended yet.

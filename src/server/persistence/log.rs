@@ -207,7 +207,11 @@ impl Log {
     /// Bytes that wait to be appended.
     pub fn unwritten(&self, stream: &Stream) -> u64 {
         match &self.part {
-            Some(part) => stream.unread(&part.reader) + self.annotations.len() as u64,
+            // What is added stands before calls, so it is not written before there are some.
+            Some(part) => match stream.unread(&part.reader) {
+                0 => 0,
+                unread => unread + self.annotations.len() as u64,
+            },
             None => 0,
         }
     }
@@ -259,9 +263,15 @@ impl Log {
         {
             self.annotations.annotate(self.offered, second);
         }
+        for aside in stream.take_asides() {
+            self.annotations.leave_out(aside);
+        }
         self.offered = stream.settled();
         let mut slices = self.annotations.merge(from, stream.pieces(&part.reader));
         if slices.is_empty() {
+            let unwritten = stream.unread(&part.reader);
+            stream.advance(&mut part.reader, self.annotations.take(from, 0, from + unwritten));
+            self.appended = part.reader.offset();
             return Ok(());
         }
         let length: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
@@ -273,9 +283,7 @@ impl Log {
         }
         assert!(taken <= length, "the disk takes {taken} bytes of {length}");
         assert!(taken == length || appended.error.is_some(), "an append without an error is a whole one");
-        let of_stream = self.annotations.take(from, taken);
-        assert!(of_stream <= taken, "annotations are bytes too");
-        stream.advance(&mut part.reader, of_stream);
+        stream.advance(&mut part.reader, self.annotations.take(from, taken, self.offered));
         self.appended = part.reader.offset();
         self.part_bytes += taken;
         self.bytes += taken;
@@ -445,11 +453,24 @@ impl Log {
         Ok(())
     }
 
+    /// The newest part, in which nothing was written, begins with a `SELECT` of this database. For a stream that does not
+    /// say itself which one is selected.
+    pub fn select(&mut self, db: usize) {
+        if self.part.is_some() && self.part_bytes == 0 {
+            self.annotations.clear();
+            let db = db.to_string();
+            let line = format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{db}\r\n", db.len());
+            self.annotations.insert(self.offered, line.into_bytes());
+        }
+    }
+
     /// From now on the stream is appended to `file`. Returns the file that it was appended to.
     fn read_into(&mut self, file: File, stream: &mut Stream) -> Option<Arc<File>> {
         let reader = stream.begin_reader();
         (self.appended, self.offered) = (reader.offset(), reader.offset());
         self.annotations.clear();
+        stream.note_asides(false);
+        stream.note_asides(true);
         let old = self.part.replace(Part { file: Arc::new(file), reader })?;
         stream.end_reader(old.reader);
         Some(old.file)
@@ -555,6 +576,7 @@ impl Log {
     pub fn close(&mut self, stream: &mut Stream) {
         if let Some(part) = self.part.take() {
             stream.end_reader(part.reader);
+            stream.note_asides(false);
             self.let_go(part.file);
         }
         if self.state == State::Beginning {

@@ -12,6 +12,8 @@ pub enum Work {
     Save,
     /// It writes the base of the append-only log.
     Rewrite,
+    /// It writes a dump to replicas.
+    Transfer,
     /// Debugs a script. It keeps its parent's process title.
     Debug,
 }
@@ -23,6 +25,7 @@ impl Process {
         let (name, processors): (Option<&[u8]>, &ByteText) = match work {
             Work::Save => (Some(b"redis-rdb-bgsave"), &config.bgsave_cpulist),
             Work::Rewrite => (Some(b"redis-aof-rewrite"), &config.aof_rewrite_cpulist),
+            Work::Transfer => (Some(b"redis-rdb-to-slaves"), &config.bgsave_cpulist),
             Work::Debug => (None, &config.server_cpulist),
         };
         Role {

@@ -45,13 +45,11 @@ impl<'a, W: Write> Output<'a, W> {
         let crc = self.crc.take().unwrap_or(0);
         self.write(&crc.to_le_bytes());
         self.pass_on();
-        match self.error {
-            Some(error) => Err(error),
-            None => {
-                assert!(self.passed == expected, "all bytes and the checksum were passed on");
-                Ok(self.passed)
-            }
+        if let Some(error) = self.error {
+            return Err(error);
         }
+        assert!(self.passed == expected, "all bytes and the checksum were passed on");
+        Ok(self.passed)
     }
 
     fn pass_on(&mut self) {

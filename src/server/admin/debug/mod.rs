@@ -28,6 +28,7 @@ use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::cron::PEAK_PERIOD_MS;
 use crate::server::invoke::Caller;
+use crate::server::syncing::random_id;
 use crate::text::words::shown;
 use crate::text::{glob, number};
 use crate::types::Entry;
@@ -176,7 +177,8 @@ impl Server {
                 self.process
                     .log
                     .notice(format_args!("Changing replication IDs after receiving change-repl-id"));
-                self.core.change_replication_id();
+                let end = self.core.keyspace.journal.stream().settled();
+                self.replication.history.restart(random_id(), end);
             }
             _ => return None,
         }

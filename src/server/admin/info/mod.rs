@@ -12,6 +12,7 @@ macro_rules! fields {
 
 mod memory;
 mod persistence;
+mod replication;
 mod stats;
 
 pub use memory::mem_allocator;
@@ -50,7 +51,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "Memory", shown: Shown::Default, write: memory::memory },
     Section { name: "Persistence", shown: Shown::Default, write: persistence::persistence },
     Section { name: "Stats", shown: Shown::Default, write: stats::stats },
-    Section { name: "Replication", shown: Shown::Default, write: replication },
+    Section { name: "Replication", shown: Shown::Default, write: replication::write },
     Section { name: "CPU", shown: Shown::Default, write: cpu },
     Section { name: "Modules", shown: Shown::Default, write: |_, _| {} },
     Section { name: "Commandstats", shown: Shown::All, write: stats::commands },
@@ -165,27 +166,6 @@ fn clients(server: &Server, out: &mut String) {
         "clients_in_timeout_table": server.audience.waiters.deadlines() + server.audience.acknowledgements.deadlines(),
         "total_blocking_keys": server.audience.waiters.awaited_keys().0,
         "total_blocking_keys_on_nokey": server.audience.waiters.awaited_keys().1,
-    );
-}
-
-fn replication(server: &Server, out: &mut String) {
-    fields!(out,
-        "role": "master",
-        "connected_slaves": 0,
-    );
-    if server.core.config.min_replicas_to_write > 0 && server.core.config.min_replicas_max_lag > 0 {
-        fields!(out, "min_slaves_good_slaves": 0);
-    }
-    fields!(out,
-        "master_failover_state": "no-failover",
-        "master_replid": server.core.replication_id,
-        "master_replid2": "0000000000000000000000000000000000000000",
-        "master_repl_offset": 0,
-        "second_repl_offset": -1,
-        "repl_backlog_active": 0,
-        "repl_backlog_size": server.core.config.repl_backlog_size,
-        "repl_backlog_first_byte_offset": 0,
-        "repl_backlog_histlen": 0,
     );
 }
 

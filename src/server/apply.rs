@@ -1,0 +1,303 @@
+//! Applies the stream of the primary: each of its requests is executed, and its bytes are passed on as they came.
+//!
+//! ```text
+//!   recv ─▶ the client's ring ─▶ parse ─▶ prefetch ─▶ invoke (origin: primary) ─▶ settle
+//!                                   └─ the bytes of what was executed ─▶ stream ─▶ log, backlog, own replicas
+//! ```
+//!
+//! The bytes are the primary's own, so offsets are the same everywhere, and what a call propagates is not recorded. The
+//! requests of a transaction are kept until its `EXEC`, and only then count as applied: a connection that is lost in its
+//! middle continues before it.
+//!
+//! Requests are executed by [`Server::invoke`], as everybody's, but admitted without limits: they were valid where they
+//! were first executed. Replies go nowhere, except for `REPLCONF GETACK`.
+
+use std::io::ErrorKind;
+
+use super::invoke::Caller;
+use super::net::batch::{BATCH, Batch, Rest};
+use super::net::query::Query;
+use super::{Io, Server, lookup};
+use crate::command::{Args, CommandNames, Error, Handler, Origin, Places, Refusal, ServerCommand};
+use crate::resp::{self, Limits, Parsed, Partial};
+use crate::sys::poller::Token;
+
+/// Bytes that one receive takes, and how many receives the link has in an iteration.
+const READ: usize = 64 << 10;
+const RECEIVES: usize = 8;
+
+/// Replies to the primary are written to a buffer of at most this size.
+const KEEP_REPLY: usize = 64 << 10;
+
+/// The part of a transaction that has come.
+#[derive(Default)]
+struct Held {
+    /// Its bytes.
+    bytes: Vec<u8>,
+    /// Its requests.
+    requests: Rest,
+}
+
+/// The state of applying.
+#[derive(Default)]
+pub struct Applying {
+    /// Whether requests of the primary are being executed.
+    pub is_active: bool,
+    /// The part of a transaction that has come.
+    held: Option<Box<Held>>,
+    /// What requests reply, which goes nowhere.
+    replies: Vec<u8>,
+    /// Whether the primary has asked what was applied.
+    pub acknowledges: bool,
+}
+
+impl Applying {
+    /// The connection is lost: a transaction that has not come as a whole comes again.
+    pub fn forget(&mut self) {
+        self.held = None;
+    }
+}
+
+impl Server {
+    /// The primary has sent something.
+    pub(super) fn receive_from_primary(&mut self, io: &mut Io, token: Token) {
+        if self.is_busy() {
+            // The unit of a script is not over.
+            return;
+        }
+        for _ in 0..RECEIVES {
+            let Some(client) = self.net.clients.get_mut(token) else { return };
+            if client.session.is_closing() {
+                return;
+            }
+            let mut query = client.query.take().unwrap_or_else(|| Box::new(Query::new()));
+            let received = query.grow_if_full().and_then(|()| {
+                let room = query.ring.writable();
+                let len = room.len().min(READ);
+                client.transport.receive(&mut room[..len]).map(|count| (count, len))
+            });
+            let (count, len) = match received {
+                Ok((0, _)) => {
+                    self.process.log.notice(format_args!("Master closed the connection."));
+                    return self.net.doom(token);
+                }
+                Ok(received) => received,
+                Err(error) => {
+                    client.query = Some(query);
+                    if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
+                        self.process.log.verbose(format_args!("Reading from master: {error}"));
+                        self.net.doom(token);
+                    }
+                    return;
+                }
+            };
+            query.ring.commit(count);
+            let now_ms = self.core.keyspace.moment.unix_ms;
+            client.active_ms = now_ms;
+            self.core.stats.net_input_bytes += count as u64;
+            self.core.stats.reads += 1;
+            if let Some(upstream) = &mut self.replication.upstream {
+                upstream.heard_ms = now_ms;
+            }
+            let Query { ring, partial, .. } = &mut *query;
+            let outcome = self.apply(token, &mut io.batch, ring.readable(), partial);
+            match outcome {
+                Ok(consumed) => query.ring.consume(consumed),
+                Err(why) => {
+                    self.process.log.warning(format_args!("Protocol error from the master: {why}"));
+                    return self.net.doom(token);
+                }
+            }
+            if let Some(client) = self.net.clients.get_mut(token)
+                && !query.ring.is_empty()
+            {
+                client.query = Some(query);
+            }
+            if count < len {
+                return;
+            }
+        }
+    }
+
+    /// Executes the whole requests in `window`. Returns how many bytes they have.
+    fn apply(
+        &mut self,
+        token: Token,
+        batch: &mut Batch,
+        window: &[u8],
+        partial: &mut Partial,
+    ) -> Result<usize, String> {
+        self.applying.is_active = true;
+        self.refresh_gate();
+        let mut at = 0;
+        let outcome = loop {
+            match self.apply_batch(token, batch, window, at, partial) {
+                Ok(end) if end == at => break Ok(at),
+                Ok(end) => at = end,
+                Err(why) => break Err(why),
+            }
+        };
+        self.applying.is_active = false;
+        self.refresh_gate();
+        self.deliver_post();
+        if std::mem::take(&mut self.applying.acknowledges) {
+            self.acknowledge_to_primary();
+        }
+        outcome
+    }
+
+    fn apply_batch(
+        &mut self,
+        token: Token,
+        batch: &mut Batch,
+        window: &[u8],
+        from: usize,
+        partial: &mut Partial,
+    ) -> Result<usize, String> {
+        let limits = Limits { authenticated: true, max_bulk: usize::MAX >> 1 };
+        let db = self.net.selected_db(token);
+        batch.clear();
+        let mut at = from;
+        while batch.requests.len() < BATCH && at < window.len() {
+            let first = batch.spans.len();
+            match resp::parse(window, at, partial, &limits, &mut batch.spans) {
+                Ok(Parsed::Whole { end }) => {
+                    at = end;
+                    if batch.spans.len() > first {
+                        let prefetch = |hash| self.core.keyspace.db(db).prefetch_bucket(hash);
+                        let seed = self.core.keyspace.seed();
+                        // The stream has the commands' own names: see `Core::propagate_call`.
+                        let names = CommandNames::default();
+                        lookup::push(batch, first, window, &[], names, seed, prefetch).end = end;
+                    }
+                }
+                Ok(Parsed::Incomplete) => break,
+                Ok(Parsed::Big { .. }) => {
+                    // It is received behind the others, not into a block, so that its bytes can be passed on.
+                    *partial = Partial::default();
+                    break;
+                }
+                Ok(Parsed::Inline { end, words }) if words.is_empty() => at = end,
+                Ok(Parsed::Inline { .. }) => return Err("an inline request".into()),
+                Err(error) => return Err(String::from_utf8_lossy(&error.message()).into_owned()),
+            }
+        }
+        lookup::prefetch(batch, &self.core.keyspace, db, window, &[]);
+        self.core.stopwatch.start();
+        let mut start = from;
+        for index in 0..batch.requests.len() {
+            let request = batch.requests[index];
+            let places = Places { window, spans: request.spans(&batch.spans), blocks: &[] };
+            self.apply_request(token, request.command, request.hash, places, &window[start..request.end]);
+            start = request.end;
+            if self.net.clients.get(token).is_none_or(|client| client.session.is_closing()) {
+                // The others were not applied.
+                return Ok(start);
+            }
+        }
+        if start < at {
+            // Empty lines.
+            self.pass_on(&window[start..at], true);
+        }
+        Ok(at)
+    }
+
+    /// Executes one request, which came as `bytes`.
+    fn apply_request(
+        &mut self,
+        token: Token,
+        found: Result<&'static crate::command::Command, Refusal>,
+        hash: u64,
+        places: Places<'_>,
+        bytes: &[u8],
+    ) {
+        let which = found.ok().map(|command| command.handler);
+        if let Some(Handler::Server(ServerCommand::Multi)) = which {
+            self.applying.held = Some(Box::default());
+        }
+        let Some(mut held) = self.applying.held.take() else {
+            self.execute_for_primary(token, found, hash, places.args());
+            self.settle_own();
+            let is_aside = matches!(which, Some(Handler::Server(ServerCommand::Replconf)))
+                || found.is_ok_and(|command| command.full_name == "ping");
+            return self.pass_on(bytes, is_aside);
+        };
+        held.bytes.extend_from_slice(bytes);
+        match which {
+            Some(Handler::Server(ServerCommand::Multi)) => self.applying.held = Some(held),
+            Some(Handler::Server(ServerCommand::Exec)) => {
+                for index in 0.. {
+                    let Some((request, places)) = held.requests.request(index) else { break };
+                    self.execute_for_primary(token, request.command, request.hash, places.args());
+                }
+                self.settle_own();
+                self.pass_on(&held.bytes, false);
+            }
+            _ => {
+                held.requests.push(found, hash, places);
+                self.applying.held = Some(held);
+            }
+        }
+    }
+
+    fn execute_for_primary(
+        &mut self,
+        token: Token,
+        found: Result<&'static crate::command::Command, Refusal>,
+        hash: u64,
+        args: Args<'_>,
+    ) {
+        // Redis sends the name that its client used, which `rename-command` may have given the command.
+        let (found, hash) = if found.is_ok() {
+            (found, hash)
+        } else {
+            let renamed = self.core.names.find(&args);
+            let seed = self.core.keyspace.seed();
+            (renamed, renamed.map_or(0, |command| command.keys.hash_first(args, seed)))
+        };
+        let command = match found {
+            Ok(command) if command.accepts(args.len()) => command,
+            Ok(command) => {
+                return self
+                    .note_primary_error(args, &Error::from(Refusal::WrongArity(command).message(&args)));
+            }
+            Err(refusal) => return self.note_primary_error(args, &refusal.message(&args).into()),
+        };
+        let mut reply = std::mem::take(&mut self.applying.replies);
+        if reply.len() > KEEP_REPLY {
+            reply = Vec::new();
+        }
+        reply.clear();
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        client.session.last_command = Some(command.id);
+        let mut session = std::mem::replace(&mut client.session, crate::command::Session::new(0, true));
+        let mut caller = Caller::apart(command, Origin::Primary, None, &mut session, &mut reply);
+        let outcome = self.invoke(&mut caller, hash, args);
+        self.applying.replies = reply;
+        if let Some(client) = self.net.clients.get_mut(token) {
+            let flags = client.session.flags;
+            client.session = session;
+            // It may have been closed meanwhile.
+            client.session.flags.close_now |= flags.close_now;
+        }
+        if let Err(error) = outcome {
+            self.note_primary_error(args, &error);
+        }
+    }
+
+    /// The stream goes on with bytes of the primary. `is_aside`: they are no part of the data.
+    fn pass_on(&mut self, bytes: &[u8], is_aside: bool) {
+        self.core.keyspace.journal.stream_mut().push_verbatim(bytes, is_aside);
+    }
+
+    /// A request of the primary failed, which it did not where it was first executed: the data differs.
+    #[cold]
+    fn note_primary_error(&mut self, args: Args<'_>, error: &Error) {
+        self.core.stats.unexpected_error_replies += 1;
+        self.process.log.warning(format_args!(
+            "== CRITICAL == This replica is sending an error to its master: '-{}' after processing the command '{}'",
+            String::from_utf8_lossy(error.text()),
+            args.get(0).escape_ascii()
+        ));
+    }
+}

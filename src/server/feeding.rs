@@ -1,0 +1,211 @@
+//! What replicas are sent: the snapshot, then the stream of propagated commands, each from its own place in it.
+//!
+//! ```text
+//!   write_log ─▶ feed_replicas ─▶ replies
+//!                  ├─ receives a file: the next bytes of it
+//!                  ├─ receives from a child: the rest of the chunk
+//!                  └─ online: the pieces of the stream behind its cursor, by one writev
+//! ```
+//!
+//! Nothing is copied for a replica. One that does not keep up costs what the stream keeps for it, which
+//! `client-output-buffer-limit replica` limits.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::AsFd;
+
+use super::Server;
+use super::replication::Replica;
+use crate::db::Stream;
+use crate::replication::link::request;
+use crate::replication::peer::Stage;
+use crate::sys::poller::{Interest, Poller, Source, Token};
+
+/// Pieces of the stream that one call sends.
+const PIECES: usize = 64;
+
+/// What one replica is sent in an iteration.
+const SHARE: usize = 1 << 20;
+
+impl Server {
+    /// Sends to all replicas what their sockets take.
+    #[inline]
+    pub(super) fn feed_replicas(&mut self) {
+        if !self.replication.replicas.is_empty() {
+            self.feed_each();
+        }
+    }
+
+    fn feed_each(&mut self) {
+        if std::mem::take(&mut self.replication.asks_for_acknowledgements) {
+            self.push_to_replicas(&[b"REPLCONF", b"GETACK", b"*"]);
+        }
+        for index in 0..self.replication.replicas.len() {
+            let replica = &self.replication.replicas[index];
+            if replica.peer.stage != Stage::Greeting && !replica.is_full {
+                self.feed(index);
+            }
+        }
+    }
+
+    /// The socket of a connection takes bytes again: if it is a replica's, it gets more.
+    pub(super) fn on_replica_writable(&mut self, token: Token) {
+        let found = self.replication.replicas.iter().position(|replica| replica.token == token);
+        if let Some(index) = found.filter(|index| self.replication.replicas[*index].is_full) {
+            self.set_full(index, false);
+            self.feed(index);
+            self.go_on_with_transfer();
+        }
+    }
+
+    /// Sends to one replica what its socket takes, up to its share.
+    fn feed(&mut self, index: usize) {
+        let token = self.replication.replicas[index].token;
+        let mut sent = 0;
+        while sent < SHARE {
+            match self.feed_some(index) {
+                Ok(0) => return self.after_feeding(index, sent),
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.set_full(index, true);
+                    return self.after_feeding(index, sent);
+                }
+                Err(error) => {
+                    self.process.log.verbose(format_args!("Error writing to client: {error}"));
+                    return self.net.doom(token);
+                }
+            }
+        }
+        // The rest follows when others were served: the poller says at once that the socket takes more.
+        self.set_full(index, true);
+        self.after_feeding(index, sent);
+    }
+
+    fn after_feeding(&mut self, index: usize, sent: usize) {
+        if sent > 0 {
+            self.core.stats.writes += 1;
+            self.core.stats.net_output_bytes += sent as u64;
+            let (now, token) = (self.core.keyspace.moment.unix_ms, self.replication.replicas[index].token);
+            if let Some(client) = self.net.clients.get_mut(token) {
+                client.active_ms = now;
+            }
+        }
+        self.advance_stage(index);
+        self.check_replica_limit(index);
+    }
+
+    /// Sends some bytes; `Ok(0)` if there are none.
+    fn feed_some(&mut self, index: usize) -> io::Result<usize> {
+        let replica = &mut self.replication.replicas[index];
+        let Some(client) = self.net.clients.get_mut(replica.token) else { return Ok(0) };
+        // What it was replied comes first.
+        if client.pending.is_some() || self.net.output.has_any(replica.token) || client.session.is_closing() {
+            return Ok(0);
+        }
+        match replica.peer.stage {
+            Stage::Receiving => match (&mut replica.outgoing, &mut self.replication.transfer) {
+                (Some(outgoing), _) if !outgoing.is_done() => {
+                    outgoing.send(|bytes| client.transport.send(bytes))
+                }
+                (None, Some(transfer)) => match transfer.rest(replica.token) {
+                    [] => Ok(0),
+                    rest => {
+                        let count = client.transport.send(rest)?;
+                        transfer.take(replica.token, count);
+                        Ok(count)
+                    }
+                },
+                _ => Ok(0),
+            },
+            Stage::Online => {
+                let stream = self.core.keyspace.journal.stream_mut();
+                send_stream(stream, replica, |slices| client.transport.send_vectored(slices))
+            }
+            Stage::Greeting
+            | Stage::WaitingForStart
+            | Stage::WaitingForEnd
+            | Stage::Loading
+            | Stage::HasSnapshot => Ok(0),
+        }
+    }
+
+    /// A replica that has the whole snapshot goes on with the stream.
+    fn advance_stage(&mut self, index: usize) {
+        let now_ms = self.core.keyspace.moment.unix_ms;
+        let replica = &mut self.replication.replicas[index];
+        if replica.peer.stage == Stage::Receiving
+            && replica.outgoing.as_ref().is_some_and(super::replication::Outgoing::is_done)
+        {
+            replica.outgoing = None;
+            replica.peer.stage = if replica.peer.rdb_only { Stage::HasSnapshot } else { Stage::Online };
+            replica.peer.acknowledged_ms = now_ms;
+            let token = replica.token;
+            self.note_synchronized(token);
+        }
+    }
+
+    /// Watches whether the socket takes bytes, or ceases to.
+    fn set_full(&mut self, index: usize, is_full: bool) {
+        let replica = &mut self.replication.replicas[index];
+        if std::mem::replace(&mut replica.is_full, is_full) == is_full {
+            return;
+        }
+        let token = replica.token;
+        let Some(client) = self.net.clients.get(token) else { return };
+        let interest = if is_full || client.pending.is_some() { Interest::BOTH } else { Interest::READ };
+        if self.net.poller.modify(client.transport.as_fd(), Source::Client(token), interest).is_err() {
+            self.net.doom(token);
+        }
+    }
+
+    /// `client-output-buffer-limit replica`, for what the stream keeps for this one. A hard limit below the backlog's size
+    /// has no sense, since the backlog keeps as much in any case.
+    pub(super) fn check_replica_limit(&mut self, index: usize) {
+        let now = self.core.keyspace.moment.unix_ms;
+        let config = &self.core.config;
+        let limit = config.client_output_buffer_limit.replica;
+        let replica = &mut self.replication.replicas[index];
+        let Some(cursor) = &replica.cursor else { return };
+        let waiting = self.core.keyspace.journal.stream().unread(cursor);
+        let hard = limit.hard > 0 && waiting >= limit.hard.max(config.repl_backlog_size);
+        let soft = limit.soft > 0 && waiting >= limit.soft.max(config.repl_backlog_size);
+        let since = if soft { Some(*replica.over_soft_limit_since.get_or_insert(now)) } else { None };
+        replica.over_soft_limit_since = since;
+        let token = replica.token;
+        if hard || since.is_some_and(|since| now - since > limit.soft_seconds as i64 * 1000) {
+            self.cut_off(token);
+        }
+    }
+
+    /// Sends a request to the replicas that is no part of the data: the log leaves it out.
+    pub(super) fn push_to_replicas(&mut self, words: &[&[u8]]) {
+        let stream = self.core.keyspace.journal.stream_mut();
+        // The stream of a replica is its primary's. A script that takes long has not ended its unit.
+        let is_primary = self.replication.upstream.is_none();
+        if is_primary && self.replication.has_backlog && self.suspended.is_none() && stream.of_unit() == 0 {
+            let mut bytes = Vec::with_capacity(64);
+            request(&mut bytes, words);
+            stream.push_aside(&bytes);
+        }
+    }
+}
+
+/// Sends the next pieces of the stream to `replica`.
+fn send_stream(
+    stream: &mut Stream,
+    replica: &mut Replica,
+    send: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let Some(cursor) = &mut replica.cursor else { return Ok(0) };
+    let mut slices = [IoSlice::new(&[]); PIECES];
+    let mut count = 0;
+    for (slice, piece) in slices.iter_mut().zip(stream.pieces(cursor)) {
+        *slice = IoSlice::new(piece);
+        count += 1;
+    }
+    if count == 0 {
+        return Ok(0);
+    }
+    let taken = send(&slices[..count])?;
+    stream.advance(cursor, taken as u64);
+    Ok(taken)
+}

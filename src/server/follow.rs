@@ -1,0 +1,555 @@
+//! The replica's side: the connection to the primary, from the first attempt to the stream.
+//!
+//! ```text
+//!   cron ─▶ connect ─▶ Link ─┬─ snapshot ─▶ file ─▶ loading ─┬▶ a client whose requests are the stream (`apply.rs`)
+//!                            └─ +CONTINUE ───────────────────┘
+//!   lost ─▶ the data stays, and the next attempt asks to continue
+//! ```
+//!
+//! Until the snapshot is complete, the old data is served. Texts of the log are those of Redis.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
+
+use super::Server;
+use super::net::transport::Transport;
+use super::replication::upstream::{Linking, Progress, Spool, Upstream};
+use super::syncing::random_id;
+use crate::replication::history::Id;
+use crate::replication::link::{Event, Failure, Greeting, Level, Link};
+use crate::sys::net::Socket;
+use crate::sys::poller::{self, Interest, Poller, Source, Token};
+use crate::sys::{disk, file};
+
+/// Bytes that one receive takes of a snapshot, and how many receives an iteration has.
+const CHUNK: usize = 64 << 10;
+const RECEIVES: usize = 16;
+
+impl Server {
+    /// `REPLICAOF host port`: the data is to be that of this primary.
+    pub(super) fn follow(&mut self, host: &str, port: u16) {
+        let was_primary = self.replication.upstream.is_none();
+        self.leave_upstream();
+        self.drop_replicas();
+        if was_primary {
+            self.begin_backlog();
+            self.unblock_for_role();
+        }
+        self.replication.upstream = Some(Upstream::new(host.to_owned(), port));
+        self.role_changed();
+        self.process.log.notice(format_args!("Connecting to MASTER {host}:{port}"));
+        self.connect_upstream();
+    }
+
+    /// The snapshot that was loaded at the start has the data at this place of a history. A replica goes on there; the
+    /// replicas of a primary may.
+    pub(super) fn resume_history(&mut self, place: Option<(Id, i64)>, db: i32) {
+        let Some((id, offset)) = place else { return };
+        let end = self.core.keyspace.journal.stream().settled();
+        self.begin_backlog();
+        self.replication.alone_since_ms = self.core.keyspace.moment.unix_ms;
+        self.replication.resumed_db = usize::try_from(db).unwrap_or(0).min(self.core.keyspace.count() - 1);
+        self.replication.history.adopt(id, offset, end);
+        if self.core.config.replicaof.0.is_none() {
+            self.replication.history.promote(random_id(), end);
+        }
+    }
+
+    /// At the start: follows the primary of the configuration. `resumes`: where the snapshot ends in its history.
+    pub(super) fn follow_configured(&mut self, resumes: bool) {
+        let Some((host, port)) = self.core.config.replicaof.0.clone() else { return };
+        if !resumes {
+            self.begin_backlog();
+        }
+        let mut upstream = Upstream::new(host, port);
+        upstream.db = self.replication.resumed_db;
+        upstream.needs_snapshot = !resumes;
+        self.replication.upstream = Some(upstream);
+        self.role_changed();
+    }
+
+    /// `REPLICAOF NO ONE`: the data is this server's own from now on.
+    pub(super) fn stop_following(&mut self) {
+        self.leave_upstream();
+        self.replication.upstream = None;
+        let stream = self.core.keyspace.journal.stream_mut();
+        let end = stream.settled();
+        stream.select_again();
+        let id = random_id();
+        let (old, offset) = (self.replication.history.id(), self.replication.history.offset(end) + 1);
+        self.replication.history.promote(id, end);
+        self.process.log.notice(format_args!(
+            "Setting secondary replication ID to {old}, valid up to offset: {offset}. New replication ID is {id}"
+        ));
+        // They continue with the new ID.
+        self.drop_replicas();
+        self.replication.alone_since_ms = self.core.keyspace.moment.unix_ms;
+        self.role_changed();
+    }
+
+    fn role_changed(&mut self) {
+        self.core.is_replica = self.replication.upstream.is_some();
+        self.core.apply_config();
+        self.refresh_gate();
+    }
+
+    /// Clients that are blocked wait for what others write here.
+    fn unblock_for_role(&mut self) {
+        let blocked: Vec<Token> = self
+            .net
+            .clients
+            .iter()
+            .filter(|(_, client)| client.session.blocked.is_some())
+            .map(|(token, _)| token)
+            .collect();
+        for token in blocked {
+            let error = crate::command::Error::new(
+                "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+            );
+            self.end_wait(token, Some(error));
+        }
+    }
+
+    /// Disconnects all replicas: they have to ask again.
+    fn drop_replicas(&mut self) {
+        let replicas: Vec<Token> = self.replication.synchronized().map(|replica| replica.token).collect();
+        for token in replicas {
+            self.net.doom(token);
+        }
+    }
+
+    /// Ends the connection to the primary, if there is one.
+    fn leave_upstream(&mut self) {
+        let Some(upstream) = &mut self.replication.upstream else { return };
+        match std::mem::replace(&mut upstream.progress, Progress::Apart) {
+            Progress::Online(token) => self.net.doom(token),
+            Progress::Linking(linking) | Progress::Loading(linking) => {
+                let _ = self.net.poller.remove(linking.socket.as_fd());
+            }
+            Progress::Apart => {}
+        }
+    }
+
+    /// Begins to connect to the primary.
+    pub(super) fn connect_upstream(&mut self) {
+        let Some(upstream) = &self.replication.upstream else { return };
+        self.process.log.notice(format_args!("MASTER <-> REPLICA sync started"));
+        let connected = resolve(&upstream.host, upstream.port)
+            .and_then(|address| Socket::connect(&address))
+            .and_then(|socket| {
+                self.net.poller.add(socket.as_fd(), Source::Upstream, Interest::WRITE)?;
+                Ok(socket)
+            });
+        let socket = match connected {
+            Ok(socket) => socket,
+            Err(error) => {
+                let why = file::reason(&error);
+                self.process.log.warning(format_args!("Unable to connect to MASTER: {why}"));
+                return;
+            }
+        };
+        let _ = socket.set_nodelay(true);
+        let link = Link::new(self.greeting(), self.now_ms(), u64::from(self.core.config.repl_timeout) * 1000);
+        let linking =
+            Linking { socket, link, unsent: Vec::new(), is_connected: false, history: None, spool: None };
+        if let Some(upstream) = &mut self.replication.upstream {
+            upstream.progress = Progress::Linking(Box::new(linking));
+        }
+    }
+
+    fn greeting(&self) -> Greeting {
+        let config = &self.core.config;
+        let history = &self.replication.history;
+        let needs_snapshot =
+            self.replication.upstream.as_ref().is_some_and(|upstream| upstream.needs_snapshot);
+        Greeting {
+            user: config.masteruser.to_vec(),
+            password: config.masterauth.to_vec(),
+            port: if config.replica_announce_port > 0 { config.replica_announce_port } else { config.port },
+            address: config.replica_announce_ip.to_vec(),
+            has: (!needs_snapshot).then(|| (history.id(), self.replication_offset() + 1)),
+            takes_over: false,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.core.clock.monotonic_us() / 1000
+    }
+
+    /// The connection to the primary stands, takes bytes, or has bytes.
+    pub(super) fn on_upstream_event(&mut self, event: poller::Event) {
+        let Some(upstream) = &mut self.replication.upstream else { return };
+        let Progress::Linking(mut linking) = std::mem::replace(&mut upstream.progress, Progress::Apart)
+        else {
+            return;
+        };
+        let outcome = self.drive(&mut linking, event);
+        let Some(upstream) = &mut self.replication.upstream else { return };
+        match outcome {
+            Ok(false) => upstream.progress = Progress::Linking(linking),
+            // The caller of the event has put it elsewhere.
+            Ok(true) => self.link_complete(linking),
+            Err(Failure(level, text)) => {
+                match level {
+                    Level::Notice => self.process.log.notice(format_args!("{text}")),
+                    Level::Warning => self.process.log.warning(format_args!("{text}")),
+                }
+                let _ = self.net.poller.remove(linking.socket.as_fd());
+            }
+        }
+    }
+
+    /// Lets the link work as far as the socket permits. Returns whether it is complete.
+    fn drive(&mut self, linking: &mut Linking, event: poller::Event) -> Result<bool, Failure> {
+        if !linking.is_connected {
+            if let Some(error) = linking.socket.failure() {
+                let why = file::reason(&error);
+                return Err(Failure(Level::Warning, format!("Error condition on socket for SYNC: {why}")));
+            }
+            linking.is_connected = true;
+            self.process.log.notice(format_args!("Non blocking connect for SYNC fired the event."));
+            linking.link.connected(self.now_ms(), &mut linking.unsent);
+        }
+        let mut complete = linking.link.is_complete();
+        if event.readable || event.closed {
+            complete = self.receive_link(linking)?;
+        }
+        self.send_link(linking)?;
+        Ok(complete)
+    }
+
+    fn send_link(&mut self, linking: &mut Linking) -> Result<(), Failure> {
+        if !linking.unsent.is_empty() {
+            match linking.socket.send(&linking.unsent) {
+                Ok(count) => drop(linking.unsent.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    let why = file::reason(&error);
+                    return Err(Failure(Level::Warning, format!("Failed to send to the master: {why}")));
+                }
+            }
+        }
+        let interest = if linking.unsent.is_empty() { Interest::READ } else { Interest::BOTH };
+        self.net
+            .poller
+            .modify(linking.socket.as_fd(), Source::Upstream, interest)
+            .map_err(|error| Failure(Level::Warning, format!("Watching the master: {error}")))
+    }
+
+    /// Receives what has come. Returns whether the link is complete; what follows stays in the socket, as far as that is
+    /// possible.
+    fn receive_link(&mut self, linking: &mut Linking) -> Result<bool, Failure> {
+        let mut chunk = vec![0; CHUNK];
+        for _ in 0..RECEIVES {
+            // The stream must stay in the socket: before the snapshot begins, lines are received byte by byte, and of a
+            // snapshot no more than it has.
+            let most = linking.link.wanted().min(CHUNK);
+            let count = match linking.socket.recv(&mut chunk[..most]) {
+                Ok(0) => {
+                    return Err(Failure(
+                        Level::Warning,
+                        "I/O error trying to sync with MASTER: connection lost".into(),
+                    ));
+                }
+                Ok(count) => count,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                    return Ok(false);
+                }
+                Err(error) => {
+                    let why = file::reason(&error);
+                    return Err(Failure(
+                        Level::Warning,
+                        format!("I/O error trying to sync with MASTER: {why}"),
+                    ));
+                }
+            };
+            self.core.stats.net_input_bytes += count as u64;
+            let mut left = &chunk[..count];
+            loop {
+                let (taken, event) = linking.link.receive(left, self.now_ms(), &mut linking.unsent)?;
+                left = &left[taken..];
+                match event {
+                    None if taken == 0 => break,
+                    None => {}
+                    Some(event) => self.on_link_event(linking, event)?,
+                }
+            }
+            assert!(left.is_empty(), "no more is received than the link wants");
+            if linking.link.is_complete() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn on_link_event(&mut self, linking: &mut Linking, event: Event<'_>) -> Result<(), Failure> {
+        let log = &self.process.log;
+        let refused = |error: &std::io::Error| {
+            Failure(
+                Level::Warning,
+                format!(
+                    "Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA \
+                     synchronization: {}",
+                    file::reason(error)
+                ),
+            )
+        };
+        match event {
+            Event::Note(Level::Notice, text) => log.notice(format_args!("{text}")),
+            Event::Note(Level::Warning, text) => log.warning(format_args!("{text}")),
+            Event::FullSync(history) => {
+                linking.history = history;
+                match history {
+                    Some((id, offset)) => log.notice(format_args!("Full resync from master: {id}:{offset}")),
+                    None => log.notice(format_args!("Retrying with SYNC...")),
+                }
+                let path = format!("temp-{}.{}.rdb", self.unix_seconds(), std::process::id());
+                linking.spool = Some(Spool::create(path.into()).map_err(|error| {
+                    Failure(
+                        Level::Warning,
+                        format!(
+                            "Opening the temp file needed for MASTER <-> REPLICA synchronization: {}",
+                            file::reason(&error)
+                        ),
+                    )
+                })?);
+            }
+            Event::Continue(id) => {
+                log.notice(format_args!("Successful partial resynchronization with master."));
+                if let Some(id) = id
+                    && id != self.replication.history.id()
+                {
+                    log.notice(format_args!("Master replication ID changed to {id}"));
+                    let end = self.core.keyspace.journal.stream().settled();
+                    self.replication.history.rename(id, end);
+                    self.drop_replicas();
+                }
+            }
+            Event::SnapshotBegins(Some(length)) => {
+                log.notice(format_args!(
+                    "MASTER <-> REPLICA sync: receiving {length} bytes from master to disk"
+                ));
+            }
+            Event::SnapshotBegins(None) => {
+                log.notice(format_args!(
+                    "MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF to disk"
+                ));
+            }
+            Event::Snapshot(bytes) => append(linking, bytes).map_err(|error| refused(&error))?,
+            Event::Held(bytes) => append(linking, &bytes).map_err(|error| refused(&error))?,
+            Event::SnapshotEnds => {}
+        }
+        Ok(())
+    }
+
+    /// The stream follows, or a snapshot is to be loaded first.
+    fn link_complete(&mut self, mut linking: Box<Linking>) {
+        if linking.history.is_none() && linking.spool.is_none() {
+            return self.go_online(linking);
+        }
+        // What follows waits in the socket.
+        let _ = self.net.poller.remove(linking.socket.as_fd());
+        let Some(spool) = linking.spool.take() else { return };
+        let target = self.core.config.dbfilename.as_path().to_path_buf();
+        if self.persistence.is_at(super::persistence::job::Work::Snapshot) {
+            self.process.log.notice(format_args!(
+                "Replica is about to load the RDB file received from the master, but there is a pending RDB child running. \
+                 Killing process to avoid race"
+            ));
+            self.end_job();
+        }
+        let moved = spool.finish().and_then(|path| disk::rename_durably(&path, &target));
+        if let Err(error) = moved {
+            self.process.log.warning(format_args!(
+                "Failed trying to rename the temp DB into {} in MASTER <-> REPLICA synchronization: {}",
+                target.display(),
+                file::reason(&error)
+            ));
+            return;
+        }
+        self.drop_replicas();
+        let stops_log = self.persistence.log.state() != super::persistence::log::State::Off;
+        if stops_log {
+            self.end_log();
+        }
+        self.process.log.notice(format_args!("MASTER <-> REPLICA sync: Flushing old data"));
+        self.drop_data();
+        self.settle_own();
+        self.process.log.notice(format_args!("MASTER <-> REPLICA sync: Loading DB in memory"));
+        // Whatever comes of it, the data is not that of the history any more.
+        let end = self.core.keyspace.journal.stream().settled();
+        self.replication.history.restart(random_id(), end);
+        let Some(upstream) = &mut self.replication.upstream else { return };
+        upstream.restarts_log |= stops_log;
+        upstream.needs_snapshot = true;
+        upstream.progress = Progress::Loading(linking);
+        if let Err(failed) = self.load_from_primary() {
+            self.primary_load_failed(&failed);
+        }
+    }
+
+    /// The snapshot of the primary is loaded.
+    pub(super) fn primary_loaded(&mut self, db: usize) {
+        self.process.log.notice(format_args!("MASTER <-> REPLICA sync: Finished with success"));
+        let Some(upstream) = &mut self.replication.upstream else { return };
+        let Progress::Loading(linking) = std::mem::replace(&mut upstream.progress, Progress::Apart) else {
+            return;
+        };
+        upstream.needs_snapshot = false;
+        upstream.db = db;
+        let restarts_log = std::mem::take(&mut upstream.restarts_log);
+        let (id, offset) = linking.history.unwrap_or((Id::NONE, 0));
+        self.begin_backlog();
+        let stream = self.core.keyspace.journal.stream_mut();
+        stream.select_again();
+        let end = stream.settled();
+        self.replication.history.adopt(id, offset, end);
+        self.go_online(linking);
+        if restarts_log && self.begin_log().is_err() {
+            self.process.log.warning(format_args!("The AOF stays switched off: see above"));
+        }
+    }
+
+    /// The snapshot of the primary could not be loaded: the next attempt asks for another one.
+    pub(super) fn primary_load_failed(&mut self, why: &dyn fmt::Display) {
+        self.process.log.warning(format_args!("{why}"));
+        self.process.log.warning(format_args!(
+            "Failed trying to load the MASTER synchronization DB from disk, check server logs."
+        ));
+        if let Some(upstream) = &mut self.replication.upstream {
+            upstream.progress = Progress::Apart;
+        }
+        self.refresh_gate();
+    }
+
+    /// The connection becomes a client, whose requests are the stream.
+    fn go_online(&mut self, linking: Box<Linking>) {
+        let socket = linking.socket;
+        let now_ms = self.core.keyspace.moment.unix_ms;
+        let _ = self.net.poller.remove(socket.as_fd());
+        // An earlier connection may have broken off within a transaction.
+        self.applying.forget();
+        let transport = Transport::new(socket);
+        transport.tune(self.core.config.tcp_keepalive);
+        let added = self.net.add_client(transport, true, now_ms);
+        let Some(upstream) = &mut self.replication.upstream else { return };
+        match added {
+            Ok(token) => {
+                upstream.progress = Progress::Online(token);
+                (upstream.heard_ms, upstream.down_since) = (now_ms, None);
+                let session = self.net.session(token);
+                session.flags.primary = true;
+                session.db = upstream.db;
+                self.acknowledge_to_primary();
+            }
+            Err(error) => {
+                upstream.progress = Progress::Apart;
+                self.process.log.warning(format_args!("Registering the connection to the master: {error}"));
+            }
+        }
+        self.refresh_gate();
+    }
+
+    /// The connection to the primary is lost.
+    pub(super) fn upstream_lost(&mut self, token: Token, db: usize) {
+        let now_s = self.unix_seconds();
+        let Some(upstream) = &mut self.replication.upstream else { return };
+        if !matches!(upstream.progress, Progress::Online(online) if online == token) {
+            return;
+        }
+        upstream.progress = Progress::Apart;
+        (upstream.down_since, upstream.db) = (Some(now_s), db);
+        self.applying.forget();
+        let (host, port) = (upstream.host.clone(), upstream.port);
+        self.process.log.notice(format_args!("Connection with master lost."));
+        self.refresh_gate();
+        if !self.process.exit {
+            self.process.log.notice(format_args!("Reconnecting to MASTER {host}:{port}"));
+            self.replication.tried_ms = self.core.keyspace.moment.unix_ms;
+            self.connect_upstream();
+        }
+    }
+
+    /// Tells the primary what was applied, and what is on disk.
+    pub(super) fn acknowledge_to_primary(&mut self) {
+        let offset = self.replication_offset();
+        let synced =
+            self.persistence.log.synced_offset().map(|synced| self.replication.history.offset(synced));
+        let now_ms = self.core.keyspace.moment.unix_ms;
+        let Some(upstream) = &mut self.replication.upstream else { return };
+        let Progress::Online(token) = upstream.progress else { return };
+        upstream.acknowledged_ms = now_ms;
+        let mut request = self.net.reply_to(token);
+        request.array(if synced.is_some() { 5 } else { 3 });
+        request.bulk(b"REPLCONF");
+        request.bulk(b"ACK");
+        request.bulk_integer(offset);
+        if let Some(synced) = synced {
+            request.bulk(b"FACK");
+            request.bulk_integer(synced);
+        }
+    }
+
+    /// The database that the stream has selected: the primary's, for a replica. A primary selects one again for whom it
+    /// sends a snapshot.
+    pub(super) fn replication_db(&self) -> usize {
+        match &self.replication.upstream {
+            Some(Upstream { progress: Progress::Online(token), .. }) => self.net.selected_db(*token),
+            Some(upstream) => upstream.db,
+            None => 0,
+        }
+    }
+
+    /// Cron's part: connects again, acknowledges, and ends a connection that is silent.
+    pub(super) fn look_after_upstream(&mut self) {
+        let (now_ms, link_ms) = (self.core.keyspace.moment.unix_ms, self.now_ms());
+        let timeout_ms = i64::from(self.core.config.repl_timeout) * 1000;
+        let Some(upstream) = &mut self.replication.upstream else { return };
+        match &upstream.progress {
+            Progress::Apart if now_ms - self.replication.tried_ms >= 1000 && !self.loading.is_active() => {
+                self.replication.tried_ms = now_ms;
+                self.process
+                    .log
+                    .notice(format_args!("Connecting to MASTER {}:{}", upstream.host, upstream.port));
+                self.connect_upstream();
+            }
+            Progress::Apart => {}
+            Progress::Linking(linking) => {
+                if let Err(Failure(_, text)) = linking.link.check(link_ms) {
+                    self.process.log.warning(format_args!("{text}"));
+                    self.leave_upstream();
+                }
+            }
+            Progress::Loading(linking) => {
+                if now_ms - upstream.acknowledged_ms >= 1000 {
+                    upstream.acknowledged_ms = now_ms;
+                    // So that the primary does not take it for dead.
+                    let _ = linking.socket.send(b"\n");
+                }
+            }
+            Progress::Online(token) => {
+                let token = *token;
+                if now_ms - upstream.heard_ms > timeout_ms {
+                    self.process.log.warning(format_args!("MASTER timeout: no data nor PING received..."));
+                    self.net.doom(token);
+                } else if now_ms - upstream.acknowledged_ms >= 1000 {
+                    self.acknowledge_to_primary();
+                }
+            }
+        }
+    }
+}
+
+fn append(linking: &mut Linking, bytes: &[u8]) -> std::io::Result<()> {
+    linking.spool.as_mut().map_or(Ok(()), |spool| spool.append(bytes))
+}
+
+/// The address of a host. A name is looked up while all others wait, as in Redis.
+fn resolve(host: &str, port: u16) -> std::io::Result<SocketAddr> {
+    (host, port)
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| std::io::Error::new(ErrorKind::NotFound, "the name has no address"))
+}

@@ -1,0 +1,312 @@
+//! The link: synchronization by snapshot and by stream, cut, and made again; and primaries that send nonsense.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use crate::support::client::encode;
+use crate::support::{Client, Random};
+use crate::{Kind, PAIRS, field, follow, start, until, wait_for_equality, wait_for_link, write_much};
+
+fn stat(client: &mut Client, name: &str) -> i64 {
+    client.info_number(name)
+}
+
+#[test]
+fn a_replica_has_the_snapshot_and_what_is_written_while_and_after_it_is_made() {
+    for (primary_kind, replica_kind) in PAIRS {
+        for diskless in ["yes", "no"] {
+            let case = format!("{primary_kind:?} to {replica_kind:?}, diskless {diskless}");
+            let primary = start(primary_kind, &format!("--repl-diskless-sync {diskless}"));
+            let replica = start(replica_kind, "");
+            let (mut writer, mut reader) = (primary.client(), replica.client());
+            let mut random = Random::new(1);
+            write_much(&mut writer, &mut random, 500);
+            writer.ok(&format!("SET large {}", "large".repeat(300_000)));
+            reader.ok("SET own gone");
+            reader.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+            write_much(&mut writer, &mut random, 500);
+            wait_for_link(&mut reader);
+            write_much(&mut writer, &mut random, 500);
+            wait_for_equality(&mut writer, &mut reader);
+            assert!(reader.run("GET own").is_null(), "{case}");
+            // Redis 7.0 cannot read the first snapshot, and gets one of an earlier version.
+            let most = if replica_kind == Kind::Redis { 2 } else { 1 };
+            assert!((1..=most).contains(&stat(&mut writer, "sync_full")), "{case}");
+            for database in 0..3 {
+                writer.ok(&format!("SELECT {database}"));
+                reader.ok(&format!("SELECT {database}"));
+                assert_eq!(writer.run("DBSIZE"), reader.run("DBSIZE"), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_replica_whose_link_is_cut_continues_without_a_snapshot() {
+    for (primary_kind, replica_kind) in PAIRS {
+        let primary = start(primary_kind, "--repl-backlog-size 10mb");
+        let replica = start(replica_kind, "");
+        let (mut writer, mut reader) = (primary.client(), replica.client());
+        let mut random = Random::new(2);
+        write_much(&mut writer, &mut random, 100);
+        follow(&mut reader, &primary);
+        let full = stat(&mut writer, "sync_full");
+        for cut in 1..6 {
+            write_much(&mut writer, &mut random, 60);
+            let side = if cut % 2 == 0 { &mut writer } else { &mut reader };
+            let class = if cut % 2 == 0 { "replica" } else { "master" };
+            assert_eq!(side.run(&format!("CLIENT KILL TYPE {class}")).integer(), 1);
+            write_much(&mut writer, &mut random, 60);
+            until("it continues", || stat(&mut writer, "sync_partial_ok") == cut);
+            wait_for_equality(&mut writer, &mut reader);
+        }
+        assert_eq!(stat(&mut writer, "sync_full"), full);
+    }
+}
+
+#[test]
+fn a_replica_beyond_the_backlog_gets_a_snapshot_again() {
+    let primary = start(Kind::Subject, "--repl-backlog-size 16kb");
+    let replica = start(Kind::Subject, "");
+    let (mut writer, mut reader) = (primary.client(), replica.client());
+    follow(&mut reader, &primary);
+    // Nobody listens at this port, so the replica is away for long enough.
+    reader.ok("REPLICAOF 127.0.0.1 1");
+    for n in 0..100 {
+        writer.ok(&format!("SET key:{n} {}", "x".repeat(5000)));
+    }
+    follow(&mut reader, &primary);
+    wait_for_equality(&mut writer, &mut reader);
+    assert_eq!((stat(&mut writer, "sync_full"), stat(&mut writer, "sync_partial_ok")), (2, 0));
+}
+
+#[test]
+fn replicas_of_replicas_have_the_same_stream() {
+    for (middle_kind, last_kind) in PAIRS {
+        let (primary, middle, last) =
+            (start(Kind::Subject, ""), start(middle_kind, ""), start(last_kind, ""));
+        let (mut first, mut second, mut third) = (primary.client(), middle.client(), last.client());
+        let mut random = Random::new(3);
+        write_much(&mut first, &mut random, 100);
+        follow(&mut second, &primary);
+        follow(&mut third, &middle);
+        write_much(&mut first, &mut random, 200);
+        wait_for_equality(&mut first, &mut third);
+        // The middle one gets a snapshot of other data: so does the last one.
+        let other = start(Kind::Subject, "");
+        other.client().ok("SET other data");
+        second.ok(&format!("REPLICAOF 127.0.0.1 {}", other.port()));
+        until("the other data", || !third.run("GET other").is_null());
+        wait_for_equality(&mut other.client(), &mut third);
+    }
+}
+
+#[test]
+fn a_log_of_a_replica_loads_to_the_same_data() {
+    let primary = start(Kind::Subject, "");
+    let replica = start(Kind::Subject, "--appendonly yes");
+    let (mut writer, mut reader) = (primary.client(), replica.client());
+    let mut random = Random::new(4);
+    write_much(&mut writer, &mut random, 100);
+    follow(&mut reader, &primary);
+    write_much(&mut writer, &mut random, 300);
+    wait_for_equality(&mut writer, &mut reader);
+    reader.wait_for_info("aof_rewrite_in_progress", |running| running == 0);
+    write_much(&mut writer, &mut random, 100);
+    writer.ok("SET last one");
+    wait_for_equality(&mut writer, &mut reader);
+    reader.ok("REPLICAOF NO ONE");
+    until("nothing expires any more", || {
+        let keyspace = reader.run("INFO keyspace").text();
+        keyspace.matches("expires=").count() == keyspace.matches("expires=0").count()
+    });
+    let before = reader.run("DEBUG DIGEST");
+    reader.ok("DEBUG LOADAOF");
+    assert_eq!(reader.run("DEBUG DIGEST"), before);
+    assert_eq!(reader.run("GET last").text(), "one");
+}
+
+#[test]
+fn a_rewritten_log_of_a_replica_knows_the_database_that_the_primary_has_selected() {
+    let primary = start(Kind::Subject, "");
+    let replica = start(Kind::Subject, "--appendonly yes");
+    let (mut writer, mut reader) = (primary.client(), replica.client());
+    follow(&mut reader, &primary);
+    writer.ok("SELECT 2");
+    writer.ok("SET before rewrite");
+    wait_for_equality(&mut writer, &mut reader);
+    for _ in 0..2 {
+        reader.wait_for_info("aof_rewrite_in_progress", |running| running == 0);
+        reader.run("BGREWRITEAOF");
+        reader.wait_for_info("aof_rewrite_in_progress", |running| running == 0);
+    }
+    assert_eq!(reader.info("aof_last_bgrewrite_status"), "ok");
+    // The stream has selected the database before.
+    writer.ok("SET after rewrite");
+    wait_for_equality(&mut writer, &mut reader);
+    reader.ok("REPLICAOF NO ONE");
+    reader.ok("DEBUG LOADAOF");
+    assert_eq!(reader.run("DBSIZE").integer(), 0);
+    reader.ok("SELECT 2");
+    assert_eq!(reader.run("DBSIZE").integer(), 2);
+}
+
+#[test]
+fn a_replica_whose_snapshot_is_overtaken_by_a_flush_gets_another_one() {
+    for diskless in ["yes", "no"] {
+        let primary =
+            start(Kind::Subject, &format!("--repl-diskless-sync {diskless} --rdb-key-save-delay 1000"));
+        let replica = start(Kind::Subject, "");
+        let (mut writer, mut reader) = (primary.client(), replica.client());
+        writer.ok("DEBUG POPULATE 2000");
+        reader.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+        until("a snapshot is written", || writer.info_number("sync_full") == 1);
+        writer.ok("FLUSHALL");
+        writer.ok("CONFIG SET rdb-key-save-delay 0");
+        writer.ok("SET k v");
+        wait_for_link(&mut reader);
+        wait_for_equality(&mut writer, &mut reader);
+        assert_eq!(reader.run("DBSIZE").integer(), 1);
+    }
+}
+
+#[test]
+fn a_replica_and_a_promoted_one_continue_after_a_restart_from_their_snapshots() {
+    let primary = start(Kind::Subject, "--repl-backlog-size 10mb");
+    let replica = start(Kind::Subject, "");
+    let (mut writer, mut reader) = (primary.client(), replica.client());
+    let mut random = Random::new(5);
+    write_much(&mut writer, &mut random, 200);
+    follow(&mut reader, &primary);
+    write_much(&mut writer, &mut random, 200);
+    writer.ok("SELECT 2");
+    writer.ok("SET in two");
+    wait_for_equality(&mut writer, &mut reader);
+    let _ = reader.try_call(&["SHUTDOWN", "SAVE"]);
+    let launch = replica.stop();
+    writer.ok("SET meanwhile written");
+    let replica = launch.flags(&format!("--replicaof 127.0.0.1 {}", primary.port())).start();
+    let mut reader = replica.client();
+    wait_for_link(&mut reader);
+    wait_for_equality(&mut writer, &mut reader);
+    reader.ok("SELECT 2");
+    assert_eq!(reader.run("GET meanwhile").text(), "written");
+    assert_eq!((stat(&mut writer, "sync_full"), stat(&mut writer, "sync_partial_ok")), (1, 1));
+}
+
+/// A primary that a replica connects to; the handshake is done.
+fn accept_replica(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().expect("a replica connects");
+    let mut room = [0; 4096];
+    let mut received = Vec::new();
+    let mut replied = 0;
+    loop {
+        let len = stream.read(&mut room).expect("the handshake");
+        assert!(len > 0, "the replica left");
+        received.extend_from_slice(&room[..len]);
+        let requests = received.split(|byte| *byte == b'*').count() - 1;
+        if received.windows(5).any(|word| word == b"PSYNC") {
+            return stream;
+        }
+        for _ in replied..requests {
+            stream.write_all(b"+OK\r\n").expect("sent");
+        }
+        replied = requests;
+    }
+}
+
+/// An empty snapshot, as Redis writes it.
+fn empty_snapshot() -> Vec<u8> {
+    let server = start(Kind::Redis, "");
+    server.client().ok("SAVE");
+    std::fs::read(server.directory().join("dump.rdb")).expect("a snapshot")
+}
+
+fn begin_full(stream: &mut TcpStream, snapshot: &[u8]) {
+    let head = format!("+FULLRESYNC {} 0\r\n${}\r\n", "a".repeat(40), snapshot.len());
+    stream.write_all(&[head.as_bytes(), snapshot].concat()).expect("sent");
+}
+
+#[test]
+fn a_stream_that_comes_byte_by_byte_or_breaks_off_within_a_transaction_is_applied_as_a_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let replica = start(Kind::Subject, "--repl-timeout 60");
+    let mut reader = replica.client();
+    reader.ok(&format!("REPLICAOF 127.0.0.1 {}", listener.local_addr().expect("bound").port()));
+    let mut stream = accept_replica(&listener);
+    begin_full(&mut stream, &empty_snapshot());
+    wait_for_link(&mut reader);
+    let requests: Vec<u8> = [
+        encode(&["SELECT", "0"]),
+        encode(&["SET", "a", "1"]),
+        encode(&["MULTI"]),
+        encode(&["INCR", "a"]),
+        encode(&["SET", "b", &"b".repeat(100_000)]),
+        encode(&["EXEC"]),
+        encode(&["PING"]),
+    ]
+    .concat();
+    for byte in &requests[..500] {
+        stream.write_all(&[*byte]).expect("sent");
+    }
+    stream.write_all(&requests[500..]).expect("sent");
+    let applied = requests.len().to_string();
+    until("the offset", || field(&mut reader, "master_repl_offset") == applied);
+    assert_eq!((reader.run("GET a").text(), reader.run("STRLEN b").integer()), ("2".into(), 100_000));
+    // A transaction that breaks off changes nothing, and is asked for again from its beginning.
+    stream.write_all(&[encode(&["MULTI"]), encode(&["INCR", "a"])].concat()).expect("sent");
+    drop(stream);
+    let (mut again, _) = listener.accept().expect("it connects again");
+    let mut room = [0; 4096];
+    let mut received = Vec::new();
+    while !received.windows(5).any(|word| word == b"PSYNC") {
+        let len = again.read(&mut room).expect("the handshake");
+        received.extend_from_slice(&room[..len]);
+        let _ = again.write_all(b"+OK\r\n+OK\r\n+OK\r\n");
+    }
+    let asked = String::from_utf8_lossy(&received).into_owned();
+    assert!(asked.contains(&(requests.len() + 1).to_string()), "{asked}");
+    assert_eq!(reader.run("GET a").text(), "2");
+}
+
+#[test]
+fn a_primary_that_sends_nonsense_costs_nobody_anything() {
+    let damaged = {
+        let mut snapshot = empty_snapshot();
+        let middle = snapshot.len() / 2;
+        snapshot[middle] ^= 0x55;
+        snapshot
+    };
+    let snapshots: [Vec<u8>; 3] = [damaged, b"REDIS0099garbage".to_vec(), b"nothing".to_vec()];
+    for (number, snapshot) in snapshots.into_iter().enumerate() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let replica = start(Kind::Subject, "");
+        let mut reader = replica.client();
+        reader.ok("SET own data");
+        reader.ok(&format!("REPLICAOF 127.0.0.1 {}", listener.local_addr().expect("bound").port()));
+        let mut stream = accept_replica(&listener);
+        begin_full(&mut stream, &snapshot);
+        replica.wait_for_log("Failed trying to load the MASTER synchronization DB from disk");
+        assert_eq!(reader.run("PING").text(), "PONG", "case {number}");
+        // The next attempt works.
+        let primary = start(Kind::Subject, "");
+        primary.client().ok("SET good data");
+        follow(&mut reader, &primary);
+        wait_for_equality(&mut primary.client(), &mut reader);
+        assert_eq!(reader.run("GET good").text(), "data", "case {number}");
+    }
+}
+
+#[test]
+fn a_wrong_password_is_logged_and_the_data_stays() {
+    let primary = start(Kind::Subject, "--requirepass secret");
+    let replica = start(Kind::Subject, "--masterauth wrong");
+    let mut reader = replica.client();
+    reader.ok("SET own data");
+    reader.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    replica.wait_for_log("Unable to AUTH to MASTER: -WRONGPASS");
+    assert_eq!(reader.run("GET own").text(), "data");
+    reader.ok("CONFIG SET masterauth secret");
+    wait_for_link(&mut reader);
+    assert!(reader.run("GET own").is_null());
+}
