@@ -259,7 +259,12 @@ fn essence(text: &str, theirs: &str) -> Vec<String> {
         .filter(|line| !line.contains("Terminating server") && !line.starts_with("[offset 0] Checking"))
         .filter(|line| !line.contains("is not an RDB file"))
         .map(|line| if line.contains("Reading type") { line.split(" (").next() } else { Some(line) })
-        .map(|line| line.unwrap_or_default().to_string())
+        .map(Option::unwrap_or_default)
+        // Redis prints a key up to its first zero byte.
+        .map(|line| match line.split_once("\\x00").filter(|_| line.contains("Reading key")) {
+            Some((before, _)) => format!("{before}'"),
+            None => line.to_string(),
+        })
         .collect();
     if let Some(at) = lines.iter().position(|line| line.contains("ERROR DETECTED")).filter(|_| is_internal) {
         let end = lines[at + 1].find(']').expect("an offset");
