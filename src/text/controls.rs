@@ -1,8 +1,8 @@
 //! Escapes control characters for output to a terminal. A value printed unescaped could move the cursor, rename the
 //! window, write the clipboard (OSC 52), or hide or reorder the text around it.
 
-/// Whether a character controls the terminal or the direction of text: C0 except newline and tab, DEL, C1, and Unicode's
-/// bidirectional overrides, embeddings, isolates and marks.
+/// Whether a character controls the terminal or the direction of text: C0 except newline and tab, DEL, C1, and
+/// Unicode's bidirectional overrides, embeddings, isolates and marks.
 fn is_obeyed(letter: char) -> bool {
     match letter {
         '\n' | '\t' => false,
@@ -11,8 +11,8 @@ fn is_obeyed(letter: char) -> bool {
     }
 }
 
-/// Appends `bytes`, with the bytes of control characters and invalid UTF-8 as `\xHH`. A carriage return before a newline
-/// is kept.
+/// Appends `bytes`, with control characters and invalid UTF-8 written as `\xHH`. Keeps a carriage return before a
+/// newline.
 pub fn push_shown(out: &mut Vec<u8>, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         let mut letters = chunk.valid().chars().peekable();

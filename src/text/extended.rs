@@ -28,7 +28,7 @@ const MAX_FIVES: u32 = 27;
 pub struct Extended {
     class: Class,
     negative: bool,
-    /// The top bit is set, or `exponent` is [`MIN_EXPONENT`].
+    /// Its top bit is set unless `exponent` is [`MIN_EXPONENT`].
     mantissa: u64,
     exponent: i32,
 }
@@ -57,7 +57,7 @@ impl Extended {
     }
 
     /// Parses a whole string by the rules of C's `strtold`: decimal or hexadecimal, `inf` and `infinity` in any case,
-    /// an optional sign; no space before or after. Refused: NaN, a finite number out of range, and a nonzero one that
+    /// an optional sign, no space before or after. Rejects NaN, a finite number out of range, and a nonzero one that
     /// rounds to zero.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (negative, magnitude) = match text {
@@ -82,8 +82,8 @@ impl Extended {
         Some(Self { negative, ..value })
     }
 
-    /// The number nearest to `mantissa × 2^exponent`, halves to even; `sticky` says that the exact value is a little
-    /// larger. With `sticky` the mantissa must have more than 64 bits.
+    /// Returns the number nearest to `mantissa × 2^exponent`, halves to even. `sticky` means that the exact value is
+    /// slightly larger; the mantissa must then have more than 64 bits.
     fn rounded(mantissa: u128, exponent: i64, sticky: bool) -> Self {
         debug_assert!(!sticky || mantissa >> 64 != 0);
         if mantissa == 0 {
@@ -93,7 +93,7 @@ impl Extended {
         if exponent > i64::from(MAX_EXPONENT) + 64 {
             return Self::INFINITY;
         }
-        // The number of surplus bits; negative if the mantissa has free bits on the left.
+        // The number of surplus bits; negative if the mantissa has free high bits.
         let drop = (bits - 64).max(i64::from(MIN_EXPONENT) - exponent);
         let kept = match drop {
             ..=0 => mantissa << -drop,
@@ -112,7 +112,7 @@ impl Extended {
         }
     }
 
-    /// The sum, rounded to nearest, halves to even. Infinities of different signs give NaN.
+    /// Returns the sum, rounded to nearest, halves to even. Infinities of different signs give NaN.
     #[must_use]
     #[expect(
         clippy::should_implement_trait,
@@ -134,8 +134,9 @@ impl Extended {
         } else {
             (self, other)
         };
-        // The larger number is at bits 62 to 125, with room for a carry above and for the smaller one's bits below. If
-        // those are too far below, the difference loses at most one leading bit, so that enough are left to round.
+        // The larger number is at bits 62 to 125, which leaves room for a carry above and for the smaller number's bits
+        // below. If bits of the smaller one are cut off, the difference loses at most one leading bit, and enough
+        // remain to round.
         let distance = (large.exponent - small.exponent) as u32;
         let wide = u128::from(small.mantissa) << 62;
         let aligned = wide.checked_shr(distance).unwrap_or(0);
@@ -145,13 +146,13 @@ impl Extended {
         if large.negative == small.negative {
             return Self { negative: large.negative, ..Self::rounded(top + aligned, exponent, sticky) };
         }
-        // The bits that were cut off are subtracted too: one less, plus a little.
+        // The cut-off bits are subtracted too: one less, plus a little.
         let difference = top - aligned - u128::from(sticky);
         Self { negative: large.negative && difference != 0, ..Self::rounded(difference, exponent, sticky) }
     }
 
-    /// The product with `factor`, rounded to the format, then up to an integer; saturates at the limits of `i64`. Not
-    /// for NaN.
+    /// Returns the product with `factor`, rounded to the format, then up to an integer; saturates at the limits of
+    /// `i64`. The number must not be NaN.
     pub fn scaled_up(self, factor: u32) -> i64 {
         let product =
             Self::rounded(u128::from(self.mantissa) * u128::from(factor), self.exponent.into(), false);
@@ -174,8 +175,8 @@ impl Extended {
         }
     }
 
-    /// Appends the number as Redis prints such results: up to 17 digits after the dot, without an exponent, without
-    /// trailing zeros; `0` also for numbers that round to minus zero.
+    /// Appends the number as Redis prints such results: up to 17 digits after the dot, without an exponent or trailing
+    /// zeros. Numbers that round to minus zero print as `0`.
     pub fn push_to(self, out: &mut Vec<u8>) {
         let mark = out.len();
         if self.negative {
@@ -201,7 +202,8 @@ impl Extended {
         }
     }
 
-    /// The whole part and the fraction in units of 10^-17, rounded half to even, of a number with bits below one.
+    /// Returns the whole part, and the fraction in units of 10^-17 rounded half to even, of a number with bits below
+    /// one.
     fn fixed_point(self) -> (u64, u64) {
         const UNITS: u64 = 100_000_000_000_000_000;
         let below = self.exponent.unsigned_abs();
@@ -214,7 +216,7 @@ impl Extended {
     }
 }
 
-/// Refuses numbers that over- or underflowed.
+/// Rejects numbers that overflowed or underflowed.
 fn in_range(value: Extended, is_nonzero: bool) -> Option<Extended> {
     if !value.is_finite() || (value.mantissa == 0 && is_nonzero) { None } else { Some(value) }
 }
@@ -257,7 +259,7 @@ fn parse_decimal(text: &[u8]) -> Option<Extended> {
     in_range(scale(digits, power), true)
 }
 
-/// `digits × 10^power`, rounded. The digits begin with a nonzero one.
+/// Returns `digits × 10^power`, rounded. The first digit is not zero.
 fn scale(digits: &[u8], power: i64) -> Extended {
     let fives = power.unsigned_abs() as u32;
     if digits.len() <= 19 && fives <= MAX_FIVES {
@@ -266,7 +268,7 @@ fn scale(digits: &[u8], power: i64) -> Extended {
         if power >= 0 {
             return Extended::rounded(u128::from(number) * u128::from(five), power, false);
         }
-        // 128 bits over at most 63: a quotient of 65 or more.
+        // 128 bits divided by at most 63: the quotient has at least 65.
         let shift = 64 + number.leading_zeros();
         let (dividend, divisor) = (u128::from(number) << shift, u128::from(five));
         let exact = dividend % divisor == 0;

@@ -1,12 +1,13 @@
-//! Numbers for people: short, with a unit, or in groups of digits.
+//! Numbers for people: short with a unit, or with digit grouping.
 
 /// The units of large counts.
 pub const COUNTS: [&str; 6] = ["", "k", "M", "G", "T", "P"];
 
-/// A number in the largest of `units` in which it is at least 1, and that unit. Each unit is `step` times the one before.
+/// Returns a number in the largest of `units` in which it is at least 1, and that unit. Each unit is `step` times the
+/// previous one.
 pub fn in_unit<'a>(mut value: f64, step: f64, units: &[&'a str]) -> (f64, &'a str) {
     let mut unit = 0;
-    // What would be rounded up to a thousand is one of the next unit.
+    // A value that would round up to 1,000 belongs to the next unit.
     while value >= 999.5 && unit + 1 < units.len() {
         value /= step;
         unit += 1;
@@ -14,7 +15,8 @@ pub fn in_unit<'a>(mut value: f64, step: f64, units: &[&'a str]) -> (f64, &'a st
     (value, units[unit])
 }
 
-/// A number with three digits that count and its unit: `1.23k`. A whole number of the first unit has no decimals.
+/// Formats a number with three significant digits and its unit: `1.23k`. A whole number of the first unit has no
+/// decimals.
 pub fn scaled(value: f64, step: f64, units: &[&str]) -> String {
     let (value, unit) = in_unit(value, step, units);
     let whole = value == value.trunc() && unit == units[0];
@@ -27,12 +29,12 @@ pub fn scaled(value: f64, step: f64, units: &[&str]) -> String {
     format!("{value:.digits$}{unit}")
 }
 
-/// A number of things or of things a second: `0`, `0.25`, `9.50`, `950`, `1.23k`, `12.3k`, `123k`, `1.23M`.
+/// Formats a count or a rate per second: `0`, `0.25`, `9.50`, `950`, `1.23k`, `12.3k`, `123k`, `1.23M`.
 pub fn count(value: f64) -> String {
     scaled(value, 1000.0, &COUNTS)
 }
 
-/// A whole number in groups of three digits: `1,234,567`.
+/// Formats a whole number in groups of three digits: `1,234,567`.
 pub fn exact(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();

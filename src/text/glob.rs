@@ -1,8 +1,8 @@
 //! Glob patterns in Redis's dialect: `*` any run, `?` any byte, `[a-z]`, `[^a]`, `\x` the byte x.
 //!
-//! Matches bytes, not characters; ASCII case is ignored on request. On a mismatch only the *last* `*` needs to match one
-//! byte more (whatever an earlier star could match, the last one can too). So two saved positions replace recursion, and
-//! the cost is at most pattern × text, even for `a*a*a*a*b`.
+//! Matches bytes, not characters; ASCII case is ignored on request. On a mismatch only the *last* `*` needs to match
+//! one more byte (anything that an earlier star could match, the last one can too). So two saved positions replace
+//! recursion, and the cost is at most pattern × text, even for `a*a*a*a*b`.
 
 /// Whether `pattern` matches all of `text`.
 pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
@@ -47,7 +47,7 @@ pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
     }
 }
 
-/// The first position from `t` on at which the pattern after a star, from `p` on, is worth trying.
+/// Returns the first position from `t` on at which the pattern after a star, from `p` on, is worth trying.
 #[inline]
 fn candidate(pattern: &[u8], p: usize, text: &[u8], t: usize, ignore_case: bool) -> Option<usize> {
     match pattern.get(p) {
@@ -109,7 +109,7 @@ fn match_class(pattern: &[u8], mut p: usize, byte: u8, ignore_case: bool) -> (bo
     }
 }
 
-/// A byte's place in the order of signed characters.
+/// A byte's rank in signed order.
 fn rank(byte: u8) -> u8 {
     byte ^ 0x80
 }
@@ -196,7 +196,7 @@ mod tests {
         assert!(!matches(&pattern, &b"a".repeat(20_000), false));
     }
 
-    /// The definition, in exponential time: a star matches nothing, or one byte and then again.
+    /// The definition, in exponential time: a star matches nothing, or one byte and then the star again.
     fn by_definition(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern, text) {
             ([], _) => text.is_empty(),

@@ -1,13 +1,13 @@
 //! The decimal digits of a double, by Grisu2.
 //!
-//! Florian Loitsch, "Printing Floating-Point Numbers Quickly and Accurately with Integers" (2010), section 5: the double and
-//! the boundaries of the interval that rounds to it are multiplied by a power of ten of 64 bits, so that the digits can be
-//! read off integers of 64 bits. The power is rounded, hence the interval is narrowed by what that may cost. So the
-//! digits always parse back to the double, and are the fewest possible for all but about one double in a thousand,
-//! which gets a digit more. Redis prints doubles so, and these digits are part of its replies and of its files; a
-//! method that always finds the fewest would differ.
+//! Florian Loitsch, "Printing Floating-Point Numbers Quickly and Accurately with Integers" (2010), section 5: the
+//! double and the boundaries of the interval that rounds to it are multiplied by a 64-bit power of ten, and the digits
+//! are read off 64-bit integers. The power is rounded, so the interval is narrowed by the possible error. The digits
+//! therefore always parse back to the double, and are the fewest possible for all but about one double in a thousand,
+//! which gets one more. Redis prints doubles this way, and these digits are part of its replies and files; a method
+//! that always finds the fewest would differ.
 //!
-//! About 30 ns a double, without a table of bignums and without an allocation.
+//! About 30 ns per double, without bignum tables or allocation.
 
 /// A number `fraction` × 2^`exponent`.
 #[derive(Clone, Copy, Debug)]
@@ -35,20 +35,20 @@ impl Float {
     }
 }
 
-/// Bits of a double's fraction that are stored.
+/// The number of fraction bits that a double stores.
 const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
-/// The bit that is not stored.
+/// The leading fraction bit, which a double does not store.
 const HIDDEN: u64 = 1 << FRACTION_BITS;
-/// What is subtracted from the stored exponent of a fraction that is taken for an integer.
+/// Subtracted from the stored exponent when the fraction is read as an integer.
 const BIAS: i32 = f64::MAX_EXP - 1 + FRACTION_BITS as i32;
 
-/// The exponents between which a product has to be, so that its whole part has 32 bits and its digits can be read off.
+/// The exponents that a product must have for its whole part to have 32 bits, so that the digits can be read off.
 const EXPONENTS: std::ops::RangeInclusive<i32> = -60..=-32;
 
-/// The most digits that there may be.
+/// The maximum number of digits.
 pub const MAX_DIGITS: usize = 18;
 
-/// The digits of a positive finite double, how many there are, and the power of ten of the last one.
+/// Returns the digits of a positive finite double, their count, and the power of ten of the last one.
 pub fn digits(value: f64) -> ([u8; MAX_DIGITS], usize, i32) {
     let (low, exact, high) = interval(value);
     let (power, decimal) = power_for(high.exponent);
@@ -60,7 +60,7 @@ pub fn digits(value: f64) -> ([u8; MAX_DIGITS], usize, i32) {
     (found.bytes, found.count, last - decimal)
 }
 
-/// The double, and the boundaries half way to its neighbours, with one exponent.
+/// Returns the double and the boundaries half way to its neighbours, all with the same exponent.
 fn interval(value: f64) -> (Float, Float, Float) {
     let bits = value.to_bits();
     let (stored, fraction) = ((bits >> FRACTION_BITS) as i32 & 0x7ff, bits & (HIDDEN - 1));
@@ -69,7 +69,7 @@ fn interval(value: f64) -> (Float, Float, Float) {
         _ => Float { fraction: fraction | HIDDEN, exponent: stored - BIAS },
     };
     let high = Float { fraction: exact.fraction * 2 + 1, exponent: exact.exponent - 1 }.normalized();
-    // Below a power of two the neighbours are half as far.
+    // Below a power of two the neighbour is half as far away.
     let low = if exact.fraction == HIDDEN {
         Float { fraction: exact.fraction * 4 - 1, exponent: exact.exponent - 2 }
     } else {
@@ -78,14 +78,14 @@ fn interval(value: f64) -> (Float, Float, Float) {
     (low.with_exponent(high.exponent), exact.normalized(), high)
 }
 
-/// A power of ten that brings a number with this exponent into [`EXPONENTS`], and which power it is.
+/// Returns a power of ten that brings a number with this exponent into [`EXPONENTS`], and its decimal exponent.
 fn power_for(exponent: i32) -> (Float, i32) {
     const LOG10_OF_2: f64 = std::f64::consts::LOG10_2;
     let estimate = (-f64::from(exponent + POWERS.len() as i32) * LOG10_OF_2) as i32;
     let mut index = (estimate - FIRST_POWER) / POWER_STEP;
     loop {
         let decimal = FIRST_POWER + index * POWER_STEP;
-        // The binary logarithm in fixed point; exact for all powers of the table.
+        // The binary logarithm in fixed point; exact for all powers in the table.
         let power = Float { fraction: POWERS[index as usize], exponent: ((decimal * 1_741_647) >> 19) - 63 };
         let product = exponent + power.exponent + 64;
         if product < *EXPONENTS.start() {
@@ -111,8 +111,8 @@ impl Digits {
         }
     }
 
-    /// Reads off digits of `high` until what is left does not matter: then they denote a number of the interval. Returns the
-    /// power of ten of the last one.
+    /// Reads digits off `high` until the rest does not matter: the digits then denote a number in the interval. Returns
+    /// the power of ten of the last one.
     fn generate(&mut self, low: Float, exact: Float, high: Float) -> i32 {
         let (off, mut width) = (high.fraction - exact.fraction, high.fraction - low.fraction);
         let shift = -high.exponent;
@@ -142,8 +142,8 @@ impl Digits {
         }
     }
 
-    /// Lowers the last digit while that brings the number, which is `rest` below the high boundary, closer to the exact one,
-    /// which is `off` below it, and keeps it in the interval. `unit` is what one step is.
+    /// Decrements the last digit while that brings the number, which is `rest` below the high boundary, closer to the
+    /// exact one, which is `off` below it, and keeps it in the interval. `unit` is the size of one step.
     fn round(&mut self, width: u64, mut rest: u64, unit: u64, off: u64) {
         while rest < off && width - rest >= unit && (rest + unit < off || off - rest > rest + unit - off) {
             self.bytes[self.count - 1] -= 1;
@@ -155,7 +155,7 @@ impl Digits {
 const FIRST_POWER: i32 = -348;
 const POWER_STEP: i32 = 8;
 
-/// The powers of ten from 10^-348 to 10^340, each eighth: the 64 highest bits, rounded.
+/// Every eighth power of ten from 10^-348 to 10^340: its 64 highest bits, rounded.
 const POWERS: [u64; 87] = [
     0xfa8f_d5a0_081c_0288,
     0xbaae_e17f_a23e_bf76,
@@ -250,7 +250,7 @@ const POWERS: [u64; 87] = [
 mod tests {
     use super::*;
 
-    /// As `digits` and the power of the last one.
+    /// Formats as `digits`, `e` and the power of the last digit.
     fn told(value: f64) -> String {
         let (bytes, count, last) = digits(value);
         format!("{}e{last}", std::str::from_utf8(&bytes[..count]).expect("digits"))
@@ -271,7 +271,7 @@ mod tests {
             (9_007_199_254_740_992.0, "9007199254740992e0"),
             // The fewest digits would be 831242734981803.
             (831_242_734.981_803, "8312427349818031e-7"),
-            // Of two numbers that are as short, not the nearest.
+            // Of two equally short numbers, not the nearer one.
             (906_437_199_396_511.3, "9064371993965112e-1"),
         ] {
             assert_eq!(told(value), expected, "{value}");

@@ -1,27 +1,28 @@
 //! How often values occurred, counted in buckets whose width grows with the value.
 //!
-//! Each doubling of the value is cut into `PARTS` buckets of equal width, so a bucket is never wider than 1/`PARTS` of what
-//! is in it. Below `2 * PARTS` every value has a bucket of its own. For 1,024 parts:
+//! Each doubling of the value is cut into `PARTS` buckets of equal width, so a bucket is never wider than 1/`PARTS` of
+//! its values. Below `2 * PARTS` every value has its own bucket. For 1,024 parts:
 //!
 //! ```text
 //!   0 … 2047      2048 … 4095     4096 … 8191
 //!   width 1       width 2         width 4         …
 //! ```
 //!
-//! To find the bucket of a value takes a count of leading zeroes and a shift. Values beyond the last bucket count there.
+//! Finding the bucket of a value takes a count of leading zeros and a shift. Values beyond the last bucket are counted
+//! there.
 
-/// Counts of values; `BUCKETS` is one more than the [`bucket`] of the largest value that is distinguished.
+/// Counts of values; `BUCKETS` is one more than the [`bucket`] of the largest value that has its own bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram<const PARTS: usize, const BUCKETS: usize>(Box<[u64; BUCKETS]>);
 
-/// The bucket of a value, where a doubling has `parts`, a power of two.
+/// Returns the bucket of a value if each doubling has `parts` buckets, a power of two.
 #[inline(always)]
 pub const fn bucket(value: u64, parts: usize) -> usize {
     let shift = (value | parts as u64).ilog2() - parts.ilog2();
     shift as usize * parts + (value >> shift) as usize
 }
 
-/// The largest value in a bucket.
+/// Returns the largest value in a bucket.
 pub const fn highest(bucket: usize, parts: usize) -> u64 {
     if bucket < 2 * parts {
         return bucket as u64;
@@ -37,18 +38,18 @@ impl<const PARTS: usize, const BUCKETS: usize> Default for Histogram<PARTS, BUCK
 }
 
 impl<const PARTS: usize, const BUCKETS: usize> Histogram<PARTS, BUCKETS> {
-    /// Counts `value`, `times`.
+    /// Counts `value` `times` times.
     #[inline(always)]
     pub fn record(&mut self, value: u64, times: u64) {
         self.0[bucket(value, PARTS).min(BUCKETS - 1)] += times;
     }
 
-    /// Adds all that `other` counted.
+    /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.0.iter_mut().zip(other.0.iter()).for_each(|(count, more)| *count += more);
     }
 
-    /// How many values were counted.
+    /// Returns the number of values counted.
     pub fn count(&self) -> u64 {
         self.0.iter().sum()
     }
@@ -58,7 +59,7 @@ impl<const PARTS: usize, const BUCKETS: usize> Histogram<PARTS, BUCKETS> {
         &self.0
     }
 
-    /// The value that `percent` of the counted ones do not exceed, as the largest of its bucket; 0 if there is none.
+    /// Returns the largest value of the bucket that holds the given percentile; 0 if nothing was counted.
     pub fn percentile(&self, percent: f64) -> u64 {
         let total = self.count();
         let rank = ((percent / 100.0 * total as f64).ceil() as u64).clamp(1, total.max(1));

@@ -1,8 +1,8 @@
-//! Text of any origin, in pages of HTML.
+//! Untrusted text in HTML pages.
 
 use std::fmt::{self, Write};
 
-/// Text of any origin as it may stand between tags and in attributes. Control characters are replaced.
+/// Untrusted text, escaped to stand between tags and in attributes. Control characters are replaced.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a str);
 

@@ -1,11 +1,11 @@
-//! JSON that is written from start to end, without a tree of values.
+//! Writes JSON from start to end, without a tree of values.
 
 use std::fmt::Write as _;
 
-/// A JSON value that is being written: text, with commas where they belong.
+/// A JSON value being written: text, with commas where they belong.
 #[derive(Debug, Default)]
 pub struct Writer {
-    /// What has been written.
+    /// The text written so far.
     pub out: String,
 }
 
@@ -34,13 +34,13 @@ impl Writer {
         self.out.push('"');
     }
 
-    /// A member that is a string.
+    /// Writes a member that is a string.
     pub fn text(&mut self, key: &str, text: &str) {
         self.key(key);
         self.string(text);
     }
 
-    /// A member that is a whole number, or null.
+    /// Writes a member that is a whole number or null.
     pub fn whole(&mut self, key: &str, number: impl Into<Option<u64>>) {
         self.key(key);
         match number.into() {
@@ -49,7 +49,7 @@ impl Writer {
         }
     }
 
-    /// A member that is a number with up to three decimals, or null, which also stands for what is not finite.
+    /// Writes a member that is a number with up to three decimals, or null, which also stands for infinities and NaN.
     pub fn real(&mut self, key: &str, number: impl Into<Option<f64>>) {
         self.key(key);
         match number.into().filter(|number| number.is_finite()) {
@@ -58,26 +58,26 @@ impl Writer {
         }
     }
 
-    /// A member that is true or false.
+    /// Writes a member that is true or false.
     pub fn flag(&mut self, key: &str, is_set: bool) {
         self.key(key);
         self.out.push_str(if is_set { "true" } else { "false" });
     }
 
-    /// A member that is an object, whose members `fill` writes.
+    /// Writes a member that is an object; `fill` writes its members.
     pub fn object(&mut self, key: &str, fill: impl FnOnce(&mut Writer)) {
         self.key(key);
         self.braces(fill);
     }
 
-    /// An object as the whole document, or as an element.
+    /// Writes an object as the whole document or as an element.
     pub fn braces(&mut self, fill: impl FnOnce(&mut Writer)) {
         self.out.push('{');
         fill(self);
         self.out.push('}');
     }
 
-    /// A member that is an array, whose elements `write` writes.
+    /// Writes a member that is an array; `write` writes its elements.
     pub fn array<T>(
         &mut self,
         key: &str,

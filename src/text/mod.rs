@@ -1,5 +1,5 @@
-//! Numbers as text, globs and quoted words: the small notations that the protocol, the config file, the commands and the
-//! tools share. Pure functions over byte slices; nothing here knows about connections or keys.
+//! Numbers as text, globs and quoted words: the small notations that the protocol, the config file, the commands and
+//! the tools share. Pure functions over byte slices; nothing here knows about connections or keys.
 
 pub mod controls;
 pub mod extended;

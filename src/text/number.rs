@@ -4,8 +4,8 @@
 //! integers), because a string that parses as an integer is stored as one and must come back byte for byte. Printing
 //! takes two digits at a time from a table of `00` to `99`, which halves the divisions, and needs no allocation.
 //!
-//! Doubles are parsed by the rules of C's `strtod` (Redis passes the whole string to it) and printed with few
-//! digits that parse back to the same double (`grisu`). Limits: a double that over- or underflows is refused, as is NaN.
+//! Doubles are parsed by the rules of C's `strtod` (Redis passes the whole string to it) and printed with few digits
+//! that parse back to the same double (`grisu`). Limits: a double that overflows or underflows is rejected, as is NaN.
 
 use super::{grisu, printf, words};
 
@@ -23,13 +23,13 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// The two digits of a number below 100; of a larger one, its last two.
+/// Returns the two digits of a number below 100, or the last two of a larger one.
 #[inline]
 pub fn pair(value: u64) -> [u8; 2] {
     PAIRS[(value % 100) as usize]
 }
 
-/// The value of a decimal digit, or something above 9.
+/// Returns the value of a decimal digit, or a number above 9 for any other byte.
 #[inline]
 fn digit(byte: u8) -> u8 {
     byte.wrapping_sub(b'0')
@@ -71,8 +71,8 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// The number that a text begins with and what follows it, as C's `strtol` reads it: white space and a sign may come first.
-/// Without digits it is 0, and nothing is consumed. Beyond its range a number becomes the nearest in range.
+/// Returns the number at the start of a text and the rest, as C's `strtol` parses it, after optional white space and a
+/// sign. Without digits the number is 0, and nothing is consumed. A number out of range becomes the nearest in range.
 pub fn leading_i64(text: &[u8]) -> (i64, &[u8]) {
     let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t'..=b'\r')).count();
     let (digits, is_negative) = match &text[blanks..] {
@@ -90,13 +90,13 @@ pub fn leading_i64(text: &[u8]) -> (i64, &[u8]) {
     (value, &digits[count..])
 }
 
-/// How many bytes [`push_u64`] writes.
+/// Returns the number of bytes that [`push_u64`] writes.
 #[inline]
 pub fn digits_u64(value: u64) -> usize {
     value.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
-/// How many bytes [`push_i64`] writes.
+/// Returns the number of bytes that [`push_i64`] writes.
 #[inline]
 pub fn digits_i64(value: i64) -> usize {
     digits_u64(value.unsigned_abs()) + usize::from(value < 0)
@@ -212,7 +212,7 @@ impl Decimal {
 }
 
 /// Parses a whole string as a double by the rules of C's `strtod`: decimal or hexadecimal (`0x1.8p3`), `inf` and
-/// `infinity` in any case, an optional sign; no space before or after. Refused: NaN, a finite number too large for a
+/// `infinity` in any case, an optional sign, no space before or after. Rejects NaN, a finite number too large for a
 /// double, and a nonzero one that rounds to zero.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let (negative, magnitude) = match text {
@@ -231,9 +231,9 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
-/// Parses a double like a caller of `strtod` that only checks where parsing stopped: space before the number is allowed,
-/// an empty text is 0, a number too large is infinite and one too small is zero; a zero byte ends the text. Refused: NaN,
-/// and anything after the number.
+/// Parses a double like a caller of `strtod` that only checks where parsing stopped: space before the number is
+/// allowed, an empty text is 0, a number too large is infinite and one too small is zero; a zero byte ends the text.
+/// Rejects NaN, and anything after the number.
 pub fn parse_f64_loosely(text: &[u8]) -> Option<f64> {
     let text = words::shown(text);
     if text.is_empty() {
@@ -264,7 +264,7 @@ pub fn strtod(text: &[u8]) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
-/// Whether nothing, or a word in parentheses, follows `nan`.
+/// Whether the text after `nan` is empty or a word in parentheses.
 fn is_payload(text: &[u8]) -> bool {
     match text {
         [] => true,
@@ -290,8 +290,8 @@ fn parse_hex(text: &[u8]) -> Option<f64> {
     if value.is_infinite() || (value == 0.0 && hex.mantissa != 0) { None } else { Some(value) }
 }
 
-/// `value / 2^shift` rounded to the nearest integer, halves to even. `sticky` says that nonzero bits below the last bit of
-/// `value` were cut off. `shift` is 1 to 127.
+/// Returns `value / 2^shift` rounded to the nearest integer, halves to even. `sticky` means that nonzero bits below the
+/// last bit of `value` were cut off. `shift` is 1 to 127.
 pub(super) fn round_half_even(value: u128, shift: u32, sticky: bool) -> u128 {
     let floor = value >> shift;
     let rest = value & ((1 << shift) - 1);
@@ -385,9 +385,9 @@ pub(super) fn parse_exponent(text: &[u8]) -> Option<i64> {
     Some(if negative { -value } else { value })
 }
 
-/// Appends a double as Redis 7.2 prints it: whole numbers below 2^62 as integers, others with as few digits as Grisu2
-/// needs so that they parse back to the same double, with an exponent (`1e+23`, `1.5e-7`) if plain digits would be long; `inf`, `-inf`,
-/// `nan`, and `-0` for negative zero.
+/// Appends a double as Redis 7.2 prints it: whole numbers below 2^62 as integers; others with as few digits as Grisu2
+/// needs for them to parse back to the same double, with an exponent (`1e+23`, `1.5e-7`) if plain digits would be long;
+/// `inf`, `-inf`, `nan`, and `-0` for negative zero.
 pub fn push_f64(out: &mut Vec<u8>, value: f64) {
     const WHOLE: f64 = (1u64 << 62) as f64;
     if value.is_nan() {
@@ -404,7 +404,7 @@ pub fn push_f64(out: &mut Vec<u8>, value: f64) {
 }
 
 /// Appends a double as [`push_f64`] does, but whole numbers, too, with as few digits as parse back to them: for the
-/// digest of sorted sets. Those below 2^53 look the same.
+/// digest of sorted sets. Whole numbers below 2^53 look the same.
 pub fn push_f64_short(out: &mut Vec<u8>, value: f64) {
     if value == 0.0 || !value.is_finite() {
         return push_f64(out, value);
@@ -432,7 +432,7 @@ pub fn push_f64_plain(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(if text == "-0" { b"0" } else { text.as_bytes() });
 }
 
-/// Appends digits with the decimal point given by `exponent`, the power of ten of the first digit.
+/// Appends digits in plain or scientific notation; `exponent` is the power of ten of the first digit.
 fn push_scientific(out: &mut Vec<u8>, digits: &[u8], exponent: i32, negative: bool) {
     let count = digits.len() as i32;
     // The power of ten of the last digit.

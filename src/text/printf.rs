@@ -1,15 +1,15 @@
 //! Numbers and strings as C's `printf` prints them: a conversion with its flags, width and precision.
 //!
 //! The rules are those of C99 (7.19.6.1), and glibc's where C leaves them open. The digits of a double are exact at any
-//! precision, halves to even, since the standard library's formatter is; what is added here is C's layout. `%g` with at
-//! most 14 digits is on the path of every number that a script turns into a string, and takes Grisu's digits where they
-//! are certain to round alike: see [`push_general`].
+//! precision, halves to even: the standard library's formatter provides them, and this file adds C's layout. Every
+//! number that a script turns into a string passes through `%g` with at most 14 digits, which uses Grisu's digits where
+//! they certainly round alike: see [`push_general`].
 
 use std::io::Write;
 
 use super::{grisu, number};
 
-/// What stands between `%` and the letter.
+/// The part between `%` and the letter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Specification {
     /// `-`: padded on the right.
@@ -18,13 +18,13 @@ pub struct Specification {
     pub plus: bool,
     /// A space before positive numbers.
     pub space: bool,
-    /// `#`: a prefix that tells the base, or a dot always.
+    /// `#`: a prefix for the base, or always a dot.
     pub alternate: bool,
     /// `0`: numbers are padded with zeros after the sign.
     pub zero: bool,
-    /// The least number of bytes.
+    /// The minimum number of bytes.
     pub width: usize,
-    /// The number after the dot: of digits, or the most bytes of a string.
+    /// The number after the dot: digits, or the maximum bytes of a string.
     pub precision: Option<usize>,
 }
 
@@ -41,7 +41,7 @@ pub enum Base {
     UpperHex,
 }
 
-/// How a double is written.
+/// The notation of a double.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notation {
     /// `%f`
@@ -81,7 +81,7 @@ impl Specification {
         self.push_magnitude(out, start, value, base);
     }
 
-    /// The digits of an integer whose sign or prefix begins at `start`, and the padding.
+    /// Appends the digits of an integer whose sign or prefix begins at `start`, and the padding.
     fn push_magnitude(&self, out: &mut Vec<u8>, start: usize, value: u64, base: Base) {
         let digits = out.len();
         match base {
@@ -101,7 +101,7 @@ impl Specification {
         self.pad(out, start, digits, self.precision.is_none());
     }
 
-    /// `%f`, `%e` or `%g`; with `upper`, the letters of the result are large, as with `%E` and `%G`.
+    /// `%f`, `%e` or `%g`; with `upper`, the result has upper-case letters, as with `%E` and `%G`.
     pub fn push_float(&self, out: &mut Vec<u8>, value: f64, notation: Notation, upper: bool) {
         let start = out.len();
         self.push_sign(out, value.is_sign_negative());
@@ -140,7 +140,7 @@ impl Specification {
         }
     }
 
-    /// Brings what was written from `start` on to the width. Zeros, where `takes_zeros` allows them, go to `digits`, after
+    /// Pads the text from `start` on to the width. Zeros, if `takes_zeros` allows them, are inserted at `digits`, after
     /// the sign or the prefix.
     fn pad(&self, out: &mut Vec<u8>, start: usize, digits: usize, takes_zeros: bool) {
         let missing = (start + self.width).saturating_sub(out.len());
@@ -173,16 +173,16 @@ fn push_shifted(out: &mut Vec<u8>, value: u64, bits: u32, letters: &[u8]) {
     }
 }
 
-/// Appends what a standard formatter prints.
+/// Appends formatted text.
 fn print(out: &mut Vec<u8>, text: std::fmt::Arguments) {
     // Writing to a vector does not fail.
     let _ = out.write_fmt(text);
 }
 
-/// The most digits of an [`Exact`].
+/// The maximum number of digits of an [`Exact`].
 const MOST_DIGITS: usize = 128;
 
-/// The digits of a double, rounded to a number of them, halves to even, and the power of ten of the first.
+/// The digits of a double, rounded to a given count, halves to even, and the power of ten of the first.
 struct Exact {
     bytes: [u8; MOST_DIGITS],
     count: usize,
@@ -190,7 +190,7 @@ struct Exact {
 }
 
 impl Exact {
-    /// `count` digits of `value`, which is finite and not negative; at least 1, at most [`MOST_DIGITS`].
+    /// Computes `count` digits of `value`, which is finite and not negative; `count` is 1 to [`MOST_DIGITS`].
     fn new(value: f64, count: usize) -> Exact {
         let count = count.clamp(1, MOST_DIGITS);
         let mut text = [0; MOST_DIGITS + 8];
@@ -226,7 +226,7 @@ pub fn push_general(out: &mut Vec<u8>, value: f64, digits: usize) {
     }
 }
 
-/// As [`push_general`], of a number that is finite and not negative; trailing zeros stay if `keep_zeros`.
+/// Does the same as [`push_general`] for a finite, non-negative number; keeps trailing zeros if `keep_zeros`.
 fn push_general_magnitude(out: &mut Vec<u8>, value: f64, digits: usize, keep_zeros: bool) {
     let digits = digits.max(1);
     if !keep_zeros && let Some((bytes, count, exponent)) = short_digits(value, digits) {
@@ -244,7 +244,7 @@ fn push_general_magnitude(out: &mut Vec<u8>, value: f64, digits: usize, keep_zer
     lay_out(out, shown, exact.exponent, digits, keep_zeros);
 }
 
-/// Puts digits, the first of which has the power of ten `exponent`, in the one of the two layouts that `%.{most}g` takes.
+/// Lays out digits as `%.{most}g` does, in one of its two layouts; `exponent` is the power of ten of the first digit.
 fn lay_out(out: &mut Vec<u8>, digits: &[u8], exponent: i32, most: usize, always_dot: bool) {
     if exponent < -4 || exponent >= most as i32 {
         push_scientific(out, digits, exponent, always_dot);
@@ -281,13 +281,13 @@ fn push_scientific(out: &mut Vec<u8>, digits: &[u8], exponent: i32, always_dot: 
     number::push_u64(out, u64::from(exponent.unsigned_abs()));
 }
 
-/// The digits of `value`, which is finite and not negative, rounded to at most `most` digits, without trailing zeros; how
-/// many they are; and the power of ten of the first. `None` if Grisu's digits do not tell.
+/// Returns the digits of `value`, which is finite and not negative, rounded to at most `most` digits, without trailing
+/// zeros; their count; and the power of ten of the first. `None` if Grisu's digits do not determine them.
 ///
-/// Grisu's digits differ from the exact value by less than 2^-53 of it. If there are no more than `most`, at most 14, they
-/// are those that are sought, since a decimal number of up to 15 digits survives the way to a double and back. If there
-/// are more, they round as the exact value does, unless the rest is near a half: in units of the last digit that is kept,
-/// the difference is below 10^14 × 2^-53 = 0.0112.
+/// Grisu's digits differ from the exact value by less than 2^-53 of it. If there are no more than `most`, which is at
+/// most 14, they are the digits wanted, since a decimal number of up to 15 digits survives a round trip through a
+/// double. If there are more, they round as the exact value does, unless the rest is close to a half: in units of the
+/// last digit kept, the difference is below 10^14 × 2^-53 = 0.0112.
 fn short_digits(value: f64, most: usize) -> Option<([u8; grisu::MAX_DIGITS], usize, i32)> {
     // In ten thousandths of a unit.
     const UNSURE: std::ops::RangeInclusive<u32> = 5000 - 120..=5000 + 120;
@@ -307,7 +307,7 @@ fn short_digits(value: f64, most: usize) -> Option<([u8; grisu::MAX_DIGITS], usi
     }
     let mut kept = most;
     if rest > 5000 {
-        // Nines become zeros, which are not kept.
+        // Nines become zeros, which are dropped.
         while kept > 0 && bytes[kept - 1] == b'9' {
             kept -= 1;
         }
@@ -331,7 +331,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Reads a format of one conversion, and its letter.
+    /// Parses a format of one conversion; returns it and its letter.
     fn specification(format: &str) -> (Specification, u8) {
         let flags = format.len() - format.trim_start_matches(['-', '+', ' ', '#', '0']).len();
         let (flags, rest) = format.split_at(flags);
@@ -486,7 +486,7 @@ mod tests {
         }
     }
 
-    /// `%.{digits}g` by way of the exact digits.
+    /// `%.{digits}g` from the exact digits.
     fn exactly(value: f64, digits: usize) -> String {
         let exact = Exact::new(value, digits);
         let mut shown = exact.digits();
@@ -515,7 +515,7 @@ mod tests {
         };
         for _ in 0..100_000 {
             let any = f64::from_bits(random() & (i64::MAX as u64));
-            // Decimal numbers of 14 to 16 digits, many of which are ties, or nearly.
+            // Decimal numbers of 14 to 16 digits, many of which are ties or near ties.
             let tie = (random() % 10u64.pow(15) * 10 + 5) as f64 / 10f64.powi((random() % 20) as i32);
             for value in [any, tie] {
                 if value.is_finite() {

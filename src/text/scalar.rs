@@ -1,13 +1,13 @@
-//! A string as values hold it: its bytes, or the integer whose digits it is.
+//! A string as values store it: its bytes, or an integer if the string is exactly that integer's digits.
 
 use super::number;
 
 /// A string in either form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Text<'a> {
-    /// The text is the number's digits.
+    /// The string is the number's digits.
     Int(i64),
-    /// The text itself.
+    /// The string itself.
     Bytes(&'a [u8]),
 }
 
@@ -44,7 +44,7 @@ impl Text<'_> {
         }
     }
 
-    /// The text in a vector of its own.
+    /// Returns the text as a new vector.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len());
         self.push_to(&mut out);

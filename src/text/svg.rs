@@ -7,7 +7,7 @@ pub fn open(width: f64, height: f64, attributes: &str, title: &str) -> String {
     format!("<svg viewBox=\"0 0 {width} {height}\"{attributes} role=\"img\" aria-label=\"{title}\">")
 }
 
-/// A chart that stands in a file of its own.
+/// Wraps a chart as a file of its own.
 pub fn file(width: f64, height: f64, attributes: &str, body: &str) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
@@ -16,7 +16,7 @@ pub fn file(width: f64, height: f64, attributes: &str, body: &str) -> String {
 }
 
 /// Appends a line through `points`, which are x and y from left to right, and before it the area from the line down to
-/// `ground`, if there is one. A point without y is a gap. Both paths have `class` for their colour.
+/// `ground`, if given. A point without y is a gap. Both paths have `class` for their colour.
 pub fn line(out: &mut String, class: &str, points: &[(f64, Option<f64>)], ground: Option<f64>) {
     let runs = || points.split(|(_, y)| y.is_none()).filter(|run| !run.is_empty());
     // Formatting into a string does not fail.

@@ -4,12 +4,12 @@
 //! `'...'` recognises only `\'`. A quote may open in the middle of a word but must close at its end. [`quote`] is the
 //! inverse.
 
-/// A client's word as messages show it: up to its first zero byte, as C prints it.
+/// A client's word as messages show it: cut at its first zero byte, as C prints it.
 pub fn shown(word: &[u8]) -> &[u8] {
     memchr::memchr(0, word).map_or(word, |end| &word[..end])
 }
 
-/// A quote that is not closed, or is closed in the middle of a word.
+/// A quote that is not closed, or that closes in the middle of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unbalanced;
 
@@ -42,7 +42,7 @@ pub fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, Unbalanced> {
     }
 }
 
-/// Reads one word from the front of `rest` and returns what follows it.
+/// Reads one word from the front of `rest` and returns the bytes after it.
 fn take_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Result<&'a [u8], Unbalanced> {
     loop {
         match rest {
@@ -110,7 +110,7 @@ fn unescape(byte: u8) -> u8 {
     }
 }
 
-/// Appends `bytes` in double quotes, as printable ASCII from which [`split`] recovers them.
+/// Appends `bytes` in double quotes as printable ASCII; [`split`] recovers them.
 pub fn push_quoted(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     for &byte in bytes {
