@@ -5,7 +5,9 @@ use std::net::{TcpListener, TcpStream};
 
 use crate::support::client::encode;
 use crate::support::{Client, Random};
-use crate::{Kind, PAIRS, field, follow, start, until, wait_for_equality, wait_for_link, write_much};
+use crate::{
+    Kind, PAIRS, chain, chain_with, field, follow, start, until, wait_for_equality, wait_for_link, write_much,
+};
 
 fn stat(client: &mut Client, name: &str) -> i64 {
     client.info_number(name)
@@ -44,12 +46,10 @@ fn a_replica_has_the_snapshot_and_what_is_written_while_and_after_it_is_made() {
 #[test]
 fn a_replica_whose_link_is_cut_continues_without_a_snapshot() {
     for (primary_kind, replica_kind) in PAIRS {
-        let primary = start(primary_kind, "--repl-backlog-size 10mb");
-        let replica = start(replica_kind, "");
-        let (mut writer, mut reader) = (primary.client(), replica.client());
         let mut random = Random::new(2);
-        write_much(&mut writer, &mut random, 100);
-        follow(&mut reader, &primary);
+        let servers = [(primary_kind, "--repl-backlog-size 10mb"), (replica_kind, "")];
+        let [(_primary, mut writer), (_replica, mut reader)] =
+            chain_with(servers, |writer| write_much(writer, &mut random, 100));
         let full = stat(&mut writer, "sync_full");
         for cut in 1..6 {
             write_much(&mut writer, &mut random, 60);
@@ -66,10 +66,8 @@ fn a_replica_whose_link_is_cut_continues_without_a_snapshot() {
 
 #[test]
 fn a_replica_beyond_the_backlog_gets_a_snapshot_again() {
-    let primary = start(Kind::Subject, "--repl-backlog-size 16kb");
-    let replica = start(Kind::Subject, "");
-    let (mut writer, mut reader) = (primary.client(), replica.client());
-    follow(&mut reader, &primary);
+    let servers = [(Kind::Subject, "--repl-backlog-size 16kb"), (Kind::Subject, "")];
+    let [(primary, mut writer), (_replica, mut reader)] = chain(servers);
     // Nobody listens at this port, so the replica is away for long enough.
     reader.ok("REPLICAOF 127.0.0.1 1");
     for n in 0..100 {
@@ -83,13 +81,10 @@ fn a_replica_beyond_the_backlog_gets_a_snapshot_again() {
 #[test]
 fn replicas_of_replicas_have_the_same_stream() {
     for (middle_kind, last_kind) in PAIRS {
-        let (primary, middle, last) =
-            (start(Kind::Subject, ""), start(middle_kind, ""), start(last_kind, ""));
-        let (mut first, mut second, mut third) = (primary.client(), middle.client(), last.client());
         let mut random = Random::new(3);
-        write_much(&mut first, &mut random, 100);
-        follow(&mut second, &primary);
-        follow(&mut third, &middle);
+        let servers = [(Kind::Subject, ""), (middle_kind, ""), (last_kind, "")];
+        let [(_primary, mut first), (_middle, mut second), (_last, mut third)] =
+            chain_with(servers, |writer| write_much(writer, &mut random, 100));
         write_much(&mut first, &mut random, 200);
         wait_for_equality(&mut first, &mut third);
         // The middle one gets a snapshot of other data: so does the last one.
@@ -103,12 +98,11 @@ fn replicas_of_replicas_have_the_same_stream() {
 
 #[test]
 fn a_log_of_a_replica_loads_to_the_same_data() {
-    let primary = start(Kind::Subject, "");
-    let replica = start(Kind::Subject, "--appendonly yes");
-    let (mut writer, mut reader) = (primary.client(), replica.client());
     let mut random = Random::new(4);
-    write_much(&mut writer, &mut random, 100);
-    follow(&mut reader, &primary);
+    let [(_primary, mut writer), (_replica, mut reader)] =
+        chain_with([(Kind::Subject, ""), (Kind::Subject, "--appendonly yes")], |writer| {
+            write_much(writer, &mut random, 100);
+        });
     write_much(&mut writer, &mut random, 300);
     wait_for_equality(&mut writer, &mut reader);
     reader.wait_for_info("aof_rewrite_in_progress", |running| running == 0);
@@ -128,10 +122,8 @@ fn a_log_of_a_replica_loads_to_the_same_data() {
 
 #[test]
 fn a_rewritten_log_of_a_replica_knows_the_database_that_the_primary_has_selected() {
-    let primary = start(Kind::Subject, "");
-    let replica = start(Kind::Subject, "--appendonly yes");
-    let (mut writer, mut reader) = (primary.client(), replica.client());
-    follow(&mut reader, &primary);
+    let [(_primary, mut writer), (_replica, mut reader)] =
+        chain([(Kind::Subject, ""), (Kind::Subject, "--appendonly yes")]);
     writer.ok("SELECT 2");
     writer.ok("SET before rewrite");
     wait_for_equality(&mut writer, &mut reader);
@@ -172,12 +164,10 @@ fn a_replica_whose_snapshot_is_overtaken_by_a_flush_gets_another_one() {
 
 #[test]
 fn a_replica_and_a_promoted_one_continue_after_a_restart_from_their_snapshots() {
-    let primary = start(Kind::Subject, "--repl-backlog-size 10mb");
-    let replica = start(Kind::Subject, "");
-    let (mut writer, mut reader) = (primary.client(), replica.client());
     let mut random = Random::new(5);
-    write_much(&mut writer, &mut random, 200);
-    follow(&mut reader, &primary);
+    let servers = [(Kind::Subject, "--repl-backlog-size 10mb"), (Kind::Subject, "")];
+    let [(primary, mut writer), (replica, mut reader)] =
+        chain_with(servers, |writer| write_much(writer, &mut random, 200));
     write_much(&mut writer, &mut random, 200);
     writer.ok("SELECT 2");
     writer.ok("SET in two");

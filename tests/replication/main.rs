@@ -45,7 +45,49 @@ pub fn field(client: &mut Client, name: &str) -> String {
     value.unwrap_or_default()
 }
 
-/// Makes `replica` follow `primary`, and waits until it does.
+/// Servers of these kinds with these flags, each with a client. Each but the first is a replica of the one before it: the link
+/// is up, and the offsets are equal.
+pub fn chain<const N: usize>(servers: [(Kind, &str); N]) -> [(Server, Client); N] {
+    chain_with(servers, |_| {})
+}
+
+/// [`chain`], of a first server that has the data which `write` writes before there is a replica.
+pub fn chain_with<const N: usize>(
+    servers: [(Kind, &str); N],
+    write: impl FnOnce(&mut Client),
+) -> [(Server, Client); N] {
+    linked(servers, write, |index| index - 1)
+}
+
+/// Servers as [`chain_with`] starts them, but all the others are replicas of the first one.
+pub fn star_with<const N: usize>(
+    servers: [(Kind, &str); N],
+    write: impl FnOnce(&mut Client),
+) -> [(Server, Client); N] {
+    linked(servers, write, |_| 0)
+}
+
+fn linked<const N: usize>(
+    servers: [(Kind, &str); N],
+    write: impl FnOnce(&mut Client),
+    primary_of: impl Fn(usize) -> usize,
+) -> [(Server, Client); N] {
+    let mut nodes = servers.map(|(kind, flags)| {
+        let server = start(kind, flags);
+        let client = server.client();
+        (server, client)
+    });
+    write(&mut nodes[0].1);
+    for index in 1..N {
+        let (before, rest) = nodes.split_at_mut(index);
+        let (primary, to_primary) = &mut before[primary_of(index)];
+        follow(&mut rest[0].1, primary);
+        wait_for_offset(to_primary, &mut rest[0].1);
+    }
+    nodes
+}
+
+/// Makes `replica` follow `primary`, and waits until the stream comes.
 pub fn follow(replica: &mut Client, primary: &Server) {
     replica.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
     wait_for_link(replica);
@@ -54,6 +96,11 @@ pub fn follow(replica: &mut Client, primary: &Server) {
 /// Waits until the stream comes.
 pub fn wait_for_link(replica: &mut Client) {
     until("the link to the primary", || field(replica, "master_link_status") == "up");
+}
+
+/// Waits until both have the same offset.
+pub fn wait_for_offset(primary: &mut Client, replica: &mut Client) {
+    until("the same offset", || field(primary, "master_repl_offset") == field(replica, "master_repl_offset"));
 }
 
 /// Waits until both have the same offset and the same data.

@@ -1,17 +1,15 @@
 //! What clients see of the roles: refusals, expiry, acknowledgements, promotion.
 
 use crate::support::Random;
-use crate::{Kind, PAIRS, field, follow, start, until, wait_for_equality, write_much};
+use crate::{
+    Kind, PAIRS, chain, chain_with, field, follow, star_with, start, until, wait_for_equality, write_much,
+};
 
 #[test]
 fn a_replica_refuses_writes_and_serves_reads_as_configured() {
     for (primary_kind, replica_kind) in PAIRS {
-        let primary = start(primary_kind, "");
-        let replica = start(replica_kind, "");
-        let (mut writer, mut reader) = (primary.client(), replica.client());
-        writer.ok("SET k v");
-        follow(&mut reader, &primary);
-        wait_for_equality(&mut writer, &mut reader);
+        let [(primary, mut writer), (replica, mut reader)] =
+            chain_with([(primary_kind, ""), (replica_kind, "")], |writer| writer.ok("SET k v"));
         let readonly = "READONLY You can't write against a read only replica.";
         for line in ["SET a b", "DEL k", "EVAL redis.call('SET',KEYS[1],1) 1 x", "BLPOP l 1"] {
             assert!(reader.run(line).text().starts_with("READONLY") || line.starts_with("EVAL"), "{line}");
@@ -44,10 +42,7 @@ fn a_replica_refuses_writes_and_serves_reads_as_configured() {
 
 #[test]
 fn a_replica_hides_expired_keys_and_deletes_them_when_its_primary_does() {
-    let primary = start(Kind::Subject, "");
-    let replica = start(Kind::Subject, "");
-    let (mut writer, mut reader) = (primary.client(), replica.client());
-    follow(&mut reader, &primary);
+    let [(_primary, mut writer), (_replica, mut reader)] = chain([(Kind::Subject, ""), (Kind::Subject, "")]);
     // The primary does not look for expired keys by itself.
     writer.ok("DEBUG SET-ACTIVE-EXPIRE 0");
     writer.ok("SET k v PX 1");
@@ -61,18 +56,14 @@ fn a_replica_hides_expired_keys_and_deletes_them_when_its_primary_does() {
 #[test]
 fn wait_counts_the_replicas_that_have_the_write() {
     for (primary_kind, replica_kind) in PAIRS {
-        let primary = start(primary_kind, "");
-        let replicas = [start(replica_kind, "--appendonly yes"), start(replica_kind, "")];
-        let mut writer = primary.client();
-        for replica in &replicas {
-            follow(&mut replica.client(), &primary);
-        }
+        let servers = [(primary_kind, ""), (replica_kind, "--appendonly yes"), (replica_kind, "")];
+        let [(_primary, mut writer), mut one, mut other] = star_with(servers, |_| {});
         until("both are online", || field(&mut writer, "slave1").contains("state=online"));
         for n in 0..20 {
             writer.ok(&format!("SET k {n}"));
             assert_eq!(writer.run("WAIT 2 0").integer(), 2);
-            for replica in &replicas {
-                assert_eq!(replica.client().run("GET k").text(), n.to_string());
+            for (_, reader) in [&mut one, &mut other] {
+                assert_eq!(reader.run("GET k").text(), n.to_string());
             }
         }
         assert_eq!(writer.run("WAIT 3 1").integer(), 2, "the timeout");
@@ -96,13 +87,10 @@ fn writes_are_refused_while_there_are_too_few_replicas() {
 #[test]
 fn a_promoted_replica_is_followed_by_the_others_without_a_snapshot() {
     for (first_kind, second_kind) in PAIRS {
-        let (first, second, third) =
-            (start(first_kind, ""), start(second_kind, ""), start(Kind::Subject, ""));
-        let (mut a, mut b, mut c) = (first.client(), second.client(), third.client());
         let mut random = Random::new(7);
-        write_much(&mut a, &mut random, 100);
-        follow(&mut b, &first);
-        follow(&mut c, &first);
+        let servers = [(first_kind, ""), (second_kind, ""), (Kind::Subject, "")];
+        let [(_first, mut a), (second, mut b), (_third, mut c)] =
+            star_with(servers, |writer| write_much(writer, &mut random, 100));
         write_much(&mut a, &mut random, 100);
         wait_for_equality(&mut a, &mut b);
         wait_for_equality(&mut a, &mut c);
