@@ -1,7 +1,7 @@
-//! A pipeline's requests, parsed ahead of their execution; and those that have to wait.
+//! The requests of a pipeline, parsed before they are executed; and requests that have to wait.
 //!
-//! A request is a command, the hash of its first key, and the spans of its arguments, which lie where they were received.
-//! What the lookup of a batch is good for is told in [`crate::server::lookup`].
+//! A request is a command, the hash of its first key, and the spans of its arguments, which stay where they were
+//! received. See [`crate::server::lookup`] for why batches are looked up together.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use crate::command::{Command, Places, Refusal};
 use crate::resp::{Span, SpanKind};
 use crate::types::Block;
 
-/// Requests parsed ahead.
+/// The most requests that are parsed ahead.
 pub const BATCH: usize = 64;
 
-/// Room for arguments that is kept from one batch to the next.
+/// Capacity for spans that is kept from one batch to the next.
 const KEEP_SPANS: usize = 64 * 1024;
 
-/// The sum of the arguments at `spans`, some of which may lie in `blocks`.
+/// Returns the total length of the arguments at `spans`, some of which may lie in `blocks`.
 pub fn argument_bytes(spans: &[Span], blocks: &[Block]) -> usize {
     let len = |span: &Span| match span.kind() {
         SpanKind::Window { len, .. } | SpanKind::Piece { len, .. } => len,
@@ -27,20 +27,20 @@ pub fn argument_bytes(spans: &[Span], blocks: &[Block]) -> usize {
 /// One parsed request.
 #[derive(Clone, Copy)]
 pub struct Request {
-    /// What its name means.
+    /// The command that its name refers to.
     pub command: Result<&'static Command, Refusal>,
-    /// Its arguments' place in the batch.
+    /// Index of its first argument in the batch's spans.
     first: u32,
-    /// How many arguments it has.
+    /// The number of its arguments.
     pub count: u32,
-    /// Index in the window behind it.
+    /// The index in the window at which it ends.
     pub end: usize,
-    /// The hash of its first key, 0 without one.
+    /// The hash of its first key, or 0 if it has none.
     pub hash: u64,
 }
 
 impl Request {
-    /// The spans of its arguments.
+    /// Returns the spans of its arguments.
     #[inline]
     pub fn spans<'a>(&self, spans: &'a [Span]) -> &'a [Span] {
         &spans[self.first as usize..][..self.count as usize]
@@ -57,7 +57,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Forgets all.
+    /// Removes all requests.
     #[inline]
     pub fn clear(&mut self) {
         self.spans.clear();
@@ -67,8 +67,8 @@ impl Batch {
         }
     }
 
-    /// Adds the request whose `count` arguments have been appended to `spans` from `first` on. Its end is for the caller
-    /// to note.
+    /// Adds the request whose `count` arguments have been appended to `spans` from `first` on. The caller sets its
+    /// `end`.
     #[inline]
     pub fn push(
         &mut self,
@@ -82,16 +82,16 @@ impl Batch {
     }
 }
 
-/// Parsed requests that wait, with what they are made of.
+/// Parsed requests that wait, with the bytes and blocks of their arguments.
 #[derive(Default)]
 pub struct Rest {
     /// The requests.
     pub batch: Batch,
-    /// Which of them comes next.
+    /// Index of the request that comes next.
     pub next: usize,
-    /// What their spans lie in.
+    /// The bytes that their spans refer to.
     pub bytes: Vec<u8>,
-    /// And the blocks of large arguments.
+    /// The blocks of large arguments.
     pub blocks: Vec<Block>,
     /// The memory of `blocks`, and how many bytes of it are used.
     block_bytes: usize,
@@ -99,8 +99,8 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// Adds a request, whose arguments are copied but for the blocks that are theirs alone. One that lies in one piece
-    /// as it was received is copied so, to be propagated by one copy later.
+    /// Adds a request and copies its arguments, except those that have a block of their own. A request that was
+    /// received in one contiguous piece is copied as one, so that it can later be propagated with one copy.
     pub fn push(&mut self, command: Result<&'static Command, Refusal>, hash: u64, places: Places<'_>) {
         let first = self.batch.spans.len();
         let args = places.args();
@@ -117,7 +117,7 @@ impl Rest {
         self.batch.push(first, places.spans.len(), command, hash);
     }
 
-    /// Copies an argument, or takes a share of its block.
+    /// Copies an argument, or shares its block.
     fn take(&mut self, span: Span, places: &Places<'_>) -> Span {
         let bytes = match span.kind() {
             SpanKind::Window { start, len } => &places.window[start..start + len],
@@ -135,30 +135,30 @@ impl Rest {
         Span::window(start, bytes.len())
     }
 
-    /// Request `index`, and where its arguments lie.
+    /// Returns request `index` and the places of its arguments.
     pub fn request(&self, index: usize) -> Option<(&Request, Places<'_>)> {
         let request = self.batch.requests.get(index)?;
         let spans = request.spans(&self.batch.spans);
         Some((request, Places { window: &self.bytes, spans, blocks: &self.blocks }))
     }
 
-    /// Bytes of arguments. O(1).
+    /// Returns the bytes of all arguments. O(1).
     pub fn len(&self) -> usize {
         self.bytes.len() + self.block_len
     }
 
-    /// The sum of the arguments of all requests that wait.
+    /// Returns the total length of the arguments of the requests that still wait.
     pub fn argument_bytes(&self) -> usize {
         let waiting = self.batch.requests.iter().skip(self.next);
         waiting.map(|request| argument_bytes(request.spans(&self.batch.spans), &self.blocks)).sum()
     }
 
-    /// The request that comes next, and where its arguments lie.
+    /// Returns the next request and the places of its arguments.
     pub fn current(&self) -> Option<(&Request, Places<'_>)> {
         self.request(self.next)
     }
 
-    /// Gives the next request another argument at `index`.
+    /// Replaces argument `index` of the next request.
     pub fn rewrite(&mut self, index: usize, value: &[u8]) {
         let Some(request) = self.batch.requests.get(self.next) else { return };
         let start = self.bytes.len();
@@ -166,7 +166,7 @@ impl Rest {
         self.batch.spans[request.first as usize + index] = Span::window(start, value.len());
     }
 
-    /// Bytes of memory.
+    /// Returns the bytes of memory used.
     pub fn memory_bytes(&self) -> usize {
         let Batch { spans, requests } = &self.batch;
         let tables = spans.capacity() * size_of::<Span>() + requests.capacity() * size_of::<Request>();
@@ -175,7 +175,7 @@ impl Rest {
 }
 
 impl Batch {
-    /// Some of the requests, for a time when `window` and `blocks` will be something else.
+    /// Copies some of the requests, so that they outlive the current `window` and `blocks`.
     pub fn rest(&self, requests: Range<usize>, window: &[u8], blocks: &[Block]) -> Rest {
         let mut rest = Rest::default();
         for request in &self.requests[requests] {

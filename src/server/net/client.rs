@@ -1,9 +1,9 @@
 //! Clients, and the slab that holds them.
 //!
-//! A connection is named by its slot and the slot's generation ([`Token`]): an event, a list entry or a segment of
-//! output that outlives its connection finds nothing, even when the slot has been given to another. An idle client
-//! owns its box and nothing else: a buffer for half a request, requests that wait and a queue of unsent output exist
-//! only while they hold something.
+//! A connection is named by its slot and the slot's generation ([`Token`]): an event, a list entry or an output
+//! segment that outlives its connection finds nothing, even if another connection has the slot now. An idle client
+//! owns its box and nothing else: the buffer for a partial request, the waiting requests and the queue of unsent
+//! output exist only while they hold something.
 
 use std::os::fd::AsRawFd;
 
@@ -18,34 +18,34 @@ use crate::sys::poller::Token;
 
 /// One connection.
 pub struct Client {
-    /// Where its bytes come from and go to.
+    /// The channel that its bytes come from and go to.
     pub transport: Transport,
-    /// What commands see.
+    /// The state that commands see.
     pub session: Session,
-    /// Half a request.
+    /// A partially received request.
     pub query: Option<Box<Query>>,
-    /// Whole requests that have to wait; they come before what `query` holds.
+    /// Whole requests that have to wait; they come before the contents of `query`.
     pub rest: Option<Box<Rest>>,
-    /// Requests that are queued for `EXEC`.
+    /// Requests queued for `EXEC`.
     pub transaction: Option<Box<Transaction>>,
-    /// Output that the socket did not take.
+    /// Output that the socket has not accepted yet.
     pub pending: Option<Box<Pending>>,
     /// When it connected, Unix milliseconds.
     pub created_ms: i64,
-    /// When it last sent or was sent something, Unix milliseconds.
+    /// When it last sent or received something, Unix milliseconds.
     pub active_ms: i64,
-    /// Its largest output of one iteration in the last seconds.
+    /// Its largest output in one iteration during the last seconds.
     pub reply_peak: ReplyPeak,
     /// Whether whole requests wait in `query` for the next iteration.
     pub resumable: bool,
-    /// Whether what it sent last ended in a large argument: the next receive takes less, since another may follow.
+    /// Whether its latest input ended in a large argument: the next receive reads less, since another may follow.
     pub sends_large: bool,
-    /// Whether it is on the list of those to be closed.
+    /// Whether it is on the list of clients to close.
     pub doomed: bool,
 }
 
 impl Client {
-    /// A new connection. `authenticated`: without a password.
+    /// Creates a connection. `authenticated`: it needs no password.
     pub fn new(transport: Transport, id: u64, authenticated: bool, now_ms: i64) -> Client {
         Client {
             transport,
@@ -63,18 +63,18 @@ impl Client {
         }
     }
 
-    /// What is executed from now on is this client's, until another one is served: for the crash report.
+    /// Records that this client is served from now on, for the crash report.
     #[inline]
     pub fn is_served_now(&self) {
         crash::now_serving(self.session.id, self.transport.as_raw_fd());
     }
 
-    /// Bytes of memory that the connection costs. O(pieces of output).
+    /// Returns the bytes of memory that the connection uses. O(pieces of output).
     pub fn memory_bytes(&self) -> usize {
         self.memory_beside_output() + self.pending.as_ref().map_or(0, |pending| pending.memory_bytes())
     }
 
-    /// The same, where values that others refer to as well count as they did when they were queued or last recounted. O(1).
+    /// The same, but shared values count with their share at the time when they were queued or last recounted. O(1).
     pub fn counted_bytes(&self) -> usize {
         self.memory_beside_output() + self.pending.as_ref().map_or(0, |pending| pending.counted_bytes())
     }
@@ -86,44 +86,44 @@ impl Client {
         size_of::<Self>() + self.session.names_bytes() + query + rest + transaction
     }
 
-    /// Bytes that it has sent and that are not whole arguments yet.
+    /// Bytes received that are not whole arguments yet.
     pub fn unparsed_len(&self) -> usize {
         self.query.as_ref().map_or(0, |query| query.unparsed_len())
     }
 
-    /// The sum of the arguments that have been parsed and not executed: of requests that wait, and of the one that is being
-    /// received. O(arguments).
+    /// Total length of the arguments that were parsed but not executed: those of waiting requests, and of the request
+    /// being received. O(arguments).
     pub fn argument_bytes(&self) -> usize {
         let received = self.query.as_ref().map_or(0, |q| argument_bytes(q.partial.spans(), &q.blocks));
         received + self.rest.as_ref().map_or(0, |rest| rest.argument_bytes())
     }
 
-    /// Bytes that it has sent and the server has not executed yet. O(1).
+    /// Bytes received that have not been executed yet. O(1).
     pub fn unexecuted_len(&self) -> usize {
         self.query.as_ref().map_or(0, |query| query.len()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 }
 
-/// The most bytes of replies that one iteration sent to a client, since the last reset.
+/// The most bytes of replies that one iteration sent to a client since the last reset.
 #[derive(Clone, Copy, Default)]
 pub struct ReplyPeak {
     bytes: u32,
-    /// When it was reset, Unix milliseconds modulo 2³².
+    /// When it was last reset, Unix milliseconds modulo 2³².
     since_ms: u32,
 }
 
 impl ReplyPeak {
-    /// The peak of a new client.
+    /// Returns the peak of a new client.
     pub fn new(now_ms: i64) -> ReplyPeak {
         ReplyPeak { bytes: 0, since_ms: now_ms as u32 }
     }
 
-    /// Bytes since the last reset; 2³² − 1 for more.
+    /// Bytes since the last reset, at most 2³² − 1.
     pub fn bytes(self) -> u32 {
         self.bytes
     }
 
-    /// An iteration sends `bytes`.
+    /// Records that an iteration sends `bytes`.
     #[inline]
     pub fn raise(&mut self, bytes: usize) {
         self.bytes = self.bytes.max(u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -152,12 +152,12 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// How many there are.
+    /// The number of connections.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// The token that the next [`Clients::insert`] will give.
+    /// Returns the token that the next [`Clients::insert`] will return.
     pub fn next_token(&mut self) -> Token {
         if self.free.is_empty() {
             self.free.push(self.slots.len() as u32);
@@ -176,7 +176,7 @@ impl Clients {
         token
     }
 
-    /// Takes a connection out; its token will never be found again.
+    /// Removes a connection; its token will never be found again.
     pub fn remove(&mut self, token: Token) -> Option<Box<Client>> {
         let slot = self.slots.get_mut(token.slot as usize)?;
         if slot.generation != token.generation {
@@ -189,21 +189,21 @@ impl Clients {
         Some(client)
     }
 
-    /// The connection of `token`, if it still stands.
+    /// Returns the connection of `token`, if it is still open.
     #[inline]
     pub fn get(&self, token: Token) -> Option<&Client> {
         let slot = self.slots.get(token.slot as usize)?;
         if slot.generation == token.generation { slot.client.as_deref() } else { None }
     }
 
-    /// The connection of `token`, if it still stands.
+    /// Returns the connection of `token`, if it is still open.
     #[inline]
     pub fn get_mut(&mut self, token: Token) -> Option<&mut Client> {
         let slot = self.slots.get_mut(token.slot as usize)?;
         if slot.generation == token.generation { slot.client.as_deref_mut() } else { None }
     }
 
-    /// All connections with their tokens, in the order of their slots.
+    /// Iterates over all connections with their tokens, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = (Token, &Client)> {
         self.slots.iter().enumerate().filter_map(|(i, slot)| {
             let token = Token { slot: i as u32, generation: slot.generation };
@@ -211,8 +211,8 @@ impl Clients {
         })
     }
 
-    /// Visits the slots from `*cursor` on, `count` of them, going around at the end: cron looks at a share of the
-    /// clients each time.
+    /// Visits `count` slots from `*cursor` on, and wraps around at the end: each run of cron checks a share of the
+    /// clients.
     pub fn visit_some(
         &mut self,
         cursor: &mut usize,

@@ -1,20 +1,20 @@
-//! How much memory each client takes, while `maxmemory-clients` limits the sum.
+//! How much memory each client uses, while `maxmemory-clients` limits the sum.
 //!
 //! ```text
-//!   counts      slot ─▶ bytes that were counted last, and whether it may be evicted
+//!   counts      slot ─▶ the bytes last counted, and whether the client may be evicted
 //!   total       their sum
 //!   evictable   (bytes, slot) in order: the largest is the last
 //! ```
 //!
-//! A client is counted anew when it was active, so the sum costs nothing to ask for. Where nothing has changed, which is
-//! the rule, since a client whose requests are done holds no buffer, counting is a comparison; otherwise it moves one
-//! entry of a tree, O(log clients). The tree is in exact order, so that no client is disconnected while a larger one stays.
+//! A client is counted again after it was active, so reading the sum costs nothing. Usually nothing has changed, since
+//! a client with no request in progress holds no buffer; then counting is one comparison. Otherwise it moves one entry
+//! of a tree, O(log clients). The tree is in exact order, so no client is disconnected while a larger one stays.
 
 use std::collections::BTreeSet;
 
 use crate::sys::poller::Token;
 
-/// What was counted of a slot's client.
+/// The last count of a slot's client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
     generation: u32,
@@ -25,9 +25,9 @@ struct Count {
 /// See the module's head.
 #[derive(Debug)]
 pub struct Ledger {
-    /// The most that all clients together may take, in bytes.
+    /// The limit for all clients together, in bytes.
     pub limit: usize,
-    /// Whether it has been complained that they take more, and none of them may be evicted.
+    /// Whether it was already logged that clients are over the limit and none of them may be evicted.
     pub complained: bool,
     total: usize,
     counts: Vec<Count>,
@@ -35,34 +35,34 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Without a client.
+    /// Creates a ledger with no clients.
     pub fn new(limit: usize) -> Ledger {
         Ledger { limit, complained: false, total: 0, counts: Vec::new(), evictable: BTreeSet::new() }
     }
 
-    /// Bytes of all clients.
+    /// The bytes used by all clients.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// Bytes counted of each client that may be evicted, in ascending order.
+    /// Returns the bytes of each client that may be evicted, in ascending order.
     pub fn evictable(&self) -> impl Iterator<Item = usize> {
         self.evictable.iter().map(|(bytes, _)| *bytes)
     }
 
-    /// Whether clients are to be evicted: they take more than the limit, and there is one that may be.
+    /// Whether clients must be evicted: the total is over the limit, and at least one client may be evicted.
     #[inline]
     pub fn is_over(&self) -> bool {
         self.total > self.limit && !self.evictable.is_empty()
     }
 
-    /// The largest of the clients that may be evicted.
+    /// Returns the largest client that may be evicted.
     pub fn largest(&self) -> Option<Token> {
         let (_, slot) = *self.evictable.last()?;
         Some(Token { slot, generation: self.counts[slot as usize].generation })
     }
 
-    /// A client takes `bytes` now, more than 0.
+    /// Sets the bytes that a client uses, more than 0.
     pub fn set(&mut self, token: Token, bytes: usize, evictable: bool) {
         let slot = token.slot as usize;
         if slot >= self.counts.len() {
@@ -82,7 +82,7 @@ impl Ledger {
         self.total = self.total - before.bytes + bytes;
     }
 
-    /// A client is gone, or is going to be.
+    /// Removes a client that is closed or about to be.
     pub fn remove(&mut self, token: Token) {
         if self.counts.get(token.slot as usize).is_some_and(|count| count.generation == token.generation) {
             self.set(token, 0, false);

@@ -1,4 +1,5 @@
-//! Connections and their bytes: what was received and not executed, and what was not sent. Nothing here knows a key.
+//! Connections and their bytes: received input that has not been executed, and output that has not been sent. This
+//! module knows no keys.
 
 pub mod batch;
 pub mod client;
@@ -23,27 +24,27 @@ use crate::resp::{Protocol, Reply};
 use crate::sys::net::Listener;
 use crate::sys::poller::{Interest, NativePoller, Poller, Source, Token};
 
-/// Bytes of replies written for one client before the others have their turn.
+/// The most bytes of replies that one client's requests may write before other clients get a turn.
 pub const MAX_OUTPUT: usize = 256 * 1024;
 
-/// The same for a client that has not authenticated, and may never read them.
+/// The same limit for a client that has not authenticated and may never read its replies.
 const MAX_OUTPUT_UNAUTHENTICATED: usize = 4 * 1024;
 
-/// What a client has sent whose turn it is: the buffers are not with it meanwhile.
+/// The input of the client whose turn it is. During the turn, its buffers are not stored in the client.
 #[derive(Clone, Copy, Default)]
 pub struct InHand {
-    /// The client, if one has its turn.
+    /// The client whose turn it is, if any.
     pub client: Option<Token>,
-    /// Bytes that it has sent and that were not executed when its turn began.
+    /// Bytes it had sent that were not yet executed when its turn began.
     pub bytes: usize,
-    /// Room behind them.
+    /// Free room after these bytes.
     pub room: usize,
-    /// Whether they are in the ring that all clients share.
+    /// Whether the bytes are in the ring that all clients share.
     pub is_shared: bool,
 }
 
 impl InHand {
-    /// The room that is the client's own.
+    /// Returns the free room that belongs to this client alone.
     pub fn own_room(&self) -> usize {
         if self.is_shared { 0 } else { self.room }
     }
@@ -57,18 +58,18 @@ pub struct Net {
     pub(super) output: Output,
     /// Clients with whole requests left from the last iteration.
     resumable: Vec<Token>,
-    /// Clients whose wait has ended, with what they sent behind the request that waited.
+    /// Clients that were just unblocked and have more requests buffered behind the one that blocked.
     unblocked: Vec<Token>,
     /// Clients to be closed at the end of the iteration.
     doomed: Vec<Token>,
     next_client_id: u64,
     in_hand: InHand,
-    /// What the clients take, while that is limited.
+    /// The memory that each client uses, while `maxmemory-clients` is set.
     pub(super) ledger: Option<Ledger>,
 }
 
 impl Net {
-    /// Without a listener and without a client.
+    /// Creates it with no listeners and no clients.
     pub fn new(poller: NativePoller) -> Net {
         Net {
             poller,
@@ -84,35 +85,35 @@ impl Net {
         }
     }
 
-    /// The sockets that clients connect to.
+    /// Returns the sockets that clients connect to.
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
     }
 
-    /// Registers `listeners`, in addition to those that are still open, with the poller.
+    /// Adds `listeners` to those that are already open, and registers all of them with the poller.
     pub fn watch_listeners(&mut self, mut listeners: Vec<Listener>) -> io::Result<()> {
         self.listeners.append(&mut listeners);
         for (index, listener) in self.listeners.iter().enumerate() {
-            // The indices of listeners that were open already may have changed, so they are registered again.
+            // Existing listeners may have a new index, so they are registered again.
             let _ = self.poller.remove(listener.as_fd());
             self.poller.add(listener.as_fd(), Source::Listener(index as u32), Interest::READ)?;
         }
         Ok(())
     }
 
-    /// Stops listening on TCP; the Unix socket stays.
+    /// Closes the TCP listeners; the Unix socket stays open.
     pub fn close_tcp_listeners(&mut self) {
         for listener in self.listeners.extract_if(.., |listener| listener.path().is_none()) {
             let _ = self.poller.remove(listener.as_fd());
         }
     }
 
-    /// Stops listening, and returns the paths of the sockets that leave a file.
+    /// Closes all listeners, and returns the paths of the Unix sockets, whose files remain.
     pub fn close_listeners(&mut self) -> Vec<PathBuf> {
         self.listeners.drain(..).filter_map(|listener| listener.path().map(Path::to_owned)).collect()
     }
 
-    /// Takes a connection in. `authenticated`: without a password.
+    /// Adds a connection. `authenticated`: it needs no password.
     ///
     /// # Errors
     /// The kernel refuses to watch the socket.
@@ -134,59 +135,60 @@ impl Net {
         !self.resumable.is_empty()
     }
 
-    /// The clients that have whole requests left from the last iteration: they are to have their turn now.
+    /// Takes the clients that have whole requests left from the last iteration: each gets its turn now.
     pub fn take_scheduled(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.resumable)
     }
 
-    /// Whether the wait of a client has ended that had no turn since.
+    /// Whether a client was unblocked and has not had a turn since.
     pub fn has_unblocked(&self) -> bool {
         !self.unblocked.is_empty()
     }
 
-    /// The clients whose wait has ended since the last call: they are to have their turn before the iteration ends.
+    /// Takes the clients that were unblocked since the last call: each gets its turn before the iteration ends.
     pub fn take_unblocked(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.unblocked)
     }
 
-    /// The next client to be closed.
+    /// Takes the next client to close.
     pub fn next_doomed(&mut self) -> Option<Token> {
         self.doomed.pop()
     }
 
-    /// The database that a client has selected.
+    /// Returns the database that the client has selected.
     pub fn selected_db(&self, token: Token) -> usize {
         self.clients.get(token).map_or(0, |client| client.session.db)
     }
 
-    /// A client has its turn.
+    /// Begins the turn of a client.
     pub fn begin_turn(&mut self, token: Token) {
         let known = self.clients.get(token).is_some_and(|client| client.session.authenticated);
         let most = if known { MAX_OUTPUT } else { MAX_OUTPUT_UNAUTHENTICATED };
         self.output.begin_turn(token, most);
     }
 
-    /// The buffers of a client that has its turn are taken out of it.
+    /// Records that the buffers of `client` were taken out of it for its turn.
     pub fn take_in_hand(&mut self, client: Token, bytes: usize, room: usize, is_shared: bool) {
         self.in_hand = InHand { client: Some(client), bytes, room, is_shared };
     }
 
-    /// The turn is over, and the client has its buffers again.
+    /// Ends the turn: the client has its buffers again.
     pub fn put_down(&mut self) {
         self.in_hand = InHand::default();
     }
 
-    /// What is in hand of `client`.
+    /// Returns the input in hand, if it belongs to `client`.
     pub fn in_hand(&self, client: Token) -> InHand {
         if self.in_hand.client == Some(client) { self.in_hand } else { InHand::default() }
     }
 
-    /// Bytes of memory that belong to connections, and to none for good: what is in hand, and the output of the iteration.
+    /// Bytes of memory that connections use only temporarily: the input in hand, and this iteration's output.
     pub fn shared_bytes(&self) -> usize {
         self.in_hand.bytes + self.in_hand.own_room() + self.output.memory_bytes()
     }
 
-    /// Closes a client that was to be closed after its last reply and has none to wait for: replies may be switched off.
+    /// Closes a client that should close after its last reply, if no reply is left to send (replies may be switched
+    /// off).
     pub fn close_if_silent(&mut self, token: Token) {
         let silent = !self.output.has_any(token);
         if silent && self.clients.get(token).is_some_and(|client| client.pending.is_none()) {
@@ -194,37 +196,37 @@ impl Net {
         }
     }
 
-    /// The reply to `token`, in its protocol.
+    /// Returns the reply writer for `token`, in its protocol.
     pub fn reply_to(&mut self, token: Token) -> Reply<'_> {
         let protocol = self.clients.get(token).map_or(Protocol::Resp2, |client| client.session.protocol);
         self.output.reply_to(token, protocol)
     }
 
-    /// The session of the client whose command is being executed.
+    /// Returns the session of the client whose command is being executed.
     pub fn session(&mut self, token: Token) -> &mut Session {
         &mut self.clients.get_mut(token).expect("the client of the command being executed").session
     }
 
-    /// Gives a client that has whole requests a turn in the next iteration.
+    /// Schedules a turn in the next iteration for a client that has whole requests.
     pub fn schedule(&mut self, token: Token) {
         if self.make_resumable(token) {
             self.resumable.push(token);
         }
     }
 
-    /// [`Net::schedule`] for a client whose wait has ended: its turn is at the end of this iteration.
+    /// [`Net::schedule`] for a client that was unblocked: its turn is at the end of this iteration.
     pub fn schedule_unblocked(&mut self, token: Token) {
         if self.make_resumable(token) {
             self.unblocked.push(token);
         }
     }
 
-    /// Returns whether the client had no turn to come yet.
+    /// Marks the client as scheduled. Returns false if it already was.
     fn make_resumable(&mut self, token: Token) -> bool {
         self.clients.get_mut(token).is_some_and(|client| !std::mem::replace(&mut client.resumable, true))
     }
 
-    /// Has the client closed at the end of the iteration.
+    /// Closes the client at the end of the iteration.
     pub fn doom(&mut self, token: Token) {
         if let Some(client) = self.clients.get_mut(token)
             && !client.doomed

@@ -1,4 +1,4 @@
-//! What one client's socket did not take: a queue of bytes and of shared blocks.
+//! Output that one client's socket has not accepted: a queue of bytes and shared blocks.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -7,12 +7,12 @@ use super::output::{MAX_PIECES, MAX_SEND};
 use super::transport::Transport;
 use crate::types::block::Block;
 
-/// A chunk of a queue is filled up to this size before the next one begins.
+/// A chunk of the queue is filled up to this size before the next one begins.
 const CHUNK: usize = 16 * 1024;
 
 enum Piece {
     Bytes(Vec<u8>),
-    /// A value, and how many bytes of memory were counted for it.
+    /// A value, and the bytes of memory that were counted for it.
     Block(Block, usize),
 }
 
@@ -24,7 +24,7 @@ impl Piece {
         }
     }
 
-    /// Bytes of memory. Of a value that others refer to as well, its share.
+    /// Returns the bytes of memory; a shared value counts with this owner's share.
     fn memory_bytes(&self) -> usize {
         match self {
             Piece::Bytes(bytes) => bytes.capacity(),
@@ -32,7 +32,7 @@ impl Piece {
         }
     }
 
-    /// Bytes of memory that have been counted.
+    /// Returns the bytes of memory that have been counted.
     fn counted_bytes(&self) -> usize {
         match self {
             Piece::Bytes(bytes) => bytes.capacity(),
@@ -41,12 +41,12 @@ impl Piece {
     }
 }
 
-/// An owner's share of a block's memory.
+/// Returns one owner's share of a block's memory.
 fn share_of(block: &Block) -> usize {
     block.memory_bytes() / block.owners()
 }
 
-/// What one client's socket did not take yet.
+/// Output that one client's socket has not accepted yet.
 #[derive(Default)]
 pub struct Pending {
     pieces: VecDeque<Piece>,
@@ -55,27 +55,28 @@ pub struct Pending {
     bytes: usize,
     /// Bytes of memory counted for all pieces.
     counted: usize,
-    /// Since when, Unix milliseconds, the queue has been over the soft limit.
+    /// Since when the queue has been over the soft limit, Unix milliseconds.
     pub over_soft_limit_since: Option<i64>,
 }
 
 impl Pending {
-    /// Bytes that wait.
+    /// Bytes that wait to be sent.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Pieces that wait.
+    /// Pieces that wait to be sent.
     pub fn pieces(&self) -> usize {
         self.pieces.len()
     }
 
-    /// Bytes of memory. Of a value that others refer to as well, its share counts. O(pieces).
+    /// Returns the bytes of memory; a shared value counts with this owner's share. O(pieces).
     pub fn memory_bytes(&self) -> usize {
         self.table_bytes() + self.pieces.iter().map(Piece::memory_bytes).sum::<usize>()
     }
 
-    /// Bytes of memory, with the share that a value had when it was queued or last recounted. O(1).
+    /// Returns the bytes of memory; a shared value counts with its share when it was queued or last
+    /// recounted. O(1).
     pub fn counted_bytes(&self) -> usize {
         self.table_bytes() + self.counted
     }
@@ -84,7 +85,7 @@ impl Pending {
         size_of::<Self>() + self.pieces.capacity() * size_of::<Piece>()
     }
 
-    /// Counts values that others refer to as well by their share of now. O(pieces).
+    /// Recounts shared values by their current share. O(pieces).
     pub fn recount(&mut self) {
         for piece in &mut self.pieces {
             if let Piece::Block(block, counted) = piece {
@@ -95,7 +96,7 @@ impl Pending {
         }
     }
 
-    /// Whether all has been sent.
+    /// Whether everything has been sent.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
@@ -130,7 +131,7 @@ impl Pending {
         }
     }
 
-    /// Sends up to [`MAX_SEND`] bytes and returns how many were taken.
+    /// Sends up to [`MAX_SEND`] bytes and returns how many the socket accepted.
     pub fn send(&mut self, transport: &mut Transport) -> io::Result<usize> {
         const EMPTY: &[u8] = &[];
         let mut slices = [IoSlice::new(EMPTY); MAX_PIECES];
@@ -171,7 +172,7 @@ impl Pending {
 
 #[cfg(test)]
 impl Pending {
-    /// All that waits, for tests.
+    /// Returns all bytes that wait, for tests.
     pub fn content(&self) -> Vec<u8> {
         let all: Vec<u8> = self.pieces.iter().flat_map(|piece| piece.as_slice().iter().copied()).collect();
         all[self.sent..].to_vec()

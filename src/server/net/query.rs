@@ -1,4 +1,4 @@
-//! What a client has sent of a request, waiting for the rest; and how bytes are received behind it.
+//! The received part of a client's unfinished request, and how the following bytes are received.
 
 use std::io;
 
@@ -7,57 +7,58 @@ use crate::resp::{BIG_ARGUMENT, MAX_PIECE, MAX_PIECE_START, Partial, Span};
 use crate::sys::ring::Ring;
 use crate::types::block::Block;
 
-/// The most that one receive takes from a client.
+/// The most bytes that one receive reads from a client.
 pub const READ: usize = 64 * 1024;
 const _: () = assert!(BIG_ARGUMENT <= READ, "a smaller argument fits one receive");
 
-/// The most that one receive takes of a large argument.
+/// The most bytes of a large argument that one receive reads.
 pub const MAX_RECEIVE: usize = 256 * 1024;
 
-/// The most that a receive takes beyond a large argument, and from a client that has just sent one: of the next, it may take
-/// the beginning, which is copied.
+/// The most bytes that one receive reads behind a large argument, or from a client that has just sent one: they may be
+/// the start of the next large argument, and that start has to be copied.
 const READ_BESIDE_LARGE: usize = 16 * 1024;
 
-/// The block of a large argument has room for this many times the bytes that have arrived: a client that only claims a
-/// length costs nothing.
+/// The block of a large argument has room for this many times the bytes that have arrived, so a client that merely
+/// announces a length costs nothing.
 const AHEAD: usize = 4;
 
-/// Spare queries kept.
+/// Spare queries that are kept.
 const MAX_SPARE: usize = 64;
 
-/// The same for those that have grown: with one at hand a client that sends large values need not map one for each.
+/// The same for queries that have grown: with a spare one, a client that sends large values need not map one for each.
 const MAX_SPARE_LARGE: usize = 2;
 
-/// The ring of a query, at first.
+/// The initial size of a query's ring.
 const SMALL_RING: usize = 16 * 1024;
 
-/// The ring of a query that has held more. One request needs no larger one.
+/// The size of the ring of a query that has held more. One request needs no larger ring.
 const LARGE_RING: usize = 128 * 1024;
 
-/// From this length on an argument that is moved out of the ring gets a block of its own, which a command may keep.
+/// An argument of at least this length that is moved out of the ring gets its own block, which a command may keep.
 const OWN_BLOCK: usize = 4096;
 const _: () = assert!(OWN_BLOCK <= MAX_PIECE, "a shorter argument can be a piece of a block");
 
-/// Shorter ones share blocks of at most this size, which with its header takes one slab of the allocator and not two.
+/// Shorter arguments share blocks of at most this size, which including the header fit one slab of the allocator, not
+/// two.
 const SHARED_BLOCK: usize = 64 * 1024 - 64;
 const _: () = assert!(SHARED_BLOCK <= MAX_PIECE_START);
 
 /// The most blocks of finished requests that are freed at once: each is a cache miss.
 pub const FEW_BLOCKS: usize = 1024;
 
-/// Part of a request, waiting for the rest.
+/// A partially received request.
 ///
 /// ```text
-///   … $5\r\nvalue\r\n$6\r\nsec      the ring: what was not moved out, the unfinished argument last
-///   [one][key][two] [large …]      the blocks: arguments that have wholly arrived
+///   … $5\r\nvalue\r\n$6\r\nsec      the ring: arguments not moved out, the unfinished one last
+///   [one][key][two] [large …]      the blocks: arguments that have arrived completely
 /// ```
 ///
-/// The ring does not grow with the request. When it is full, the arguments that are there move into blocks: each once,
-/// a large one to where it may stay as a value.
+/// The ring does not grow with the request. When it is full, its arguments move into blocks. Each is copied once; a
+/// large one gets its own block, which can become the value.
 pub struct Query {
     /// The bytes from the start of the request on.
     pub ring: Ring,
-    /// Where the parser stands.
+    /// The parser's position.
     pub partial: Partial,
     /// Arguments outside of the ring.
     pub blocks: Vec<Block>,
@@ -65,12 +66,12 @@ pub struct Query {
     /// blocks.
     block_bytes: usize,
     block_len: usize,
-    /// The one that is being received.
+    /// The large argument that is being received.
     pub filling: Option<Filling>,
 }
 
 impl Query {
-    /// An empty one.
+    /// Creates an empty query.
     pub fn new() -> Self {
         Query {
             ring: Ring::new(SMALL_RING),
@@ -82,39 +83,40 @@ impl Query {
         }
     }
 
-    /// Whether it holds nothing, so that the client can do without it.
+    /// Whether it holds nothing, so that the client does not need it.
     pub fn is_idle(&self) -> bool {
         self.ring.is_empty() && self.blocks.is_empty() && self.filling.is_none() && self.partial.is_fresh()
     }
 
-    /// Whether its ring is as small as a new one's.
+    /// Whether its ring has the initial size.
     fn is_small(&self) -> bool {
         self.ring.capacity() <= SMALL_RING
     }
 
-    /// Whether its ring is no larger than one request makes it.
+    /// Whether its ring is no larger than one request requires.
     fn is_at_most_large(&self) -> bool {
         self.ring.capacity() <= LARGE_RING
     }
 
-    /// Bytes that the client has sent and the server has not executed yet. O(1).
+    /// Bytes received that have not been executed yet. O(1).
     pub fn len(&self) -> usize {
         self.ring.len() + self.block_len + self.filling.as_ref().map_or(0, |filling| filling.block.len())
     }
 
-    /// Those of them that are not whole arguments of the current request: what `client-query-buffer-limit` limits.
+    /// The part of [`Query::len`] that is not whole arguments of the current request: `client-query-buffer-limit`
+    /// limits it.
     pub fn unparsed_len(&self) -> usize {
         let filling = self.filling.as_ref().map_or(0, |filling| filling.block.len());
         self.ring.len().saturating_sub(self.partial.parsed_len()) + filling
     }
 
-    /// Bytes of memory.
+    /// Returns the bytes of memory used.
     pub fn memory_bytes(&self) -> usize {
         let filling = self.filling.as_ref().map_or(0, |filling| filling.block.memory_bytes());
         size_of::<Self>() + self.ring.capacity() + self.partial.memory() + self.block_bytes + filling
     }
 
-    /// Receives behind what it holds, or into the large argument.
+    /// Receives bytes into the large argument, or otherwise into the ring.
     pub fn receive(&mut self, transport: &mut Transport, spare: &mut SpareQueries) -> io::Result<Received> {
         if let Some(filling) = &mut self.filling {
             return filling.receive(transport, &mut self.ring);
@@ -127,7 +129,7 @@ impl Query {
         Ok(Received::of(count, room))
     }
 
-    /// Keeps the large argument as one of the request's, if it has wholly arrived. Returns false if it has not: there is
+    /// Adds the large argument to the request's if it has arrived completely. Returns false if it has not: there is
     /// nothing to parse behind it.
     pub fn end_argument(&mut self) -> bool {
         let is_whole = |filling: &mut Filling| filling.block.len() >= filling.wanted;
@@ -141,7 +143,7 @@ impl Query {
         self.filling.is_none()
     }
 
-    /// Frees the blocks of finished requests, but not those of the request that is being received. Returns them instead if
+    /// Frees the blocks of finished requests, but not those of the request being received. Returns them instead if
     /// there are more than [`FEW_BLOCKS`].
     pub fn forget_executed(&mut self) -> Option<Vec<Block>> {
         let done = self.blocks.len() - self.partial.detached_count();
@@ -158,8 +160,8 @@ impl Query {
         None
     }
 
-    /// Makes room in the ring for the next receive: by moving arguments out, or where that does not help by growing,
-    /// since a client that waits may send a whole pipeline.
+    /// Makes room in the ring for the next receive, by moving arguments out. If that does not help, the ring grows,
+    /// since a blocked client may send a whole pipeline.
     ///
     /// # Errors
     /// There is not enough memory.
@@ -187,7 +189,7 @@ impl Query {
         self.ring.grow(2 * capacity)
     }
 
-    /// Takes over what one receive has left elsewhere. The ring is empty.
+    /// Copies bytes that one receive left elsewhere into the ring, which is empty.
     pub fn hold(&mut self, bytes: &[u8]) {
         debug_assert!(self.ring.is_empty() && bytes.len() <= LARGE_RING);
         if bytes.len() > self.ring.capacity() {
@@ -197,7 +199,7 @@ impl Query {
         self.ring.commit(bytes.len());
     }
 
-    /// Gives back the room that a client made necessary by sending while it had to wait.
+    /// Frees the room that the ring needed while the client was blocked and kept sending.
     pub fn shrink(&mut self) {
         if self.ring.capacity() > LARGE_RING && self.ring.len() <= SMALL_RING {
             self.exchange_ring(SMALL_RING);
@@ -210,7 +212,7 @@ impl Query {
         self.ring = ring;
     }
 
-    /// Takes the ring of an idle query, which is at least as large, and gives it its own.
+    /// Swaps rings with an idle query, whose ring is at least as large.
     fn exchange_rings(&mut self, idle: &mut Query) {
         debug_assert!(idle.is_idle());
         self.move_to(&mut idle.ring);
@@ -224,7 +226,7 @@ impl Query {
         ring.commit(held.len());
     }
 
-    /// Moves the arguments of the current request that are wholly there out of the ring.
+    /// Moves the whole arguments of the current request out of the ring.
     fn move_out(&mut self) {
         let Query { ring, partial, blocks, block_bytes, block_len, .. } = self;
         let (window, first) = (ring.readable(), blocks.len());
@@ -253,17 +255,17 @@ impl Query {
     }
 }
 
-/// What one receive has brought.
+/// The result of one receive.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
-    /// Bytes; 0 is the end of what the client sends.
+    /// The number of bytes; 0 means that the client has closed its side.
     pub count: usize,
-    /// Whether they were as many as fit, so that there may be more.
+    /// Whether they filled the room, so there may be more.
     pub is_full: bool,
 }
 
 impl Received {
-    /// `count` bytes into room for `room`.
+    /// `count` bytes were received into `room` bytes.
     #[inline]
     fn of(count: usize, room: usize) -> Received {
         Received { count, is_full: count == room }
@@ -287,12 +289,12 @@ pub fn receive_into_ring(
 /// A large argument that is being received into the block where it may stay.
 pub struct Filling {
     block: Block,
-    /// How many bytes it shall have, line end included.
+    /// The bytes to receive, including the line end.
     wanted: usize,
 }
 
 impl Filling {
-    /// An argument of `len` bytes, which begins with `head`.
+    /// Creates an argument of `len` bytes that begins with `head`.
     pub fn new(len: usize, head: &[u8], transport: &Transport) -> Filling {
         let wanted = len + 2;
         let mut block = Block::with_capacity(room(head.len() + transport.unread(), wanted));
@@ -300,7 +302,7 @@ impl Filling {
         Filling { block, wanted }
     }
 
-    /// Receives more of it, and what follows it into `beyond`.
+    /// Receives more of the argument, and the bytes after it into `beyond`.
     fn receive(&mut self, transport: &mut Transport, beyond: &mut Ring) -> io::Result<Received> {
         let Filling { block, wanted } = self;
         let missing = *wanted - block.len();
@@ -317,29 +319,30 @@ impl Filling {
     }
 }
 
-/// The room of a block for an argument of `wanted` bytes, line end included, of which this many have arrived.
+/// Returns the size of the block for an argument of `wanted` bytes, including the line end, of which `arrived` are
+/// there.
 fn room(arrived: usize, wanted: usize) -> usize {
     wanted.min((AHEAD * arrived).max(READ))
 }
 
-/// Queries that clients gave back; of those that are small and of those that have grown a few are kept.
+/// Queries that clients returned: a few small ones and a few that have grown.
 #[derive(Default)]
 #[expect(clippy::vec_box, reason = "the boxes are what is kept: a client holds one or a null")]
 pub struct SpareQueries {
     small: Vec<Box<Query>>,
-    /// Those whose rings have grown, as they do for a large value.
+    /// Queries whose rings have grown, as they do for a large value.
     large: Vec<Box<Query>>,
 }
 
 impl SpareQueries {
-    /// One to hold `len` bytes, with a ring of that size if there is such a one.
+    /// Takes a query to hold `len` bytes, preferably a spare one whose ring is large enough.
     pub fn take(&mut self, len: usize) -> Box<Query> {
         let large = if len > SMALL_RING { self.large.pop() } else { None };
         large.or_else(|| self.small.pop()).unwrap_or_else(|| Box::new(Query::new()))
     }
 
-    /// Makes room in the query's ring for the next receive. A small ring that is full is exchanged for a spare one if there
-    /// is one, so that a client with requests somewhat larger does not map one for each.
+    /// Makes room in the query's ring for the next receive. A full small ring is exchanged for a larger spare one, if
+    /// any, so a client with requests that are somewhat larger does not map one for each.
     fn make_room(&mut self, query: &mut Query) -> io::Result<()> {
         if query.is_small()
             && query.ring.len() == query.ring.capacity()
@@ -351,7 +354,7 @@ impl SpareQueries {
         query.make_room()
     }
 
-    /// Keeps one for later.
+    /// Keeps a query for later.
     pub fn give(&mut self, query: Box<Query>) {
         let (kept, most) =
             if query.is_small() { (&mut self.small, MAX_SPARE) } else { (&mut self.large, MAX_SPARE_LARGE) };

@@ -7,41 +7,41 @@ use crate::command::{Command, Places};
 #[derive(Default)]
 pub struct Transaction {
     requests: Rest,
-    /// Requests that were queued; still true while they are executed.
+    /// The number of requests queued; kept while they are executed.
     count: usize,
-    /// The flags of all of them together.
+    /// The combined flags of all requests.
     flags: u64,
-    /// The memory of the requests that are being executed.
+    /// The memory of the requests being executed.
     executing_bytes: usize,
-    /// A request could not be queued, so `EXEC` will execute none.
+    /// Whether a request was refused, so that `EXEC` executes none.
     refused: bool,
 }
 
 impl Transaction {
-    /// Queues a request, a call with these flags.
+    /// Queues a request whose call has these flags.
     pub fn push(&mut self, command: &'static Command, flags: u64, hash: u64, places: Places<'_>) {
         self.requests.push(Ok(command), hash, places);
         self.flags |= flags;
         self.count += 1;
     }
 
-    /// Something could not be queued.
+    /// Records that a request could not be queued.
     pub fn refuse(&mut self) {
         self.refused = true;
         self.requests = Rest::default();
     }
 
-    /// Whether something could not be queued.
+    /// Whether a request could not be queued.
     pub fn is_refused(&self) -> bool {
         self.refused
     }
 
-    /// How many requests have been queued.
+    /// The number of queued requests.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// The flags that any of its commands has.
+    /// Returns the combined flags of its commands.
     pub fn flags(&self) -> u64 {
         self.flags
     }
@@ -52,12 +52,12 @@ impl Transaction {
         std::mem::take(&mut self.requests)
     }
 
-    /// Bytes of arguments.
+    /// Returns the bytes of all arguments.
     pub fn argument_bytes(&self) -> usize {
         self.requests.len()
     }
 
-    /// Bytes of memory.
+    /// Returns the bytes of memory used.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() - size_of::<Rest>() + self.requests.memory_bytes() + self.executing_bytes
     }

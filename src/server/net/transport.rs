@@ -1,8 +1,8 @@
-//! The way of a client's bytes: all that it sends, and all that is sent to it, passes through its [`Transport`].
+//! The channel of one client: all bytes that it sends or receives pass through its [`Transport`].
 //!
-//! What is behind is nobody else's business, so a connection may be encrypted, and a thread may own the transports of some
-//! clients: a transport holds no reference to anything. Bytes that it has and the poller does not know of count as
-//! [`Transport::unread`]. A method is one system call.
+//! No other module knows what is behind it, so a connection could be encrypted, or a thread could own the transports of
+//! some clients: a transport holds no references. Bytes that it holds without the poller's knowledge count as
+//! [`Transport::unread`]. Each method is one system call.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -16,50 +16,51 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Bytes go through `socket` as they are.
+    /// Creates a transport that passes bytes through `socket` unchanged.
     pub fn new(socket: Socket) -> Transport {
         Transport { socket }
     }
 
-    /// Has small replies sent at once, and a silent peer probed after `keepalive` seconds unless that is 0.
+    /// Enables sending small replies at once, and probes a silent peer after `keepalive` seconds unless that is 0.
     pub fn tune(&self, keepalive: u32) {
-        // Unix sockets know neither option; a connection that vanished fails at its first receive.
+        // Unix sockets support neither option; a connection that vanished fails at its first receive.
         let _ = self.socket.set_nodelay(true);
         if keepalive > 0 {
             let _ = self.socket.set_keepalive(keepalive);
         }
     }
 
-    /// Receives into `room`. Returns how many bytes came; 0 is the end of what the client sends (or an empty `room`).
+    /// Receives into `room`. Returns the number of bytes; 0 means that the client has closed its side (or `room` is
+    /// empty).
     #[inline]
     pub fn receive(&mut self, room: &mut [u8]) -> io::Result<usize> {
         self.socket.recv(room)
     }
 
-    /// Receives up to `max` bytes behind the contents of `block`, where there is room for them, and what follows these into
-    /// `beyond`. Returns how many bytes came.
+    /// Receives up to `max` bytes into the free room of `block`, and any bytes after these into `beyond`. Returns the
+    /// number of bytes.
     pub fn receive_into(&mut self, block: &mut Block, max: usize, beyond: &mut [u8]) -> io::Result<usize> {
         block.fill(max, |room| self.socket.recv_uninit(room, beyond))
     }
 
-    /// How many bytes have arrived and were not received yet; 0 where the system does not tell.
+    /// The number of bytes that have arrived but were not received yet; 0 where the system does not report it.
     pub fn unread(&self) -> usize {
         self.socket.unread()
     }
 
-    /// Sends as much of `bytes` as is taken at once.
+    /// Sends as much of `bytes` as the socket accepts at once.
     #[inline]
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.send(bytes)
     }
 
-    /// Sends as much of the slices, in order, as is taken at once.
+    /// Sends as much of the slices, in order, as the socket accepts at once.
     #[inline]
     pub fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.socket.send_vectored(slices)
     }
 
-    /// Waits until something can be received (or sent, if `to_send`) or the connection is closed. Returns false after
+    /// Waits until the socket is readable (writable, if `to_send`) or the connection is closed. Returns false after
     /// `timeout_ms`, or if a signal interrupted the wait.
     pub fn wait(&self, to_send: bool, timeout_ms: u32) -> bool {
         self.socket.wait(to_send, timeout_ms)
