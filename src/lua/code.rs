@@ -1,25 +1,25 @@
-//! What the compiler makes and the machine executes: instructions for a machine of registers, and the prototype of a
-//! function that holds them.
+//! The compiler's output and the machine's input: instructions for a register machine, and the prototype of a function
+//! that holds them.
 //!
-//! A function's registers are a window of the stack, at most 250 of them. Locals live in the lowest, in the order of
-//! their declaration; temporary values above them. An instruction is eight bytes. An `Operand` is a register, or one of
-//! the function's constants. Jumps are relative to the instruction that follows.
+//! A function's registers are a window of the stack, at most 250 of them. Locals occupy the lowest ones, in declaration
+//! order; temporary values are above them. An instruction is eight bytes. An `Operand` is a register or one of the
+//! function's constants. Jumps are relative to the instruction after the jump.
 //!
-//! The instructions are those of the Lua 5.1 reference implementation in meaning, so that the message of an error can
-//! name the variable that caused it in the same words (`names.rs`); what differs is their form.
+//! The instructions mean the same as those of the Lua 5.1 reference implementation, so error messages can name the
+//! variable at fault in the same words (`names.rs`). Only their encoding differs.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use super::value::Value;
 
-/// The most registers that a function may use.
+/// The maximum number of registers of a function.
 pub const MOST_REGISTERS: usize = 250;
-/// The most local variables of a function.
+/// The maximum number of local variables of a function.
 pub const MOST_LOCALS: usize = 200;
-/// The most variables of its surroundings that a function may use.
+/// The maximum number of variables that a function may capture from the functions around it.
 pub const MOST_UPVALUES: usize = 60;
-/// Elements of a constructor that are stored at once.
+/// The number of constructor elements that are stored at once.
 pub const FIELDS_AT_ONCE: usize = 50;
 
 /// A register, below 256, or 256 plus the index of a constant.
@@ -27,7 +27,7 @@ pub const FIELDS_AT_ONCE: usize = 50;
 pub struct Operand(pub u16);
 
 impl Operand {
-    /// Constants from this index on are loaded into a register first.
+    /// The number of constants that fit in an operand; the others are loaded into a register first.
     pub const MOST_CONSTANTS: usize = (u16::MAX as usize + 1) - 256;
 
     pub fn register(register: u8) -> Operand {
@@ -59,7 +59,7 @@ pub enum Instruction {
         to: u8,
         constant: u32,
     },
-    /// `to = value`, and the next instruction is skipped if `skip`.
+    /// `to = value`; skips the next instruction if `skip`.
     LoadBoolean {
         to: u8,
         value: bool,
@@ -102,7 +102,7 @@ pub enum Instruction {
         key: Operand,
         value: Operand,
     },
-    /// `to = {}`, with room for `array` elements of a sequence and `hash` other ones.
+    /// `to = {}`, with room for `array` elements of a sequence and `hash` other keys.
     NewTable {
         to: u8,
         array: u16,
@@ -165,38 +165,38 @@ pub enum Instruction {
     Jump {
         by: i32,
     },
-    /// If `(left == right) ~= expected`, the next instruction, which is a `Jump`, is skipped.
+    /// Skips the next instruction, which is a `Jump`, if `(left == right) ~= expected`.
     Equal {
         expected: bool,
         left: Operand,
         right: Operand,
     },
-    /// As `Equal`, of `left < right`.
+    /// Like `Equal`, for `left < right`.
     Less {
         expected: bool,
         left: Operand,
         right: Operand,
     },
-    /// As `Equal`, of `left <= right`.
+    /// Like `Equal`, for `left <= right`.
     LessOrEqual {
         expected: bool,
         left: Operand,
         right: Operand,
     },
-    /// Unless `value` is true or false as `expected`, the next instruction, which is a `Jump`, is skipped.
+    /// Skips the next instruction, which is a `Jump`, unless the truth of `value` is `expected`.
     Test {
         value: u8,
         expected: bool,
     },
-    /// If `from` is true or false as `expected`, `to = from`; otherwise the next instruction, a `Jump`, is skipped.
+    /// `to = from` if the truth of `from` is `expected`; otherwise skips the next instruction, a `Jump`.
     TestSet {
         to: u8,
         from: u8,
         expected: bool,
     },
-    /// Calls `function` with the `arguments - 1` values in the registers that follow it, or those up to the top of the
-    /// stack if `arguments` is 0. `results - 1` results go to `function` and on, or all of them, if `results` is 0, which
-    /// then sets the top.
+    /// Calls `function` with the `arguments - 1` values in the registers after it, or with all up to the top of the
+    /// stack if `arguments` is 0. Stores `results - 1` results in `function` and the registers after it, or all of them
+    /// if `results` is 0, which then sets the top.
     Call {
         function: u8,
         arguments: u16,
@@ -207,18 +207,18 @@ pub enum Instruction {
         function: u8,
         arguments: u16,
     },
-    /// Returns `values - 1` values from `first` on, or those up to the top, if `values` is 0.
+    /// Returns `values - 1` values from `first` on, or all up to the top if `values` is 0.
     Return {
         first: u8,
         values: u16,
     },
-    /// The loop's four registers are: index, limit, step, and the variable that the body sees. Checks that the
-    /// first three are numbers, subtracts the step from the index, and jumps to the `ForLoop`.
+    /// The loop's four registers are index, limit, step, and the variable that the body sees. Checks that the first
+    /// three are numbers, subtracts the step from the index, and jumps to the `ForLoop`.
     ForPrepare {
         base: u8,
         by: i32,
     },
-    /// Adds the step to the index; within the limit, copies it to the variable, and jumps.
+    /// Adds the step to the index; if it is within the limit, copies it to the variable and jumps.
     ForLoop {
         base: u8,
         by: i32,
@@ -239,7 +239,7 @@ pub enum Instruction {
         count: u16,
         start: u32,
     },
-    /// Gives captured variables in registers from `from` on a place of their own.
+    /// Closes upvalues: moves captured variables out of the registers from `from` on.
     Close {
         from: u8,
     },
@@ -248,8 +248,8 @@ pub enum Instruction {
         to: u8,
         prototype: u32,
     },
-    /// `count - 1` of the function's extra arguments go to `to` and on, or all of them, if `count` is 0, which then sets
-    /// the top.
+    /// Stores `count - 1` of the function's extra arguments in `to` and the registers after it, or all of them if
+    /// `count` is 0, which then sets the top.
     VarArguments {
         to: u8,
         count: u16,
@@ -259,8 +259,8 @@ pub enum Instruction {
 const _: () = assert!(size_of::<Instruction>() == 8);
 
 impl Instruction {
-    /// The one register that it writes, as an operand that names it. Not of those that write several, or that write
-    /// only on a condition.
+    /// Returns the one register that the instruction always writes; `None` if it writes several, or only on a
+    /// condition.
     pub fn destination(&mut self) -> Option<&mut u8> {
         match self {
             Instruction::Move { to, .. }
@@ -287,12 +287,12 @@ impl Instruction {
     }
 }
 
-/// Where a closure finds a variable of its surroundings when it is made.
+/// Where a new closure finds a captured variable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Capture {
-    /// In a register of the function that makes it.
+    /// In a register of the function that makes the closure.
     Register(u8),
-    /// Among the upvalues of the function that makes it.
+    /// Among the upvalues of the function that makes the closure.
     Upvalue(u8),
 }
 
@@ -305,7 +305,7 @@ pub struct Local {
     pub end: u32,
 }
 
-/// A function as compiled.
+/// A compiled function.
 #[derive(Debug)]
 pub struct Prototype {
     /// The name of the chunk as given (`@user_script`, `=(load)`, or the source itself).
@@ -314,9 +314,10 @@ pub struct Prototype {
     pub line: u32,
     pub last_line: u32,
     pub parameters: u8,
-    /// It takes `...`.
+    /// Whether the function takes `...`.
     pub is_variadic: bool,
-    /// It takes `...`, but does not use it, and so gets the table `arg`, in the register after its parameters.
+    /// Whether the function takes `...` without using it, and so gets the table `arg` in the register after its
+    /// parameters.
     pub wants_arg: bool,
     /// Registers in use, at most `MOST_REGISTERS`, at least 2.
     pub registers: u8,
@@ -328,12 +329,12 @@ pub struct Prototype {
     pub lines: Box<[u32]>,
     pub locals: Box<[Local]>,
     pub upvalue_names: Box<[Box<[u8]>]>,
-    /// The number of the last collection that has seen it.
+    /// The number of the last collection that marked it.
     pub(in crate::lua) marked: Cell<u32>,
 }
 
 impl Prototype {
-    /// Bytes of memory of the function and of the functions nested in it.
+    /// Memory of the function and of the functions nested in it, in bytes.
     pub(super) fn tree_bytes(&self) -> usize {
         let mut bytes = 0;
         let mut waiting = vec![self];

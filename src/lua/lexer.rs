@@ -1,16 +1,16 @@
 //! Splits the source of a chunk into tokens.
 //!
-//! One token is read at a time, and one more in the single place where the grammar has to look ahead. Names are slices
-//! of the source, and so are strings without escapes; others are put together in a buffer, which never outgrows the
-//! source. The lexer also makes the messages of all errors of syntax, since these quote the text of the last token that
-//! was read, the way it was read: with escapes already replaced.
+//! The lexer reads one token at a time, and one more in the single place where the grammar has to look ahead. Names are
+//! slices of the source, as are strings without escapes; other strings are assembled in a buffer, which never outgrows
+//! the source. The lexer also makes the messages of all syntax errors, since they quote the text of the last token as
+//! it was read: with escapes already replaced.
 
 use std::fmt;
 
 use super::names::{chunk_id_of_syntax, until_zero};
 use super::number;
 
-/// The whole message of an error, as `load` returns it.
+/// A whole error message, as `load` returns it.
 pub(super) type Message = Box<[u8]>;
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -57,7 +57,7 @@ pub(super) enum Token<'s> {
     Symbol(u8),
 }
 
-/// The word that stands for `name`, or a name.
+/// Returns the keyword spelled `name`, or else the name.
 fn word(name: &[u8]) -> Token<'_> {
     match name {
         b"and" => Token::And,
@@ -85,7 +85,7 @@ fn word(name: &[u8]) -> Token<'_> {
     }
 }
 
-/// A token's kind as messages name it. Bytes beyond ASCII stand for themselves, so the result is bytes.
+/// Writes a token's kind as messages name it. Bytes beyond ASCII stand for themselves, so the result is bytes.
 impl Token<'_> {
     pub(super) fn describe(self) -> Vec<u8> {
         let text = match self {
@@ -130,18 +130,18 @@ impl Token<'_> {
 pub(super) struct Lexer<'s> {
     source: &'s [u8],
     chunk: &'s [u8],
-    /// Where the next token, or what precedes it, begins.
+    /// Where the next token begins, or the white space before it.
     position: usize,
-    /// The token that the parser looks at.
+    /// The parser's current token.
     pub(super) token: Token<'s>,
     ahead: Option<Token<'s>>,
     /// The line that `position` is in.
     pub(super) line: u32,
     /// The line where the token before `token` ended.
     pub(super) last_line: u32,
-    /// Where the token that was read last begins.
+    /// Where the token read last begins.
     start: usize,
-    /// Whether the text of that token is in `buffer`, and not just what is between `start` and `position`.
+    /// Whether the text of that token is in `buffer`, and not simply the bytes from `start` to `position`.
     is_buffered: bool,
     buffer: Vec<u8>,
     /// The number of bytes around the contents of a string: its quotes or brackets.
@@ -149,7 +149,7 @@ pub(super) struct Lexer<'s> {
 }
 
 impl<'s> Lexer<'s> {
-    /// Has no token yet: call `advance`.
+    /// Starts without a token: call `advance`.
     pub(super) fn new(source: &'s [u8], chunk: &'s [u8]) -> Lexer<'s> {
         Lexer {
             source,
@@ -166,7 +166,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// Goes on to the next token.
+    /// Advances to the next token.
     pub(super) fn advance(&mut self) -> Result<(), Message> {
         self.last_line = self.line;
         self.token = match self.ahead.take() {
@@ -184,7 +184,7 @@ impl<'s> Lexer<'s> {
         Ok(token)
     }
 
-    /// The bytes of the string that was read last.
+    /// The bytes of the string read last.
     pub(super) fn contents(&self) -> &[u8] {
         let text = self.text();
         &text[self.delimiter..text.len() - self.delimiter]
@@ -204,7 +204,7 @@ impl<'s> Lexer<'s> {
     /// An error at the current line, `near` a token: the current one, or the one being read.
     pub(super) fn error_near(&self, message: impl fmt::Display, near: Token) -> Message {
         let mut text = self.error(message).into_vec();
-        // As C strings, which a zero ends: a token that is one has no name at all.
+        // C strings end at a zero byte: as a token, it has no name, and the message no `near`.
         if near == Token::Symbol(0) {
             return text.into();
         }
@@ -269,7 +269,7 @@ impl<'s> Lexer<'s> {
                 b'<' if self.accept(b'=') => Token::LessOrEqual,
                 b'>' if self.accept(b'=') => Token::GreaterOrEqual,
                 b'~' if self.accept(b'=') => Token::NotEqual,
-                // A zero passes as a second or third point in the reference implementation too.
+                // The reference implementation also accepts a zero byte as the second or third dot.
                 b'.' if self.accept(b'.') || self.accept(0) => {
                     if self.accept(b'.') || self.accept(0) {
                         Token::Dots
@@ -299,11 +299,11 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    /// `position` is at its start, or after its leading point.
+    /// Reads a number; `position` is at its start or after its leading dot.
     fn numeral(&mut self) -> Result<Token<'s>, Message> {
         self.skip_while(|byte| byte.is_ascii_digit() || byte == b'.');
-        // A zero passes as either of these in the reference implementation, where it ends the C string of the choices;
-        // what is behind it in the numeral is not read.
+        // The reference implementation accepts a zero byte as either of these, since it ends the C string of choices;
+        // the rest of the numeral after it is not read.
         if self.accept(b'e') || self.accept(b'E') || self.accept(0) {
             let _has_sign = self.accept(b'+') || self.accept(b'-') || self.accept(0);
         }
@@ -338,8 +338,8 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// After the first byte of a long bracket: skips the `=` that follow, and if then there is the byte `second`,
-    /// which is the same as the first, skips that too and returns the number of the `=`.
+    /// After the first byte of a long bracket: skips the `=` that follow. If the byte `second` comes next, which is the
+    /// same as the first, skips it too and returns the number of `=`.
     fn rest_of_bracket(&mut self, second: u8) -> Option<usize> {
         let start = self.position;
         self.skip_while(|byte| byte == b'=');
@@ -347,10 +347,11 @@ impl<'s> Lexer<'s> {
         self.accept(second).then_some(level)
     }
 
-    /// After the opening bracket of a long string or comment: goes past the closing one. The text of the token then
-    /// has `\n` for each end of line, and not the one right after the opening bracket.
+    /// After the opening bracket of a long string or comment: advances past the closing one. The text of the token then
+    /// has `
+    /// ` for each end of line, without the one right after the opening bracket.
     fn long_text(&mut self, level: usize, unfinished: &str) -> Result<(), Message> {
-        // The text from here on is still to be appended to the buffer, if that is in use.
+        // The text from here on is not in the buffer yet, if the buffer is in use.
         let mut copied = self.start;
         let begin = self.position;
         loop {
@@ -368,7 +369,7 @@ impl<'s> Lexer<'s> {
                     self.position += 1;
                     match self.rest_of_bracket(b']') {
                         Some(found) if found == level => break,
-                        // The second bracket may be the first one of the right pair.
+                        // The second bracket may be the first byte of the matching pair.
                         Some(_) => self.position -= 1,
                         None => (),
                     }
@@ -434,9 +435,9 @@ impl<'s> Lexer<'s> {
         Ok(Token::String)
     }
 
-    /// After a backslash: appends what the escape stands for to the buffer.
+    /// After a backslash: appends the bytes of the escape to the buffer.
     fn escape(&mut self) -> Result<(), Message> {
-        // At the end of the source the caller finds that the string is unfinished.
+        // At the end of the source, the caller reports the unfinished string.
         let Some(byte) = self.peek() else { return Ok(()) };
         let meaning = match byte {
             b'a' => b'\x07',
@@ -458,7 +459,7 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    /// Up to three digits.
+    /// One to three digits.
     fn decimal_escape(&mut self) -> Result<(), Message> {
         let mut code = 0u32;
         for _ in 0..3 {

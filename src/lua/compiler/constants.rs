@@ -1,18 +1,18 @@
-//! The constants of the functions in the making: each is found again by its value.
+//! The constants of the functions being compiled, deduplicated by value.
 //!
-//! One table serves all functions of a chunk, so that a small function needs none of its own. It is keyed, since a chunk
-//! may be made of numbers that collide.
+//! One table serves all functions of a chunk, so a small function needs none of its own. Its hash is keyed, since a
+//! chunk may contain numbers chosen to collide.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::{Compiler, Result};
 use crate::lua::value::{StringId, Value};
 
-/// The most constants of a function, and the most functions in it.
+/// The maximum number of constants of a function, and of functions nested directly in it.
 pub(super) const MOST_CONSTANTS: usize = (1 << 18) - 1;
 
-/// A constant, as the key by which it is found again. Numbers are their bits, but both zeros are one constant, as in the
-/// reference implementation.
+/// A constant, as the key for deduplication. Numbers are compared by their bits, but both zeros are one constant, as in
+/// the reference implementation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Constant {
     Nil,
@@ -21,7 +21,7 @@ pub(super) enum Constant {
     String(StringId),
 }
 
-/// Makes hashes of keys of a few words: a folded multiplication for each.
+/// Hashes keys of a few words with one folded multiplication per word.
 #[derive(Clone, Copy)]
 pub(super) struct Seeded(u64);
 
@@ -67,7 +67,7 @@ impl Hasher for Folded {
 }
 
 impl Compiler<'_, '_> {
-    /// The index of a constant of the current function.
+    /// Returns the index of a constant of the current function; adds it if it is new.
     fn constant(&mut self, key: Constant, value: Value) -> Result<u32> {
         let constants = &mut self.function.constants;
         let next = constants.len();
@@ -99,7 +99,7 @@ impl Compiler<'_, '_> {
         self.constant(Constant::String(string), Value::String(string))
     }
 
-    /// The contents of the string that is the current token.
+    /// Returns the string in the current token as a constant.
     pub(super) fn token_constant(&mut self) -> Result<u32> {
         let string = self.heap.string(self.lexer.contents());
         self.constant(Constant::String(string), Value::String(string))

@@ -11,7 +11,7 @@ impl Compiler<'_, '_> {
         self.operation(0)
     }
 
-    /// `expression {',' expression}`: how many, and the last one. The others are in registers.
+    /// `expression {',' expression}`: returns their number and the last one. The others are in registers.
     pub(super) fn expression_list(&mut self) -> Result<(usize, Expression)> {
         let mut count = 1;
         let mut last = self.expression()?;
@@ -23,7 +23,7 @@ impl Compiler<'_, '_> {
         Ok((count, last))
     }
 
-    /// Operands, and binary operators between them that bind what is on their left more strongly than `limit`.
+    /// Operands, with the binary operators between them that bind their left operand more strongly than `limit`.
     fn operation(&mut self, limit: u8) -> Result<Expression> {
         self.enter()?;
         let mut left = match Unary::of(self.lexer.token) {
@@ -87,7 +87,7 @@ impl Compiler<'_, '_> {
                 self.lexer.advance()?;
                 let mut e = self.expression()?;
                 self.expect_closing(Token::Symbol(b')'), Token::Symbol(b'('), line)?;
-                // One value, even of a call.
+                // Exactly one value, even of a call.
                 self.load_variable(&mut e)?;
                 Ok(e)
             }
@@ -121,7 +121,7 @@ impl Compiler<'_, '_> {
         }
     }
 
-    /// `'.' name` or `':' name`, after `table`, which becomes the field.
+    /// `'.' name` or `':' name` after `table`, which becomes the field.
     pub(super) fn field(&mut self, table: &mut Expression) -> Result<()> {
         self.put_anywhere(table)?;
         self.lexer.advance()?;
@@ -129,7 +129,7 @@ impl Compiler<'_, '_> {
         self.make_field(table, &mut key)
     }
 
-    /// `table`, which is in a register, becomes its field `key`.
+    /// Turns `table`, which is in a register, into its field `key`.
     fn make_field(&mut self, table: &mut Expression, key: &mut Expression) -> Result<()> {
         let register = self.put_anywhere(table)?;
         let key = self.make_operand(key)?;
@@ -146,7 +146,8 @@ impl Compiler<'_, '_> {
         Ok(e)
     }
 
-    /// `object` becomes its method `name`, in a register, followed by the object as the first argument.
+    /// Puts the method `name` of `object` in a register, followed by the object as the first argument. `object` becomes
+    /// the method.
     fn method(&mut self, object: &mut Expression, name: &mut Expression) -> Result<()> {
         let from = self.put_anywhere(object)?;
         self.release(object);
@@ -158,8 +159,8 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    /// The arguments of a call of `function`, which is in the last register in use, or the last but one if the first
-    /// argument is there already. `function` becomes the call.
+    /// The arguments of a call of `function`, which is in the last register in use, or the one before it if the first
+    /// argument is already there. `function` becomes the call.
     fn call(&mut self, function: &mut Expression) -> Result<()> {
         let line = self.lexer.line;
         let Kind::Placed(register) = function.kind else {
@@ -191,13 +192,13 @@ impl Compiler<'_, '_> {
         };
         let call = self.emit(Instruction::Call { function: register, arguments, results: 2 })?;
         self.function.set_line(line);
-        // The call leaves one value where the function was, unless it is told otherwise.
+        // The call leaves one value where the function was, until `set_values` fixes another number.
         self.function.free = register + 1;
         function.kind = Kind::Call(call);
         Ok(())
     }
 
-    /// `'(' [expressions] ')'`, of which all but the last are put in registers.
+    /// `'(' [expressions] ')'`; puts all but the last in registers.
     fn arguments(&mut self, line: u32) -> Result<Expression> {
         self.lexer.advance()?;
         let mut last = Expression::nothing();
@@ -265,7 +266,7 @@ impl Compiler<'_, '_> {
         let mut e = Expression::new(Kind::Unplaced(new));
         let mut fields = Fields { table: self.put_in_next(&mut e)?, ..Fields::default() };
         self.expect_symbol(b'{')?;
-        // The element that was read last, if it has not been put in a register yet.
+        // The last element read, if it is not in a register yet.
         let mut last = Expression::nothing();
         while !self.is_at(b'}') {
             if last.kind != Kind::Nothing {
@@ -316,7 +317,7 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    /// Stores what is left of the elements; `last` is the last one of the constructor, if it is one.
+    /// Stores the remaining elements; `last` is the constructor's last element, unless it ended with a field.
     fn last_fields(&mut self, fields: &mut Fields, mut last: Expression) -> Result<()> {
         if fields.waiting == 0 {
             return Ok(());
@@ -328,12 +329,12 @@ impl Compiler<'_, '_> {
             self.put_in_next(&mut last)?;
         }
         self.store_list(fields, is_open)?;
-        // How many an open one adds is not known.
+        // The number of values that an open element adds is unknown.
         fields.array -= u32::from(is_open);
         Ok(())
     }
 
-    /// Stores the elements in the registers after the table's: those waiting, or all up to the top if `is_open`.
+    /// Stores the elements in the registers after the table's: the waiting ones, or all up to the top if `is_open`.
     fn store_list(&mut self, fields: &mut Fields, is_open: bool) -> Result<()> {
         let start = fields.array - fields.waiting as u32;
         let count = if is_open { 0 } else { fields.waiting as u16 };
@@ -344,8 +345,8 @@ impl Compiler<'_, '_> {
     }
 }
 
-/// `count`, rounded up to a number with four significant bits: the room that the reference implementation makes. How
-/// much there is can be seen in the order of what is added later.
+/// Rounds `count` up to a number with four significant bits: the room that the reference implementation reserves. The
+/// room is visible to programs in the order of keys added later.
 fn rounded(mut count: u32) -> u32 {
     let mut shift = 0;
     while count >= 16 {
@@ -355,13 +356,13 @@ fn rounded(mut count: u32) -> u32 {
     count << shift
 }
 
-/// What a constructor has had so far.
+/// The state of a constructor.
 #[derive(Default)]
 struct Fields {
     table: u8,
-    /// Elements without keys, and fields with keys.
+    /// The number of elements without keys so far, and of fields with keys.
     array: u32,
     hash: u32,
-    /// Elements in registers, or about to be, that have not been stored.
+    /// Elements that are in registers, or about to be, and not stored yet.
     waiting: usize,
 }

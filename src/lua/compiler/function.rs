@@ -1,4 +1,4 @@
-//! The function in the making: its code, its constants and its registers.
+//! The function being compiled: its code, constants and registers.
 
 use std::cell::Cell;
 use std::mem::{replace, take};
@@ -12,7 +12,7 @@ use crate::lua::code::{Capture, Instruction, Local, MOST_REGISTERS, Prototype};
 use crate::lua::value::Value;
 
 pub(super) struct Function<'s> {
-    /// Its own number.
+    /// The function's number in the chunk.
     pub(super) number: u32,
     pub(super) line: u32,
     pub(super) parameters: u8,
@@ -25,16 +25,16 @@ pub(super) struct Function<'s> {
     pub(super) captures: Vec<Capture>,
     pub(super) upvalue_names: Vec<&'s [u8]>,
     pub(super) locals: Vec<Local>,
-    /// The variables in scope, of which the first `active` can be seen, and are in the registers below `active`.
+    /// The variables in scope. The first `active` of them are visible, and are in the registers below `active`.
     pub(super) variables: Vec<Variable<'s>>,
     pub(super) active: u8,
-    /// The first register that is free. Those in use above the variables are used as a stack.
+    /// The first free register. Registers in use above the variables form a stack.
     pub(super) free: u8,
     registers: u8,
     pub(super) blocks: Vec<Block>,
-    /// Jumps to the next instruction.
+    /// The jumps to the next instruction.
     pub(super) pending: Jumps,
-    /// The place that was last made the target of a jump, so that the instruction before it must stay as it is.
+    /// The last place that became a jump target; the instruction before it must stay unchanged.
     last_target: Option<u32>,
 }
 
@@ -68,7 +68,7 @@ impl<'s> Function<'s> {
         self.code.len() as u32
     }
 
-    /// As `here`, and a jump may lead there.
+    /// Like `here`, and marks the place as a jump target.
     pub(super) fn target(&mut self) -> u32 {
         self.last_target = Some(self.here());
         self.here()
@@ -78,20 +78,20 @@ impl<'s> Function<'s> {
         &mut self.code[place as usize]
     }
 
-    /// Takes the last instruction back.
+    /// Removes the last instruction.
     pub(super) fn take_back(&mut self) {
         self.code.pop();
         self.lines.pop();
     }
 
-    /// The last instruction is of `line`, rather than of the token that was read last.
+    /// Gives the last instruction `line` instead of the line of the token read last.
     pub(super) fn set_line(&mut self, line: u32) {
         if let Some(last) = self.lines.last_mut() {
             *last = line;
         }
     }
 
-    /// Frees `register`, unless it is a variable's. It is the last one in use.
+    /// Frees `register`, the last one in use, unless it is a variable's.
     pub(super) fn free_register(&mut self, register: u8) {
         if register >= self.active {
             self.free -= 1;
@@ -99,7 +99,7 @@ impl<'s> Function<'s> {
         }
     }
 
-    /// Makes it another function, with nothing in it but the memory it has.
+    /// Resets the function for reuse, and keeps its allocated memory.
     fn reset(&mut self, number: u32, line: u32) {
         self.code.clear();
         self.lines.clear();
@@ -124,7 +124,7 @@ impl<'s> Function<'s> {
         };
     }
 
-    /// What has been made, in exactly the memory that it needs.
+    /// Returns the finished prototype, in exactly the memory that it needs.
     fn finish(&mut self, last_line: u32, chunk: &Rc<[u8]>) -> Prototype {
         Prototype {
             chunk: chunk.clone(),
@@ -147,7 +147,7 @@ impl<'s> Function<'s> {
 }
 
 impl Compiler<'_, '_> {
-    /// Begins a function inside the current one, which `finish_function` ends.
+    /// Begins a function inside the current one; `finish_function` ends it.
     pub(super) fn begin_function(&mut self, line: u32) {
         let mut inner = self.spare.pop().unwrap_or_else(|| Function::new(0, 0));
         inner.reset(self.functions, line);
@@ -155,7 +155,7 @@ impl Compiler<'_, '_> {
         self.enclosing.push(replace(&mut self.function, inner));
     }
 
-    /// Ends the current function; the one around it, if any, becomes current.
+    /// Ends the current function. The function around it, if any, becomes current.
     pub(super) fn finish_function(&mut self, last_line: u32) -> Result<Rc<Prototype>> {
         self.end_variables(0);
         self.emit(Instruction::Return { first: 0, values: 1 })?;
@@ -166,7 +166,7 @@ impl Compiler<'_, '_> {
         Ok(prototype)
     }
 
-    /// Adds a function to those of the current one, and returns its index.
+    /// Adds a nested function to the current one and returns its index.
     pub(super) fn add_prototype(&mut self, prototype: Rc<Prototype>) -> Result<u32> {
         let index = self.function.prototypes.len();
         if index >= MOST_CONSTANTS {
@@ -176,7 +176,7 @@ impl Compiler<'_, '_> {
         Ok(index as u32)
     }
 
-    /// Appends an instruction, and returns its place.
+    /// Appends an instruction and returns its place.
     pub(super) fn emit(&mut self, instruction: Instruction) -> Result<u32> {
         let here = self.function.here();
         if !self.function.pending.is_empty() {
@@ -188,7 +188,7 @@ impl Compiler<'_, '_> {
         Ok(here)
     }
 
-    /// Emits `first, …, last = nil`. Extends the previous instruction if that sets the registers below to nil. Emits
+    /// Emits `first, …, last = nil`. Extends the previous instruction if it sets the registers below to nil. Emits
     /// nothing at the start of a function, where all registers are nil.
     pub(super) fn emit_nil(&mut self, first: u8, last: u8) -> Result<()> {
         let function = &mut self.function;
@@ -208,7 +208,7 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    /// Takes the next `count` registers, and returns the first of them.
+    /// Takes the next `count` registers and returns the first of them.
     pub(super) fn take_registers(&mut self, count: usize) -> Result<u8> {
         let first = self.function.free;
         self.need_registers(count)?;
@@ -216,7 +216,7 @@ impl Compiler<'_, '_> {
         Ok(first)
     }
 
-    /// Makes sure that the next `count` registers can be used.
+    /// Ensures that the next `count` registers can be used.
     pub(super) fn need_registers(&mut self, count: usize) -> Result<()> {
         let needed = usize::from(self.function.free) + count;
         if needed > usize::from(self.function.registers) {

@@ -1,11 +1,11 @@
-//! Jumps whose target is not known yet, and conditions, which are made of them.
+//! Jumps whose target is not known yet, and the conditions made of them.
 //!
-//! The jumps that will lead to the same place are a list, linked through the instructions: until it is patched, a
-//! `Jump { by }` in a list has the place of the next one as `by`, and the last one -1. A list knows both of its ends, so
-//! that two are joined at once, however long they are.
+//! Jumps to the same unknown place form a list, linked through the instructions: until it is patched, a `Jump { by }`
+//! in a list has the place of the next one as `by`, and the last one has -1. A list stores both of its ends, so two
+//! lists of any length are joined in constant time.
 //!
-//! A jump in the list of an expression may follow a `TestSet`, which stores the value that it has tested if it jumps.
-//! Where the value turns out not to be needed, that becomes a `Test`.
+//! A jump in the list of an expression may follow a `TestSet`, which stores the tested value if the jump is taken. If
+//! the value turns out not to be needed, the `TestSet` becomes a `Test`.
 
 use super::values::{Expression, Kind};
 use super::{Compiler, Result};
@@ -38,8 +38,8 @@ impl Jumps {
 }
 
 impl Compiler<'_, '_> {
-    /// Emits a jump to a place not known yet. Jumps that would lead to this one lead there at once, and so they are in
-    /// the list too, after it.
+    /// Emits a jump to a place not known yet. Jumps pending to this place join its list, after it, instead of jumping
+    /// twice.
     pub(super) fn jump(&mut self) -> Result<Jumps> {
         let pending = std::mem::take(&mut self.function.pending);
         let place = self.emit(Instruction::Jump { by: END as i32 })?;
@@ -68,7 +68,7 @@ impl Compiler<'_, '_> {
         }
     }
 
-    /// Makes the jumping instruction at `place` lead to `target`.
+    /// Sets the target of the jump instruction at `place`.
     pub(super) fn set_target(&mut self, place: u32, target: u32) -> Result<()> {
         let distance = i64::from(target) - (i64::from(place) + 1);
         if distance.unsigned_abs() > LONGEST_JUMP {
@@ -84,7 +84,7 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    /// Makes all of `jumps` lead to `target`, which has been emitted or is next.
+    /// Sets the target of all `jumps`; `target` has been emitted or is next.
     pub(super) fn patch(&mut self, jumps: Jumps, target: u32) -> Result<()> {
         if target == self.function.here() {
             self.patch_to_here(jumps);
@@ -93,7 +93,7 @@ impl Compiler<'_, '_> {
         self.patch_values(jumps, target, None, target)
     }
 
-    /// Makes all of `jumps` lead to the next instruction.
+    /// Sets the target of all `jumps` to the next instruction.
     pub(super) fn patch_to_here(&mut self, jumps: Jumps) {
         self.function.target();
         let mut pending = self.function.pending;
@@ -101,8 +101,8 @@ impl Compiler<'_, '_> {
         self.function.pending = pending;
     }
 
-    /// Makes those of `jumps` that follow a `TestSet` store its value in `register` and lead to `with_value`, and the
-    /// others lead to `without`.
+    /// Makes those of `jumps` that follow a `TestSet` store its value in `register` and jump to `with_value`, and the
+    /// others jump to `without`.
     pub(super) fn patch_values(
         &mut self,
         jumps: Jumps,
@@ -120,7 +120,8 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    /// The instruction that decides whether the jump at `place` is taken, if any; otherwise the jump.
+    /// Returns the instruction that decides whether the jump at `place` is taken, or the jump itself if it is
+    /// unconditional.
     fn decider(&mut self, place: u32) -> &mut Instruction {
         let before = place.saturating_sub(1);
         let is_test = matches!(
@@ -134,8 +135,8 @@ impl Compiler<'_, '_> {
         self.function.at(if is_test { before } else { place })
     }
 
-    /// If the jump at `place` follows a `TestSet`, makes that store in `register`, or just test if there is none or it
-    /// is the same as the one tested. Returns whether it does.
+    /// If the jump at `place` follows a `TestSet`, sets its destination to `register`, or makes it a `Test` if there is
+    /// none or it is the register tested. Returns whether a `TestSet` was there.
     fn set_destination_of_test(&mut self, place: u32, register: Option<u8>) -> bool {
         let decider = self.decider(place);
         let Instruction::TestSet { from, expected, .. } = *decider else { return false };
@@ -146,7 +147,7 @@ impl Compiler<'_, '_> {
         true
     }
 
-    /// Whether one of `jumps` comes without a value.
+    /// Whether one of `jumps` carries no value.
     pub(super) fn needs_value(&mut self, jumps: Jumps) -> bool {
         let mut place = jumps.first;
         while place != END {
@@ -158,7 +159,7 @@ impl Compiler<'_, '_> {
         false
     }
 
-    /// The values that `jumps` come with are of no use.
+    /// Drops the values that `jumps` carry.
     pub(super) fn drop_values(&mut self, jumps: Jumps) {
         let mut place = jumps.first;
         while place != END {
@@ -167,13 +168,13 @@ impl Compiler<'_, '_> {
         }
     }
 
-    /// Emits `test`, and the jump that is skipped by it.
+    /// Emits `test`, and the jump that it may skip.
     pub(super) fn jump_on(&mut self, test: Instruction) -> Result<Jumps> {
         self.emit(test)?;
         self.jump()
     }
 
-    /// Makes a comparison jump when it did not, and the other way round.
+    /// Inverts the condition under which a comparison jumps.
     pub(super) fn invert(&mut self, comparison: Jumps) {
         match self.decider(comparison.first) {
             Instruction::Equal { expected, .. }
@@ -183,7 +184,7 @@ impl Compiler<'_, '_> {
         }
     }
 
-    /// Emits a jump for when `e` is true or false as `expected`.
+    /// Emits a jump that is taken if the truth of `e` is `expected`.
     fn jump_if(&mut self, e: &mut Expression, expected: bool) -> Result<Jumps> {
         if let Kind::Unplaced(place) = e.kind
             && let Instruction::Not { from, .. } = *self.function.at(place)
@@ -196,7 +197,7 @@ impl Compiler<'_, '_> {
         self.jump_on(Instruction::TestSet { to: NOWHERE, from, expected })
     }
 
-    /// What follows is executed if `e` is true. Otherwise `e.if_false` is taken.
+    /// Continues with the next instruction if `e` is true; otherwise jumps by `e.if_false`.
     pub(super) fn go_if_true(&mut self, e: &mut Expression) -> Result<()> {
         self.load_variable(e)?;
         let jumps = match e.kind {
@@ -213,7 +214,7 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    /// What follows is executed if `e` is false. Otherwise `e.if_true` is taken.
+    /// Continues with the next instruction if `e` is false; otherwise jumps by `e.if_true`.
     pub(super) fn go_if_false(&mut self, e: &mut Expression) -> Result<()> {
         self.load_variable(e)?;
         let jumps = match e.kind {

@@ -1,24 +1,23 @@
-//! Compiles the source of a chunk in one pass: the parser emits instructions while it reads tokens, and keeps no tree.
+//! Compiles the source of a chunk in one pass: the parser emits instructions while it reads tokens, and builds no tree.
 //!
-//! What makes that possible is that an expression is not put into a register when it is read, but described
-//! (`Expression`): a constant, a local variable, a field of a table in a register, an instruction which has no
-//! destination yet, a comparison that jumps. Only when it is known what the value is for does the description turn into
-//! instructions (`values.rs`). Jumps whose target is not known yet are linked through the instructions themselves
-//! (`jumps.rs`).
+//! One pass suffices because an expression is not put into a register when it is read, but described (`Expression`): a
+//! constant, a local variable, a field of a table in a register, an instruction that has no destination yet, a
+//! comparison that jumps. The description turns into instructions only when the use of the value is known
+//! (`values.rs`). Jumps whose target is not known yet are linked through the instructions themselves (`jumps.rs`).
 //!
-//! | file | what it has |
+//! | file | contents |
 //! |---|---|
 //! | `statements.rs`, `expressions.rs` | the grammar |
-//! | `operators.rs` | instructions of operators, constants folded |
+//! | `operators.rs` | instructions of operators, constant folding |
 //! | `values.rs` | from a description to a register, a constant, a store |
 //! | `jumps.rs` | lists of jumps, and conditions |
 //! | `scope.rs` | blocks, local variables, upvalues |
-//! | `function.rs` | the function in the making: code and registers |
+//! | `function.rs` | the function being compiled: code and registers |
 //! | `constants.rs` | its constants |
 //!
 //! The instructions are in the order in which the reference implementation of Lua 5.1 emits its own, with the same
-//! lines, since the order of evaluation and the texts of errors follow from them. So are the limits; nesting is limited
-//! to 200 levels, which bounds the recursion of the parser.
+//! lines, since the evaluation order and the error messages follow from them. The limits are the same too. Nesting is
+//! limited to 200 levels, which bounds the recursion of the parser.
 
 mod constants;
 mod expressions;
@@ -42,12 +41,12 @@ use super::heap::Heap;
 use super::lexer::{Lexer, Message, Token};
 use super::names;
 
-/// How deep blocks, functions and expressions may nest.
+/// The maximum nesting depth of blocks, functions and expressions.
 const MOST_LEVELS: usize = 200;
 
 type Result<T> = std::result::Result<T, Message>;
 
-/// A longer source is refused, since compiling cannot be suspended.
+/// A longer source is rejected, since compiling cannot be suspended.
 const LONGEST_SOURCE: usize = 32 << 20;
 
 /// Compiles `source`. `chunk` is its name as `load` takes it: `@` and the name of a file, `=` and a name to show as it
@@ -63,14 +62,14 @@ struct Compiler<'s, 'h> {
     lexer: Lexer<'s>,
     heap: &'h mut Heap,
     chunk: Rc<[u8]>,
-    /// The function that is being compiled, and those around it, from the outermost.
+    /// The function being compiled, and the functions around it, outermost first.
     function: Function<'s>,
     enclosing: Vec<Function<'s>>,
-    /// Finished ones, whose memory is used again.
+    /// Finished functions, whose memory is reused.
     spare: Vec<Function<'s>>,
-    /// How many functions have been begun: each has a number of its own.
+    /// The number of functions begun so far; numbers them.
     functions: u32,
-    /// The index of each constant of each function, by the number of the function.
+    /// The index of each constant of each function, keyed by the function's number.
     constants: HashMap<(u32, Constant), u32, Seeded>,
     level: usize,
 }
@@ -100,7 +99,7 @@ impl<'s, 'h> Compiler<'s, 'h> {
         self.finish_function(0)
     }
 
-    /// An error of syntax at the current token.
+    /// Returns a syntax error at the current token.
     fn syntax_error(&self, message: impl std::fmt::Display) -> Message {
         self.lexer.error_near(message, self.lexer.token)
     }
@@ -114,7 +113,7 @@ impl<'s, 'h> Compiler<'s, 'h> {
         matches!(self.lexer.token, Token::Symbol(byte) if byte == symbol)
     }
 
-    /// Goes past the current token if it is `token`.
+    /// Advances past the current token if it is `token`. Returns whether it was.
     fn accept(&mut self, token: Token) -> Result<bool> {
         let found = self.lexer.token == token;
         if found {
@@ -143,7 +142,7 @@ impl<'s, 'h> Compiler<'s, 'h> {
         self.expect(Token::Symbol(symbol))
     }
 
-    /// Expects `close`, which ends what `open` in `line` began.
+    /// Expects `close`, which matches `open` in `line`.
     fn expect_closing(&mut self, close: Token, open: Token, line: u32) -> Result<()> {
         if self.accept(close)? {
             return Ok(());
@@ -170,7 +169,7 @@ impl<'s, 'h> Compiler<'s, 'h> {
         Ok(Expression::constant(self.string_constant(name)?))
     }
 
-    /// Begins a level of nesting; `leave` ends it.
+    /// Enters a nesting level; `leave` ends it.
     fn enter(&mut self) -> Result<()> {
         self.level += 1;
         if self.level > MOST_LEVELS {
@@ -183,7 +182,7 @@ impl<'s, 'h> Compiler<'s, 'h> {
         self.level -= 1;
     }
 
-    /// Checks a limit of `function`, which is `value` `what`.
+    /// Checks a limit of `function`, which has `value` of `what`.
     fn check_limit(&self, function: &Function, value: usize, limit: usize, what: &str) -> Result<()> {
         if value <= limit {
             return Ok(());

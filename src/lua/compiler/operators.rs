@@ -1,4 +1,4 @@
-//! Operators: their priorities, the instructions for them, and what of them can be computed at once.
+//! Operators: their priorities, their instructions, and constant folding.
 
 use super::values::{Expression, Kind};
 use super::{Compiler, Result};
@@ -66,7 +66,8 @@ impl Binary {
         })
     }
 
-    /// How strongly it binds what is on its left and on its right. It is right-associative if the right is less.
+    /// How strongly the operator binds its left and its right operand. It is right-associative if the right number is
+    /// less.
     pub(super) fn priority(self) -> (u8, u8) {
         match self {
             Binary::Power => (10, 9),
@@ -83,7 +84,7 @@ impl Binary {
         self.priority().0 > 5
     }
 
-    /// The result for constants, where that is a number whatever the machine. Division by zero is left to the machine.
+    /// Returns the result for constants. Division by zero, and results that are NaN, are left to the machine.
     fn fold(self, left: f64, right: f64) -> Option<f64> {
         let result = match self {
             Binary::Add => left + right,
@@ -132,7 +133,7 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    /// Makes `e` the opposite truth value: of a condition, just by exchanging its jumps.
+    /// Inverts the truth of `e`. For a condition, this only swaps its jumps.
     fn negate(&mut self, e: &mut Expression) -> Result<()> {
         self.load_variable(e)?;
         match e.kind {
@@ -157,13 +158,13 @@ impl Compiler<'_, '_> {
             Binary::And => self.go_if_true(left),
             Binary::Or => self.go_if_false(left),
             Binary::Concatenate => self.put_in_next(left).map(drop),
-            // It may be folded with the right one.
+            // It may be folded with the right operand.
             _ if operator.is_arithmetic() && left.as_number().is_some() => Ok(()),
             _ => self.make_operand(left).map(drop),
         }
     }
 
-    /// Emits the binary operator on both of its operands, of which `left` has been prepared, and becomes the result.
+    /// Emits the binary operator. `left` has been prepared, and becomes the result.
     pub(super) fn binary(
         &mut self,
         operator: Binary,
@@ -197,7 +198,7 @@ impl Compiler<'_, '_> {
         }
         let right_operand = self.make_operand(&mut right)?;
         let left_operand = self.make_operand(left)?;
-        // Registers are a stack: the higher one is freed first.
+        // Registers form a stack: the higher one is freed first.
         if left_operand.0 > right_operand.0 {
             self.release(left);
             self.release(&right);
@@ -209,7 +210,7 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    /// The operator is right-associative, so `right` may be a concatenation already, which then begins a register
+    /// The operator is right-associative, so `right` may already be a concatenation, which then starts one register
     /// earlier.
     fn concatenate(&mut self, left: &mut Expression, mut right: Expression) -> Result<()> {
         self.make_value(&mut right)?;

@@ -1,14 +1,15 @@
-//! Blocks, the local variables in them, and how a name is found.
+//! Blocks, their local variables, and name resolution.
 
 use super::jumps::Jumps;
 use super::values::{Expression, Kind};
 use super::{Compiler, Result};
 use crate::lua::code::{Capture, Instruction, Local, MOST_LOCALS, MOST_UPVALUES};
 
-/// The most local variables of a function in all of its blocks together. The limit is the reference implementation's.
+/// The maximum number of local variables in all blocks of a function together. The limit is the reference
+/// implementation's.
 const MOST_DECLARED: usize = i16::MAX as usize;
 
-/// A local variable that is in scope, or about to be.
+/// A local variable that is in scope or about to be.
 pub(super) struct Variable<'s> {
     name: &'s [u8],
     /// Its index in the function's `locals`.
@@ -19,7 +20,7 @@ pub(super) struct Block {
     /// The number of variables outside.
     active: u8,
     is_loop: bool,
-    /// A function inside has captured one of the block's variables.
+    /// Whether a nested function has captured one of the block's variables.
     is_captured: bool,
     breaks: Jumps,
 }
@@ -30,7 +31,7 @@ impl<'s> Compiler<'s, '_> {
         self.function.blocks.push(Block { active, is_loop, is_captured: false, breaks: Jumps::NONE });
     }
 
-    /// Ends the innermost block: its variables, and their registers. `break` leads here.
+    /// Ends the innermost block and frees its variables' registers. `break` jumps here.
     pub(super) fn leave_block(&mut self) -> Result<()> {
         let Some(block) = self.function.blocks.pop() else { return Ok(()) };
         self.end_variables(block.active);
@@ -63,7 +64,7 @@ impl<'s> Compiler<'s, '_> {
         Ok(())
     }
 
-    /// Declares a local variable, which cannot be seen before `begin_variables`.
+    /// Declares a local variable, which is not visible until `begin_variables`.
     pub(super) fn declare(&mut self, name: &'s [u8]) -> Result<()> {
         self.check_limit(&self.function, self.function.variables.len() + 1, MOST_LOCALS, "local variables")?;
         let local = self.function.locals.len();
@@ -75,8 +76,8 @@ impl<'s> Compiler<'s, '_> {
         Ok(())
     }
 
-    /// The next `count` variables that have been declared can be seen from here on. They are in the first registers that
-    /// are not variables yet.
+    /// Makes the next `count` declared variables visible from here on. They are in the first registers above the
+    /// visible ones.
     pub(super) fn begin_variables(&mut self, count: usize) {
         let here = self.function.here();
         let function = &mut self.function;
@@ -86,7 +87,7 @@ impl<'s> Compiler<'s, '_> {
         function.active += count as u8;
     }
 
-    /// The variable that was declared last can be seen, by messages, only from here on.
+    /// Makes the last declared variable visible to messages only from here on.
     pub(super) fn begin_last_variable_here(&mut self) {
         let here = self.function.here();
         if let Some(local) = self.function.locals.last_mut() {
@@ -104,7 +105,7 @@ impl<'s> Compiler<'s, '_> {
         function.active = from;
     }
 
-    /// The variable that `name` names here.
+    /// Resolves `name` at this point.
     pub(super) fn variable(&mut self, name: &'s [u8]) -> Result<Expression> {
         if let Some(register) =
             find_local(&self.function.variables[..usize::from(self.function.active)], name)
@@ -117,8 +118,8 @@ impl<'s> Compiler<'s, '_> {
         Ok(Expression::new(Kind::Global(self.string_constant(name)?)))
     }
 
-    /// The index of the upvalue that `name` names in the current function, if it is a local variable of one around it.
-    /// Those in between have to capture it too.
+    /// Returns the index of the current function's upvalue for `name`, if a function around it has a local variable of
+    /// that name. The functions in between capture it too.
     fn upvalue(&mut self, name: &'s [u8]) -> Result<Option<u8>> {
         let owner = self.enclosing.iter_mut().enumerate().rev().find_map(|(depth, function)| {
             let register = find_local(&function.variables[..usize::from(function.active)], name)?;
@@ -139,7 +140,7 @@ impl<'s> Compiler<'s, '_> {
         }
     }
 
-    /// The index of an upvalue of the function at `depth`, which it gets if it does not have it yet.
+    /// Returns the index of an upvalue of the function at `depth`; adds the upvalue if it is new.
     fn capture(&mut self, depth: usize, name: &'s [u8], capture: Capture) -> Result<u8> {
         let function = self.enclosing.get(depth).unwrap_or(&self.function);
         if let Some(index) = function.captures.iter().position(|&known| known == capture) {
@@ -154,7 +155,7 @@ impl<'s> Compiler<'s, '_> {
     }
 }
 
-/// The register of the last variable of that name.
+/// Returns the register of the last variable of that name.
 fn find_local(variables: &[Variable], name: &[u8]) -> Option<u8> {
     variables.iter().rposition(|variable| variable.name == name).map(|register| register as u8)
 }

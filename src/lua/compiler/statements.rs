@@ -7,7 +7,7 @@ use crate::lua::code::{Instruction, Operand};
 use crate::lua::lexer::Token;
 
 impl<'s> Compiler<'s, '_> {
-    /// Statements up to what ends a block. `return` and `break` can only be the last one.
+    /// Statements up to the end of the block. `return` and `break` can only be the last one.
     pub(super) fn statements(&mut self) -> Result<()> {
         self.enter()?;
         let mut is_last = false;
@@ -63,7 +63,7 @@ impl<'s> Compiler<'s, '_> {
         Ok(false)
     }
 
-    /// Statements with variables of their own.
+    /// A block of statements with its own variables.
     fn block(&mut self) -> Result<()> {
         self.enter_block(false);
         self.statements()?;
@@ -105,7 +105,7 @@ impl<'s> Compiler<'s, '_> {
         self.expect_closing(Token::End, Token::If, line)
     }
 
-    /// Ends a branch that another one follows: that begins here.
+    /// Ends a branch. The next branch begins here.
     fn end_branch(&mut self, to_end: &mut Jumps, if_false: Jumps) -> Result<()> {
         let jump = self.jump()?;
         self.join(to_end, jump);
@@ -147,7 +147,7 @@ impl<'s> Compiler<'s, '_> {
         self.expect_closing(Token::Until, Token::Repeat, line)?;
         let again = self.condition()?;
         if self.is_captured() {
-            // Captured variables have to be closed on both ways.
+            // Captured variables have to be closed on both paths.
             self.break_loop()?;
             self.patch_to_here(again);
             self.leave_block()?;
@@ -268,7 +268,7 @@ impl<'s> Compiler<'s, '_> {
         Ok(())
     }
 
-    /// The function sees itself.
+    /// The function sees its own name.
     fn local_function(&mut self) -> Result<()> {
         let name = self.name()?;
         self.declare(name)?;
@@ -298,10 +298,10 @@ impl<'s> Compiler<'s, '_> {
         Ok(())
     }
 
-    /// Makes `wanted` values in registers of `count` expressions, of which `last` is not in one yet.
+    /// Adjusts `count` expressions, of which `last` is not in a register yet, to `wanted` values in registers.
     fn adjust(&mut self, wanted: usize, count: usize, last: &mut Expression) -> Result<()> {
         if last.has_many_values() {
-            // The last one gives what the others do not.
+            // The last expression supplies the values that the others do not.
             let values = (wanted + 1).saturating_sub(count);
             self.set_values(last, Some(values))?;
             if values > 1 {
@@ -375,8 +375,8 @@ impl<'s> Compiler<'s, '_> {
         self.store(target, &mut e)
     }
 
-    /// The local variable in `register` will be assigned to before `targets`: those that use it as the table or the key
-    /// use a copy instead.
+    /// The local variable in `register` is assigned before `targets`: those that use it as the table or the key use a
+    /// copy instead.
     fn keep_value(&mut self, targets: &mut [Expression], register: u8) -> Result<()> {
         let copy = self.function.free;
         let mut is_used = false;

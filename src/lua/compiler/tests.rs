@@ -1,5 +1,5 @@
-//! What the compiler makes of small chunks, and what it says about wrong ones. The expected messages and the order of
-//! instructions are the reference implementation's.
+//! The instructions compiled from small chunks, and the error messages for invalid ones. The expected messages and the
+//! order of instructions are the reference implementation's.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ fn function(source: &str) -> Rc<Prototype> {
     compile(source.as_bytes(), b"=test", &mut heap()).unwrap_or_else(|error| panic!("{}", show(&error)))
 }
 
-/// The message, without the name of the chunk.
+/// Returns the error message without the name of the chunk.
 fn message(source: &[u8]) -> Vec<u8> {
     match compile(source, b"=c", &mut heap()) {
         Ok(_) => b"none".to_vec(),
@@ -27,7 +27,7 @@ fn show(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
-/// The instructions, one a line.
+/// Lists the instructions, one per line.
 fn listing(function: &Prototype) -> String {
     let mut text = String::new();
     for (instruction, line) in function.code.iter().zip(&function.lines) {
@@ -257,7 +257,7 @@ fn nesting_is_limited() {
     for part in ["a..", "not ", "(", "{"] {
         assert_eq!(show(&message(format!("x = {}", part.repeat(50_000)).as_bytes())), error);
     }
-    // These nest nothing.
+    // These do not nest anything.
     for source in [
         "x = a".to_owned() + &".a".repeat(50_000),
         "f()".repeat(50_000) + " if a then" + &" elseif a then".repeat(20_000) + " end",
@@ -314,7 +314,7 @@ fn the_text_of_a_chunk_may_be_any_bytes() {
     }
 }
 
-/// The names by which the errors of the last call or index in `source` would name what they are about.
+/// Returns the name that an error in the last matching instruction of `source` would use for its operand.
 fn name_of(source: &str, wanted: fn(Instruction) -> Option<u8>) -> Option<String> {
     let mut heap = heap();
     let function =
@@ -390,12 +390,12 @@ fn names_of_chunks_are_cut_to_fit_a_message() {
     ] {
         assert_eq!(show(&names::chunk_id(chunk.as_bytes())), show(expected.as_bytes()));
     }
-    // Errors of syntax have more room.
+    // Syntax errors have more room for the chunk's name.
     let error = compile(b"x", format!("={long}").as_bytes(), &mut heap()).expect_err("wrong");
     assert_eq!(show(&error), format!("{}:1: \\'=\\' expected near \\'<eof>\\'", "x".repeat(79)));
 }
 
-/// Chunks, and the messages about them without the name of the chunk.
+/// Invalid chunks, and their messages without the name of the chunk.
 #[rustfmt::skip]
 const WRONG: &[(&[u8], &[u8])] = &[
     (b"x=\"a", b"1: unfinished string near '<eof>'"),

@@ -1,5 +1,5 @@
-//! What is known of an expression's value while there are no instructions for it yet, or not all, and how it gets from
-//! there into a register, into an operand or into a variable.
+//! Expressions before all of their instructions are emitted, and how their values get into a register, an operand or a
+//! variable.
 
 use super::jumps::Jumps;
 use super::{Compiler, Result};
@@ -7,12 +7,12 @@ use crate::lua::code::{Instruction, Operand};
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Kind {
-    /// There is no expression.
+    /// No expression.
     Nothing,
     Nil,
     True,
     False,
-    /// A number, kept out of the constants as long as it may be folded.
+    /// A number, not in the constants as long as it may be folded.
     Number(f64),
     /// The index of a constant.
     Constant(u32),
@@ -20,19 +20,19 @@ pub(super) enum Kind {
     Local(u8),
     /// The index of an upvalue.
     Upvalue(u8),
-    /// The constant that is the name.
+    /// The constant that holds the name.
     Global(u32),
     Indexed {
         table: u8,
         key: Operand,
     },
-    /// The jump after a comparison, which is taken if that is true.
+    /// The jump after a comparison, taken if the comparison is true.
     Comparison(Jumps),
-    /// The place of an instruction that has no destination yet.
+    /// The place of an instruction whose destination is not set yet.
     Unplaced(u32),
     /// A register that holds the value.
     Placed(u8),
-    /// The place of the instruction: a number of values not fixed yet.
+    /// The place of an instruction that returns a number of values not fixed yet.
     Call(u32),
     VarArguments(u32),
 }
@@ -40,7 +40,7 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Expression {
     pub(super) kind: Kind,
-    /// Jumps taken when part of the expression has decided that it is true, or false.
+    /// Jumps taken when a part of the expression has decided that it is true, or false.
     pub(super) if_true: Jumps,
     pub(super) if_false: Jumps,
 }
@@ -66,7 +66,7 @@ impl Expression {
         matches!(self.kind, Kind::Call(_) | Kind::VarArguments(_))
     }
 
-    /// The number, if it is one that operators may be applied to at once.
+    /// Returns the number, if the expression is one that operators can fold.
     pub(super) fn as_number(&self) -> Option<f64> {
         match self.kind {
             Kind::Number(number) if !self.has_jumps() => Some(number),
@@ -106,7 +106,7 @@ impl Compiler<'_, '_> {
         Ok(Expression::new(Kind::Unplaced(self.emit(instruction)?)))
     }
 
-    /// Fixes the number of values of a call or of `...` as `count`, or as all if `None`. Those of `...` go to the first
+    /// Fixes the number of values of a call or of `...` to `count`, or to all if `None`. Those of `...` go to the first
     /// free registers.
     pub(super) fn set_values(&mut self, e: &Expression, count: Option<usize>) -> Result<()> {
         let wanted = count.map_or(0, |count| count as u16 + 1);
@@ -125,7 +125,7 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    /// Makes a call or `...` an expression of one value.
+    /// Turns a call or `...` into an expression of one value.
     pub(super) fn set_one_value(&mut self, e: &mut Expression) {
         match e.kind {
             Kind::Call(place) => {
@@ -141,7 +141,7 @@ impl Compiler<'_, '_> {
         }
     }
 
-    /// Makes an expression that is a variable, a call or `...` one that is a value.
+    /// Turns a variable, a call or `...` into a value.
     pub(super) fn load_variable(&mut self, e: &mut Expression) -> Result<()> {
         let load = match e.kind {
             Kind::Local(register) => {
@@ -164,7 +164,7 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    /// Puts the value of `e` in `to`, its jumps aside.
+    /// Puts the value of `e` in `to`; does not handle its jumps.
     fn place_value(&mut self, e: &mut Expression, to: u8) -> Result<()> {
         self.load_variable(e)?;
         match e.kind {
@@ -191,7 +191,7 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    /// Puts the value of `e` in a register, its jumps aside.
+    /// Puts the value of `e` in a register; does not handle its jumps.
     pub(super) fn place_anywhere(&mut self, e: &mut Expression) -> Result<u8> {
         if let Kind::Placed(register) = e.kind {
             return Ok(register);
@@ -201,7 +201,7 @@ impl Compiler<'_, '_> {
         Ok(to)
     }
 
-    /// Puts the value of `e` in `to`, whichever way it is reached.
+    /// Puts the value of `e` in `to`, on every path that leads to it.
     pub(super) fn put_in(&mut self, e: &mut Expression, to: u8) -> Result<()> {
         self.place_value(e, to)?;
         if let Kind::Comparison(jumps) = e.kind {
@@ -210,7 +210,7 @@ impl Compiler<'_, '_> {
         if e.has_jumps() {
             let (mut load_false, mut load_true) = (0, 0);
             if self.needs_value(e.if_true) || self.needs_value(e.if_false) {
-                // A value that is in place already must not be overwritten.
+                // A value that is already in place must not be overwritten.
                 let over = match e.kind {
                     Kind::Comparison(_) => Jumps::NONE,
                     _ => self.jump()?,
@@ -229,7 +229,7 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    /// Puts `e` in the first free register, and takes that.
+    /// Puts `e` in the first free register and takes that register.
     pub(super) fn put_in_next(&mut self, e: &mut Expression) -> Result<u8> {
         self.load_variable(e)?;
         self.release(e);
@@ -238,7 +238,7 @@ impl Compiler<'_, '_> {
         Ok(to)
     }
 
-    /// Puts `e` in a register, unless it is in one.
+    /// Puts `e` in a register, unless it is in one already.
     pub(super) fn put_anywhere(&mut self, e: &mut Expression) -> Result<u8> {
         self.load_variable(e)?;
         if let Kind::Placed(register) = e.kind {
@@ -253,7 +253,7 @@ impl Compiler<'_, '_> {
         self.put_in_next(e)
     }
 
-    /// Makes `e` a value without jumps, which may still be without a register.
+    /// Makes `e` a value without jumps, which may still have no register.
     pub(super) fn make_value(&mut self, e: &mut Expression) -> Result<()> {
         if e.has_jumps() {
             self.put_anywhere(e)?;
@@ -262,7 +262,7 @@ impl Compiler<'_, '_> {
         self.load_variable(e)
     }
 
-    /// Makes `e` an operand: a constant, if there is room for it, or else a register.
+    /// Makes `e` an operand: a constant if its index fits, else a register.
     pub(super) fn make_operand(&mut self, e: &mut Expression) -> Result<Operand> {
         self.make_value(e)?;
         let constant = match e.kind {

@@ -1,12 +1,11 @@
-//! Objects of one type, each at a place that is a small number.
+//! Objects of one type, each identified by its slot number.
 //!
-//! Places of objects that have died are used again. A bit for each place says whether the running collection has
-//! reached its object.
+//! Slots of dead objects are reused. One bit per slot marks the objects that the running collection has reached.
 
-/// No place.
+/// No slot.
 const NONE: u32 = u32::MAX;
 
-/// Slots for which memory is kept after a peak.
+/// The number of slots whose memory is kept after a peak.
 const LEAST_KEPT: usize = 1024;
 
 #[derive(Debug)]
@@ -31,10 +30,10 @@ impl<T> Default for Arena<T> {
 }
 
 impl<T> Arena<T> {
-    /// Bytes of a slot.
+    /// The size of a slot in bytes.
     pub const SLOT_BYTES: usize = size_of::<Slot<T>>();
 
-    /// The place of `object`, which is below 2³¹: more would take more memory than the machine may have.
+    /// Stores `object` and returns its slot, which is below 2³¹: more would need more memory than the machine may use.
     pub fn insert(&mut self, object: T) -> u32 {
         self.live += 1;
         if self.first_free == NONE {
@@ -66,13 +65,13 @@ impl<T> Arena<T> {
         }
     }
 
-    /// Forgets which objects were reached.
+    /// Clears all marks.
     pub fn clear_marks(&mut self) {
         self.marks.clear();
         self.marks.resize(self.slots.len().div_ceil(64), 0);
     }
 
-    /// Says that the object is reached, and whether this is new.
+    /// Marks the object as reached. Returns whether it was not marked before.
     #[inline]
     pub fn mark(&mut self, place: usize) -> bool {
         let bit = 1 << (place % 64);
@@ -92,8 +91,8 @@ impl<T> Arena<T> {
         (self.slots.capacity() - self.live) * Self::SLOT_BYTES + self.marks.capacity() * size_of::<u64>()
     }
 
-    /// Begins a sweep, which goes from the last slot to the first one and builds the free list anew, so that the lowest
-    /// free slot is reused first. Returns the number of slots.
+    /// Begins a sweep, which runs from the last slot to the first and rebuilds the free list, so that the lowest free
+    /// slot is reused first. Returns the number of slots.
     pub fn begin_sweep(&mut self) -> usize {
         self.first_free = NONE;
         self.slots.len()
@@ -117,8 +116,8 @@ impl<T> Arena<T> {
         }
     }
 
-    /// Frees memory after a peak: removes the slots `from..to`, which have just been swept, if they are the last ones and
-    /// all of them are free.
+    /// Frees memory after a peak: removes the slots `from..to`, which have just been swept, if they are the last ones
+    /// and all are free.
     pub fn trim(&mut self, from: usize, to: usize) {
         if to != self.slots.len() || self.slots[from..].iter().any(|slot| matches!(slot, Slot::Used(_))) {
             return;

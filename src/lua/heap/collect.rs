@@ -1,4 +1,4 @@
-//! The collector: marks all that can be reached from the roots, and frees the rest.
+//! The collector: marks all objects that are reachable from the roots, and frees the rest.
 //!
 //! ```text
 //!  begin ─▶ roots ─▶ mark, 256 table slots at a time ─▶ clear weak tables ─▶ sweep, 1,024 slots at a time ─▶ done
@@ -7,10 +7,11 @@
 //! The program stops during a collection, so there are no write barriers. The collection itself works in small steps
 //! that count against the budget, and the machine can be suspended between them. A collection starts when memory use is
 //! twice that after the last one, so its cost is proportional to allocation. Gray objects are on an explicit list, so
-//! deep structures cause no recursion. A large table is put back on the list with the position reached, so that the
-//! list stays short. The sweep builds the free lists anew and gives free slots at the end of an arena back as it goes.
+//! deep structures cause no recursion. A large table is pushed back on the list with the position reached, so the list
+//! stays short. As it goes, the sweep rebuilds the free lists and frees the unused slots at the end of an arena.
 //!
-//! A table with `__mode` does not keep its keys or values alive, and loses those that die (Lua 5.1, section 2.10.2).
+//! A table with `__mode` does not keep its keys or values alive, and drops the entries of those that die (Lua 5.1,
+//! section 2.10.2).
 
 use std::rc::Rc;
 
@@ -18,16 +19,17 @@ use super::{Arena, FIRST_COLLECTION, Function, Heap, Upvalue, function_bytes};
 use crate::lua::code::Prototype;
 use crate::lua::value::{FunctionId, ProxyId, StringId, TableId, ThreadId, UpvalueId, Value};
 
-/// How many slots of a table are marked or cleared in one step.
+/// The number of table slots that one step marks or clears.
 const SLOTS_AT_ONCE: usize = 256;
 
-/// How many slots of an arena are swept in one step.
+/// The number of arena slots that one step sweeps.
 const PLACES_AT_ONCE: usize = 1024;
 
-/// How many bytes of `__mode` are searched for `k` and `v`: each table with that metatable repeats the search.
+/// The number of bytes of `__mode` that are searched for `k` and `v`: each table with that metatable repeats the
+/// search.
 const LONGEST_MODE: usize = 64;
 
-/// What marking or freeing an object costs of the budget.
+/// The cost of marking or freeing an object, in budget steps.
 const OBJECT_STEPS: usize = 4;
 
 /// An object that is marked, but whose contents are not.
@@ -47,7 +49,7 @@ enum Gray {
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Mark,
-    /// Weak tables before `index` are cleared, and of that one the slots before `from`.
+    /// Weak tables before `index` are cleared, as are the slots of that table before `from`.
     Clear {
         index: usize,
         from: usize,
@@ -59,7 +61,7 @@ enum Phase {
     },
 }
 
-/// The kinds of objects, in the order in which they are swept.
+/// The kinds of objects, in sweep order.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     ShortStrings,
@@ -81,7 +83,7 @@ pub struct Collecting {
     mode: StringId,
 }
 
-/// What a collection knows while it marks.
+/// The state of the mark phase.
 pub struct Marker<'a> {
     heap: &'a mut Heap,
     gray: Vec<Gray>,
@@ -99,7 +101,7 @@ struct Weakness {
 impl Heap {
     /// Begins a collection. `mark_roots` marks the roots; `go_on_collecting` does the rest.
     pub fn begin_collection(&mut self, mode: StringId, mark_roots: impl FnOnce(&mut Marker<'_>)) {
-        // Weak tables lose entries.
+        // Weak tables lose entries, which invalidates a growing table.
         self.stop_growing();
         self.clear_marks();
         self.collection = self.collection.wrapping_add(1);
@@ -125,7 +127,7 @@ impl Heap {
                 return false;
             }
         }
-        // Near the limit, garbage takes no more than half of what is left.
+        // Near the limit, garbage takes at most half of the remaining memory.
         let room = self.limit_bytes.saturating_sub(self.used_bytes) / 2;
         self.pace = self.used_bytes + self.used_bytes.min(room).max(FIRST_COLLECTION);
         if is_at_rest {
@@ -227,7 +229,7 @@ impl Heap {
         is_done
     }
 
-    /// Strings do not count as dead: what is left of a weak table is marked before it is swept.
+    /// Strings do not count as dead: those that a weak table keeps are marked here, before strings are swept.
     fn is_dead(&mut self, value: Value) -> bool {
         match value {
             Value::String(string) => {
@@ -281,8 +283,8 @@ impl Heap {
             Kind::ShortStrings => {
                 let freed = free_strings(from, to, |place| self.strings.sweep_short(place));
                 self.strings.trim(false, from, to);
-                // Chains are too many once three quarters of the strings are freed: the last quarter of the sweep suffices
-                // to merge them.
+                // There are too many chains only once three quarters of the strings are freed, so the last quarter of
+                // the sweep suffices to merge them.
                 self.strings.merge_chains(4 * PLACES_AT_ONCE);
                 freed
             }
@@ -360,7 +362,7 @@ impl Marker<'_> {
         }
     }
 
-    /// A captured variable. One that is open is marked with the stack of its thread.
+    /// Marks a captured variable. An open one is marked with the stack of its thread.
     pub fn upvalue(&mut self, id: UpvalueId) {
         if self.heap.upvalues.mark(id.0 as usize) {
             match self.heap.upvalue(id) {
@@ -370,7 +372,7 @@ impl Marker<'_> {
         }
     }
 
-    /// The constants of a function, and of those within it.
+    /// Marks the constants of a function and of its nested functions.
     pub fn prototype(&mut self, prototype: &Rc<Prototype>) {
         let mut waiting = vec![prototype];
         while let Some(prototype) = waiting.pop() {
@@ -400,7 +402,7 @@ impl Marker<'_> {
     }
 
     fn contents_of_table(&mut self, id: TableId, from: usize, mut weakness: Weakness, mode: StringId) {
-        // Taken out, so that the marks can be changed meanwhile.
+        // Taken out so that the marks can change meanwhile.
         let table = std::mem::take(self.heap.tables.get_mut(id.0 as usize));
         if from == 0
             && let Some(metatable) = table.metatable()
@@ -414,12 +416,12 @@ impl Marker<'_> {
         }
         let to = table.slots().min(from + SLOTS_AT_ONCE);
         if to < table.slots() {
-            // Pushed before the contents of this part, so that the list has one part per level, not all of a wide
-            // table.
+            // Pushed before the contents of this part, so that the list holds one part per level instead of a whole
+            // wide table.
             self.gray.push(Gray::Table { id, from: to, weakness });
         }
         for (key, value) in table.slots_from(from, to) {
-            // The key of a value that was removed stays where it is until the table is put in order.
+            // The key of a removed value stays in its node until the table is rehashed.
             if !weakness.keys {
                 self.value(key);
             }

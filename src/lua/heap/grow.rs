@@ -1,12 +1,12 @@
 //! Growing a large table in pieces.
 //!
 //! A table without a free node gets new ones, and all its entries move. In a large table that takes long, so before a
-//! key is stored, the larger table is built aside: [`Heap::make_room_for`] does some of it and is called again, by the
-//! same instruction, until the new table has replaced the old one. The old one does not change meanwhile. Only a
-//! collection may come in between, and discards what has been built.
+//! key is stored, the larger table is built separately: [`Heap::is_room_ready`] does part of it and is called again, by
+//! the same instruction, until the new table has replaced the old one. The old one does not change meanwhile. Only a
+//! collection may run in between; it discards the partial table.
 //!
-//! Sizes, and the order in which entries move, are those of a table that grows at once, so the order of `next` stays that
-//! of the reference implementation.
+//! Sizes, and the order in which entries move, are those of a table that grows at once, so `next` keeps the order of
+//! the reference implementation.
 
 use super::Heap;
 use super::table::{Building, Counts, best_array_size};
@@ -15,17 +15,17 @@ use crate::lua::value::{TableId, Value};
 /// A table with fewer nodes grows at once.
 pub const LARGE: usize = 1 << 15;
 
-/// How many slots are counted, made or moved in a piece.
+/// The number of slots counted, made or moved in one piece.
 const PIECE: usize = 1024;
 
-/// What a piece costs of the budget: moving an entry is a write to a random place.
+/// The cost of a piece, in budget steps: moving an entry is a write to a random place.
 const PIECE_STEPS: i64 = 4 * PIECE as i64;
 
-/// The table that is being built for a full one.
+/// A table being built to replace a full one.
 #[derive(Debug)]
 pub struct Growing {
     id: TableId,
-    /// The key for which there has to be room.
+    /// The key that needs room.
     key: Value,
     phase: Phase,
 }
@@ -39,8 +39,8 @@ enum Phase {
 }
 
 impl Heap {
-    /// Makes room in a table for a key that is stored next. Returns false if the budget is used up first: it must be called
-    /// again before the table changes. If there is no memory, that is left to the one who stores the key.
+    /// Makes room in a table for a key that is stored next. Returns false if the budget is used up first; it must then
+    /// be called again before the table changes. Returns true if memory is short: storing the key reports that.
     #[inline]
     pub fn is_room_ready(&mut self, table: TableId, key: Value, budget: &mut i64) -> bool {
         let large = self.tables.get_mut(table.0 as usize);
@@ -49,7 +49,7 @@ impl Heap {
 
     #[cold]
     fn make_room_for(&mut self, id: TableId, key: Value, budget: &mut i64) -> bool {
-        // Neither nil nor a NaN is one.
+        // Neither nil nor NaN is a key.
         let is_key = !key.is_nil() && self.equal(key, key);
         let Heap { strings, tables, .. } = self;
         let table = tables.get_mut(id.0 as usize);
@@ -79,7 +79,7 @@ impl Heap {
         }
     }
 
-    /// Does a piece. Returns whether the new table has replaced the old one.
+    /// Does one piece. Returns whether the new table has replaced the old one.
     fn grow(&mut self, growing: &mut Growing) -> bool {
         let Heap { strings, tables, used_bytes, .. } = self;
         let table = tables.get_mut(growing.id.0 as usize);
@@ -105,8 +105,8 @@ impl Heap {
         }
     }
 
-    /// Bytes of a table that is being built. They count as used only when the old table is gone: a collection, which
-    /// discards the new one, would be due before it is complete, and again each time after that.
+    /// Bytes of a table being built. They count as used only when the old table is gone: otherwise a collection, which
+    /// discards the new table, would be due before it is complete, again and again.
     pub fn growing_bytes(&self) -> usize {
         match self.growing.as_deref() {
             Some(Growing { phase: Phase::Build(building), .. }) => building.heap_bytes(),
@@ -114,7 +114,7 @@ impl Heap {
         }
     }
 
-    /// Discards a table that is being built.
+    /// Discards a table being built.
     pub fn stop_growing(&mut self) {
         self.growing = None;
     }

@@ -1,8 +1,8 @@
-//! All objects of a machine, in arenas by type, their memory counted and limited.
+//! All objects of a machine, in arenas by type, with their memory counted and limited.
 //!
-//! Nothing is freed but by a collection (`collect.rs`), which happens between two instructions only, so the code of an
+//! Only a collection (`collect.rs`) frees objects, and it runs only between two instructions, so the code of an
 //! instruction or a native function may hold values freely. Memory is counted where objects are made and where tables
-//! grow; what is about to become large asks first whether there is room (`afford`).
+//! grow; code that is about to make a large object first checks that there is room (`afford`).
 
 mod arena;
 mod collect;
@@ -25,7 +25,7 @@ use self::collect::Collecting;
 pub use self::collect::Marker;
 use crate::alloc::array_size;
 
-/// The first collection happens when this much is in use.
+/// Memory use at which the first collection starts.
 const FIRST_COLLECTION: usize = 256 << 10;
 
 /// A closure: a function with the variables that it has captured.
@@ -33,27 +33,27 @@ const FIRST_COLLECTION: usize = 256 << 10;
 pub struct Closure {
     pub prototype: Rc<Prototype>,
     pub upvalues: Box<[UpvalueId]>,
-    /// Where it looks for globals.
+    /// The table where it looks up globals.
     pub environment: Cell<TableId>,
-    /// Bytes of the compiled code of a whole chunk, in the function that `load` returns; 0 in all others.
+    /// The size of a whole chunk's compiled code, in the function that `load` returns; 0 in all others.
     pub code_bytes: usize,
 }
 
-/// A closure with the reference counts of its `Rc`.
+/// A closure with its `Rc`'s reference counts.
 type RcClosure = ([usize; 2], Closure);
 
-/// What can be called.
+/// A callable object.
 #[derive(Debug)]
 pub enum Function {
-    /// Compiled.
+    /// Compiled from Lua.
     Lua(Rc<Closure>),
-    /// Written in Rust, with values of its own.
+    /// Written in Rust, with its own values.
     Native { native: Native, name: &'static str, upvalues: Box<[Value]> },
-    /// Of the host, which knows it by a number.
+    /// Provided by the host, which identifies it by a number.
     Host { number: u32, name: &'static str },
 }
 
-/// A captured variable: still in a register, or on its own once the register is used otherwise.
+/// A captured variable: still in a register, or moved out once the register is reused.
 #[derive(Clone, Copy, Debug)]
 pub enum Upvalue {
     Open { thread: ThreadId, place: u32 },
@@ -66,7 +66,7 @@ pub struct Proxy {
     pub metatable: Option<TableId>,
 }
 
-/// There is not enough memory left under the limit.
+/// The limit leaves too little memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfMemory;
 
@@ -83,7 +83,7 @@ pub struct Heap {
     limit_bytes: usize,
     /// Memory use above which a collection is due; 0 while one is requested or in progress.
     next_collection: usize,
-    /// `next_collection` as the last collection has set it.
+    /// `next_collection` as the last collection set it.
     pace: usize,
     /// Memory use after a program above which a collection is worthwhile.
     most_at_rest: usize,
@@ -93,12 +93,12 @@ pub struct Heap {
     collecting: Option<Box<Collecting>>,
     /// Collections so far.
     collection: u32,
-    /// A large table that grows.
+    /// A large table that is growing.
     growing: Option<Box<grow::Growing>>,
 }
 
 impl Heap {
-    /// An empty heap. `seed` keys the hashes of strings; more than `limit_bytes` cannot be in use.
+    /// Creates an empty heap. `seed` keys the hashes of strings; memory use cannot exceed `limit_bytes`.
     pub fn new(seed: u64, limit_bytes: usize) -> Heap {
         Heap {
             strings: Strings::new(seed),
@@ -119,7 +119,8 @@ impl Heap {
         }
     }
 
-    /// Orders the keys of tables as Redis' copy of the reference implementation does; before the first string is made.
+    /// Orders the keys of tables as Redis' copy of the reference implementation does. Call before the first string is
+    /// made.
     pub fn hash_all_of_strings(&mut self) {
         self.strings.hash_all();
     }
@@ -157,19 +158,19 @@ impl Heap {
         self.used_bytes > self.next_collection
     }
 
-    /// More is in use than there may be.
+    /// Whether more memory is in use than allowed.
     pub fn is_exhausted(&self) -> bool {
         self.used_bytes > self.limit_bytes
     }
 
-    /// Counts memory that the machine has allocated or freed outside the arenas: stacks.
+    /// Counts memory that the machine allocated or freed outside the arenas: stacks.
     pub fn count_bytes(&mut self, allocated: usize, freed: usize) {
         self.used_bytes = (self.used_bytes + allocated).saturating_sub(freed);
     }
 
     // Strings
 
-    /// The string of these bytes.
+    /// Returns the string with these bytes.
     #[inline]
     pub fn string(&mut self, bytes: &[u8]) -> StringId {
         let (string, allocated) = self.strings.insert(bytes);
@@ -177,7 +178,7 @@ impl Heap {
         string
     }
 
-    /// As `string`; a long one keeps the memory of the vector.
+    /// Like `string`; a long string takes over the vector's memory.
     pub fn string_from(&mut self, bytes: Vec<u8>) -> StringId {
         if bytes.len() <= strings::LONGEST_SHORT {
             return self.string(&bytes);
@@ -195,7 +196,7 @@ impl Heap {
 
     // Tables
 
-    /// A new table with room for the keys from 1 to `array`, and for `hash` others.
+    /// Creates a table with room for the keys from 1 to `array` and for `hash` others.
     pub fn new_table(&mut self, array: usize, hash: usize) -> TableId {
         let table = Table::new(array, hash);
         self.used_bytes += Arena::<Table>::SLOT_BYTES + table.heap_bytes();
@@ -208,25 +209,25 @@ impl Heap {
         self.tables.get(table.0 as usize)
     }
 
-    /// A table, to be changed.
+    /// A table, for changing it.
     #[inline(always)]
     pub fn table_mut(&mut self, table: TableId) -> &mut Table {
         self.tables.get_mut(table.0 as usize)
     }
 
-    /// `table[key]`. As all methods of the heap it knows nothing of metatables.
+    /// `table[key]`. Like all methods of the heap, it ignores metatables.
     #[inline(always)]
     pub fn get(&self, table: TableId, key: Value) -> Value {
         self.table(table).get(key, &self.strings)
     }
 
-    /// `table[key]`, of a string.
+    /// `table[key]` for a string.
     #[inline(always)]
     pub fn get_string(&self, table: TableId, key: StringId) -> Value {
         self.table(table).get_string(key, &self.strings)
     }
 
-    /// `table[key]`, of a number.
+    /// `table[key]` for a number.
     #[inline(always)]
     pub fn get_number(&self, table: TableId, key: f64) -> Value {
         self.table(table).get_number(key, &self.strings)
@@ -238,7 +239,7 @@ impl Heap {
         self.table(table).get_index(index, &self.strings)
     }
 
-    /// `table[key] = value` if the key is there with a value, which needs no memory; whether it was.
+    /// `table[key] = value` if the key already has a value, which needs no memory. Returns whether it had.
     #[inline(always)]
     pub fn replace(&mut self, table: TableId, key: Value, value: Value) -> bool {
         let Heap { strings, tables, .. } = self;
@@ -255,7 +256,7 @@ impl Heap {
         }
     }
 
-    /// `table[key] = value` if that needs neither a metamethod nor memory; whether it did not.
+    /// `table[key] = value` if that needs neither a metamethod nor memory. Returns whether the value was stored.
     #[inline(always)]
     pub fn store(&mut self, table: TableId, key: Value, value: Value) -> bool {
         let Heap { strings, tables, .. } = self;
@@ -282,7 +283,7 @@ impl Heap {
             return Err(TableError::Readonly);
         }
         let before = self.table(table).heap_bytes();
-        // It grows by doubling at most.
+        // The table at most doubles.
         if before > 4096 && self.afford(2 * before).is_err() {
             return Err(TableError::Memory);
         }
@@ -298,7 +299,7 @@ impl Heap {
         self.set(table, Value::Number(index as f64), value)
     }
 
-    /// `table[index] = value`, where the table has all indexes below, and nothing else.
+    /// `table[index] = value` for a table that has exactly the indexes below.
     pub fn append(&mut self, table: TableId, index: usize, value: Value) -> Result<(), OutOfMemory> {
         if index > self.table(table).array().len() {
             self.reserve_array(table, index.next_power_of_two())?;
@@ -307,7 +308,7 @@ impl Heap {
         Ok(())
     }
 
-    /// `table.name = value`, for a table of the host's own.
+    /// `table.name = value`, for one of the host's tables.
     pub fn set_field(&mut self, table: TableId, name: &str, value: Value) {
         let name = self.string(name.as_bytes());
         let result = self.set(table, Value::String(name), value);
@@ -320,7 +321,7 @@ impl Heap {
         self.get_string(table, name)
     }
 
-    /// Room for `count` elements of a sequence.
+    /// Makes room for `count` elements of a sequence.
     pub fn reserve_array(&mut self, table: TableId, count: usize) -> Result<(), OutOfMemory> {
         let more = count.saturating_sub(self.table(table).array().len());
         self.afford(more.saturating_mul(size_of::<Value>()))?;
@@ -332,20 +333,20 @@ impl Heap {
         Ok(())
     }
 
-    /// The pair that follows `key`, or the first one after `nil`.
+    /// Returns the pair after `key`; after `nil`, the first one.
     pub fn next(&self, table: TableId, key: Value) -> Result<Option<(Value, Value)>, NoSuchKey> {
         let position = self.position_after(table, key)?;
         Ok(self.table(table).pair_from(position).map(|(_, key, value)| (key, value)))
     }
 
-    /// The position after `key` in a table; for `nil` the first one.
+    /// Returns the position after `key` in a table; for `nil`, the first position.
     #[inline]
     pub fn position_after(&self, table: TableId, key: Value) -> Result<usize, NoSuchKey> {
         self.table(table).position_after(key, &self.strings)
     }
 
-    /// Compares up to `most` more bytes of a long key with a key of the table that may be equal. Returns how many it has
-    /// compared; `None` if nothing is left to compare before a lookup.
+    /// Compares up to `most` more bytes of a long key with a key of the table that may be equal. Returns the number of
+    /// bytes compared; `None` if a lookup has nothing left to compare.
     pub(in crate::lua) fn compare_key_piece(
         &self,
         table: TableId,
@@ -355,7 +356,7 @@ impl Heap {
         self.table(table).compare_key_piece(key, most, &self.strings)
     }
 
-    /// The strings, which table lookups need.
+    /// The strings, needed for table lookups.
     #[inline(always)]
     pub(in crate::lua) fn strings(&self) -> &Strings {
         &self.strings
@@ -366,34 +367,34 @@ impl Heap {
         self.table(table).metatable()
     }
 
-    /// Gives a table another metatable, or none.
+    /// Sets or removes the metatable of a table.
     pub fn set_metatable(&mut self, table: TableId, metatable: Option<TableId>) {
         self.table_mut(table).set_metatable(metatable);
     }
 
-    /// Whether a table cannot be changed.
+    /// Whether the table is read-only.
     pub fn is_readonly(&self, table: TableId) -> bool {
         self.table(table).is_readonly
     }
 
-    /// A table that cannot be changed, not even by `rawset`.
+    /// Makes a table read-only, even for `rawset`, or writable again.
     pub fn set_readonly(&mut self, table: TableId, is_readonly: bool) {
         self.table_mut(table).is_readonly = is_readonly;
     }
 
     // Other objects
 
-    /// A native function. `name` is how it was registered.
+    /// Creates a native function. `name` is the name it is registered under.
     pub fn new_native(&mut self, name: &'static str, native: Native) -> Value {
         self.new_native_with(name, native, &[])
     }
 
-    /// A native function with values of its own, which it reaches by `Machine::upvalue`.
+    /// Creates a native function with its own values, which it reads through `Machine::upvalue`.
     pub fn new_native_with(&mut self, name: &'static str, native: Native, upvalues: &[Value]) -> Value {
         Value::Function(self.new_function(Function::Native { native, name, upvalues: upvalues.into() }))
     }
 
-    /// Sets a value of a native function's own, the `n`th from 0.
+    /// Sets one of a native function's own values, the `n`th from 0.
     pub fn set_native_upvalue(&mut self, function: Value, n: usize, value: Value) {
         if let Value::Function(id) = function
             && let Function::Native { upvalues, .. } = self.function_mut(id)
@@ -415,19 +416,19 @@ impl Heap {
         self.functions.get(function.0 as usize)
     }
 
-    /// A function, to be changed.
+    /// A function, for changing it.
     #[inline(always)]
     pub fn function_mut(&mut self, function: FunctionId) -> &mut Function {
         self.functions.get_mut(function.0 as usize)
     }
 
-    /// A captured variable.
+    /// Adds a captured variable.
     pub fn new_upvalue(&mut self, upvalue: Upvalue) -> UpvalueId {
         self.used_bytes += Arena::<Upvalue>::SLOT_BYTES;
         UpvalueId(self.upvalues.insert(upvalue))
     }
 
-    /// A captured variable: where its value is.
+    /// A captured variable: where its value is stored.
     #[inline(always)]
     pub fn upvalue(&self, upvalue: UpvalueId) -> Upvalue {
         *self.upvalues.get(upvalue.0 as usize)
@@ -439,23 +440,23 @@ impl Heap {
         *self.upvalues.get_mut(upvalue.0 as usize) = value;
     }
 
-    /// A coroutine.
+    /// Adds a coroutine.
     pub fn new_thread(&mut self, thread: Thread) -> ThreadId {
         self.used_bytes += Arena::<Thread>::SLOT_BYTES + thread.heap_bytes();
         ThreadId(self.threads.insert(thread))
     }
 
-    /// A coroutine, unless it is the one that runs, which the machine holds.
+    /// A coroutine other than the running one, which the machine holds.
     pub fn thread(&self, thread: ThreadId) -> &Thread {
         self.threads.get(thread.0 as usize)
     }
 
-    /// A coroutine, to be changed.
+    /// A coroutine, for changing it.
     pub fn thread_mut(&mut self, thread: ThreadId) -> &mut Thread {
         self.threads.get_mut(thread.0 as usize)
     }
 
-    /// An object that is nothing but a metatable.
+    /// Creates an object that consists only of a metatable.
     pub fn new_proxy(&mut self, metatable: Option<TableId>) -> ProxyId {
         self.used_bytes += Arena::<Proxy>::SLOT_BYTES;
         ProxyId(self.proxies.insert(Proxy { metatable }))
@@ -484,7 +485,7 @@ impl Heap {
         }
     }
 
-    /// A number, or the number that a string stands for.
+    /// Converts a number, or a string that represents one.
     #[inline]
     pub fn to_number(&self, value: Value) -> Option<f64> {
         match value {
@@ -494,7 +495,7 @@ impl Heap {
         }
     }
 
-    /// Appends a string, or a number as it is printed; returns whether the value is one of them.
+    /// Appends a string, or a number as it prints. Returns whether the value is one of the two.
     pub fn to_bytes(&self, value: Value, buffer: &mut Vec<u8>) -> bool {
         match value {
             Value::String(string) => buffer.extend_from_slice(self.bytes(string)),

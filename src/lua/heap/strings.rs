@@ -1,12 +1,12 @@
-//! Strings. A short one, of up to 40 bytes, exists once: two with the same bytes are the same place, so that comparing
-//! them, and looking for a key, compares two numbers. A long one is what was made of it, and compared by its bytes.
+//! Strings. A short one, of up to 40 bytes, exists once: equal strings are in the same slot, so comparing them and
+//! looking up a key compares two numbers. Long strings are not unique, and are compared by their bytes.
 //!
-//! There are two hashes. The one of the reference implementation decides where a key is in a table, and so the order in
-//! which `next` returns keys, which programs come to rely on. It is easy to make strings that collide in it; what must
-//! stay fast also for hostile strings uses a hash keyed with a seed.
+//! Each string has two hashes. The reference implementation's hash decides where a key is in a table, and so the order
+//! in which `next` returns keys, on which programs come to rely. Strings that collide in it are easy to make, so
+//! structures that must stay fast for hostile strings use a second hash, keyed with a seed.
 //!
-//! The original of the reference implementation hashes about 32 bytes of a long string, Redis' copy all of them. A heap
-//! does either.
+//! The original reference implementation hashes about 32 bytes of a long string, Redis' copy all of them. A heap can do
+//! either.
 
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -15,13 +15,13 @@ use super::arena::Arena;
 use crate::alloc::array_size;
 use crate::lua::value::StringId;
 
-/// The length of the longest string that is unique.
+/// The maximum length of a unique string.
 pub const LONGEST_SHORT: usize = 40;
 
 /// The end of a chain.
 const NONE: u32 = u32::MAX;
 
-/// The number of chains that are kept after a peak.
+/// The number of chains kept after a peak.
 const MOST_UNUSED: usize = 4096;
 
 #[derive(Debug)]
@@ -30,17 +30,17 @@ struct Short {
     length: u8,
     hash: u32,
     seeded: u32,
-    /// The next in the same chain of `heads`.
+    /// The next string in the same chain of `heads`.
     next: u32,
 }
 
 #[derive(Debug)]
 struct Long {
     bytes: Box<[u8]>,
-    /// The hash of the reference implementation, of the bytes from `unhashed` on.
+    /// The reference implementation's hash of the bytes from `unhashed` on.
     hash: Cell<u32>,
     unhashed: Cell<usize>,
-    /// The seeded hash, computed at its first use.
+    /// The seeded hash, computed on first use.
     seeded: Cell<Option<u32>>,
 }
 
@@ -48,16 +48,16 @@ struct Long {
 pub struct Strings {
     short: Arena<Short>,
     long: Arena<Long>,
-    /// The beginnings of the chains of short strings, by their seeded hash.
+    /// The heads of the chains of short strings, by seeded hash.
     heads: Vec<u32>,
     live: usize,
     seed: u64,
-    /// All bytes of a string are hashed.
+    /// Whether all bytes of a string are hashed.
     hashes_all: bool,
-    /// The two long strings compared last, and how many of their first bytes are equal. Cleared before the slot of either
-    /// is reused.
+    /// The two long strings compared last, and the number of their first bytes known to be equal. Cleared before the
+    /// slot of either is reused.
     compared: Cell<Option<(StringId, StringId, usize)>>,
-    /// Bytes that lookups have compared since the last [`Strings::take_looked_at`].
+    /// The number of bytes that lookups compared since the last [`Strings::take_looked_at`].
     looked_at: Cell<usize>,
 }
 
@@ -66,7 +66,7 @@ impl Strings {
     const LONG_BYTES: usize = Arena::<Long>::SLOT_BYTES;
 
     pub fn new(seed: u64) -> Strings {
-        // Seeds that differ in few bits, or are small, are as good as any.
+        // Makes small seeds, and seeds that differ in few bits, as good as any.
         let seed = fold(seed, 0x9e37_79b9_7f4a_7c15);
         Strings {
             short: Arena::default(),
@@ -80,7 +80,7 @@ impl Strings {
         }
     }
 
-    /// From now on, which is before the first string is made, all bytes of strings are hashed.
+    /// Hashes all bytes of strings. Call before the first string is made.
     pub fn hash_all(&mut self) {
         debug_assert_eq!(self.live, 0);
         self.hashes_all = true;
@@ -90,7 +90,7 @@ impl Strings {
         self.seed
     }
 
-    /// The string with these bytes, and how many bytes of memory were allocated for it.
+    /// Returns the string with these bytes, and the number of bytes allocated for it.
     pub fn insert(&mut self, bytes: &[u8]) -> (StringId, usize) {
         if bytes.len() > LONGEST_SHORT {
             return self.insert_long(bytes.into());
@@ -138,8 +138,9 @@ impl Strings {
         StringId::short(place)
     }
 
-    /// The chain of a short string with this hash. There may be any number of chains (linear hashing, W. Litwin, 1980): the
-    /// strings of a chain that does not exist yet are in the one whose number lacks the highest bit.
+    /// Returns the chain of a short string with this hash. The number of chains need not be a power of two (linear
+    /// hashing, W. Litwin, 1980): the strings of a chain that does not exist yet are in the one whose number lacks the
+    /// highest bit.
     #[inline]
     fn chain_of(&self, seeded: u32) -> usize {
         let mask = self.heads.len().next_power_of_two() - 1;
@@ -147,7 +148,7 @@ impl Strings {
         if chain < self.heads.len() { chain } else { chain & (mask >> 1) }
     }
 
-    /// Adds a chain, and moves the strings that belong to it from another one.
+    /// Adds a chain, and moves the strings that belong in it from another chain.
     fn split_chain(&mut self) {
         let bit = 1 << self.heads.len().ilog2();
         let from = self.heads.len() - bit;
@@ -164,7 +165,7 @@ impl Strings {
         self.heads.push(moved);
     }
 
-    /// Removes up to `most` superfluous chains after a peak, the last ones first: undoes `split_chain`.
+    /// Removes up to `most` superfluous chains after a peak, last ones first: the inverse of `split_chain`.
     pub fn merge_chains(&mut self, most: usize) {
         let wanted = (self.live * 4).max(MOST_UNUSED);
         for _ in 0..most.min(self.heads.len().saturating_sub(wanted)) {
@@ -203,12 +204,12 @@ impl Strings {
         }
     }
 
-    /// Hashes up to `most` more bytes. Returns how many it has hashed; `None` if the hash is complete.
+    /// Hashes up to `most` more bytes. Returns how many were hashed; `None` if the hash is complete.
     pub fn hash_piece(&self, string: StringId, most: usize) -> Option<usize> {
         self.long.get(string.place()).hash_piece(self.hashes_all, most)
     }
 
-    /// A hash for which nobody outside can choose strings that collide.
+    /// Returns a hash in which outsiders cannot construct collisions.
     pub fn seeded_hash(&self, string: StringId) -> u32 {
         if string.is_long() {
             let long = self.long.get(string.place());
@@ -235,7 +236,7 @@ impl Strings {
         x == y
     }
 
-    /// Compares up to `most` more bytes of two different long strings. Returns their order, once it is known.
+    /// Compares up to `most` more bytes of two different long strings. Returns their order once it is known.
     pub fn order_piece(&self, a: StringId, b: StringId, most: usize) -> Option<Ordering> {
         let from = self.equal_up_to(a, b);
         let (x, y) = (self.bytes(a), self.bytes(b));
@@ -249,12 +250,12 @@ impl Strings {
         Some(order)
     }
 
-    /// How many bytes lookups have compared since the last time.
+    /// Returns the number of bytes that lookups compared since the last call.
     pub fn take_looked_at(&self) -> usize {
         self.looked_at.take()
     }
 
-    /// The string with which another one was compared last.
+    /// Returns the string that `string` was last compared with.
     pub fn compared_with(&self, string: StringId) -> Option<StringId> {
         match self.compared.get()? {
             (a, b, _) if b == string => Some(a),
@@ -278,8 +279,8 @@ impl Strings {
         x.bytes.len() == y.bytes.len() && (x.hash.get() == y.hash.get() || !are_hashed)
     }
 
-    /// Compares up to `most` more bytes of two different long strings of the same length. Returns how many it has compared
-    /// and whether they are equal; `None` if all bytes have been compared, and are equal.
+    /// Compares up to `most` more bytes of two different long strings of the same length. Returns how many were
+    /// compared and whether they are equal; `None` if all bytes have been compared and are equal.
     pub fn compare_piece(&self, a: StringId, b: StringId, most: usize) -> Option<(usize, bool)> {
         let from = self.equal_up_to(a, b);
         let (x, y) = (&self.bytes(a)[from..], &self.bytes(b)[from..]);
@@ -321,7 +322,7 @@ impl Strings {
     /// Frees the short string at `place` if it has no mark. Returns the bytes freed.
     pub fn sweep_short(&mut self, place: usize) -> usize {
         let Some(Short { seeded, next, .. }) = self.short.sweep(place) else { return 0 };
-        // Unlinked at once: an error can look up a string while a collection is in progress.
+        // Unlinked immediately: an error can look up a string while a collection is in progress.
         let head = self.chain_of(seeded);
         if self.heads[head] as usize == place {
             self.heads[head] = next;
@@ -341,7 +342,7 @@ impl Strings {
         self.long.sweep(place).map_or(0, |long| Strings::LONG_BYTES + array_size::<u8>(long.bytes.len()))
     }
 
-    /// As [`Arena::trim`], of the slots for short or for long strings.
+    /// Like [`Arena::trim`], for the slots of short or of long strings.
     pub fn trim(&mut self, of_long: bool, from: usize, to: usize) {
         if of_long {
             self.long.trim(from, to);
@@ -352,7 +353,7 @@ impl Strings {
 }
 
 impl Long {
-    /// As [`Strings::hash_piece`].
+    /// Like [`Strings::hash_piece`].
     fn hash_piece(&self, of_all: bool, most: usize) -> Option<usize> {
         let step = if of_all { 1 } else { (self.bytes.len() >> 5) + 1 };
         let end = self.unhashed.get();
@@ -373,7 +374,7 @@ impl Short {
     }
 }
 
-/// The hash of the reference implementation: of all bytes, or of about 32 if there are more.
+/// The reference implementation's hash: of all bytes, or of about 32 if there are more.
 fn hash(bytes: &[u8], of_all: bool) -> u32 {
     let step = if of_all { 1 } else { (bytes.len() >> 5) + 1 };
     hash_down(bytes.len() as u32, bytes, step)
@@ -390,7 +391,7 @@ fn hash_down(mut hash: u32, bytes: &[u8], step: usize) -> u32 {
     hash
 }
 
-/// A folded multiplication for each eight bytes, keyed with `seed`.
+/// One folded multiplication per eight bytes, keyed with `seed`.
 pub(super) fn seeded_hash(bytes: &[u8], seed: u64) -> u32 {
     let mut state = seed ^ bytes.len() as u64;
     let mut chunks = bytes.chunks_exact(8);

@@ -7,13 +7,13 @@
 //! ```
 //!
 //! The nodes are a chained scatter table with Brent's variation, as in the reference implementation (R. Ierusalimschy
-//! et al., "The Implementation of Lua 5.0", 2005): a key that collides with one that is not in its own main position
-//! takes that place, the other moves. Sizes, hashes and the search for a free node follow the reference implementation,
-//! too, since they decide in which order `next` returns keys, and what `#` returns when there are holes.
+//! et al., "The Implementation of Lua 5.0", 2005): a key that collides with one outside its own main position takes
+//! that place, and the other key moves. Sizes, hashes and the search for a free node follow the reference
+//! implementation too, since they decide the order in which `next` returns keys, and the result of `#` when there are
+//! holes.
 //!
-//! It is easy to choose keys with the same main position. A table whose chains become longer than honest keys make
-//! them is put in order by seeded hashes instead, once and for good: hostile keys lose the familiar order, and nothing
-//! else.
+//! Keys with the same main position are easy to construct. If the chains of a table become longer than honest keys make
+//! them, the table is permanently rehashed with seeded hashes: hostile keys lose the familiar order and nothing else.
 
 use std::ops::Range;
 
@@ -27,12 +27,12 @@ const NONE: u32 = u32::MAX;
 /// The array has at most 2 to the power of this many elements.
 const MOST_BITS: usize = 26;
 
-/// A chain that is longer makes a table seeded.
+/// A table with a longer chain switches to seeded hashes.
 const LONGEST_CHAIN: usize = 48;
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    /// `Nil` in a node that was never used. A NaN, which no key is, once a weak key or value has gone.
+    /// `Nil` in a node that was never used; NaN, which is never a key, after a weak key or value was removed.
     key: Value,
     value: Value,
     next: u32,
@@ -44,7 +44,7 @@ const EMPTY: Node = Node { key: Value::Nil, value: Value::Nil, next: NONE };
 pub struct Table {
     array: Vec<Value>,
     nodes: Box<[Node]>,
-    /// All nodes from here on are in use, or were.
+    /// All nodes from this one on are in use or were.
     free_below: u32,
     metatable: Option<TableId>,
     pub(in crate::lua) is_readonly: bool,
@@ -64,16 +64,16 @@ pub enum TableError {
     Readonly,
 }
 
-/// `next` was called with a key that the table does not have.
+/// The key passed to `next` is not in the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoSuchKey;
 
-/// The result of searching slots of a table for a pair.
+/// The result of searching a table's slots for a pair.
 #[derive(Clone, Copy, Debug)]
 pub enum Walk {
-    /// A pair, and the position after it.
+    /// A pair and the position after it.
     Pair(usize, Value, Value),
-    /// No pair before this position; more slots follow.
+    /// No pair before this position; more slots follow it.
     Empty(usize),
     /// No pair up to the end.
     End,
@@ -87,7 +87,7 @@ impl Table {
         table
     }
 
-    /// Bytes of memory that it holds beyond its slot in the arena.
+    /// Bytes of memory held beyond its slot in the arena.
     pub fn heap_bytes(&self) -> usize {
         array_size::<Value>(self.array.capacity()) + array_size::<Node>(self.nodes.len())
     }
@@ -174,7 +174,7 @@ impl Table {
         }
     }
 
-    /// The place of the node with `key`.
+    /// Returns the index of the node with `key`.
     fn find(&self, key: Value, strings: &Strings) -> Option<usize> {
         if self.nodes.is_empty() {
             return None;
@@ -192,7 +192,7 @@ impl Table {
         }
     }
 
-    /// As [`super::Heap::compare_key_piece`].
+    /// See [`super::Heap::compare_key_piece`].
     pub fn compare_key_piece(&self, key: StringId, most: usize, strings: &Strings) -> Option<usize> {
         if self.nodes.is_empty() {
             return None;
@@ -207,7 +207,7 @@ impl Table {
                 _ => None,
             })
         };
-        // The keys before the one compared last are different.
+        // The keys before the one compared last are known to differ.
         let last = strings.compared_with(key);
         let before = last.and_then(|last| candidates().position(|other| other == last)).unwrap_or(0);
         for other in candidates().skip(before) {
@@ -225,7 +225,7 @@ impl Table {
         None
     }
 
-    /// Where a key belongs. There are nodes.
+    /// The main position of a key. Requires at least one node.
     fn main_position(&self, key: Value, strings: &Strings) -> usize {
         let count = self.nodes.len();
         if self.is_seeded {
@@ -249,7 +249,7 @@ impl Table {
 
     // Storing
 
-    /// The slot of a key that is there, to be overwritten.
+    /// Returns the slot of a key that exists, for overwriting its value.
     #[inline(always)]
     pub fn slot(&mut self, key: Value, strings: &Strings) -> Option<&mut Value> {
         let place = match key {
@@ -282,7 +282,7 @@ impl Table {
         Ok(())
     }
 
-    /// Stores under a key that has no slot.
+    /// Stores a value under a key that has no slot.
     fn insert(&mut self, key: Value, value: Value, strings: &Strings) {
         if self.nodes.is_empty() {
             return self.rehash(key, value, strings);
@@ -323,7 +323,7 @@ impl Table {
         length
     }
 
-    /// Puts the nodes in order by seeded hashes.
+    /// Rehashes the nodes with seeded hashes.
     #[cold]
     fn seed(&mut self, strings: &Strings) {
         self.is_seeded = true;
@@ -339,7 +339,7 @@ impl Table {
         })
     }
 
-    /// Whether there is a free node; then it is the one before `free_below`.
+    /// Whether there is a free node. If so, it is the one before `free_below`.
     #[inline]
     pub(super) fn has_free(&mut self) -> bool {
         while self.free_below > 0 && !self.nodes[self.free_below as usize - 1].key.is_nil() {
@@ -348,14 +348,14 @@ impl Table {
         self.free_below > 0
     }
 
-    /// Finds the sizes that fit what is in the table with one more key, and stores it.
+    /// Resizes the table to fit its contents and one more key, and stores that key.
     #[cold]
     fn rehash(&mut self, key: Value, value: Value, strings: &Strings) {
         let mut counts = Counts::of(key);
         self.count_keys(0, self.slots(), &mut counts);
         let (array, in_array) = best_array_size(&counts);
         self.resize(array, counts.total - in_array, strings);
-        // Sizes were chosen so that there is room.
+        // The sizes chosen leave room.
         let _ = self.set(key, value, strings);
     }
 
@@ -384,14 +384,14 @@ impl Table {
         self.nodes.len()
     }
 
-    /// Whether `key` has no slot, and cannot get one before the table grows.
+    /// Whether `key` has no slot and cannot get one until the table grows.
     pub(super) fn lacks_room_for(&mut self, key: Value, strings: &Strings) -> bool {
         !self.has_free()
             && !self.nodes[self.main_position(key, strings)].value.is_nil()
             && self.slot(key, strings).is_none()
     }
 
-    /// Gives the table `array` elements and room for `hash` other keys.
+    /// Resizes the table to `array` elements and room for `hash` other keys.
     pub fn resize(&mut self, array: usize, hash: usize, strings: &Strings) {
         let old_nodes = std::mem::take(&mut self.nodes);
         self.set_node_count(hash);
@@ -410,7 +410,7 @@ impl Table {
         }
     }
 
-    /// Room for `array` elements in the sequence at least; for constructors.
+    /// Makes room for at least `array` elements in the sequence; for constructors.
     pub fn reserve_array(&mut self, array: usize, strings: &Strings) {
         if array > self.array.len() {
             let nodes = self.nodes.iter().filter(|node| !node.value.is_nil()).count();
@@ -423,10 +423,10 @@ impl Table {
         }
     }
 
-    // The length, and walking
+    // Length and iteration
 
-    /// A border: an `n` such that `t[n]` is not nil and `t[n + 1]` is, or 0; found by binary search. If that fails, returns
-    /// an index below which there is no border: the caller searches linearly from there.
+    /// Returns a border: an `n` such that `t[n]` is not nil and `t[n + 1]` is, or 0; found by binary search. If that
+    /// fails, returns an index below which there is no border: the caller searches linearly from there.
     #[inline]
     pub fn length(&self, strings: &Strings) -> Result<usize, usize> {
         let size = self.array.len();
@@ -461,8 +461,8 @@ impl Table {
         Ok(low)
     }
 
-    /// The first pair at `position` or after it, and the position after that pair. Positions count the array's elements
-    /// from 0, then the nodes.
+    /// Returns the first pair at or after `position`, and the position after that pair. Positions count the array's
+    /// elements from 0, then the nodes.
     pub fn pair_from(&self, position: usize) -> Option<(usize, Value, Value)> {
         match self.pair_within(position, usize::MAX) {
             Walk::Pair(next, key, value) => Some((next, key, value)),
@@ -470,7 +470,7 @@ impl Table {
         }
     }
 
-    /// Like `pair_from`, but searches up to `most` slots.
+    /// Like `pair_from`, but searches at most `most` slots.
     #[inline]
     pub fn pair_within(&self, position: usize, most: usize) -> Walk {
         let end = position.saturating_add(most).min(self.slots());
@@ -495,7 +495,7 @@ impl Table {
         if position < self.slots() { Walk::Empty(position) } else { Walk::End }
     }
 
-    /// The position that follows that of `key`.
+    /// Returns the position after that of `key`.
     pub fn position_after(&self, key: Value, strings: &Strings) -> Result<usize, NoSuchKey> {
         match key {
             Value::Nil => return Ok(0),
@@ -526,7 +526,7 @@ impl Table {
         self.array.len() + self.nodes.len()
     }
 
-    /// The keys and values in the slots `from..to`. The array comes first; its keys are given as nil.
+    /// The keys and values in the slots `from..to`. The array comes first; its keys are returned as nil.
     pub(super) fn slots_from(&self, from: usize, to: usize) -> impl Iterator<Item = (Value, Value)> + '_ {
         let (array, nodes) =
             (within(from, to, 0, self.array.len()), within(from, to, self.array.len(), self.slots()));
@@ -591,16 +591,16 @@ fn seeded_position(key: Value, strings: &Strings) -> u32 {
     seeded_hash(&bits.to_le_bytes(), strings.seed() ^ kind)
 }
 
-/// How many keys a table has, and of those that could be in an array how many of each size.
+/// The number of keys in a table, and the number of possible array keys of each size.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    /// At `i` keys `k` with 2^(i-1) < k <= 2^i.
+    /// Element `i` counts the keys `k` with 2^(i-1) < k <= 2^i.
     by_power: [usize; MOST_BITS + 1],
     total: usize,
 }
 
 impl Counts {
-    /// Those of a single key.
+    /// Counts a single key.
     pub fn of(key: Value) -> Counts {
         let mut counts = Counts::default();
         counts.add(key);
@@ -622,20 +622,20 @@ impl Counts {
     }
 }
 
-/// A table that is built, in pieces, to replace another one, with its entries.
+/// A table built in pieces to replace another one, with its entries.
 #[derive(Debug)]
 pub(super) struct Building {
     table: Table,
-    /// The slots that it is going to have, and those nodes that it has.
+    /// The numbers of array elements and of nodes that it will have, and the nodes built so far.
     array: usize,
     count: usize,
     nodes: Vec<Node>,
-    /// How many entries outside of the array are moved.
+    /// The number of entries outside the array moved so far.
     moved: usize,
 }
 
 impl Building {
-    /// Begins a table with `array` elements and room for `hash` other keys.
+    /// Starts a table with `array` elements and room for `hash` other keys.
     pub fn new(old: &Table, array: usize, hash: usize) -> Building {
         let count = if hash == 0 { 0 } else { hash.next_power_of_two() };
         let table = Table {
@@ -648,12 +648,12 @@ impl Building {
         Building { table, array, count, nodes: Vec::with_capacity(count), moved: 0 }
     }
 
-    /// Bytes of the table that is built.
+    /// Bytes of the table being built.
     pub fn heap_bytes(&self) -> usize {
         array_size::<Value>(self.array) + array_size::<Node>(self.count)
     }
 
-    /// Makes or moves `most` more slots. Returns whether the table is complete, and in the place of the old one.
+    /// Makes or moves up to `most` more slots. Returns whether the table is complete and has replaced the old one.
     pub fn step(&mut self, old: &mut Table, most: usize, strings: &Strings) -> bool {
         let table = &mut self.table;
         if table.array.len() < self.array {
@@ -681,7 +681,7 @@ impl Building {
                 (node.key, node.value)
             };
             if !value.is_nil() {
-                // Sizes were chosen so that there is room.
+                // The sizes chosen leave room.
                 let _ = table.set(key, value, strings);
             }
         }
@@ -694,7 +694,7 @@ impl Building {
     }
 }
 
-/// The largest size of which more than half is in use, and how many keys that takes.
+/// Returns the largest size of which more than half is in use, and the number of keys in the array then.
 pub(super) fn best_array_size(counts: &Counts) -> (usize, usize) {
     let (mut sum, mut best) = (0, (0, 0));
     for (power, count) in counts.by_power.iter().enumerate() {
