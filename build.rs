@@ -96,7 +96,7 @@ fn sources(directory: &Path) -> std::io::Result<Vec<Source>> {
     Ok(sources)
 }
 
-/// The generated Rust source of all `sources`, or the first mistake as `file:line: what`.
+/// Returns the Rust source generated from all `sources`, or the first mistake as `file:line: reason`.
 pub fn generate(sources: &[Source]) -> Result<Code, String> {
     let mut commands = Vec::new();
     for source in sources {
@@ -117,13 +117,14 @@ pub fn generate(sources: &[Source]) -> Result<Code, String> {
 
 /// The generated source files.
 pub struct Code {
-    /// The command table, for `src/command/table/mod.rs`.
+    /// The command table, included by `src/command/table/mod.rs`.
     pub table: String,
-    /// The functions of server commands, for `src/server/admin/mod.rs`: the layer of the table knows only their names.
+    /// The functions of server commands, included by `src/server/admin/mod.rs`: the table's layer knows only their
+    /// names.
     pub server: String,
 }
 
-/// One line of a definition, with the lines that are indented below it.
+/// One line of a definition, and the lines indented below it.
 struct Node {
     place: String,
     keyword: String,
@@ -208,7 +209,7 @@ fn read_tree(source: &Source) -> Result<Vec<Node>, String> {
             levels.push(Vec::new());
         }
         let (keyword, value) = text.split_once(' ').unwrap_or((text, ""));
-        // A line of HELP begins at a fixed column, since its own indentation is shown to the user.
+        // A line of HELP starts at a fixed column: its own indentation is part of the text that users see.
         let value = match keyword {
             "help" => value.get("       ".len()..).unwrap_or("").trim_end(),
             _ => value.trim(),
@@ -246,7 +247,7 @@ struct Command {
     arguments: Vec<Argument>,
     help: Vec<String>,
     subcommands: Vec<Command>,
-    // Set when all commands are placed in one array.
+    // Set once all commands are in one array.
     scope: u16,
     children: (usize, usize),
 }
@@ -406,7 +407,7 @@ fn imply_categories(command: &mut Command, node: &Node) -> Result<(), String> {
             implied |= category(word);
         }
     }
-    // A script that reads only does so by what it calls.
+    // A read-only script reads only through the commands that it calls, so it has no category "read" itself.
     if command.acl & category("scripting") != 0 {
         implied &= !category("read");
     }
@@ -427,15 +428,15 @@ fn check_key(key: &Key, command: &Command, node: &Node) -> Result<(), String> {
         return Err(node.mistake("each key specification has one of RO, RW, OW, RM, or not_key"));
     }
     let flag = |word| vocabulary::bit(vocabulary::FLAGS, word);
-    // A command that may replicate changes the representation of a value (a cache), but not its content. A script, whose
-    // keys are not mandatory, has commands that write.
+    // A command with `may_replicate` changes how a value is stored (a cache), but not its content. A script, whose keys
+    // are not mandatory, can call commands that write.
     let writes = flag("write") | flag("may_replicate") | flag("no_mandatory_keys");
     let reads = vocabulary::bit(vocabulary::KEY_FLAGS, "RO");
     if is_key && key.flags & reads == 0 && command.flags & writes == 0 {
         return Err(node.mistake("a command that changes a key has the flag 'write'"));
     }
     let Begin::Index(first) = key.begin else { return Ok(()) };
-    // The keys up to the end of a call of any length may be none at all.
+    // With a variable number of arguments, the range "up to the end of the call" can be empty.
     let may_be_none = command.arity < 0 && matches!(key.find, Find::Range { last: -1, .. });
     let least = command.arity.unsigned_abs() + u32::from(may_be_none);
     if first < 1 || first.unsigned_abs() >= least {
@@ -582,8 +583,8 @@ struct Perfect {
     index: Vec<u16>,
 }
 
-/// Tries seeds, for the smallest table first. With n names a seed succeeds with a probability of about exp(-n² /
-/// 2·slots), so some hundred tries suffice once the table has n² / 10 slots.
+/// Tries seeds, starting with the smallest table. With n names, a seed succeeds with a probability of about exp(-n² /
+/// 2·slots), so a few hundred tries suffice once the table has n² / 10 slots.
 fn search_perfect(commands: &[Command]) -> Perfect {
     const TRIES: u64 = 20_000;
     const VACANT: u16 = u16::MAX;
@@ -603,7 +604,7 @@ fn search_perfect(commands: &[Command]) -> Perfect {
                 free
             });
             if fits {
-                // A name that hashes to a vacant slot is compared with the first command, and differs from it.
+                // A name that hashes to a vacant slot is compared with the first command, and never equals it.
                 index.iter_mut().filter(|slot| **slot == VACANT).for_each(|slot| *slot = 0);
                 return Perfect { seed, bits, index };
             }
@@ -784,7 +785,7 @@ fn full_name(command: &Command) -> String {
     }
 }
 
-/// `client|no-evict` as `ClientNoEvict`.
+/// Returns `client|no-evict` as `ClientNoEvict`.
 fn variant(name: &str) -> String {
     let mut variant = String::new();
     for word in name.split(['|', '-', '_']) {

@@ -8,8 +8,8 @@
 //! | 0 | [`sys`] | waits for the socket, receives the bytes into a ring, tells the time, sends the reply |
 //! | 0 | [`text`] | turns bytes into numbers and back, matches globs, splits quoted lines |
 //! | 0 | [`alloc`] | hands out the small blocks in which entries live |
-//! | 0 | [`codec`] | checksums and compresses what leaves as DUMP payloads and files |
-//! | 1 | [`lua`] | executes scripts and functions, and knows nothing of what they call |
+//! | 0 | [`codec`] | checksums and compresses DUMP payloads and files |
+//! | 1 | [`lua`] | executes scripts and functions, without knowing the commands that they call |
 //! | 1 | [`resp`] | finds the request's arguments in the ring without copying, writes replies |
 //! | 1 | [`http`] | finds the head of a request for metrics |
 //! | 1 | [`dict`] | finds the key's entry: an open-addressing table that grows a bucket at a time |
@@ -17,10 +17,10 @@
 //! | 2 | [`config`] | the one table of directives, and the values that the others read |
 //! | 3 | [`db`] | the keyspace: lookup, expiry, access clock |
 //! | 4 | [`persist`] | turns a value into the bytes of DUMP payloads and RDB files, and back |
-//! | 4 | [`replication`] | brings what a primary propagates to its replicas, as a protocol without sockets |
+//! | 4 | [`replication`] | sends what a primary propagates to its replicas, as a protocol without sockets |
 //! | 5 | [`command`] | the table of commands, and the families of functions that execute them |
 //! | 6 | [`server`] | the loop that ties everything together: clients, batches, output, cron |
-//! | 7 | [`tools`] | nothing: it looks at files and talks to servers, for which the same binary is called by other names |
+//! | 7 | [`tools`] | nothing: the same binary, called by other names, inspects files and talks to servers |
 
 pub mod alloc;
 pub mod codec;

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments = matches.get_many::<OsString>("configuration").unwrap_or_default().cloned();
-    // Redis starts as a Sentinel when its executable has this name.
+    // Redis starts as a Sentinel if its executable has this name.
     let sentinel = tools::is_sentinel(&words).then(|| OsString::from("--sentinel"));
     let arguments = arguments.chain(sentinel);
     let config = match config::load(arguments, &mut std::io::stdin()) {
@@ -37,8 +37,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// One line that begins like Redis's, since programs that start a server look for `v=` in it. Checksum and build are
-/// those of INFO.
+/// The version line. It begins like Redis's, because programs that start a server look for `v=` in it. Checksum and
+/// build are those of INFO.
 fn version() -> String {
     format!(
         "Redis server v={} sha=00000000:0 malloc={} bits={} build=0 redstart={}",
@@ -49,10 +49,10 @@ fn version() -> String {
     )
 }
 
-/// Ends with status 1. An empty text means that the reason has been printed already.
+/// Prints `text` and returns exit status 1. An empty text means that the reason has already been printed.
 fn fail(text: &str) -> ExitCode {
     if !text.is_empty() {
-        // Writing fails if the parent of a daemon was killed.
+        // The write fails if the parent of a daemon was killed.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
     ExitCode::FAILURE
