@@ -1,9 +1,9 @@
 //! CONFIG GET and CONFIG SET: values by name, with Redis's replies and error texts.
 //!
-//! CONFIG SET changes all of its directives or none, so it has two steps: [`prepare`] works on a copy and returns the
-//! configuration that would follow; the server then does what the change requires outside of the configuration (binds a
-//! port, changes the directory) and, if that succeeds, puts the copy in place. If not, it replies with
-//! [`SetError::Refused`], and there is nothing to undo here.
+//! CONFIG SET changes all of its directives or none, in two steps: [`prepare`] works on a copy and returns the
+//! resulting configuration; the server then applies the changes outside of the configuration (binds a port, changes the
+//! directory) and, if they succeed, installs the copy. If they fail, it replies with [`SetError::Refused`], and nothing
+//! needs to be undone here.
 
 use super::refused;
 use super::table::flag;
@@ -12,8 +12,8 @@ use super::{Config, DIRECTIVES, Directive, find};
 use crate::text::glob;
 use crate::text::words::shown;
 
-/// The names and values for the reply of CONFIG GET. Each pattern is a name in any case, or a glob. No directive
-/// appears twice; one that was given by name keeps the spelling of the client.
+/// Returns the names and values for the reply of CONFIG GET. A pattern is a name in any case, or a glob. No directive
+/// appears twice; one requested by its full name keeps the client's spelling.
 pub fn get(config: &Config, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
     let mut found: Vec<(String, Vec<u8>)> = Vec::new();
     let mut add = |called: String, directive: &Directive| {
@@ -40,21 +40,21 @@ pub fn get(config: &Config, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
 pub enum SetError {
     /// A name without a value.
     Odd,
-    /// A directive cannot be changed during loading.
+    /// A directive cannot be changed while the server loads its data.
     Loading,
-    /// There is no directive of this name.
+    /// No directive has this name.
     Unknown(Vec<u8>),
-    /// The directive, as the client spelled it, does not take the value, and the reason.
+    /// The directive, as the client spelled it, rejects the value, for this reason.
     Refused(Vec<u8>, Reason),
 }
 
 impl SetError {
-    /// An error for a change that the configuration permits but the machine does not.
+    /// Returns the error for a change that the configuration permits but the machine does not.
     pub fn refused(directive: &Directive, reason: impl Into<Reason>) -> SetError {
         SetError::Refused(directive.name.into(), reason.into())
     }
 
-    /// The error reply, without the `-` and the line's end.
+    /// The error reply, without the `-` and the line end.
     pub fn message(&self) -> Vec<u8> {
         match self {
             SetError::Odd => b"ERR syntax error".to_vec(),
@@ -73,23 +73,24 @@ impl SetError {
     }
 }
 
-/// The effect that a CONFIG SET would have on the configuration.
+/// The effect of a CONFIG SET on the configuration.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// The configuration afterwards.
     pub config: Config,
-    /// The directives whose value differs from before, in the order in which they were given.
+    /// The directives whose values change, in the order in which they were given.
     pub changed: Vec<&'static Directive>,
 }
 
 /// Prepares a CONFIG SET of alternating names and values. `local`: the client is on this machine, where
-/// `enable-protected-configs local` permits more directives. `loading`: the data is being loaded, which forbids some.
+/// `enable-protected-configs local` permits more directives. `loading`: the server is loading its data, when some
+/// directives cannot be changed.
 pub fn prepare(config: &Config, arguments: &[&[u8]], local: bool, loading: bool) -> Result<Change, SetError> {
     let pairs: Vec<(&[u8], &[u8])> = arguments.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     if pairs.len() * 2 != arguments.len() {
         return Err(SetError::Odd);
     }
-    // Redis checks all names before any value, and a client can tell by the error that it gets.
+    // Redis checks all names before any value; the error that a client gets depends on this order.
     let mut directives: Vec<(&'static Directive, &'static str)> = Vec::with_capacity(pairs.len());
     for &(called, _) in &pairs {
         let directive = find(called).ok_or_else(|| SetError::Unknown(called.to_vec()))?;
@@ -131,7 +132,7 @@ pub fn prepare(config: &Config, arguments: &[&[u8]], local: bool, loading: bool)
     Ok(Change { config: next, changed })
 }
 
-/// [`prepare`] followed by the change: for directives that affect nothing outside of the configuration.
+/// Runs [`prepare`] and applies the change: for directives that affect nothing outside of the configuration.
 pub fn set(
     config: &mut Config,
     arguments: &[&[u8]],
@@ -206,7 +207,7 @@ mod tests {
         for name in ["appendonly", "dir", "repl-diskless-load"] {
             assert_eq!(refused(&[name, "nonsense"]), SetError::Loading, "{name}");
         }
-        // The first directive that is refused decides.
+        // The first refused directive decides.
         assert_eq!(refused(&["maxmemory", "x", "dir", "/", "nosuch", "1"]), SetError::Loading);
         assert_eq!(refused(&["nosuch", "1", "dir", "/"]), SetError::Unknown(b"nosuch".to_vec()));
         assert!(matches!(refused(&["databases", "1", "dir", "/"]), SetError::Refused(..)));

@@ -1,4 +1,4 @@
-//! The tests that keep `docs/configuration.md` and `redstart.conf` in agreement with the table.
+//! Tests that keep `docs/configuration.md` and `redstart.conf` in agreement with the table.
 //!
 //! The list of directives in the document is generated: `REDSTART_WRITE_DOCS=1 cargo test config::document` writes
 //! it between its two marks; without that variable the tests compare.
@@ -12,7 +12,7 @@ use std::fmt::Write;
 const BEGIN: &str = "<!-- directives: written from src/config/table.rs -->\n";
 const END: &str = "<!-- end of directives -->\n";
 
-/// The sentence about a directive that acts.
+/// The sentence that describes a supported directive.
 fn meaning(name: &str) -> Option<&'static str> {
     MEANINGS.iter().find(|(named, _)| *named == name).map(|(_, meaning)| *meaning)
 }
@@ -36,7 +36,7 @@ fn row(directive: &Directive) -> String {
     format!("| {} | {values} | {default} | {when} | {what} |\n", names.join("<br>"))
 }
 
-/// The generated part of the document.
+/// Returns the generated part of the document.
 fn directives() -> String {
     let mut text = String::from(BEGIN);
     let (idle, acting): (Vec<_>, Vec<_>) =
@@ -63,7 +63,7 @@ fn each_directive_that_acts_has_a_sentence_in_the_order_of_the_table() {
     assert_eq!(named, acting.map(|directive| directive.name).collect::<Vec<_>>());
 }
 
-/// The document before, in and after the generated part.
+/// Splits the document into the text before the generated part, that part, and the text after it.
 fn split(document: &str) -> (&str, &str, &str) {
     let begin = document.find(BEGIN).expect("the first mark");
     let end = document.find(END).expect("the second mark") + END.len();

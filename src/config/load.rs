@@ -1,15 +1,15 @@
-//! Reading the configuration at the start: a file, standard input, and command-line arguments, in this order; later
-//! values replace earlier ones.
+//! Reads the configuration at startup: a file, standard input, and command-line arguments, in this order; later values
+//! replace earlier ones.
 //!
-//! A file is lines of quoted words: the directive, then its value. `#` begins a comment line, not the rest of a
-//! line. An argument `--name` begins a directive, and what follows up to the next `--name` is its value, except that
-//! the first word after it is its value even if it begins with `--`. Paths are relative to the value of `dir`
-//! when they are read: an `include` after a `dir` is looked up there.
+//! A file consists of lines of quoted words: the directive, then its value. `#` begins a comment only at the start of a
+//! line. An argument `--name` begins a directive; the arguments up to the next `--name` are its value, and the first of
+//! them belongs to the value even if it begins with `--`. Paths are relative to the value of `dir` at the point where
+//! they are read: an `include` after a `dir` is looked up there.
 //!
-//! The last of several lines for a directive counts; lines of `save` add up, across files and arguments, and the first
-//! of them drops the defaults. The first error ends the loading, with one line that names the file and the line number.
-//! So does an unsupported directive that protects the server or defines its role, unless it has its default
-//! (`refused.rs`).
+//! If a directive has several lines, the last one counts; lines of `save` add up, across files and arguments, and the
+//! first of them drops the defaults. Loading stops at the first error, with one line that names the file and the line
+//! number. An unsupported directive that protects the server or defines its role is such an error, unless it has its
+//! default (`refused.rs`).
 
 use super::refused;
 use super::special::system_reason;
@@ -24,13 +24,13 @@ use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-/// How deep files may include files: a file that includes itself must lead to an error, not to a stack overflow.
+/// How deeply files may include files: a file that includes itself must cause an error, not a stack overflow.
 const MAX_INCLUDE_DEPTH: usize = 16;
 
-/// The most characters of a line that an error repeats.
+/// The most characters of a line that an error quotes.
 const MAX_SHOWN: usize = 256;
 
-/// Redis' error for a line that it does not know.
+/// Redis' error for an unknown line.
 const BAD_LINE: &str = "Bad directive or wrong number of arguments";
 
 const NO_SENTINEL: &str =
@@ -45,7 +45,7 @@ pub struct ConfigError {
     pub line: usize,
     /// The directive with its value, unless that is secret; may be empty.
     pub text: String,
-    /// What is wrong with it.
+    /// The reason for the error.
     pub reason: String,
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// The beginning of a text. A line of a file may have any length, but an error has to stay readable.
+/// Returns the beginning of a text. A line of a file can have any length, but an error has to stay readable.
 fn clipped(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}... ({} bytes)", &text[..end], text.len()).into(),
@@ -91,7 +91,7 @@ pub fn load(
             text: String::new(),
             reason: system_reason(&error),
         };
-        // A word that was meant otherwise, such as the name of a tool, ends here as well.
+        // A misspelled word, such as the name of a tool, is taken for a path and fails here as well.
         let text = read_main(path).map_err(|error| match at(error) {
             error if path.components().count() == 1 => ConfigError {
                 reason: format!("{} (taken as a configuration file; see redstart --help)", error.reason),
@@ -126,8 +126,8 @@ pub fn load(
     Ok(loader.config)
 }
 
-/// The content of the main file, which has to be a regular one: opening a pipe would wait for a writer. Exceptions are
-/// `/dev/null` and files that are open already: `/dev/stdin`, and the `/dev/fd/63` that a shell makes of `<(…)`.
+/// Reads the main file, which must be a regular file: opening a pipe would wait for a writer. Exceptions are
+/// `/dev/null` and files that are already open: `/dev/stdin`, and the `/dev/fd/63` to which a shell expands `<(…)`.
 fn read_main(path: &Path) -> io::Result<Vec<u8>> {
     const EXCEPTED: [&str; 4] = ["/dev/null", "/dev/stdin", "/dev/fd", "/proc/self/fd"];
     let target = path.canonicalize();
@@ -163,7 +163,7 @@ impl<'a> Plan<'a> {
             plan.stdin = true;
             rest = tail;
         }
-        // The last name has no value yet: the next argument is its value, whatever it is.
+        // The last name has no value yet: the next argument is its value, whatever it looks like.
         let mut waits = false;
         for (at, argument) in rest.iter().enumerate() {
             let is_last = at + 1 == rest.len();
@@ -176,7 +176,7 @@ impl<'a> Plan<'a> {
                 plan.lines.push(words);
                 let followed_by_name = rest.get(at + 1).is_some_and(|next| next.starts_with(b"--"));
                 if waits && name.eq_ignore_ascii_case(b"save") && (is_last || followed_by_name) {
-                    // A script that expands an empty array of save points leaves the name without a value.
+                    // A script that expands an empty array of save points passes the name without a value.
                     plan.lines.last_mut().expect("it was just pushed").push(Vec::new());
                     waits = false;
                 }
@@ -196,7 +196,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// An error in a line whose place is not known yet, or an error from an included file.
+/// An error in a line whose position is not known yet, or an error from an included file.
 enum Problem {
     Here { text: String, reason: String },
     Elsewhere(ConfigError),
@@ -219,7 +219,7 @@ impl Problem {
 #[derive(Default)]
 struct Loader {
     config: Config,
-    /// A `save` was read: the defaults are dropped.
+    /// A `save` line has been read, so the defaults are dropped.
     has_save: bool,
     /// The line that is being read, counted from 1; 0 on the command line.
     line: usize,
@@ -283,7 +283,7 @@ impl Loader {
         Err(ConfigError { reason: why.to_owned(), ..place.clone() })
     }
 
-    /// Takes a line that is not a value.
+    /// Takes a line of `OTHER_LINES`.
     fn take_other(
         &mut self,
         name: &[u8],
@@ -304,7 +304,7 @@ impl Loader {
                 Ok(())
             }
             ("user", [user, ..]) => {
-                // What follows the name may be a password, also in one argument: `--user "default on >secret"`.
+                // The words after the name can contain a password, even in one argument: `--user "default on >secret"`.
                 let user = user.split(u8::is_ascii_whitespace).next().unwrap_or_default();
                 let text = || format!("user {}", user.escape_ascii());
                 refused::user(values).map_or(Ok(()), |why| Err(Problem::new(text(), why)))
@@ -316,7 +316,7 @@ impl Loader {
         }
     }
 
-    /// Reads the file, or the files that match a glob, which need not match any.
+    /// Reads the file, or all files that match a glob; a glob may match none.
     fn include(&mut self, pattern: &[u8], from: &str, depth: usize) -> Result<(), Problem> {
         let text = || format!("include {}", words::quote(pattern));
         if depth == MAX_INCLUDE_DEPTH {
@@ -338,8 +338,8 @@ fn is_glob(pattern: &[u8]) -> bool {
     pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['))
 }
 
-/// The paths that match a glob, in order; relative ones are looked up in `base`. Hidden files match only a pattern
-/// that begins with a dot, as in a shell.
+/// Returns the paths that match a glob, in order; relative ones are looked up in `base`. As in a shell, only a pattern
+/// that begins with a dot matches hidden files.
 fn expand(base: &Path, pattern: &Path) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     for component in pattern.components() {
@@ -355,7 +355,7 @@ fn expand(base: &Path, pattern: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The entries of a directory that match a glob, in order.
+/// Returns the entries of a directory that match a glob, in order.
 fn matching_entries(base: &Path, directory: &Path, pattern: &[u8]) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(base.join(directory)) else { return Vec::new() };
     let mut names: Vec<OsString> = entries
@@ -400,7 +400,7 @@ mod tests {
         config.save.iter().map(|&SaveRule { seconds, changes }| (seconds, changes)).collect()
     }
 
-    /// A directory that is removed when the value is dropped.
+    /// A directory that is removed on drop.
     struct Scratch(PathBuf);
 
     impl Scratch {

@@ -1,4 +1,4 @@
-//! What each directive that acts does, in a sentence, for `docs/configuration.md`.
+//! The effect of each supported directive, in one sentence, for `docs/configuration.md`.
 //!
 //! `redstart.conf` explains the same directives in groups; a reference needs a sentence for each.
 

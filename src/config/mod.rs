@@ -7,8 +7,8 @@
 //!                                 fields)                └─▶ docs            document.rs (a test)
 //! ```
 //!
-//! The server reads plain typed fields (`config.port`, `config.maxmemory_policy`); the table knows how each is
-//! written. Nothing here opens a socket or changes the process: loading reads files, setting makes a new [`Config`],
+//! The server reads plain typed fields (`config.port`, `config.maxmemory_policy`); the table defines the text form of
+//! each. Nothing here opens a socket or changes the process: loading reads files, CONFIG SET makes a new [`Config`],
 //! and the server puts it into effect. File syntax, names, defaults and error texts of CONFIG are Redis's.
 //!
 //! A lookup by name scans the table, some 200 short comparisons; files and CONFIG are not on the path of a request.
@@ -40,7 +40,8 @@ pub use value::{
     PropagationError, PubsubDefault, SanitizePayload, Supervised, SyslogFacility, TlsClients,
 };
 
-/// Whether a directive has an effect. All but the first are accepted, stored, shown and rewritten, and nothing more.
+/// Whether a directive has an effect. Directives of all variants but the first are only accepted, stored, shown and
+/// rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "`why` has a reason for each")]
 pub enum Effect {
@@ -60,7 +61,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Why a directive has no effect; `None` if it has one.
+    /// The reason why a directive has no effect; `None` if it has one.
     pub const fn why(self) -> Option<&'static str> {
         Some(match self {
             Effect::Acts => return None,
@@ -82,7 +83,7 @@ impl Effect {
     }
 }
 
-/// Lines of a config file that are not values, and what happens to each.
+/// Directives of a config file that are not values, and how each is handled.
 const OTHER_LINES: &[(&str, &str)] = &[
     ("include", "reads another file, or all that match a glob, at this place"),
     (
@@ -101,8 +102,8 @@ const OTHER_LINES: &[(&str, &str)] = &[
 ];
 
 impl Config {
-    /// The directives that have no effect but were given a value other than their default, with the reason: the server
-    /// logs them at the start.
+    /// Returns the directives that have no effect but a value other than their default, each with the reason: the
+    /// server logs them at startup.
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         let defaults = Config::default();
         DIRECTIVES
@@ -114,7 +115,7 @@ impl Config {
     }
 }
 
-/// Whether `name` is that of a directive whose value must not appear in a log.
+/// Whether `name` names a directive whose value must not appear in a log.
 pub fn is_secret(name: &[u8]) -> bool {
     find(name).is_some_and(|directive| directive.has(table::flag::SECRET))
 }
@@ -129,12 +130,12 @@ impl Directive {
         (self.value)(config).show(&self.shape)
     }
 
-    /// What follows the name in the config file, one element per line.
+    /// The text after the name in the config file, one element per line.
     fn lines(&self, config: &Config) -> Vec<Vec<u8>> {
         (self.value)(config).lines(&self.shape)
     }
 
-    /// Takes the words that follow the name. `adds` as for [`value::Value::set`].
+    /// Sets the value from the words after the name. `adds` as for [`value::Value::set`].
     fn set(&self, config: &mut Config, words: &[&[u8]], adds: bool) -> Result<(), value::Reason> {
         if !self.has(table::flag::WORDS) && words.len() != 1 {
             return Err("wrong number of arguments".into());
@@ -151,7 +152,7 @@ impl Directive {
         (self.value_mut)(config).set(words, &self.shape, adds)
     }
 
-    /// Whether a name, in any case, is the directive's or its alias.
+    /// Whether `name`, in any case, is the directive's name or alias.
     fn is_called(&self, name: &[u8]) -> bool {
         self.names().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
     }
@@ -162,7 +163,7 @@ impl Directive {
     }
 }
 
-/// The directive of a name or alias in any case.
+/// Returns the directive with this name or alias, in any case.
 fn find(name: &[u8]) -> Option<&'static Directive> {
     DIRECTIVES.iter().find(|directive| directive.is_called(name))
 }
@@ -212,7 +213,7 @@ mod tests {
                 let kept = write(bound.clamp(keep.0, keep.1)).into_bytes();
                 assert_eq!(directive.show(&config), kept, "{}", directive.name);
             }
-            // A size beyond 64 bits is read as the largest.
+            // A size above 64 bits is read as the largest size.
             let above = if max == i128::from(u64::MAX) { min - 1 } else { max + 1 };
             for beyond in [min - 1, above] {
                 assert!(

@@ -1,18 +1,18 @@
 //! Unsupported directives that protect the server or define its role.
 //!
-//! An unsupported tuning directive can be ignored. A server that ignored one of these would run without passwords,
-//! without encryption or as an independent primary, contrary to its configuration. So the server refuses to start and
-//! prints the line and the remedy. CONFIG SET refuses the value.
+//! Unsupported tuning directives can be ignored. But a server that ignored one of the directives here would run without
+//! passwords, without encryption or as an independent primary, contrary to its configuration. So the server refuses to
+//! start and prints the line and the remedy. CONFIG SET refuses the value.
 //!
 //! The defaults are accepted, since the configuration files of Redis contain them: `tls-port 0`, `cluster-enabled no`,
 //! `user default on nopass ~* &* +@all`.
 
 use super::{Config, find};
 
-/// A directive of which only the default is accepted.
+/// A directive that accepts only its default.
 struct Refused {
     name: &'static str,
-    /// What is not supported, the consequence of ignoring it, and the remedy.
+    /// The unsupported feature, the consequence of ignoring it, and the remedy.
     why: &'static str,
 }
 
@@ -42,7 +42,7 @@ fn is_hash(rule: &[u8]) -> bool {
     rule.strip_prefix(b"#").is_some_and(|hash| hash.len() == 64 && hash.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Why a `user` line is refused; `None` if it describes the default user without password and restrictions.
+/// The reason why a `user` line is refused; `None` if it describes the default user without password and restrictions.
 pub(super) fn user(words: &[Vec<u8>]) -> Option<&'static str> {
     const OPEN: [&[u8]; 9] = [
         b"on",
@@ -76,7 +76,7 @@ pub(super) fn is_refusable(name: &str) -> bool {
     REFUSED.iter().any(|refused| refused.name == name)
 }
 
-/// The first directive of `config` with a value that is refused, and why.
+/// Returns the first directive of `config` with a refused value, and the reason.
 pub(super) fn first(config: &Config) -> Option<(&'static str, &'static str)> {
     let defaults = Config::default();
     REFUSED

@@ -1,8 +1,8 @@
-//! Sizes (`1k`, `64mb`, `1gb`) and lenient integers, as they are written in the config file.
+//! Sizes (`1k`, `64mb`, `1gb`) and lenient integers, as written in the config file.
 //!
-//! `k`, `m`, `g` are powers of 1000; `kb`, `mb`, `gb` are powers of 1024; `b` or nothing is bytes; in any case. A
-//! unit without digits is 0, because Redis reads `maxmemory ""` as 0. A size that does not fit into 64 bits becomes the
-//! largest that does; Redis lets it wrap around and would continue with an unintended limit.
+//! `k`, `m`, `g` are powers of 1000; `kb`, `mb`, `gb` are powers of 1024; `b` or no unit means bytes; case is ignored.
+//! A unit without digits is 0, because Redis reads `maxmemory ""` as 0. A size that does not fit into 64 bits becomes
+//! the largest one that does; Redis lets it wrap around and runs with an unintended limit.
 
 /// Reads a size in bytes.
 pub fn parse_size(text: &[u8]) -> Option<u64> {
@@ -35,8 +35,8 @@ pub fn format_size(bytes: u64) -> String {
     bytes.to_string()
 }
 
-/// Reads an integer as C's `strtoll` does, for directives where Redis requires only that it consumes the whole word:
-/// leading white space and a sign are accepted, an empty word is 0, and too large a number becomes the largest.
+/// Reads an integer like C's `strtoll`, for directives where Redis requires only that it consumes the whole word:
+/// leading white space and a sign are accepted, an empty word is 0, and a number that is too large becomes the largest.
 pub fn lenient_integer(text: &[u8], radix: u32) -> Option<i64> {
     let text = text.trim_ascii_start();
     let negative = text.starts_with(b"-");

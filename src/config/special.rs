@@ -1,7 +1,7 @@
 //! Values with more than one part: save points, buffer limits, event classes, addresses, percentiles, the directory.
 //!
-//! The [`Value`] of each defines how it is parsed from words and how `CONFIG GET` and the config file write it. A
-//! number that wraps around in Redis (`save "5 99999999999"`) is refused here.
+//! Each type's [`Value`] implementation defines how it is parsed from words and how `CONFIG GET` and the config file
+//! write it. Numbers that wrap around in Redis (`save "5 99999999999"`) are refused here.
 
 use super::size::{format_size, lenient_integer, parse_size};
 use super::value::{Reason, Shape, Value, choose};
@@ -17,18 +17,18 @@ fn join<T: AsRef<[u8]>>(words: impl IntoIterator<Item = T>) -> Vec<u8> {
     words.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(&b' ')
 }
 
-/// The value for the file, where an empty list is written as `""`.
+/// Returns the value for the file, where an empty list is written as `""`.
 fn listed(shown: Vec<u8>) -> Vec<Vec<u8>> {
     if shown.is_empty() { vec![b"\"\"".to_vec()] } else { vec![shown] }
 }
 
-/// An integer as Redis's `strtoll` reads it, from 0 to the largest `int`.
+/// Parses an integer like Redis's `strtoll`, from 0 to the largest `int`.
 fn natural(word: &[u8]) -> Option<u32> {
     let value = lenient_integer(word, 10)?;
     i32::try_from(value).ok().and_then(|value| u32::try_from(value).ok())
 }
 
-/// One rule of `save`: a snapshot after `seconds` if there were at least `changes`.
+/// One rule of `save`: take a snapshot after `seconds` if at least `changes` writes happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SaveRule {
     /// Seconds since the last snapshot.
@@ -37,7 +37,7 @@ pub struct SaveRule {
     pub changes: u32,
 }
 
-/// All rules of `save`; without any there are no snapshots.
+/// All rules of `save`; without rules, no snapshots are taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SaveRules(Vec<SaveRule>);
 
@@ -101,25 +101,25 @@ impl Value for SaveRules {
     }
 }
 
-/// How much output may be waiting for a client before it is closed. 0 means unlimited.
+/// The largest output buffer that a client may have before the server closes it. 0 means unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputLimit {
-    /// Bytes at which it is closed at once.
+    /// The size in bytes at which the client is closed at once.
     pub hard: u64,
-    /// Bytes at which it is closed once it has been beyond them for `soft_seconds`.
+    /// The size in bytes above which the client is closed after `soft_seconds`.
     pub soft: u64,
     /// How long the soft limit may be exceeded.
     pub soft_seconds: u32,
 }
 
-/// The limits of the three classes of clients.
+/// The output buffer limits of the three client classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputLimits {
-    /// Ordinary clients, MONITOR included.
+    /// Normal clients, including those of MONITOR.
     pub normal: OutputLimit,
     /// Replicas.
     pub replica: OutputLimit,
-    /// Clients with a subscription.
+    /// Clients with subscriptions.
     pub pubsub: OutputLimit,
 }
 
@@ -206,7 +206,7 @@ pub enum MemoryShare {
 }
 
 impl MemoryShare {
-    /// The limit in bytes; 0 means unlimited, and so does a share of an unlimited `maxmemory`.
+    /// The limit in bytes; 0 means unlimited, as does a percentage of an unlimited `maxmemory`.
     pub fn bytes(self, maxmemory: u64) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes,
@@ -290,7 +290,7 @@ impl EventClasses {
     /// `A`: all except `m` and `n`.
     pub const ALL: EventClasses = EventClasses((1 << 12) - 4);
 
-    /// In the order in which they are shown.
+    /// In the order in which CONFIG GET shows them.
     const LETTERS: [(u8, EventClasses); 14] = [
         (b'g', Self::GENERIC),
         (b'$', Self::STRING),
@@ -308,7 +308,7 @@ impl EventClasses {
         (b'm', Self::MISS),
     ];
 
-    /// Whether it includes all classes of `other`.
+    /// Whether the set includes all classes of `other`.
     pub const fn contains(self, other: EventClasses) -> bool {
         self.0 & other.0 == other.0
     }
@@ -357,7 +357,7 @@ impl Value for EventClasses {
     }
 }
 
-/// The addresses of `bind`; each is read by [`BindAddress::parse`].
+/// The addresses of `bind`; [`BindAddress::parse`] reads each of them.
 impl Value for Vec<String> {
     fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
         if words.len() > 16 {
@@ -381,29 +381,29 @@ impl Value for Vec<String> {
     }
 }
 
-/// A `rename-command` line. The commands are not known here, so the server may still refuse it.
+/// A `rename-command` line. The command names are not known here, so the server may still refuse the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenamedCommand {
-    /// The name that no longer means the command.
+    /// The name to remove.
     pub from: Vec<u8>,
-    /// Its new name; empty if it has none.
+    /// The new name; empty to disable the command.
     pub to: Vec<u8>,
-    /// The place of the line: `redstart.conf:12`, or `command line`.
+    /// The position of the line: `redstart.conf:12`, or `command line`.
     pub place: String,
 }
 
 /// One address of `bind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindAddress<'a> {
-    /// An address for `bind(2)`: `*` has become `0.0.0.0` and `::*` has become `::`.
+    /// An address for `bind(2)`: `*` is replaced by `0.0.0.0`, and `::*` by `::`.
     pub host: &'a str,
-    /// Written with a leading `-`: it is skipped on a machine that lacks the address (`EADDRNOTAVAIL`) or its protocol
+    /// Written with a leading `-`: skipped on a machine that lacks the address (`EADDRNOTAVAIL`) or its protocol
     /// (`EAFNOSUPPORT`, `EPROTONOSUPPORT`).
     pub optional: bool,
 }
 
 impl<'a> BindAddress<'a> {
-    /// Reads an address of the config file.
+    /// Parses an address from the config file.
     pub fn parse(address: &'a str) -> BindAddress<'a> {
         let (optional, host) = match address.strip_prefix('-') {
             Some(host) => (true, host),
@@ -418,7 +418,7 @@ impl<'a> BindAddress<'a> {
     }
 }
 
-/// The percentiles of latencies in INFO.
+/// The latency percentiles in INFO.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Percentiles(pub(super) Vec<f64>);
 
@@ -527,7 +527,7 @@ impl Value for Primary {
     }
 }
 
-/// The options of SHUTDOWN that apply to a shutdown by a signal.
+/// The options of SHUTDOWN for a shutdown by a signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShutdownOptions(u8);
 
@@ -549,13 +549,13 @@ impl ShutdownOptions {
         ("force", Self::FORCE),
     ];
 
-    /// These and another one.
+    /// Returns these options and another one.
     #[must_use]
     pub const fn with(self, option: ShutdownOptions) -> ShutdownOptions {
         ShutdownOptions(self.0 | option.0)
     }
 
-    /// Whether an option is chosen.
+    /// Whether an option is set.
     pub const fn contains(self, option: ShutdownOptions) -> bool {
         self.0 & option.0 != 0
     }
@@ -592,27 +592,27 @@ impl Value for ShutdownOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     path: PathBuf,
-    /// The directory in which the process was started.
+    /// The directory in which the process started.
     start: PathBuf,
 }
 
 impl Directory {
-    /// The directory in which the process was started, not yet resolved.
+    /// The directory in which the process started, not yet resolved.
     pub(super) fn current() -> Directory {
         Directory { path: ".".into(), start: ".".into() }
     }
 
-    /// The path; absolute once files and arguments are loaded.
+    /// The path; absolute once files and arguments have been loaded.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The directory in which the process was started: the default.
+    /// The default: the directory in which the process started.
     pub(super) fn at_start(&self) -> Directory {
         Directory { path: self.start.clone(), start: self.start.clone() }
     }
 
-    /// Makes the path absolute and free of links, and records where the process was started, which is still its working
+    /// Makes the path absolute and resolves links, and records where the process started, which is still its working
     /// directory.
     pub(super) fn resolve(&mut self) -> io::Result<()> {
         self.path = self.path.canonicalize()?;
@@ -649,7 +649,7 @@ impl Value for Directory {
             return Err("No such file or directory".into());
         }
         let path = self.path.join(std::ffi::OsStr::from_bytes(words[0]));
-        // The trailing component makes a file fail as it does in chdir.
+        // The trailing component makes a regular file fail as it does in chdir.
         let path = path.join(".").canonicalize().map_err(|error| system_reason(&error))?;
         self.path = path;
         Ok(())
@@ -669,9 +669,9 @@ impl Value for Directory {
     }
 }
 
-/// Checks of texts that have to be a file name, a host name, or a title.
+/// Checks of texts that must be a file name, a host name, or a title.
 pub(super) mod check {
-    /// A manifest of append-only files with a backslash in a name is refused, so no name may have one.
+    /// Redis refuses a manifest of append-only files with a backslash in a name, so a name must not contain one.
     fn is_path(text: &[u8]) -> bool {
         text.contains(&b'/') || text.contains(&b'\\')
     }
@@ -721,7 +721,8 @@ pub(super) mod check {
         }
     }
 
-    /// `proc-title-template`. It must not be empty when the program's name is, as it is when Redis checks it.
+    /// `proc-title-template`. Its expansion must not be empty even if the program's name is, as it is when Redis checks
+    /// it.
     pub fn title(text: &[u8]) -> Result<(), &'static str> {
         let expanded = super::expand_title(text, |variable| match variable {
             b"title" | b"server-mode" => Some(Vec::new()),
@@ -736,8 +737,8 @@ pub(super) mod check {
     }
 }
 
-/// Expands a `proc-title-template`: variables in braces become their values, `{{` becomes `{`, and spaces around the
-/// whole are removed. `None` if a brace is not closed or `value_of` does not know a variable.
+/// Expands a `proc-title-template`: replaces variables in braces by their values and `{{` by `{`, and trims spaces at
+/// both ends. `None` if a brace is not closed or `value_of` does not know a variable.
 pub fn expand_title(template: &[u8], value_of: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let mut title = Vec::new();
     let mut rest = template;

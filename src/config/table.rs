@@ -1,9 +1,9 @@
-//! The table of directives: every one that Redis 7.2 knows, one line each, and the [`Config`] generated from it.
+//! The table of directives: all directives of Redis 7.2, one line each, and the [`Config`] generated from it.
 //!
 //! A line consists of the name (and Redis's older name for it), the field of [`Config`] with its type and default, the
 //! shape of its value, whether it may change while the server runs, and whether it has an effect. From these lines the
-//! macro generates the struct, its defaults, and the static table that loading, CONFIG GET, SET and REWRITE and the
-//! documentation use: a new directive is one new line.
+//! macro generates the struct, its defaults, and the static table for loading, CONFIG GET, SET and REWRITE and the
+//! documentation: a new directive is one new line.
 
 #![allow(clippy::wildcard_imports, clippy::enum_glob_use, reason = "the table names every type and effect")]
 
@@ -13,21 +13,21 @@ use super::value::*;
 
 /// Flags of a directive: the column before its effect.
 pub(super) mod flag {
-    /// CONFIG SET may change it.
+    /// CONFIG SET can change it.
     pub const RUN: u8 = 0;
-    /// It is read only at the start.
+    /// It is read only at startup.
     pub const START: u8 = 1;
-    /// CONFIG SET may change it only where `enable-protected-configs` permits.
+    /// CONFIG SET can change it only where `enable-protected-configs` permits.
     pub const GUARD: u8 = 1 << 1;
     /// It takes several words.
     pub const WORDS: u8 = 1 << 2;
     /// Its value must not appear in a log or an error.
     pub const SECRET: u8 = 1 << 3;
-    /// CONFIG GET shows it only if asked for by its full name.
+    /// CONFIG GET shows it only if requested by its full name.
     pub const HIDDEN: u8 = 1 << 4;
-    /// Each of its lines sets one part of it and leaves the others unchanged.
+    /// Each line sets one part of the value and leaves the others unchanged.
     pub const PARTS: u8 = 1 << 5;
-    /// CONFIG SET cannot change it during loading.
+    /// CONFIG SET cannot change it while the server loads its data.
     pub const LOADED: u8 = 1 << 6;
 }
 use flag::*;
@@ -48,7 +48,7 @@ const COUNT: Shape = int(0, INT_MAX);
 const LONG: Shape = int(0, LONG_MAX);
 const SIZE: Shape = bytes(0, SIZE_MAX);
 
-/// What is sparse is known of slabs alone.
+/// Only slabs track how full they are.
 const DEFRAG: Shape =
     if cfg!(all(feature = "slab", target_pointer_width = "64")) { PLAIN } else { Shape::OnlyNo(NO_DEFRAG) };
 const NO_DEFRAG: &str = "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified \
@@ -70,7 +70,7 @@ const fn text(check: fn(&[u8]) -> Result<(), &'static str>) -> Shape {
 pub struct Directive {
     /// The name, in lower case.
     pub name: &'static str,
-    /// Redis's older names for it, which may be used anywhere.
+    /// Redis's older names for it, accepted everywhere.
     pub aliases: &'static [&'static str],
     /// Whether it has an effect.
     pub effect: Effect,
@@ -89,7 +89,7 @@ impl std::fmt::Debug for Directive {
 macro_rules! directives {
     ($($name:literal $(/ $alias:literal)?, $field:ident: $type:ty = $default:expr, $shape:expr, $flags:expr,
         $effect:expr;)*) => {
-        /// The value of every directive. `Default` is what Redis starts with when no file says otherwise.
+        /// The value of every directive. `Default` has the values with which Redis starts without a file.
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
             /// The absolute path of the config file; `None` if the server was started without one.

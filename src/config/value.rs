@@ -1,8 +1,8 @@
-//! The values of directives: the trait that every field's type implements, and the plain types.
+//! The values of directives: the trait that every field's type implements, and the simple types.
 //!
-//! A field of [`Config`](super::Config) has an ordinary Rust type (`u16`, `bool`, an enum), which can be
-//! parsed from words and shown. What the type alone does not determine (bounds, a unit, a check of a text) is the
-//! directive's [`Shape`] in the table. Composite values are in `special.rs`.
+//! A field of [`Config`](super::Config) has an ordinary Rust type (`u16`, `bool`, an enum), which can be parsed from
+//! words and shown. Requirements beyond the type (bounds, a unit, a check of a text) are in the directive's [`Shape`]
+//! in the table. Composite values are in `special.rs`.
 //!
 //! Error texts are Redis's, because clients and operators match on them.
 
@@ -15,19 +15,19 @@ use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Why a value was refused, in Redis's words.
+/// The reason why a value was refused, in Redis's words.
 pub(super) type Reason = Cow<'static, str>;
 
-/// A type of fields of the configuration.
+/// The trait of every field type in the configuration.
 pub(super) trait Value {
-    /// Parses the words that follow the directive's name. `adds` is set while files are read, where a repeated
-    /// directive with a list adds to it. After an error the value may be half set: the caller works on a copy.
+    /// Parses the words after the directive's name. `adds` is set while files are read, when a repeated directive with
+    /// a list adds to it. After an error the value may be half set: the caller works on a copy.
     fn set(&mut self, words: &[&[u8]], shape: &Shape, adds: bool) -> Result<(), Reason>;
 
     /// The value as `CONFIG GET` returns it.
     fn show(&self, shape: &Shape) -> Vec<u8>;
 
-    /// The value in the config file: what follows the directive's name, one element per line.
+    /// The text after the directive's name in the config file, one element per line.
     fn lines(&self, shape: &Shape) -> Vec<Vec<u8>> {
         vec![self.show(shape)]
     }
@@ -37,7 +37,7 @@ pub(super) trait Value {
     fn describe(&self, shape: &Shape) -> String;
 }
 
-/// What a directive requires of its value beyond its type.
+/// Requirements on a directive's value beyond its type.
 pub(super) enum Shape {
     /// Nothing.
     Plain,
@@ -45,17 +45,17 @@ pub(super) enum Shape {
     Number { min: i128, max: i128, unit: Unit, keep: (i128, i128) },
     /// Only `no`, for a reason.
     OnlyNo(&'static str),
-    /// A text that satisfies the check.
+    /// A text that satisfies a check.
     Text(fn(&[u8]) -> Result<(), &'static str>),
 }
 
-/// How a number is written.
+/// The notation of a number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Decimal,
-    /// A size as `64mb`.
+    /// A size such as `64mb`.
     Bytes,
-    /// Permissions of a file.
+    /// File permissions.
     Octal,
 }
 
@@ -79,7 +79,7 @@ impl Shape {
         Shape::Number { min, max, unit, keep: (min, max) }
     }
 
-    /// The same bounds, but the value is clamped to `low..=high`.
+    /// Returns the same bounds, with the value clamped to `low..=high`.
     pub const fn kept(self, low: i64, high: i64) -> Shape {
         match self {
             Shape::Number { min, max, unit, .. } => {
@@ -204,7 +204,7 @@ impl Value for bool {
     }
 }
 
-/// A text of any bytes: a path, a password, a name.
+/// A text of arbitrary bytes: a path, a password, a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ByteText(Vec<u8>);
 
@@ -220,7 +220,7 @@ impl ByteText {
     }
 }
 
-/// Makes it usable as a path.
+/// Lets it be used as a path.
 impl AsRef<Path> for ByteText {
     fn as_ref(&self) -> &Path {
         self.as_path()
@@ -278,7 +278,7 @@ impl Value for ByteText {
     }
 }
 
-/// Parses one of several names, in any case; the error lists them.
+/// Parses one of several names, in any case; the error lists the names.
 pub(super) fn choose<T: Copy>(names: &[(&str, T)], word: &[u8]) -> Result<T, Reason> {
     if let Some((_, value)) = names.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word)) {
         return Ok(*value);
@@ -328,12 +328,12 @@ macro_rules! choices {
 }
 
 choices! {
-    /// How much is logged. Each level includes those after it.
+    /// The level of logging. Each level includes those after it.
     LogLevel {
         Debug = "debug", Verbose = "verbose", Notice = "notice", Warning = "warning", Nothing = "nothing",
     }
 
-    /// Which keys are evicted when memory is full; determines also what the access clock of an entry measures.
+    /// Which keys are evicted when memory is full; also determines what an entry's access clock measures.
     MaxmemoryPolicy {
         VolatileLru = "volatile-lru", VolatileLfu = "volatile-lfu", VolatileRandom = "volatile-random",
         VolatileTtl = "volatile-ttl", AllkeysLru = "allkeys-lru", AllkeysLfu = "allkeys-lfu",
@@ -343,13 +343,13 @@ choices! {
     /// When the append-only file is synced to disk.
     AppendFsync { Everysec = "everysec", Always = "always", No = "no" }
 
-    /// Which clients may do something dangerous: none, all, or those on this machine.
+    /// Which clients may use a dangerous feature: none, all, or those on this machine.
     Allowed { No = "no", Yes = "yes", Local = "local" }
 
     /// The supervisor of the process.
     Supervised { Upstart = "upstart", Systemd = "systemd", Auto = "auto", No = "no" }
 
-    /// The facility of log lines to syslog.
+    /// The syslog facility of log lines.
     SyslogFacility {
         User = "user", Local0 = "local0", Local1 = "local1", Local2 = "local2", Local3 = "local3",
         Local4 = "local4", Local5 = "local5", Local6 = "local6", Local7 = "local7",
@@ -364,21 +364,21 @@ choices! {
     /// Which channels a new user may use.
     PubsubDefault { Allchannels = "allchannels", Resetchannels = "resetchannels" }
 
-    /// Whose payloads are checked thoroughly by RESTORE.
+    /// Whose payloads RESTORE checks thoroughly.
     SanitizePayload { No = "no", Yes = "yes", Clients = "clients" }
 
     /// The kind of address that a cluster node announces to clients.
     EndpointType { Ip = "ip", Hostname = "hostname", UnknownEndpoint = "unknown-endpoint" }
 
-    /// The reaction to an error of a command from the primary or the append-only file.
+    /// The reaction to a command from the primary or the append-only file that fails.
     PropagationError { Ignore = "ignore", Panic = "panic", PanicOnReplicas = "panic-on-replicas" }
 
-    /// Whether TLS clients have to present a certificate.
+    /// Whether TLS clients must present a certificate.
     TlsClients { No = "no", Yes = "yes", Optional = "optional" }
 }
 
 impl Allowed {
-    /// Whether a client may; `local` means that it connected over loopback or a Unix socket.
+    /// Whether a client has permission; `local` means that it connected over loopback or a Unix socket.
     pub fn permits(self, local: bool) -> bool {
         match self {
             Allowed::No => false,
@@ -389,12 +389,12 @@ impl Allowed {
 }
 
 impl MaxmemoryPolicy {
-    /// Whether keys are evicted by the time of their last access.
+    /// Whether eviction orders keys by the time of their last access.
     pub fn is_lru(self) -> bool {
         matches!(self, Self::VolatileLru | Self::AllkeysLru)
     }
 
-    /// Whether the access clock of an entry is a frequency counter rather than a time.
+    /// Whether an entry's access clock is a frequency counter rather than a time.
     pub fn is_lfu(self) -> bool {
         matches!(self, Self::VolatileLfu | Self::AllkeysLfu)
     }
