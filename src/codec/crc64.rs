@@ -41,7 +41,7 @@ const fn tables() -> [[u64; 256]; SLICES] {
     tables
 }
 
-/// The checksum of data whose checksum is `crc` (0 for none), followed by `bytes`.
+/// Extends the checksum `crc` of the preceding data (0 for none) by `bytes`.
 pub fn update(mut crc: u64, bytes: &[u8]) -> u64 {
     let (groups, rest) = bytes.as_chunks::<SLICES>();
     for group in groups {
@@ -64,7 +64,7 @@ fn word(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
-/// The remainder of eight bytes followed by `zeroes` zero bytes.
+/// The remainder of eight bytes that are followed by `zeroes` zero bytes.
 #[inline]
 fn slices(word: u64, zeroes: usize) -> u64 {
     let mut remainder = 0;

@@ -23,7 +23,7 @@ pub const MAX_LONGITUDE: f64 = 180.0;
 /// The largest latitude, north or south.
 pub const MAX_LATITUDE: f64 = 85.051_128_78;
 
-/// How often a place's coordinates are halved.
+/// How often each coordinate is halved.
 const STEPS: u32 = 26;
 const EARTH_RADIUS_M: f64 = 6_372_797.560_856;
 /// Half the side of the square onto which the projection maps the earth.
@@ -105,14 +105,14 @@ impl Cell {
         Area { min: corner(0.0), max: corner(1.0) }
     }
 
-    /// The cell that is this many cells to the east and to the north, wrapping around the earth.
+    /// The cell `east` cells to the east and `north` cells to the north, wrapping around the earth.
     fn neighbour(self, east: i32, north: i32) -> Cell {
         let mask = ((1_u64 << self.step) - 1) as u32;
         let moved = |part: u32, by: i32| if by == 0 { part } else { part.wrapping_add_signed(by) & mask };
         Cell { longitude: moved(self.longitude, east), latitude: moved(self.latitude, north), ..self }
     }
 
-    /// The numbers of all places in it: from the first up to but not including the second.
+    /// The range of the numbers of all places in the cell, excluding its end.
     fn numbers(self) -> (u64, u64) {
         let (bits, shift) = (self.bits(), 2 * (STEPS - self.step));
         (bits << shift, bits.wrapping_add(1) << shift)
@@ -126,7 +126,7 @@ impl Place {
             && (-MAX_LATITUDE..=MAX_LATITUDE).contains(&self.latitude)
     }
 
-    /// Its number, of 52 bits.
+    /// The place's number, of 52 bits.
     pub fn number(&self) -> u64 {
         Cell::of(*self, STEPS).bits()
     }
@@ -215,7 +215,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// The distance of the place from the centre in meters, if it is in the shape.
+    /// Returns the distance of the place from the centre in meters, if the place is in the shape.
     pub fn distance(&self, place: &Place) -> Option<f64> {
         match self.shape {
             Shape::Circle(radius) => {
@@ -252,7 +252,7 @@ impl Search {
         }
     }
 
-    /// How often to halve, for cells that are about as large as the shape.
+    /// How often to halve the coordinates, for cells about as large as the shape.
     fn steps(&self) -> u32 {
         let reach = match self.shape {
             Shape::Circle(radius) => radius,
@@ -276,8 +276,8 @@ impl Search {
         steps.clamp(1, STEPS as i32) as u32
     }
 
-    /// Ranges of numbers, each excluding its end, in which all places of the shape lie: the cell of the centre, then those
-    /// around it that are needed.
+    /// Returns the ranges of numbers, each excluding its end, that contain all places of the shape: the centre's cell,
+    /// then its neighbours where needed.
     pub fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + use<> {
         let bounds = self.bounds();
         let mut cell = Cell::of(self.center, self.steps());

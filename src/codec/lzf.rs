@@ -7,13 +7,13 @@
 //! ```
 //!
 //! The compressor has a table from a hash of three bytes to where they were last seen. When they occur again, the match
-//! that starts there is extended and used, without a search for a better one. Which matches are found depends on the hash
-//! and on which positions are entered into the table. Both, and the checks that give up when the output becomes too long,
-//! are those of the library in Redis, so that the bytes are the same.
+//! that starts there is extended and used, without a search for a better one. Which matches it finds depends on the
+//! hash and on which positions enter the table. Both, and the checks that give up when the output becomes too long, are
+//! those of Redis' library, so the compressed bytes are the same.
 //!
 //! The table takes 256 KiB, more than most compressed strings. Each thread keeps one and never clears it: positions
-//! continue from one string to the next, and those below the start of the current string count as empty. For a short
-//! string it is not touched if no hash occurs twice: then nothing matches, and the string does not become shorter.
+//! continue from one string to the next, and those below the start of the current string count as empty. A short string
+//! in which no hash occurs twice skips the table: nothing matches, so the string cannot become shorter.
 //!
 //! Costs: compression 250 to 500 MB/s, decompression 1 GB/s and more. The decompressor allocates the requested length
 //! only after checking that the input can be that long: at most 88 bytes per byte of input.
@@ -42,8 +42,8 @@ thread_local! {
     static POSITIONS: RefCell<Option<Positions>> = const { RefCell::new(None) };
 }
 
-/// Appends the compressed `input` to `out` if that takes no more than about `most` bytes; otherwise leaves `out` unchanged
-/// and returns `false`.
+/// Appends the compressed `input` to `out` and returns `true` if that takes no more than about `most` bytes; otherwise
+/// leaves `out` unchanged and returns `false`.
 pub fn compress(input: &[u8], out: &mut Vec<u8>, most: usize) -> bool {
     let hopeless = most < input.len() && input.len() <= SHORT && !repeats(input);
     !hopeless && attempt(input, out, most)
@@ -71,7 +71,7 @@ fn attempt(input: &[u8], out: &mut Vec<u8>, most: usize) -> bool {
     fits
 }
 
-/// The longest input that [`repeats`] is asked about: it errs seldom enough.
+/// The longest input for which [`repeats`] is worth calling: it is rarely wrong up to this length.
 const SHORT: usize = 64;
 
 /// Whether three bytes may occur twice in a short input. `false` is certain: no hash occurs twice. `true` is wrong about
@@ -88,7 +88,7 @@ fn repeats(input: &[u8]) -> bool {
     })
 }
 
-/// The slot of three bytes.
+/// The slot of a hash of three bytes.
 #[inline]
 fn hash(three: u32) -> u16 {
     (three >> 8).wrapping_sub(three.wrapping_mul(5)) as u16
@@ -145,13 +145,13 @@ impl Compressor<'_> {
         true
     }
 
-    /// Records that `three` bytes are at `at`, and returns where they were before if a match may start there.
+    /// Records that `three` bytes are at `at`, and returns their previous position if a match may start there.
     #[inline]
     fn exchange(&mut self, three: u32, at: usize) -> Option<usize> {
         let Positions { slots, base } = &mut *self.positions;
         // Sixteen bits: an index that needs no bounds check.
         let seen = std::mem::replace(&mut slots[usize::from(hash(three))], *base + at as u32);
-        // The distance first: that it is short enough is rare and predictable; that the slot is not empty is neither.
+        // Check the distance first: a short enough distance is rare and predictable; a non-empty slot is neither.
         let distance = (*base + at as u32).wrapping_sub(seen);
         let near = distance <= MAX_OFFSET as u32 && seen > *base;
         let before = at.wrapping_sub(distance as usize);
@@ -204,10 +204,10 @@ fn match_len(input: &[u8], before: usize, at: usize) -> usize {
     MIN_MATCH + old_words.len() * 8 + rest
 }
 
-/// The longest match takes three bytes.
+/// The most output bytes per input byte: the longest match takes three bytes.
 const MOST_FOR_A_BYTE: usize = MAX_MATCH / 3;
 
-/// Decompresses `input` to `len` bytes; `None` if it is malformed or has another length.
+/// Decompresses `input` to `len` bytes. Returns `None` if it is malformed or has another length.
 pub fn decompress(input: &[u8], len: usize) -> Option<Vec<u8>> {
     if len > input.len().saturating_mul(MOST_FOR_A_BYTE) {
         return None;

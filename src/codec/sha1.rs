@@ -1,7 +1,7 @@
 //! SHA-1 (FIPS 180-4), for `DEBUG DIGEST`, whose scheme is built on it.
 //!
-//! A fingerprint for comparing data sets, not a protection against attackers. The code is the plainest possible: blocks of
-//! 64 bytes, 80 rounds over a schedule that is computed first; nothing is allocated.
+//! A fingerprint for comparing data sets, not a protection against attackers. The code is the plainest possible:
+//! 64-byte blocks, and 80 rounds over a precomputed schedule; it allocates nothing.
 //!
 //! Costs: about 6 cycles per byte; anything up to 55 bytes costs as much as one block.
 
@@ -32,7 +32,7 @@ impl Sha1 {
     /// Bytes of a block.
     pub const BLOCK: usize = 64;
 
-    /// Takes the whole blocks of `bytes` in. Returns what is left behind them.
+    /// Adds the whole blocks of `bytes`. Returns the remaining bytes.
     pub fn take_blocks<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let (blocks, rest) = bytes.as_chunks::<{ Sha1::BLOCK }>();
         for block in blocks {
@@ -42,11 +42,11 @@ impl Sha1 {
         rest
     }
 
-    /// The digest of all blocks that were taken in and `bytes` behind them.
+    /// Returns the digest of all blocks added so far, followed by `bytes`.
     pub fn finish(mut self, bytes: &[u8]) -> Digest {
         let rest = self.take_blocks(bytes);
         let bits = (self.blocks * Sha1::BLOCK as u64 + rest.len() as u64) * 8;
-        // The end: a bit, zeroes, and the length in bits, in another block if the rest leaves no room for it.
+        // The padding: a bit, zeroes, and the length in bits, in another block if the rest leaves no room for it.
         let mut last = [[0; Sha1::BLOCK]; 2];
         let needed = if rest.len() < 56 { 1 } else { 2 };
         let flat = last.as_flattened_mut();
@@ -90,7 +90,7 @@ fn compress(state: &mut [u32; 5], block: &[u8; 64]) {
     }
 }
 
-/// Twenty rounds that have their function and constant in common.
+/// Twenty rounds that share a function and a constant.
 #[expect(clippy::many_single_char_names, reason = "the standard's names")]
 #[inline(always)]
 fn twenty(words: &mut [u32; 5], schedule: &[u32; 20], mix: impl Fn(u32, u32, u32) -> u32, constant: u32) {
