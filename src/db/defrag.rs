@@ -1,4 +1,4 @@
-//! Active defragmentation: a cycle in which all keys are walked, and what they own moves out of sparse slabs.
+//! Active defragmentation: a cycle walks all keys and moves their blocks out of sparse slabs.
 //!
 //! ```text
 //!  plan the slabs to empty ─▶ for each database: scan, a chain at a time ─▶ end
@@ -6,11 +6,11 @@
 //!                               └ large collection: queued by its key, and walked in parts before the scan goes on
 //! ```
 //!
-//! The cycle goes on in slices, between which the keyspace changes as it likes. What was there from the plan on is met, as
-//! by `SCAN`; a queued key that has gone is skipped, and one that holds another value is walked from where the cursor
-//! happens to be. A block that is not met stays where it is, and its slab with it; nothing depends on that.
+//! The cycle runs in slices, between which the keyspace may change. As with `SCAN`, the cycle meets every key that
+//! existed throughout. It skips a queued key that is gone, and walks one that holds another value from wherever the
+//! cursor happens to be. A block that the cycle misses stays in its slab; nothing depends on that.
 //!
-//! Nothing that can be observed changes: no access clock, no position, no journal.
+//! Nothing observable changes: no access clock, no position, no journal.
 
 use std::collections::VecDeque;
 
@@ -18,32 +18,32 @@ use super::Keyspace;
 use crate::alloc::{self, Compaction};
 use crate::types::{MoveCursor, Moves};
 
-/// Memory that the plan goes over in one step, in regions of the allocator.
+/// Memory that one step of planning examines, in regions of the allocator.
 const PLAN_STEP: usize = 32;
 
-/// Fields of a large collection that are looked at in one step.
+/// Fields of a large collection that one step examines.
 const PART: usize = 64;
 
-/// Blocks of a chain that are looked at in one step. Collections that would exceed this are left for later, as large ones
-/// are, so that a chain of many collections makes no longer step than one of them.
+/// Blocks of a chain that one step examines. Collections that would exceed this are queued, like large ones, so that a
+/// chain of many collections takes no longer than one of them.
 const CHAIN: u64 = 256;
 
-/// A plan is carried out if it frees at least this share of the holes in slabs: the walk has its costs, and holes that
-/// belong to slabs in use for new keys will be filled.
+/// A plan is carried out only if it frees at least one part in this many of the holes in slabs: the walk has a cost,
+/// and new keys will fill the holes in slabs that are in use.
 const WORTHWHILE: usize = 8;
 
-/// How a slice of the cycle has ended.
+/// How a slice of the cycle ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefragEnd {
-    /// The time is over.
+    /// The time ran out.
     Working,
-    /// Nearly nothing could be freed, so nothing was begun.
+    /// The plan would free almost nothing, so no walk was started.
     Pointless,
-    /// All keys have been met; how many blocks have moved since the cycle began.
+    /// The cycle met all keys; the number of blocks that it moved.
     Finished(u64),
 }
 
-/// A cycle.
+/// A defragmentation cycle.
 pub(super) struct Cycle {
     compaction: Compaction,
     planned: bool,
@@ -51,7 +51,7 @@ pub(super) struct Cycle {
     cursor: u64,
     /// Keys of large collections, with their database.
     large: VecDeque<(usize, Box<[u8]>)>,
-    /// Where the first of them goes on.
+    /// Where the walk of the first of them continues.
     part: MoveCursor,
     moves: Moves,
 }
@@ -69,7 +69,7 @@ impl Cycle {
         }
     }
 
-    /// Some microseconds of work.
+    /// Plans or walks for some microseconds.
     fn step(&mut self, keyspace: &mut Keyspace, max_fields: u64) -> DefragEnd {
         if !self.planned {
             let Some(freed) = self.compaction.plan(PLAN_STEP) else { return DefragEnd::Working };
@@ -85,7 +85,7 @@ impl Cycle {
         self.walk(keyspace, max_fields)
     }
 
-    /// A step of the walk.
+    /// Performs a step of the walk.
     fn walk(&mut self, keyspace: &mut Keyspace, max_fields: u64) -> DefragEnd {
         let before = self.moves;
         if self.large.is_empty() {
@@ -116,7 +116,7 @@ impl Cycle {
         DefragEnd::Working
     }
 
-    /// A part of the first large collection.
+    /// Walks a part of the first large collection.
     fn walk_part(&mut self, keyspace: &mut Keyspace) {
         let Some((db, key)) = self.large.front() else { return };
         let hash = keyspace.hash(key);
@@ -133,9 +133,9 @@ impl Cycle {
 }
 
 impl Keyspace {
-    /// Works on the cycle for `time_us` microseconds by the clock `now_us`, or begins one. Collections of more than
-    /// `max_fields` fields are walked in parts. Not to be called while a child shares the memory: each block that moves
-    /// would cost two copied pages.
+    /// Continues the cycle, or begins one, for `time_us` microseconds by the clock `now_us`. Collections of more than
+    /// `max_fields` fields are walked in parts. Must not be called while a child shares the memory: each block that
+    /// moves would cost two copied pages.
     pub fn defragment(&mut self, max_fields: u64, time_us: u64, now_us: impl Fn() -> u64) -> DefragEnd {
         let start = now_us();
         let mut cycle = self.defrag.take().unwrap_or_else(|| Box::new(Cycle::new()));
@@ -151,12 +151,12 @@ impl Keyspace {
         }
     }
 
-    /// Whether blocks are being moved.
+    /// Whether a cycle is running.
     pub fn is_defragmenting(&self) -> bool {
         self.defrag.as_ref().is_some_and(|cycle| cycle.planned)
     }
 
-    /// Ends the cycle where it is.
+    /// Abandons the cycle.
     pub fn stop_defragmenting(&mut self) {
         self.defrag = None;
     }

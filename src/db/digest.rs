@@ -1,4 +1,4 @@
-//! Fingerprints of values and of the whole data set, the same that Redis computes: `DEBUG DIGEST`.
+//! Fingerprints of values and of the whole data set, identical to those of Redis: `DEBUG DIGEST`.
 //!
 //! ```text
 //!  add(d, x)   d ^= SHA-1(x)             independent of the order in which values are added
@@ -10,8 +10,8 @@
 //!  data set    from zeroes, for each database with keys: mix(index, 4 bytes big-endian), then add(digest of a key)
 //! ```
 //!
-//! A sequence is mixed, the members of a set are added, and what belongs together (a field and its value) is mixed into
-//! a digest of its own that is added. The encoding of a value makes no difference.
+//! A sequence is mixed; the members of a set are added. Parts that belong together (a field and its value) are first
+//! mixed into a digest of their own, which is then added. The encoding of a value makes no difference.
 //!
 //! Cost: seven SHA-1 of one block for a short key and value, about 2 µs. Keys that have expired but are not deleted yet
 //! are included.
@@ -43,7 +43,7 @@ fn mix_number(digest: &mut Digest, number: u32) {
 
 /// Mixes the type, the value and whether there is an expiry into `digest`.
 fn mix_value(digest: &mut Digest, entry: &Entry) {
-    // The numbers of `Kind` are Redis's, except that Redis has one for modules before that of streams.
+    // The numbers of `Kind` are Redis', except that Redis has modules before streams.
     let number = if entry.kind() == Kind::Stream { 6 } else { entry.kind() as u32 };
     mix_number(digest, number);
     match entry.kind() {
@@ -91,14 +91,14 @@ fn mix_value(digest: &mut Digest, entry: &Entry) {
     }
 }
 
-/// The digest of a value, whatever its key (`DEBUG DIGEST-VALUE`). O(N) in the value's size.
+/// Returns the digest of a value, without its key (`DEBUG DIGEST-VALUE`). O(N) in the value's size.
 pub fn of_value(entry: &Entry) -> Digest {
     let mut digest = Digest::default();
     mix_value(&mut digest, entry);
     digest
 }
 
-/// The digest of the data set (`DEBUG DIGEST`); zeroes if it is empty. O(N) in its size.
+/// Returns the digest of the data set (`DEBUG DIGEST`), zeroes if it is empty. O(N) in its size.
 pub fn of_keyspace(keyspace: &Keyspace) -> Digest {
     let mut all = Digest::default();
     for index in 0..keyspace.count() {

@@ -1,4 +1,4 @@
-//! Redis's keyspace events, the names for the ways in which a key changes, each with its class.
+//! Redis' keyspace events: the names of the ways in which a key changes, each with its class.
 //!
 //! A class is the letter by which `notify-keyspace-events` selects it. Source: the documentation of Redis keyspace
 //! notifications, 7.2; the events of expiring hash fields are those of 7.4.
@@ -11,7 +11,7 @@ macro_rules! events {
         #[allow(missing_docs, reason = "the names say it")]
         pub enum Event { $($($variant,)+)* }
 
-        /// A group of events that are switched on together.
+        /// A group of events that are enabled together.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Class { $($(#[$doc])* $class,)* }
 
@@ -19,12 +19,12 @@ macro_rules! events {
             /// Every event, in the order of the table.
             pub const ALL: &[Event] = &[$($(Event::$variant,)+)*];
 
-            /// The name that subscribers receive; empty for a change that Redis has no event for.
+            /// The name that subscribers receive; empty for a change for which Redis has no event.
             pub const fn name(self) -> &'static str {
                 match self { $($(Event::$variant => $name,)+)* }
             }
 
-            /// The group that it belongs to.
+            /// The group of the event.
             pub const fn class(self) -> Class {
                 match self { $($(Event::$variant)|+ => Class::$class,)* }
             }
@@ -33,7 +33,7 @@ macro_rules! events {
 }
 
 events! {
-    /// No event: changes that Redis does not publish: of a value (`PFCOUNT`), or of what is known about one (`XACK`).
+    /// No event: changes that Redis does not publish, either of a value (`PFCOUNT`) or of its metadata (`XACK`).
     Silent: Unnamed "", Bookkeeping "";
     /// `g`: commands for values of any type.
     Generic: Del "del", RenameFrom "rename_from", RenameTo "rename_to", MoveFrom "move_from", MoveTo "move_to",
@@ -63,7 +63,7 @@ events! {
     Expired: Expired "expired";
     /// `e`: keys deleted because of `maxmemory`.
     Evicted: Evicted "evicted";
-    /// `n`: keys that were not there before.
+    /// `n`: keys that did not exist before.
     New: New "new";
     /// `m`: a read that found no key.
     KeyMiss: KeyMiss "keymiss";
@@ -75,8 +75,8 @@ impl Event {
         !matches!(self, Event::New | Event::KeyMiss)
     }
 
-    /// Whether those hear of it who watch the key or have a copy of its value. What happens to the consumer groups of a
-    /// stream is not part of that.
+    /// Whether the event affects clients that watch the key or cache its value. Changes to a stream's consumer groups
+    /// do not.
     pub const fn touches(self) -> bool {
         let of_groups = matches!(
             self,
@@ -91,13 +91,13 @@ impl Event {
         self.is_change() && !of_groups
     }
 
-    /// Whether the key is gone.
+    /// Whether the event removes the key.
     pub const fn removes(self) -> bool {
         matches!(self, Self::Del | Self::Expired | Self::Evicted)
     }
 
-    /// Whether a command that waits for the key may find something now that it did not find before. Events that only
-    /// remove elements or change metadata cannot serve anyone.
+    /// Whether the event may serve a client that is blocked on the key. Events that only remove elements or change
+    /// metadata cannot.
     pub const fn may_serve(self) -> bool {
         let takes_away = matches!(
             self,
@@ -156,8 +156,8 @@ impl Removal {
         }
     }
 
-    /// How many changes it counts as. Removals by the server itself do not count; nor does that of an emptied key,
-    /// whose elements have been counted.
+    /// The number of changes that the removal counts as. Removals by the server itself do not count; nor does the
+    /// removal of an emptied key, whose elements were counted.
     pub const fn count(self) -> u64 {
         match self {
             Removal::Del | Removal::Unlink | Removal::Overwritten | Removal::PastExpiry => 1,

@@ -1,8 +1,8 @@
-//! Eviction: which key goes when memory is short.
+//! Eviction: which key is removed when memory is short.
 //!
-//! An exact order of all keys by age or frequency would cost every access a write to a list or a heap. Instead, keys are
-//! drawn at random, and the worst of them goes; the runners-up stay in a small *pool*, so that each eviction chooses from
-//! what many have drawn (Redis does the same since 3.0).
+//! An exact order of all keys by age or frequency would add a write to a list or a heap to every access. Instead,
+//! eviction samples keys at random and removes the worst; the runners-up stay in a small *pool*, so that each eviction
+//! chooses from the samples of many (as Redis has since 3.0).
 //!
 //! ```text
 //!   dict:  … [ ■ ■ □ ■ ■ ■ □ ] …     a bucket drawn at random is one cache line, and has up to seven candidates
@@ -11,14 +11,15 @@
 //!   pool:  best kept ◀── 16 candidates by score ──▶ worst: evicted, unless it has been used since
 //! ```
 //!
-//! Buckets are drawn evenly, from both tables while a dict rehashes, and each entry is in one bucket; so every entry has
-//! the same chance to become a candidate. A draw is made two evictions ahead: while one bucket is looked at, the entries of
-//! the next and the bucket after it are on their way into the cache, and so is the worst candidate. Candidates are kept as
-//! the hash of their key, not as a position or a copy: whatever happens to the key in between, a look finds out.
+//! Buckets are sampled evenly, from both tables while a dict rehashes, and each entry is in one bucket, so every entry
+//! has the same chance to become a candidate. Samples are drawn two evictions ahead: while eviction examines one
+//! bucket, the entries of the next, the bucket after it and the worst candidate are being prefetched. The pool stores a
+//! candidate as the hash of its key, not as a position or a copy: whatever happens to the key in between, the lookup
+//! finds out.
 //!
-//! Keys that expire are drawn from their list ([`super::expiry`]), by index.
+//! Keys that expire are sampled from their list ([`super::expiry`]), by index.
 //!
-//! Costs: a bucket, its entries (waited for at the same time), and the removal; no allocation.
+//! Costs: a bucket, its entries (whose cache misses overlap), and the removal; no allocation.
 
 use super::{AccessPolicy, Db, ExpiryList, Key, Keyspace, Moment, Removal};
 use crate::config::MaxmemoryPolicy;
@@ -26,14 +27,14 @@ use crate::dict::{Draw, Position, Seed};
 use crate::types::entry::Entry;
 use crate::types::random::Random;
 
-/// Candidates that are kept from one eviction to the next.
+/// Candidates kept from one eviction to the next.
 const POOL: usize = 16;
 
-/// Buckets that are drawn in vain, one after the other, before a single entry is drawn instead: in a table that is about to
-/// shrink three of five are empty.
+/// Empty buckets drawn in a row before a single entry is drawn instead: in a table that is about to shrink three in
+/// five are empty.
 const MOST_EMPTY: usize = 32;
 
-/// Candidates looked at for an eviction at most, whatever is configured: no more are worth their time, and all others wait
+/// The most candidates examined per eviction, whatever is configured: more are not worth the time, and all clients wait
 /// meanwhile.
 const MOST_SAMPLES: usize = 1024;
 
@@ -43,32 +44,32 @@ const DRAWS_A_DATABASE: u32 = 8;
 /// Keys that expire, drawn together so that their cache misses overlap.
 const TOGETHER: usize = 8;
 
-/// Which key goes first.
+/// Which key is evicted first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// The one that was not used for the longest time.
+    /// The least recently used.
     Age,
-    /// The one that was used least often.
+    /// The least frequently used.
     Frequency,
-    /// The one that expires first.
+    /// The next to expire.
     TimeToLive,
     /// Any.
     Random,
 }
 
-/// What may be evicted, and in which order.
+/// Which keys may be evicted, and in which order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EvictionPolicy {
     /// Only keys that expire.
     pub volatile: bool,
-    /// Which of them goes first.
+    /// Which of them are evicted first.
     pub order: Order,
-    /// How many candidates are looked at for each eviction, at least (`maxmemory-samples`).
+    /// The minimum number of candidates examined for each eviction (`maxmemory-samples`).
     pub samples: usize,
 }
 
 impl EvictionPolicy {
-    /// What `policy` means; `None` if nothing may be evicted.
+    /// Converts `policy`; `None` if nothing may be evicted.
     pub fn new(policy: MaxmemoryPolicy, samples: u32) -> Option<EvictionPolicy> {
         use MaxmemoryPolicy as P;
         let (volatile, order) = match policy {
@@ -88,7 +89,7 @@ impl EvictionPolicy {
 /// A key that may be evicted.
 #[derive(Clone, Copy, Default)]
 struct Candidate {
-    /// The higher, the sooner it goes.
+    /// The higher, the sooner the key is evicted.
     score: u64,
     hash: u64,
     db: usize,
@@ -102,7 +103,7 @@ struct Pool {
 }
 
 impl Pool {
-    /// Takes a candidate in if there is room, or if it is worse than the best of the pool, which then leaves.
+    /// Adds a candidate if there is room, or replaces the best of the pool if this one is worse.
     fn offer(&mut self, score: u64, db: usize, hash: impl FnOnce() -> u64) {
         if self.len == POOL && score <= self.candidates[0].score {
             return;
@@ -129,27 +130,27 @@ impl Pool {
         self.candidates[..self.len].last().copied()
     }
 
-    /// The worst candidate, which leaves the pool.
+    /// Removes and returns the worst candidate.
     fn pop(&mut self) -> Option<Candidate> {
         self.len = self.len.checked_sub(1)?;
         Some(self.candidates[self.len])
     }
 }
 
-/// What eviction remembers from one key to the next.
+/// State that eviction keeps from one key to the next.
 #[derive(Default)]
 pub(super) struct Evictor {
     pool: Pool,
-    /// The policy that the scores of the pool are of.
+    /// The policy under which the pool's scores were computed.
     policy: Option<EvictionPolicy>,
-    /// Buckets that are drawn already: the first one's entries and the second one's line are being fetched.
+    /// Buckets already drawn: the first one's entries and the second one's line are being prefetched.
     drawn: [Option<(usize, Draw)>; 2],
-    /// The database that is drawn from, and how often still.
+    /// The database that is being sampled, and how many draws remain.
     db: usize,
     draws_left: u32,
 }
 
-/// What a score is computed from.
+/// The inputs of a score.
 #[derive(Clone, Copy)]
 struct Scale {
     order: Order,
@@ -158,12 +159,12 @@ struct Scale {
 }
 
 impl Scale {
-    /// How soon an entry should go.
+    /// How soon an entry should be evicted.
     fn score(self, entry: &Entry) -> u64 {
         match (self.order, self.access) {
             (Order::TimeToLive, _) => u64::MAX - entry.expire_at().unwrap_or(i64::MAX).cast_unsigned(),
             (Order::Frequency, AccessPolicy::Lfu(lfu)) => {
-                // Among keys of the same count the one that was not used for longer.
+                // Among keys of the same count the least recently used first.
                 let age = self.moment.clock.minutes().wrapping_sub((entry.access() >> 8) as u16);
                 u64::from(u8::MAX - lfu.counter(entry.access(), self.moment.clock)) << 16 | u64::from(age)
             }
@@ -173,14 +174,14 @@ impl Scale {
 }
 
 impl Evictor {
-    /// Forgets what was gathered under another policy, whose scores mean something else.
+    /// Clears candidates gathered under another policy, whose scores mean something else.
     fn adopt(&mut self, policy: EvictionPolicy) {
         if self.policy != Some(policy) {
             *self = Evictor { policy: Some(policy), ..Evictor::default() };
         }
     }
 
-    /// Chooses a database by the number of its keys, as `size` counts them. `None` if there is no key.
+    /// Chooses a database, weighted by its number of keys as `size` counts them. `None` if there is no key.
     fn choose_db(&mut self, dbs: &[Db], random: &mut Random, size: impl Fn(&Db) -> usize) -> Option<usize> {
         if self.draws_left == 0 || dbs.get(self.db).is_none_or(|db| size(db) == 0) {
             let total: usize = dbs.iter().map(&size).sum();
@@ -200,7 +201,7 @@ impl Evictor {
         Some(self.db)
     }
 
-    /// Looks at `samples` or a few more entries of any kind. Returns whether there is any.
+    /// Samples `samples` or a few more entries of any kind. Returns whether there is any.
     fn sample_all(
         &mut self,
         dbs: &[Db],
@@ -240,7 +241,7 @@ impl Evictor {
         true
     }
 
-    /// Looks at `samples` or a few more entries that expire. Returns whether there is any.
+    /// Samples `samples` or a few more entries that expire. Returns whether there is any.
     fn sample_volatile(&mut self, dbs: &[Db], random: &mut Random, scale: Scale, samples: usize) -> bool {
         let mut looked = 0;
         while looked < samples {
@@ -273,7 +274,7 @@ fn draw_volatile(expires: &ExpiryList, random: &mut Random) -> (u32, u64) {
 }
 
 impl Keyspace {
-    /// Removes the key that `policy` says should go first. Returns whether there was one.
+    /// Evicts the key that `policy` puts first. Returns whether there was one.
     pub fn evict_one(&mut self, policy: EvictionPolicy) -> bool {
         self.evictor.adopt(policy);
         let victim = match policy.order {
@@ -306,13 +307,13 @@ impl Keyspace {
                 };
                 let now = scale.score(&dict.get(at));
                 if now >= score {
-                    // Most likely the next one to go.
+                    // Prefetch the candidate that is most likely next.
                     if let Some(Candidate { hash, db, .. }) = self.evictor.pool.worst() {
                         self.dbs[db].dict.prefetch_bucket(hash);
                     }
                     return Some((db, hash, at));
                 }
-                // It has been used since it was drawn, so others may come before it.
+                // The key was used after it was sampled, so others may now be worse.
                 self.evictor.pool.offer(now, db, || hash);
             }
             if !found {
@@ -358,7 +359,7 @@ mod tests {
         EvictionPolicy::new(policy, samples).expect("it evicts")
     }
 
-    /// Keys `0` to `count`, every other one of which expires, in three databases.
+    /// Fills three databases with the keys `0` to `count`, every other one of which expires.
     fn filled(count: usize, how: MaxmemoryPolicy) -> Keyspace {
         let mut keyspace = Keyspace::new(3, Seed::new([3, 4]));
         keyspace.moment = Moment::at(NOW_MS);
@@ -382,7 +383,7 @@ mod tests {
     #[test]
     fn the_pool_keeps_the_worst_and_gives_them_in_order() {
         let mut pool = Pool::default();
-        // 337 and 1,000 have no divisor in common, so these are all numbers of 0 to 999, in no order.
+        // 337 and 1,000 have no common divisor, so these are all numbers from 0 to 999, in no order.
         for n in 0..1000u64 {
             let score = n * 337 % 1000;
             pool.offer(score, 0, || score);
@@ -416,7 +417,7 @@ mod tests {
             let mut keyspace = filled(300, how);
             keyspace.moment = Moment::at(NOW_MS + 10_000_000);
             let policy = policy(how, 5);
-            // The pool is full of candidates now, some of which go otherwise, and all others but a few are used.
+            // The pool is now full of candidates. Some of them go otherwise, and all other keys but a few are used.
             assert!(keyspace.evict_one(policy));
             keyspace.flush(1, false);
             for n in 0..300 {

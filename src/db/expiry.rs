@@ -1,13 +1,12 @@
-//! Keys that expire: the list of them, and the cycle that deletes those that no lookup meets.
+//! Keys that expire: the list of them, and the cycle that deletes those that no lookup touches.
 //!
 //! The list is a dense, chunked array with the 64-bit hash of every key that has an expiry; the entry stores its index.
 //! So a key with an expiry costs 8 bytes here and 12 in its entry, instead of 17 in a second table. Adding is a push;
 //! removing moves the last hash into the gap and updates the index in that hash's entry; the cycle walks the list in
 //! order. The list holds hashes rather than pointers because entries move in memory.
 //!
-//! The cycle is Redis's: it looks at a few keys, and continues for as long as more than an acceptable share of them had
-//! expired, within a time budget that is a share of the processor (`active-expire-effort`). Expired fields of hashes go
-//! first.
+//! The cycle is Redis': it samples a few keys, and continues while more than an acceptable share of them had expired,
+//! within a time budget that is a share of the processor (`active-expire-effort`). Expired fields of hashes go first.
 
 use super::{Db, ExpiryPolicy, Keyspace};
 
@@ -35,7 +34,7 @@ impl ExpiryList {
         self.len == 0
     }
 
-    /// Mean time to live, in milliseconds, of the keys that the cycle has looked at.
+    /// Mean time to live, in milliseconds, of the keys that the cycle has sampled.
     pub fn average_ttl_ms(&self) -> i64 {
         self.average_ttl_ms
     }
@@ -90,9 +89,9 @@ impl ExpiryList {
 pub struct CycleBudget {
     /// Microseconds.
     pub time_us: u64,
-    /// Keys that a round looks at.
+    /// Keys that a round samples.
     pub keys_per_round: usize,
-    /// The share of expired keys, in percent, below which the cycle leaves a database.
+    /// The cycle leaves a database when a smaller share of its sampled keys has expired, in percent.
     pub acceptable_stale_percent: u64,
 }
 
@@ -117,7 +116,7 @@ pub struct CycleEnd {
     pub elapsed_us: u64,
 }
 
-/// What a round found.
+/// The result of a round.
 #[derive(Default)]
 struct Round {
     looked: u64,
@@ -178,7 +177,7 @@ impl Keyspace {
             let expire_at = dict.get(at).expire_at().unwrap_or(i64::MAX);
             round.looked += 1;
             if expire_at < now {
-                // The last hash moves into the gap, so the cursor stays and meets it next.
+                // The last hash moves into the gap, so the cursor stays and samples it next.
                 round.expired += 1;
                 self.expire_if_due(db, hash, at);
             } else {
@@ -201,7 +200,7 @@ mod tests {
     use crate::dict::Seed;
     use crate::types::Entry;
 
-    /// The insert deletes the hidden entry, its expiry included.
+    /// The insert deletes the hidden entry and its expiry.
     #[test]
     fn inserting_a_hidden_key_leaves_one_entry() {
         let mut keyspace = Keyspace::new(1, Seed::plain());

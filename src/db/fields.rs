@@ -1,12 +1,12 @@
-//! Hashes whose fields expire: the order in which they are due, and the function through which hashes are changed.
+//! Hashes whose fields expire: the order in which they are due, and the function through which hashes change.
 //!
 //! A hash knows in O(1) when its next field expires ([`hash::next_deadline`]), and each database keeps these deadlines
-//! sorted, each with the hash of its key. So the cycle goes straight to what is due, and a database without such fields
-//! pays for one comparison. [`Keyspace::modify_hash`] keeps the deadlines up to date by comparing the one before and
-//! after a change; the functions that insert, replace and remove entries do so themselves.
+//! sorted, each with the hash of its key. So the cycle finds due fields directly, and a database without such fields
+//! costs one comparison. [`Keyspace::modify_hash`] keeps the deadlines up to date by comparing the deadlines before and
+//! after a change; the functions that insert, replace and remove entries update them themselves.
 //!
 //! A command that finds a hash first removes expired fields ([`Keyspace::expire_fields`]), up to a bound;
-//! [`hash::HashRef`] skips those that are left.
+//! [`hash::HashRef`] skips the rest.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +15,11 @@ use crate::dict::Position;
 use crate::types::entry::Entry;
 use crate::types::hash::{self, HashMut};
 
-/// How many fields a lookup removes, and the cycle removes between two reads of the clock.
+/// The number of fields that a lookup removes, and that the cycle removes between two reads of the clock.
 const FIELDS_AT_ONCE: usize = 100;
 
-/// The deadline of each hash in a database with the hash of its key. (Two keys with the same 64-bit hash and the same
-/// deadline share an element; the fields of the second are then only removed by lookups.)
+/// The deadline of each hash in a database, with the hash of its key. (Two keys with the same 64-bit hash and the same
+/// deadline share an element; then only lookups remove the fields of the second.)
 #[derive(Default)]
 pub(super) struct FieldDeadlines(BTreeSet<(i64, u64)>);
 
@@ -96,16 +96,15 @@ impl Keyspace {
         hash::next_deadline(&self.db(db).get(at)).is_some_and(|time| self.is_past(time))
     }
 
-    /// Fields of hashes that expire before this time cannot be found. It lies before all times if the policy is to
-    /// ignore expiry.
+    /// The time before which a field counts as expired; earlier than all times if the policy is to ignore expiry.
     #[inline]
     pub fn field_time(&self) -> i64 {
         if self.expiry == ExpiryPolicy::Ignore { i64::MIN } else { self.moment.unix_ms }
     }
 
     /// Removes expired fields from the hash at `at`, up to a bound, and the key if no field is left. Returns whether
-    /// the key is still there. Removes nothing unless the policy is to delete. The fields are propagated as `HDEL`,
-    /// which implies the removal of the key with the last one.
+    /// the key still exists. Removes nothing unless the policy is to delete. The fields are propagated as `HDEL`, which
+    /// implies the removal of the key with the last one.
     #[cold]
     pub fn expire_fields(&mut self, key: Key<'_>, at: Position) -> bool {
         if self.expiry != ExpiryPolicy::Delete {
@@ -136,8 +135,8 @@ impl Keyspace {
         !empty
     }
 
-    /// Removes expired fields of database `db` until none is left or `out_of_time` returns true. Returns whether it
-    /// did.
+    /// Removes expired fields of database `db` until none is left or `out_of_time` returns true. Returns whether time
+    /// ran out.
     pub(super) fn expire_due_fields(&mut self, db: usize, out_of_time: &impl Fn() -> bool) -> bool {
         let now = self.moment.unix_ms;
         while let Some(&(time, key_hash)) = self.dbs[db].field_deadlines.0.first()

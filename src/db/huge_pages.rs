@@ -1,9 +1,9 @@
 //! Huge pages after a fork.
 //!
-//! While a child shares the memory, each write splits a huge page into small ones, of which the next fork would have to
-//! copy 512 entries of the page tables each. When the child is gone, a thread has the kernel join them again: about a
-//! millisecond a page, during which a request that touches just this page waits. It ends when it is done, or when the next
-//! child is there.
+//! While a child shares the memory, each write splits a huge page into small ones, which costs the next fork 512 page
+//! table entries to copy per huge page. When the child is gone, a thread asks the kernel to join them again: about a
+//! millisecond per page, during which a request that touches this page waits. The thread ends when all pages are
+//! joined, or when the next child starts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,16 +12,16 @@ use std::thread;
 use crate::alloc;
 use crate::sys::{host, memory};
 
-/// The thread, if there is one.
+/// The thread that joins pages, if one is running.
 #[derive(Default)]
 pub struct Joiner {
-    /// Ends the latest thread.
+    /// Stops the latest thread.
     stop: Arc<AtomicBool>,
 }
 
 impl Joiner {
-    /// Begins to join pages, of the allocator's memory and of `tables` (address and length), on a thread that keeps to
-    /// some processors (all if there are none). Nothing is done where huge pages are not allowed.
+    /// Starts a thread that joins the pages of the allocator's memory and of `tables` (address and length), pinned to
+    /// `processors` (not pinned if empty). Does nothing where huge pages are not allowed.
     pub fn start(&mut self, tables: Vec<(usize, usize)>, processors: Vec<usize>) {
         self.stop();
         if !memory::hugepages() {
@@ -30,7 +30,7 @@ impl Joiner {
         self.stop = Arc::default();
         let stop = Arc::clone(&self.stop);
         let work = move || {
-            // Where that cannot be, it runs where the kernel puts it.
+            // If pinning fails, the thread runs on any processor.
             let _ = if processors.is_empty() { Ok(()) } else { host::pin(&processors) };
             host::yield_to_others();
             alloc::for_each_region(|start, len| {
@@ -41,11 +41,11 @@ impl Joiner {
                 memory::join(start, len, &stop);
             }
         };
-        // Without a thread the pages stay small.
+        // If no thread can be started, the pages stay small.
         let _ = thread::Builder::new().name("huge pages".into()).spawn(work);
     }
 
-    /// Has the thread end, within the page that it is at.
+    /// Stops the thread after its current page.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }

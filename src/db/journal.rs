@@ -1,4 +1,4 @@
-//! The journal: what a unit of execution has changed, and the calls to propagate for it.
+//! The journal: what a unit of execution changed, and the calls to propagate for it.
 //!
 //! ```text
 //!   handler ─▶ Keyspace::changed, remove, flush …  ─▶  changes   (database, key with its hash, event)
@@ -6,11 +6,11 @@
 //!   after the outermost unit the server hands the changes to their listeners; readers read the stream later
 //! ```
 //!
-//! The journal does not know its readers. What nobody listens to is not recorded: then a change costs a counter and a
-//! test, and a call nothing. Readers can listen to every change, to calls ([`Listening`]), and to changes of the keys
-//! that clients wait for or watch ([`Journal::await_key`]).
+//! The journal does not know its readers, and records only what somebody listens to: otherwise a change costs a counter
+//! and a test, and a call nothing. Readers can listen to every change, to calls ([`Listening`]), and to changes of the
+//! keys that clients wait for or watch ([`Journal::await_key`]).
 //!
-//! Keys are copied into a buffer that is reused; calls are encoded at once ([`super::stream`]).
+//! Keys are copied into a reused buffer; calls are encoded at once ([`super::stream`]).
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ pub struct Key<'a> {
 /// A change, as a listener sees it.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
-    /// Something happened to a key.
+    /// A key changed.
     Key {
         /// The key.
         key: Key<'a>,
@@ -43,7 +43,7 @@ pub enum Change<'a> {
     Flushed {
         /// The database's number.
         db: usize,
-        /// How many keys there were; perhaps none.
+        /// How many keys there were; may be zero.
         removed: usize,
     },
     /// Two databases have swapped their keys.
@@ -66,12 +66,12 @@ enum Record {
 /// How a command is propagated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Propagation {
-    /// As it was called, if it changed something.
+    /// As called, if it changed something.
     #[default]
     AsCalled,
-    /// As it was called, whether it changed something or not.
+    /// As called, whether it changed something or not.
     Forced,
-    /// The calls that it added to the journal instead, or nothing if it added none.
+    /// As the calls that it added to the journal, or not at all if it added none.
     Instead,
 }
 
@@ -82,20 +82,20 @@ pub struct Listening {
     pub changes: bool,
     /// Calls.
     pub calls: bool,
-    /// What each unit has called, right after it.
+    /// The calls of each unit, right after it.
     pub units: bool,
 }
 
-/// Which changes of a key are of interest.
+/// Which changes of a key are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaiting {
-    /// Those that may give a command what it waits for.
+    /// Those that may serve a blocked command.
     Value,
-    /// Those that [`Event::touches`] says.
+    /// Those for which [`Event::touches`] is true.
     Change,
 }
 
-/// How many readers want to know of changes of a key, or of keys that share its hash.
+/// The number of readers that await changes of a key, or of keys that share its hash.
 #[derive(Clone, Copy, Debug, Default)]
 struct Awaited {
     values: u32,
@@ -125,7 +125,7 @@ const UNITS: u8 = 8;
 pub struct Journal {
     /// See [`Journal::take_emptied`].
     emptied: bool,
-    /// What is listened to: bits, so that [`Journal::note`] needs one test.
+    /// What readers listen to, as bits, so that [`Journal::note`] needs one test.
     interest: u8,
     records: Vec<Record>,
     names: Vec<u8>,
@@ -138,7 +138,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The bytes of memory of an awaited key.
+    /// The memory that an awaited key takes, in bytes.
     pub const AWAITED_BYTES: usize = hashed_size::<(u64, Awaited)>();
 
     /// Sets what is recorded from now on, in addition to changes of awaited keys.
@@ -150,7 +150,7 @@ impl Journal {
             | bit(listening.units, UNITS);
     }
 
-    /// Records changes of keys with this hash, until [`Journal::forget`] has been called as often as this.
+    /// Records changes of keys with this hash, until [`Journal::forget`] has been called as often as this function.
     pub fn await_key(&mut self, hash: u64, awaiting: Awaiting) {
         *self.awaited.entry(hash).or_default().count(awaiting) += 1;
         self.interest |= AWAITED;
@@ -170,19 +170,19 @@ impl Journal {
         }
     }
 
-    /// Whether calls are recorded. If not, there is no need to build their words.
+    /// Whether calls are recorded. If not, callers need not build their words.
     #[inline]
     pub fn wants_calls(&self) -> bool {
         self.interest & CALLS != 0
     }
 
-    /// Whether anything is listened to.
+    /// Whether anything is recorded.
     #[inline]
     pub fn is_listening(&self) -> bool {
         self.interest != 0
     }
 
-    /// Whether the current unit has left something for its listeners, or calls that make one transaction.
+    /// Whether the current unit recorded changes for its listeners, or calls that make one transaction.
     #[inline]
     pub fn is_unsettled(&self) -> bool {
         !self.records.is_empty()
@@ -223,7 +223,7 @@ impl Journal {
         }
     }
 
-    /// All databases were emptied at once by a command.
+    /// Records that a command emptied all databases at once.
     pub fn note_emptied(&mut self) {
         self.emptied = true;
     }
@@ -234,18 +234,18 @@ impl Journal {
         std::mem::take(&mut self.emptied)
     }
 
-    /// How many changes there are so far.
+    /// The number of changes recorded so far.
     #[inline]
     pub fn changes_len(&self) -> usize {
         self.records.len()
     }
 
-    /// The changes so far, in order.
+    /// The changes recorded so far, in order.
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
         self.changes_from(0)
     }
 
-    /// The changes so far but for the first `from`, in order.
+    /// The changes recorded so far without the first `from`, in order.
     pub fn changes_from(&self, from: usize) -> impl Iterator<Item = Change<'_>> {
         self.records[from..].iter().map(|record| match *record {
             Record::Key { db, hash, name: (start, end), event } => {
@@ -266,7 +266,7 @@ impl Journal {
         self.records.truncate(from);
     }
 
-    /// The calls of all units that are still kept.
+    /// The retained calls of all units.
     #[inline]
     pub fn stream(&self) -> &Stream {
         &self.stream
@@ -278,8 +278,8 @@ impl Journal {
         &mut self.stream
     }
 
-    /// Ends a unit of the short way, unless listeners have to read its changes first: then returns true
-    /// ([`Journal::is_unsettled`]). Sets `last_write` to the end of the unit's call in the stream, if it has made one.
+    /// Ends a unit of the short way and returns false, unless listeners must read its changes first: then returns true
+    /// ([`Journal::is_unsettled`]). Sets `last_write` to the end of the unit's call in the stream, if it made one.
     #[inline(always)]
     pub fn holds_unit(&mut self, last_write: &mut u64) -> bool {
         self.is_listening() && self.holds_unit_for_listeners(last_write)
@@ -298,7 +298,7 @@ impl Journal {
         unsettled
     }
 
-    /// Ends the calls of the current unit: frames them, and lets the readers see them.
+    /// Ends the calls of the current unit: frames them and makes them visible to the readers.
     pub fn end_calls(&mut self, framing: Framing) {
         let framing = if self.apart { Framing::Apart } else { framing };
         self.stream.end_unit(framing);
@@ -316,7 +316,7 @@ impl Journal {
         self.stream.shrink(keep);
     }
 
-    /// Ends the current unit, when the listeners have read what it changed. Its calls stay until all readers have taken
+    /// Ends the current unit, once the listeners have read its changes. Its calls stay until all readers have consumed
     /// them.
     #[inline]
     pub fn end_unit(&mut self) {
@@ -326,19 +326,19 @@ impl Journal {
         self.apart = false;
     }
 
-    /// The calls made so far in this unit are not one transaction: the keys that it met have nothing in common.
+    /// Propagates the calls of this unit without a transaction: the keys that it met have nothing in common.
     pub fn propagate_apart(&mut self) {
         self.apart = !self.records.is_empty() || self.stream.of_unit() > 0;
     }
 
-    /// Begins a command, which is propagated as it was called unless it says otherwise. Returns the state of the
-    /// command around it, if there is one, for [`Journal::end_call`].
+    /// Begins a command, which is propagated as called unless it chooses otherwise. Returns the state of the enclosing
+    /// command, if any, for [`Journal::end_call`].
     #[inline]
     pub fn begin_call(&mut self) -> Propagation {
         std::mem::take(&mut self.propagation)
     }
 
-    /// Ends a command and restores the state of the one around it. Returns how the ended one is propagated.
+    /// Ends a command and restores the state of the enclosing one. Returns how the ended one is propagated.
     #[inline]
     pub fn end_call(&mut self, outer: Propagation) -> Propagation {
         std::mem::replace(&mut self.propagation, outer)
@@ -351,7 +351,7 @@ impl Journal {
         }
     }
 
-    /// [`Journal::push_call`] of a call that is encoded already.
+    /// [`Journal::push_call`] for a call that is already encoded.
     #[inline]
     pub fn push_encoded(&mut self, db: usize, request: &[u8]) {
         if self.wants_calls() {

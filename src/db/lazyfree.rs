@@ -1,10 +1,9 @@
-//! Freeing in the background: a value whose destruction takes long (a block of megabytes, a whole table) is sent to
-//! a thread that drops it, so that no pause of the loop grows with the data. The same thread gives unused memory back
-//! to the kernel.
+//! Freeing in the background: a value that takes long to free (a block of megabytes, a whole table) is sent to a
+//! thread, so that no pause of the event loop grows with the data. The same thread returns unused memory to the kernel.
 //!
-//! The thread is started by the first piece of garbage and ends when the queue is dropped. It takes one piece after the
-//! other, so a [`Ticket`] is a number, and a piece is gone when that many are done. The holder of a ticket can check
-//! ([`LazyFree::is_done`]), or have the loop woken when it is worth checking again ([`LazyFree::wake_when_done`]).
+//! The first piece of garbage starts the thread, and dropping the queue ends it. The thread frees pieces in order, so a
+//! [`Ticket`] is a number, and a piece is freed when that many are done. The holder of a ticket can check it
+//! ([`LazyFree::is_done`]), or have the loop woken when checking again is worthwhile ([`LazyFree::wake_when_done`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,11 +22,11 @@ use crate::types::hash::Hash;
 pub enum Garbage {
     /// One entry with its value.
     Entry(Entry),
-    /// A flushed database: its table with all entries, and its lists of what expires.
+    /// A flushed database: its table with all entries, and its lists of expiring keys and fields.
     Table(Box<Db>),
     /// The bucket array that a finished rehash left behind.
     Retired(Retired),
-    /// What was remembered of keys, by their names.
+    /// Per-key records, by the keys' names.
     Names(Box<Hash>),
     /// The larger part of a collection.
     Part(Box<dyn Send>),
@@ -48,25 +47,25 @@ impl Garbage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
-/// What the thread does.
+/// Work for the thread.
 enum Work {
     Drop(Garbage),
-    /// Returns up to this many bytes of slabs that were not used since the last time to the kernel.
+    /// Return to the kernel up to this many bytes of slabs that were not used since the last purge.
     Purge(usize),
-    /// Returns free memory of the system's allocator to the kernel.
+    /// Return free memory of the system's allocator to the kernel.
     Trim,
 }
 
-/// What the thread has done, and when the loop wants to be woken.
+/// The thread's progress, and when it should wake the loop.
 #[derive(Default)]
 struct Progress {
     /// Objects sent and not yet freed.
     pending: AtomicU64,
     /// Objects freed.
     freed: AtomicU64,
-    /// Pieces of garbage that are gone: all tickets up to this one.
+    /// Pieces of garbage freed: all tickets up to this one.
     done: AtomicU64,
-    /// The loop is woken with each ticket up to this one.
+    /// The thread wakes the loop for each ticket up to this one.
     awaited: AtomicU64,
 }
 
@@ -83,8 +82,8 @@ pub struct LazyFree {
 }
 
 impl LazyFree {
-    /// Objects sent and not yet freed (`lazyfree_pending_objects`). The memory of those that no longer count is counted
-    /// as free.
+    /// Objects sent and not yet freed (`lazyfree_pending_objects`). Once an object no longer counts here, its memory
+    /// counts as free.
     pub fn pending(&self) -> u64 {
         self.progress.pending.load(Ordering::Acquire)
     }
@@ -99,7 +98,7 @@ impl LazyFree {
         self.progress.freed.store(0, Ordering::Relaxed);
     }
 
-    /// Has `garbage` dropped by the thread; where no thread can be started, drops it here. O(1) otherwise.
+    /// Sends `garbage` to the thread, O(1); if no thread can be started, drops it here.
     pub fn send(&mut self, garbage: Garbage) -> Ticket {
         self.sent += 1;
         self.progress.pending.fetch_add(garbage.objects(), Ordering::Relaxed);
@@ -107,30 +106,30 @@ impl LazyFree {
         self.latest()
     }
 
-    /// Has the thread give up to `bytes` of memory that was not used since the last call back to the kernel, when it has
-    /// dropped what was sent before.
+    /// Has the thread return to the kernel up to `bytes` of memory that was not used since the last call, after it has
+    /// freed everything sent before.
     pub fn purge(&mut self, bytes: usize) {
         self.hand_out(Work::Purge(bytes));
     }
 
-    /// Has the thread return free memory of the system's allocator to the kernel. That is a system call for each run of free
-    /// pages, and other threads may wait for that allocator meanwhile: call it only when much was freed.
+    /// Has the thread return free memory of the system's allocator to the kernel. That takes a system call for each run
+    /// of free pages, and other threads may wait for that allocator meanwhile: call it only after much was freed.
     pub fn trim(&mut self) {
         self.hand_out(Work::Trim);
     }
 
-    /// The ticket of what was sent last; when that is done, everything is.
+    /// The ticket of the piece sent last; when that is done, everything is.
     pub fn latest(&self) -> Ticket {
         Ticket(self.sent)
     }
 
-    /// Whether the thread has dropped the garbage with this ticket. One load.
+    /// Whether the thread has freed the garbage with this ticket. One load.
     pub fn is_done(&self, ticket: Ticket) -> bool {
         self.progress.done.load(Ordering::SeqCst) >= ticket.0
     }
 
-    /// Has the loop's wait for events end when `ticket` is done; until then it may also end with any other that becomes
-    /// done. Returns whether the ticket is done already, and then there may be no wake-up.
+    /// Has the thread end the loop's wait for events when `ticket` is done; other tickets may end the wait earlier.
+    /// Returns whether the ticket is already done; then there may be no wake-up.
     pub fn wake_when_done(&self, ticket: Ticket) -> bool {
         // Either this load sees what the thread has done, or the thread sees that the ticket is awaited.
         self.progress.awaited.fetch_max(ticket.0, Ordering::SeqCst);
@@ -157,10 +156,10 @@ impl LazyFree {
         let waker = self.waker.clone();
         let processors = self.processors.clone();
         let work = move || {
-            // Where that cannot be, it runs where the kernel puts it.
+            // If pinning fails, the thread runs on any processor.
             let _ = if processors.is_empty() { Ok(()) } else { host::pin(&processors) };
             host::yield_to_others();
-            // Without a stack of its own for signals a crash here would be reported less well, and nothing else.
+            // Without its own signal stack the thread still works; only a crash here would be reported less well.
             let _ = crash::protect_thread();
             for work in receiver {
                 work.perform(&progress, waker.as_ref());
@@ -185,7 +184,7 @@ impl Work {
         };
         let objects = garbage.objects();
         drop(garbage);
-        // Memory that the loop's thread shares with what was dropped goes back to it by the slab.
+        // Freed memory that belongs to the loop's thread returns to it by the slab.
         alloc::collect(0);
         progress.pending.fetch_sub(objects, Ordering::Release);
         progress.freed.fetch_add(objects, Ordering::Relaxed);
@@ -213,7 +212,7 @@ mod tests {
             let second = lazy.send(Garbage::Entry(Entry::string(b"key", b"value", None)));
             assert!(first < second && second == lazy.latest());
             while !lazy.wake_when_done(second) {
-                // Without a wake-up this would last until the test is killed.
+                // Without a wake-up this would block until the test is killed.
                 poller.wait(None).unwrap();
             }
             assert!(lazy.is_done(first) && lazy.is_done(second));

@@ -1,9 +1,9 @@
 //! The keyspace: numbered databases, each a [`Dict`] from key to [`Entry`] and a list of the keys that expire.
 //!
-//! Commands reach keys only through the few functions here, so that each rule is written once: a lookup
-//! ([`Keyspace::find`]) deletes what has expired, counts hits and misses and moves the access clock; a removal
+//! Commands reach keys only through the few functions here, so that each rule is written once. A lookup
+//! ([`Keyspace::find`]) deletes expired keys, counts hits and misses and updates the access clock; a removal
 //! ([`Keyspace::remove`]) takes the key out of the expiry list and sends large values to the background thread;
-//! [`Keyspace::changed`] counts what would be lost without a save and records the change in the [`Journal`].
+//! [`Keyspace::changed`] counts the changes that are lost without a save and records the change in the [`Journal`].
 //!
 //! | to … | call |
 //! |---|---|
@@ -16,8 +16,8 @@
 //! | delete it | [`Keyspace::remove`] |
 //!
 //! A lookup returns a [`Position`], valid until the next insertion or removal; [`Db::get`] and [`Keyspace::modify`]
-//! turn it into the entry. Costs: one bucket and one entry, that is two cache misses, or none when the batch has
-//! prefetched them.
+//! turn it into the entry. Costs: one bucket and one entry, which is two cache misses, or none if the batch prefetched
+//! them.
 //!
 //! Code that opens a value for writing ([`Keyspace::modify`], [`Keyspace::reshape`], [`Keyspace::modify_hash`]) must
 //! then declare the outcome with [`Keyspace::changed`] or [`Keyspace::unchanged`]. Debug builds check that every
@@ -59,23 +59,23 @@ use crate::types::random::Random;
 /// How a lookup treats the access clock and the statistics.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// A read: counts a hit or a miss and moves the access clock.
+    /// A read: counts a hit or a miss and updates the access clock.
     Read,
-    /// As [`Access::Read`], but moves the access clock even in a session whose reads do not (`TOUCH` after `CLIENT
+    /// As [`Access::Read`], but updates the access clock even in a session whose reads do not (`TOUCH` after `CLIENT
     /// NO-TOUCH ON`).
     Touch,
-    /// A read of metadata (`TTL`, `EXISTS`): counts, but does not move the access clock.
+    /// A read of metadata (`TTL`, `EXISTS`): counts, but does not update the access clock.
     Look,
     /// As [`Access::Look`], but a miss is not an event (`OBJECT`).
     Observe,
-    /// For callers that touch only the key (`DEL`, `DEBUG`): neither counts nor moves the clock.
+    /// For callers that use only the key (`DEL`, `DEBUG`): neither counts nor updates the clock.
     Inspect,
-    /// A lookup by a command that writes: moves the access clock, counts nothing.
+    /// A lookup by a command that writes: updates the access clock, counts nothing.
     Write,
 }
 
 impl Access {
-    /// The same access in a session whose commands do not move the access clock.
+    /// The same access for a session whose commands do not update the access clock.
     #[must_use]
     pub fn without_touch(self) -> Access {
         match self {
@@ -98,20 +98,20 @@ impl Access {
     }
 }
 
-/// How keys and fields of hashes are treated after the time at which they expire.
+/// How keys and fields of hashes are treated once they have expired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ExpiryPolicy {
-    /// They are deleted, by lookups and by the expiry cycle.
+    /// Lookups and the expiry cycle delete them.
     #[default]
     Delete,
-    /// They are neither found nor deleted, so that reads do not change the data set (`CLIENT PAUSE`). The writes of the
-    /// `EXEC` that paused are called under [`ExpiryPolicy::Delete`].
+    /// They are hidden from lookups but not deleted, so that reads do not change the data set (`CLIENT PAUSE`). The
+    /// writes of the `EXEC` that paused are called under [`ExpiryPolicy::Delete`].
     Hide,
     /// They are still found: something else decides when they are deleted.
     Ignore,
 }
 
-/// What the access field of an entry records, by `maxmemory-policy`.
+/// The meaning of an entry's access field, by `maxmemory-policy`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AccessPolicy {
     /// Seconds of the last access, 24 bits.
@@ -120,8 +120,8 @@ pub enum AccessPolicy {
     Lfu(Lfu),
 }
 
-/// The moment at which the current commands execute: read once an iteration, so that all commands of a batch agree
-/// on what has expired.
+/// The moment at which the current commands execute: read once per event loop iteration, so that all commands of a
+/// batch agree on what has expired.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// Unix time in milliseconds.
@@ -159,11 +159,11 @@ pub struct Counters {
     pub expire_cycle_us: u64,
     /// A running estimate of the share of keys that have expired but are not deleted yet, in percent.
     pub expired_stale_percent: f64,
-    /// Blocks that defragmentation has moved, and those that lay well.
+    /// Blocks that defragmentation has moved, and those that it left in place.
     pub moved_blocks: u64,
     /// See [`Counters::moved_blocks`].
     pub blocks_left_in_place: u64,
-    /// Keys of which defragmentation has moved something, and those of which it has moved nothing.
+    /// Keys of which defragmentation has moved a block, and those of which it has moved none.
     pub defragmented_keys: u64,
     /// See [`Counters::defragmented_keys`].
     pub keys_left_in_place: u64,
@@ -207,25 +207,25 @@ impl Db {
         self.dict.iter()
     }
 
-    /// Where `key`, whose hash is `hash`, lies, even if it has expired. Counts nothing and deletes nothing, unlike
-    /// [`Keyspace::find`].
+    /// The position of `key`, whose hash is `hash`, even if the key has expired. Counts nothing and deletes nothing,
+    /// unlike [`Keyspace::find`].
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
         self.dict.find(hash, key)
     }
 
-    /// The bytes that the table of the keys takes, without the entries.
+    /// The bytes that the table of keys takes, without the entries.
     pub fn table_bytes(&self) -> usize {
         self.dict.memory_bytes()
     }
 
-    /// The bytes that the next key takes for a larger table, if it needs one; see [`Dict::growth_bytes`].
+    /// The bytes by which the table grows for the next key, if it has to; see [`Dict::growth_bytes`].
     #[inline]
     pub fn growth_bytes(&self) -> usize {
         self.dict.growth_bytes()
     }
 
-    /// What the table of the keys looks like inside. O(keys).
+    /// Statistics of the table of keys. O(keys).
     pub fn table_stats(&self) -> DictStats {
         self.dict.stats()
     }
@@ -292,15 +292,15 @@ impl Db {
     }
 }
 
-/// All databases, and what they share.
+/// All databases and their shared state.
 pub struct Keyspace {
     dbs: Vec<Db>,
     seed: Seed,
     /// When the current commands execute.
     pub moment: Moment,
-    /// What the access field records.
+    /// The meaning of access fields.
     pub access_policy: AccessPolicy,
-    /// Whether a forked child shares the memory: then lookups do not write access fields.
+    /// Whether a forked child shares the memory; then lookups do not write access fields.
     shared: bool,
     /// How keys and fields that have expired are treated.
     pub expiry: ExpiryPolicy,
@@ -322,7 +322,7 @@ pub struct Keyspace {
     pub shapes: Shapes,
     /// Statistics.
     pub counters: Counters,
-    /// What the current unit has changed, for the listeners.
+    /// The changes of the current unit, for the listeners.
     pub journal: Journal,
     /// Where a value was opened for writing, until the outcome is declared.
     #[cfg(debug_assertions)]
@@ -372,19 +372,19 @@ impl Keyspace {
         self.dbs.len()
     }
 
-    /// The database `index`.
+    /// The database with number `index`.
     #[inline]
     pub fn db(&self, index: usize) -> &Db {
         &self.dbs[index]
     }
 
-    /// The database `index`, to change.
+    /// The database with number `index`, for modification.
     #[inline]
     pub fn db_mut(&mut self, index: usize) -> &mut Db {
         &mut self.dbs[index]
     }
 
-    /// By which keys are hashed.
+    /// The seed of the keys' hashes.
     #[inline]
     pub fn seed(&self) -> &Seed {
         &self.seed
@@ -401,18 +401,18 @@ impl Keyspace {
         &self.lazy
     }
 
-    /// The background thread's queue, to send to.
+    /// The background thread's queue, for sending.
     pub fn lazy_mut(&mut self) -> &mut LazyFree {
         &mut self.lazy
     }
 
-    /// Called in a forked child, where the background thread does not exist: a new one is started when it is needed.
-    /// The parent's queue is left as it is, since the parent's thread may have held its lock.
+    /// Called in a forked child, where the background thread does not exist: the next piece of garbage starts a new
+    /// one. The parent's queue is left as it is, since the parent's thread may have held its lock.
     pub fn leave_background_thread(&mut self) {
         std::mem::forget(std::mem::take(&mut self.lazy));
     }
 
-    /// Sets what ends the loop's wait for events when the background thread is done with what the loop waits for.
+    /// Sets the waker that ends the loop's wait for events when an awaited ticket is done.
     pub fn wake_by(&mut self, waker: Waker) {
         self.lazy.waker = Some(waker);
     }
@@ -428,7 +428,7 @@ impl Keyspace {
         Key { db, hash: self.seed.hash(name), name }
     }
 
-    /// Finds a key. One that has expired is treated as [`Keyspace::expiry`] says, by default deleted and not found.
+    /// Finds a key. An expired key is treated as [`Keyspace::expiry`] says, by default deleted and not found.
     #[inline(always)]
     pub fn find(&mut self, key: Key<'_>, access: Access) -> Option<Position> {
         let found = self.lookup(key.db, key.hash, key.name, access);
@@ -438,7 +438,7 @@ impl Keyspace {
         found
     }
 
-    /// [`Keyspace::find`] without the event of a miss. Takes the parts of a key because those are passed in registers.
+    /// [`Keyspace::find`] without the `keymiss` event. Takes the parts of a key because those are passed in registers.
     #[inline]
     fn lookup(&mut self, db: usize, hash: u64, name: &[u8], access: Access) -> Option<Position> {
         let Some(at) = self.dbs[db].dict.find(hash, name) else {
@@ -459,7 +459,7 @@ impl Keyspace {
         Some(at)
     }
 
-    /// The entry of a key that is there and has not expired. Changes nothing.
+    /// Returns the entry of a key that exists and has not expired. Changes nothing.
     pub fn peek(&self, key: Key<'_>) -> Option<Ref<'_, Entry>> {
         let db = self.db(key.db);
         let entry = db.get(db.find(key.hash, key.name)?);
@@ -473,15 +473,15 @@ impl Keyspace {
     }
 
     /// Whether a key or field that is given the expiry `expire_at` is deleted at once instead, because that time is
-    /// over and expiry is decided here.
+    /// past and this server decides about expiry.
     #[inline]
     pub fn is_due(&self, expire_at: i64) -> bool {
         expire_at <= self.moment.unix_ms && self.expiry != ExpiryPolicy::Ignore
     }
 
     /// Sets whether a forked child shares the memory of the data set. While one does, the kernel copies every page that
-    /// is written. So reads then write nothing: no access clock or counter moves, and no table, of keys or inside a
-    /// value, is rehashed unless it is full. When none does any more, huge pages that were split are joined.
+    /// is written, so reads write nothing: no access clock or counter is updated, and no table, of keys or inside a
+    /// value, is rehashed unless it is full. When the child is gone, huge pages that were split are joined again.
     pub fn share_memory(&mut self, shared: bool) {
         self.shared = shared;
         memory::set_shared(shared);
@@ -493,7 +493,7 @@ impl Keyspace {
         }
     }
 
-    /// Moves the access clock of the entry at `at`. Under an LRU policy the cache line is only written when the clock
+    /// Updates the access clock of the entry at `at`. Under an LRU policy the cache line is only written when the clock
     /// has advanced since the last access. Nothing is written while a child shares the memory.
     #[inline]
     fn touch(&mut self, db: usize, at: Position) {
@@ -522,8 +522,8 @@ impl Keyspace {
         }
     }
 
-    /// The access field of an entry that was used `idle_seconds` ago and `frequency` often. What belongs to another policy
-    /// is ignored.
+    /// The access field of an entry that was used `idle_seconds` ago, with the LFU counter `frequency`. Ignores the
+    /// value that the current policy does not use.
     pub fn access_of(&self, idle_seconds: Option<u64>, frequency: Option<u8>) -> u32 {
         let clock = self.moment.clock;
         match (self.access_policy, idle_seconds, frequency) {
@@ -533,9 +533,9 @@ impl Keyspace {
         }
     }
 
-    /// Adds an entry that comes from a file, with its access field, to database `db`; `hash` is that of its key. Nothing
-    /// is declared: loading is not a change. If the key is there, replaces what it holds if `replace`, and returns the
-    /// entry otherwise.
+    /// Adds an entry loaded from a file, with its access field, to database `db`; `hash` is that of its key. Declares
+    /// no change: loading is not one. If the key exists, replaces its entry if `replace`, and otherwise returns the new
+    /// one.
     pub fn load(&mut self, db: usize, hash: u64, entry: Entry, replace: bool) -> Result<(), Entry> {
         debug_assert_eq!(self.hash(entry.key()), hash);
         if let Some(at) = self.dbs[db].dict.find(hash, entry.key()) {
@@ -549,7 +549,7 @@ impl Keyspace {
         Ok(())
     }
 
-    /// Adds an entry under `key`, which no lookup finds, as accessed now. A hidden expired key of the same name is
+    /// Adds an entry, as accessed now, under `key`, which no lookup finds. A hidden expired key of the same name is
     /// deleted first, so that the table never has two entries for it.
     #[inline]
     pub fn insert(&mut self, key: Key<'_>, entry: Entry) -> Position {
@@ -557,12 +557,12 @@ impl Keyspace {
         self.insert_with_access(key, entry)
     }
 
-    /// [`Keyspace::insert`] of an entry that keeps its access field.
+    /// [`Keyspace::insert`] for an entry that keeps its access field.
     #[inline]
     fn insert_with_access(&mut self, key: Key<'_>, entry: Entry) -> Position {
         debug_assert_eq!(entry.key(), key.name);
         debug_assert_eq!(self.hash(key.name), key.hash);
-        // Without hidden keys, the caller's own lookup is enough.
+        // If no keys are hidden, the caller's lookup is enough.
         if self.expiry == ExpiryPolicy::Hide
             && let Some(at) = self.dbs[key.db].dict.find(key.hash, key.name)
         {
@@ -583,7 +583,7 @@ impl Keyspace {
         self.remove(key, at, Removal::Expired);
     }
 
-    /// Sets what `key` holds, as if the key were deleted first and then inserted. The entry keeps its access field. The
+    /// Sets the entry of `key`, as if the key were deleted and then inserted. The entry keeps its access field. The
     /// caller declares the change.
     pub fn put(&mut self, key: Key<'_>, entry: Entry) {
         let found = self.dbs[key.db].dict.find(key.hash, key.name);
@@ -616,7 +616,8 @@ impl Keyspace {
             && (!self.lazy_eviction || entry.block().is_some())
             && entry.is_freed_quickly()
         {
-            // At once, since its memory is needed now. To hand a single block to a thread takes as long as to free it.
+            // Freed here, since its memory is needed now, and sending a single block to a thread takes as long as
+            // freeing it.
             return;
         }
         self.free(entry, self.frees_lazily(reason));
@@ -653,11 +654,11 @@ impl Keyspace {
         }
     }
 
-    /// Sets what `key` holds to the result of a command such as `SINTERSTORE`, and declares `event`; without a result,
-    /// deletes the key. A key that was there stays the same key, with its access field.
+    /// Sets the entry of `key` to the result of a command such as `SINTERSTORE`, and declares `event`; without a
+    /// result, deletes the key. An existing key keeps its access field.
     pub fn put_result(&mut self, key: Key<'_>, result: Option<Entry>, event: Event) {
         let Some(entry) = result else {
-            // A key that has expired is removed for this reason too, and not as expired.
+            // An expired key is removed for this reason too, not as expired.
             if let Some(at) = self.dbs[key.db].dict.find(key.hash, key.name) {
                 self.remove(key, at, Removal::Overwritten);
             }
@@ -681,8 +682,8 @@ impl Keyspace {
         change(&mut self.dbs[db].dict.get_mut(at))
     }
 
-    /// Declares that `count` changes were made to `key`, with the event that subscribers receive. Called after the
-    /// fact.
+    /// Declares that `count` changes were made to `key`, with the event that subscribers receive. Call it after the
+    /// change.
     #[inline]
     pub fn changed(&mut self, key: Key<'_>, event: Event, count: u64) {
         self.counters.dirty += count;
@@ -758,7 +759,7 @@ impl Keyspace {
         self.replace_with_access(key, at, entry);
     }
 
-    /// [`Keyspace::replace`] by an entry that keeps its own access field.
+    /// [`Keyspace::replace`] with an entry that keeps its own access field.
     fn replace_with_access(&mut self, key: Key<'_>, at: Position, entry: Entry) {
         let target = &mut self.dbs[key.db];
         target.detach_expiry(at);
@@ -809,8 +810,8 @@ impl Keyspace {
         }
     }
 
-    /// Empties database `db`, counts a change for each key that it had, and returns their number. With `lazily` they
-    /// are freed in the background.
+    /// Empties database `db`, counts a change for each of its keys, and returns their number. With `lazily` the
+    /// background thread frees them.
     pub fn flush(&mut self, db: usize, lazily: bool) -> usize {
         let removed = self.dbs[db].len();
         let old = std::mem::replace(&mut self.dbs[db], Db::new(self.seed));
@@ -822,7 +823,8 @@ impl Keyspace {
         removed
     }
 
-    /// Whether database `db` is freed sooner than a thread is woken: a small table of few keys, none of them large.
+    /// Whether freeing database `db` takes less time than waking a thread: a small table of few keys, none of them
+    /// large.
     pub fn is_soon_freed(&self, db: usize) -> bool {
         const KEYS: usize = 64;
         const TABLE_BYTES: usize = 16 * 1024;
@@ -830,14 +832,14 @@ impl Keyspace {
         dict.len() <= KEYS && dict.memory_bytes() <= TABLE_BYTES && !dict.iter().any(|entry| entry.is_large())
     }
 
-    /// Has what a change took out of a value freed in the background.
+    /// Sends the parts that a change removed from a value to the background thread.
     pub fn discard(&mut self, debris: Debris) {
         if let Some(part) = debris {
             self.lazy.send(Garbage::Part(part));
         }
     }
 
-    /// Has something freed in the background that is not of the keyspace, but is as large.
+    /// Sends something large that is not part of the keyspace to the background thread.
     pub fn send_garbage(&mut self, garbage: Garbage) {
         self.lazy.send(garbage);
     }
@@ -851,13 +853,13 @@ impl Keyspace {
         }
     }
 
-    /// Counts changes that [`Keyspace::changed`] has not counted.
+    /// Counts changes in addition to those that [`Keyspace::changed`] counts.
     pub fn count_changes(&mut self, count: u64) {
         self.counters.dirty += count;
     }
 
-    /// Housekeeping of one cron tick: rehashes for up to `budget_us` microseconds by the clock `now_us`, shrinks sparse
-    /// tables, sends retired bucket arrays to the background thread.
+    /// Performs the housekeeping of one cron tick: rehashes for up to `budget_us` microseconds by the clock `now_us`,
+    /// shrinks sparse tables, and sends retired bucket arrays to the background thread.
     pub fn housekeep(&mut self, rehash: bool, budget_us: u64, now_us: impl Fn() -> u64) {
         let start = now_us();
         for db in &mut self.dbs {

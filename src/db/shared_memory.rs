@@ -21,7 +21,7 @@ use crate::types::{Entry, Shapes, Text};
 /// Just beyond 6 × 2¹⁴ entries, where the table has begun to grow.
 const STRINGS: u64 = 100_000;
 const ITEMS: u64 = 30_000;
-/// When the data set is made, and when it is read: far enough apart for every access clock to move.
+/// When the data set is created, and when it is read: far enough apart for every access clock to advance.
 const MADE_MS: i64 = 1_700_000_000_000;
 const READ_MS: i64 = MADE_MS + 600_000;
 
@@ -70,8 +70,8 @@ fn filled(policy: AccessPolicy) -> Keyspace {
     keyspace
 }
 
-/// The reads of clients while a snapshot is written, and the housekeeping that goes on meanwhile. Returns how many
-/// bytes and items it saw.
+/// Performs the reads of clients while a snapshot is written, and the housekeeping in between. Returns how many bytes
+/// and items it read.
 fn read_all(keyspace: &mut Keyspace) -> usize {
     keyspace.moment = Moment::at(READ_MS);
     let mut seen = 0;
@@ -114,7 +114,8 @@ fn read_all(keyspace: &mut Keyspace) -> usize {
     seen
 }
 
-/// How many pages are copied by reading everything while there is a child, which the keyspace knows of if `shared`.
+/// Returns how many pages are copied when everything is read while a child exists. The keyspace knows of the child if
+/// `shared`.
 fn copies_for_reads(keyspace: &mut Keyspace, shared: bool) -> (i64, usize) {
     let child = Twin::fork();
     keyspace.share_memory(shared);
@@ -131,7 +132,7 @@ fn copies_for_reads(keyspace: &mut Keyspace, shared: bool) -> (i64, usize) {
 
 #[test]
 fn reads_copy_no_page_of_the_data_set_while_a_child_shares_it() {
-    // In a process of its own: when other tests fork, this thread's pages are copied as well.
+    // Runs in a process of its own: forks of other tests would make this thread's pages be copied too.
     let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--ignored", "--nocapture", "db::shared_memory::copies_for_reads_of_all"])
         .output()
@@ -152,7 +153,7 @@ fn copies_for_reads_of_all() {
         let (quiet, seen) = copies_for_reads(&mut keyspace, true);
         assert!(quiet < 40, "{quiet} pages were copied for reads under {policy:?}");
         assert_eq!(keyspace.db(0).dict.moves(), moves);
-        // Without telling the keyspace of the child, to check that copied pages are counted at all.
+        // The keyspace does not know of this child, to check that copied pages are counted at all.
         let (loud, seen_again) = copies_for_reads(&mut keyspace, false);
         assert!(loud > 2_000, "{loud} pages were copied for reads that write");
         assert_eq!(seen, seen_again);
@@ -179,7 +180,7 @@ fn exercise(rounds: usize) -> bool {
 
 #[test]
 fn a_child_can_allocate_and_free_whatever_other_threads_did_when_it_was_forked() {
-    /// Lets the threads end also where the test fails.
+    /// Stops the threads even if the test fails.
     struct Stop<'a>(&'a AtomicBool);
     impl Drop for Stop<'_> {
         fn drop(&mut self) {

@@ -1,5 +1,5 @@
-//! A keyspace that is defragmented between its changes beside an equal one that is not. Every block moves, wherever it
-//! lies, so the sanitizer sees a pointer that was left behind.
+//! Compares a keyspace that is defragmented between its changes with an equal one that is not. Every block moves,
+//! wherever it lies, so the sanitizer detects any pointer that was not updated.
 
 use super::super::{Access, ExpiryPolicy, Moment, Removal, digest};
 use super::*;
@@ -15,7 +15,7 @@ use crate::types::{Block, Entry, Kind, Shapes, Text};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
-/// Makes every block one that has to move, until it is dropped.
+/// Forces every block to move, until it is dropped.
 struct AllLeave;
 
 impl AllLeave {
@@ -47,8 +47,8 @@ fn keyspace() -> Keyspace {
     keyspace
 }
 
-/// Applies `change` to the value of this kind under `name`, which is created if it is not there, or holds another kind;
-/// `change` returns whether something is left.
+/// Applies `change` to the value of this kind under `name`. Creates the value if there is none, or one of another kind;
+/// `change` returns whether any elements are left.
 fn with(
     keyspace: &mut Keyspace,
     db: usize,
@@ -75,7 +75,7 @@ fn with(
         keyspace.insert(key, entry)
     };
     if kind == Kind::Hash {
-        // The deadlines of fields are looked after by the keyspace; see `change_hash`.
+        // The keyspace maintains the deadlines of fields; see `change_hash`.
         return;
     }
     let left = keyspace.reshape(db, at, |entry, shapes, _| change(entry, shapes));
@@ -221,7 +221,7 @@ fn change(keyspace: &mut Keyspace, random: &mut Random) {
     }
 }
 
-/// What a lookup of each item finds, which the digest, being made by walks, does not show.
+/// Checks that a lookup finds each item: the digest, which comes from walks, would not show that.
 fn check_lookups(entry: &Entry) {
     match entry.kind() {
         Kind::Set => {
@@ -264,7 +264,7 @@ fn a_keyspace_that_is_defragmented_between_changes_equals_one_that_is_not() {
         let mut steps = Random::new(seed);
         let mut cycle = Cycle::new();
         let mut finished = 0;
-        // What replies would hold while they wait for a socket.
+        // Blocks that replies would hold while they wait for a socket.
         let mut held: Vec<(Block, Vec<u8>)> = Vec::new();
         for round in 0..1500 {
             change(&mut moved, &mut Random::new(seed * 10_000 + round));
@@ -294,7 +294,7 @@ fn a_keyspace_that_is_defragmented_between_changes_equals_one_that_is_not() {
     }
 }
 
-/// A keyspace of `keys` keys with values of `len` bytes, of which nine of ten were deleted at random.
+/// A keyspace that had `keys` keys with values of `len` bytes, of which nine in ten were deleted at random.
 #[cfg(feature = "slab")]
 fn sparse(keys: usize, len: usize) -> Keyspace {
     let mut keyspace = keyspace();
@@ -314,7 +314,7 @@ fn sparse(keys: usize, len: usize) -> Keyspace {
     keyspace
 }
 
-/// Slabs of this thread for the blocks of values of 1000 bytes, and how many of these there are.
+/// The number of this thread's slabs for the blocks of values of 1000 bytes, and the number of these blocks.
 #[cfg(feature = "slab")]
 fn slabs() -> (usize, usize) {
     let size = Block::from(&[0; 1000][..]).memory_bytes();
@@ -327,7 +327,7 @@ fn slabs() -> (usize, usize) {
 fn a_cycle_leaves_few_slabs_of_many_sparse_ones_and_every_value_as_it_was() {
     let mut keyspace = sparse(40_000, 1000);
     let (digest, before) = (digest::of_keyspace(&keyspace), slabs());
-    // Other tests have slabs of their own, so the plan is not asked whether it is worthwhile for the process.
+    // Other tests have slabs of their own, so skip the check whether the plan is worthwhile for the process.
     let mut cycle = Cycle::new();
     while cycle.compaction.plan(3).is_none() {}
     let mut steps = 0;
@@ -339,10 +339,10 @@ fn a_cycle_leaves_few_slabs_of_many_sparse_ones_and_every_value_as_it_was() {
     };
     let after = slabs();
     assert!(steps > 100, "{steps} steps");
-    // The heap may be one that another test has left, whose blocks other threads still release.
+    // The heap may come from another test, and other threads may still free its blocks.
     assert!((keyspace.db(0).len()..=before.1).contains(&after.1), "{after:?} after {before:?}");
     assert!(after.0 * 5 < before.0, "{after:?} after {before:?}");
-    // Each of the blocks of about 4000 keys has moved once at most.
+    // Each block of the about 4000 keys has moved at most once.
     assert!((2000..=9000).contains(&moved), "{moved} blocks have moved");
     assert_eq!(digest::of_keyspace(&keyspace), digest);
     assert_eq!(keyspace.counters.moved_blocks, moved);

@@ -5,7 +5,7 @@
 //!   blocks                         └ (place in bytes, bytes of the blocks before it, block)
 //! ```
 //!
-//! The blocks are in order, so a reader's place is found by binary search. A chunk that is recycled keeps its capacity.
+//! The blocks are in order, so a reader's place is found by binary search. A recycled chunk keeps its capacity.
 
 use crate::resp::{Protocol, Reply};
 use crate::types::block::Block;
@@ -15,7 +15,7 @@ use crate::types::block::Block;
 pub(super) struct Chunk {
     /// The offset of the stream at which it begins.
     pub start: u64,
-    /// How many readers stand in it.
+    /// The number of readers in it.
     pub readers: u32,
     bytes: Vec<u8>,
     blocks: Vec<Placed>,
@@ -23,9 +23,9 @@ pub(super) struct Chunk {
     block_bytes: usize,
 }
 
-/// A block, and where it stands.
+/// A block and its place.
 struct Placed {
-    /// The place in [`Chunk::bytes`] before which it stands.
+    /// The place in [`Chunk::bytes`] that it precedes.
     at: usize,
     /// The bytes of the blocks before it.
     before: usize,
@@ -38,7 +38,7 @@ impl Placed {
     }
 }
 
-/// A place in a chunk: in its bytes, and in its blocks.
+/// A place in a chunk: an index into its bytes, and one into its blocks.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct Place {
     byte: usize,

@@ -7,21 +7,22 @@
 //!                  a replica  another                  the log settled
 //! ```
 //!
-//! An *offset* counts the bytes since the start of the process. A reader has a [`Cursor`]: it begins at the end, takes
-//! the pieces that follow, and advances by as many bytes as it could pass on. Bytes stay until all readers have taken them,
-//! so the slowest one decides the memory; [`Stream::keep_history`] keeps more. The stream does not know what its readers
-//! are.
+//! An *offset* counts the bytes since the start of the process. A reader has a [`Cursor`]: it begins at the end of the
+//! stream, reads the pieces that follow, and advances by as many bytes as it could pass on. Bytes are kept until all
+//! readers have consumed them, so the slowest reader determines the memory; [`Stream::keep_history`] keeps more. The
+//! stream does not know what its readers are.
 //!
-//! Readers see what is *settled*: whole units. A unit of more than one call is a transaction: `MULTI` and `EXEC` are put
-//! around it when it ends. So a unit is never split between two chunks; the unit of a suspended script simply stays open.
+//! Readers see only *settled* units, which are whole. A unit of more than one call is a transaction: when it ends, it
+//! is enclosed in `MULTI` and `EXEC`. So a unit is never split between two chunks; the unit of a suspended script stays
+//! open.
 //!
-//! The stream says by `SELECT` which database a call acts on, where that is not the one of the call before. All readers
-//! share the bytes, so the first call after a reader has begun is preceded by a `SELECT` for everybody.
+//! A `SELECT` precedes a call that acts on another database than the call before. All readers share the bytes, so the
+//! first call after a reader has begun is preceded by a `SELECT` for all of them.
 //!
-//! A large argument that has a [`Block`] to itself is not copied: it stands between the bytes, and leaves by `writev`.
-//! Otherwise a call costs one append to a buffer that is reused. A chunk is closed when it is long enough, and recycled
-//! when no reader stands in it or before it. When the only reader has taken all, the tail is emptied and reused, so a log
-//! alone uses one buffer. All of this is O(1) for each chunk.
+//! A large argument in a [`Block`] of its own is not copied: the chunk refers to it between its bytes, and `writev`
+//! sends it. Otherwise a call costs one append to a reused buffer. A chunk is closed when it is long enough, and
+//! recycled when no reader is in it or before it. When the only reader has consumed everything, the tail is emptied and
+//! reused, so a log alone uses one buffer. All of this is O(1) per chunk.
 
 mod chunk;
 #[cfg(test)]
@@ -34,13 +35,13 @@ use crate::resp::{Protocol, Reply};
 use crate::types::block::Block;
 use chunk::{Chunk, Place};
 
-/// Up to this length, a word is copied though it has a block of its own.
+/// A word up to this length is copied even if it has a block of its own.
 const SMALL: usize = 4096;
 
-/// A chunk is closed after the unit by which it reaches this length.
+/// A chunk is closed after the unit that makes it at least this long.
 const CHUNK: usize = 64 << 10;
 
-/// The most bytes of memory that are kept for later chunks, and in an empty tail.
+/// The most bytes of memory kept for later chunks, and in an empty tail.
 const SPARE: usize = 2 << 20;
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
@@ -50,16 +51,16 @@ const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 pub enum Word<'a> {
     /// Copied.
     Bytes(&'a [u8]),
-    /// Shared if it is large.
+    /// Shared if large.
     Block(Block),
 }
 
-/// What the calls of a unit are to a log or a replica.
+/// How the calls of a unit are framed for a log or a replica.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Framing {
     /// One transaction, if there are several.
     Together,
-    /// Each its own: keys that expired together have nothing else in common.
+    /// Each on its own: keys that expired together have nothing else in common.
     Apart,
 }
 
@@ -67,13 +68,13 @@ pub enum Framing {
 #[derive(Debug)]
 #[must_use = "it holds the stream until it is ended"]
 pub struct Cursor {
-    /// The number of the chunk in which it stands: perhaps at its end.
+    /// The number of its chunk; it may be at the chunk's end.
     chunk: u64,
     offset: u64,
 }
 
 impl Cursor {
-    /// The offset of the next byte that it takes.
+    /// The offset of the next byte that the reader has not consumed.
     #[inline]
     pub fn offset(&self) -> u64 {
         self.offset
@@ -83,26 +84,26 @@ impl Cursor {
 /// See the module's head.
 #[derive(Default)]
 pub struct Stream {
-    /// The chunks before the tail that are still needed, oldest first.
+    /// The retained chunks before the tail, oldest first.
     closed: VecDeque<Chunk>,
-    /// The chunk that calls are appended to.
+    /// The chunk to which calls are appended.
     tail: Chunk,
     /// The number of the tail: how many chunks have been closed before it.
     number: u64,
     /// The offset up to which all units have ended.
     settled: u64,
-    /// Where the current unit begins in the tail: at `settled`.
+    /// The start of the current unit in the tail: at `settled`.
     unit: Place,
-    /// How many calls the current unit has made.
+    /// The number of calls in the current unit.
     made: u32,
-    /// The current unit is that of a suspended script.
+    /// Whether the current unit is that of a suspended script.
     is_suspended: bool,
     /// The database that the stream has selected, if all readers know it.
     selected: Option<usize>,
     readers: u32,
     /// See [`Stream::keep_history`].
     history: u64,
-    /// Where the bytes are that are for replicas alone, while there is a log to leave them out.
+    /// The ranges of bytes that are only for replicas, while there is a log that leaves them out.
     asides: Option<Vec<Range<u64>>>,
     /// Empty chunks, for their capacity.
     spare: Vec<Chunk>,
@@ -113,13 +114,13 @@ pub struct Stream {
 
 /// Units and their calls.
 impl Stream {
-    /// How many calls the current unit has made.
+    /// The number of calls in the current unit.
     #[inline]
     pub fn of_unit(&self) -> u32 {
         self.made
     }
 
-    /// The offset of the end, the current unit included.
+    /// The offset of the end, including the current unit.
     #[inline]
     pub fn end(&self) -> u64 {
         self.tail.end()
@@ -155,7 +156,7 @@ impl Stream {
         }
     }
 
-    /// [`Stream::push`] of a call that is encoded already.
+    /// [`Stream::push`] for a call that is already encoded.
     #[inline]
     pub fn push_encoded(&mut self, db: usize, request: &[u8]) {
         self.begin_call(db);
@@ -181,7 +182,8 @@ impl Stream {
         stream.bulk_integer(db as i64);
     }
 
-    /// The call that begins at `start` has `count` words, which was not known when its header was written.
+    /// Corrects the header of the call that begins at `start`: it has `count` words, which was unknown when the header
+    /// was written.
     #[cold]
     fn correct_header(&mut self, start: Place, header: usize, count: usize) {
         let mut correct = Vec::new();
@@ -189,7 +191,7 @@ impl Stream {
         self.tail.replace(start, header, &correct);
     }
 
-    /// Ends the current unit: makes a transaction of it, if it has made several calls and `framing` says so.
+    /// Ends the current unit: makes it a transaction if it has several calls and `framing` says so.
     pub fn end_unit(&mut self, framing: Framing) {
         if self.made > 1 && framing == Framing::Together {
             assert!(
@@ -232,7 +234,7 @@ impl Stream {
         self.end_unit(Framing::Together);
     }
 
-    /// Appends a request that is for replicas alone: the log leaves it out. Not within a unit.
+    /// Appends a request that is only for replicas: the log leaves it out. Not within a unit.
     pub fn push_aside(&mut self, request: &[u8]) {
         assert!(self.made == 0 && !self.is_suspended, "a request of the server itself is no part of a unit");
         let start = self.settled;
@@ -244,7 +246,7 @@ impl Stream {
         }
     }
 
-    /// Appends bytes that came from a primary: whole units, as they are. `is_aside`: the log leaves them out.
+    /// Appends bytes from a primary, as they are: whole units. `is_aside`: the log leaves them out.
     pub fn push_verbatim(&mut self, bytes: &[u8], is_aside: bool) {
         if is_aside {
             return self.push_aside(bytes);
@@ -255,17 +257,17 @@ impl Stream {
         self.settle();
     }
 
-    /// The database that the stream has selected is not known any more: a `SELECT` precedes the next call.
+    /// Marks the selected database as unknown: a `SELECT` precedes the next call.
     pub fn select_again(&mut self) {
         self.selected = None;
     }
 
-    /// Sets whether there is a log, for which [`Self::push_aside`] takes notes.
+    /// Sets whether there is a log, for which [`Self::push_aside`] records ranges.
     pub fn note_asides(&mut self, wanted: bool) {
         self.asides = wanted.then(|| self.asides.take().unwrap_or_default());
     }
 
-    /// Takes the notes: where the requests stand that the log leaves out, in order.
+    /// Takes the recorded ranges of the requests that the log leaves out, in order.
     pub fn take_asides(&mut self) -> Vec<Range<u64>> {
         self.asides.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -284,13 +286,13 @@ impl Stream {
 
 /// Readers.
 impl Stream {
-    /// Whether calls are needed: by a reader, or by one that may begin in the history.
+    /// Whether calls need recording: for a reader, or for one that may begin in the history.
     pub fn is_wanted(&self) -> bool {
         self.readers > 0 || self.history > 0
     }
 
-    /// Registers a reader that begins at the end. In the middle of a unit this splits it: the reader's copy of the data has
-    /// what the unit has changed so far.
+    /// Registers a reader that begins at the end. In the middle of a unit this splits it: the reader's copy of the data
+    /// includes the unit's changes so far.
     pub fn begin_reader(&mut self) -> Cursor {
         self.split_unit();
         // It does not know which database is selected, so a `SELECT` precedes the next call.
@@ -300,8 +302,8 @@ impl Stream {
         Cursor { chunk: self.number, offset: self.settled }
     }
 
-    /// Registers a reader that has everything up to `offset`, and knows the selected database; `None` if `offset` is not
-    /// kept any more, or not settled yet. O(log n) of the chunks.
+    /// Registers a reader that has everything up to `offset` and knows the selected database; `None` if `offset` is no
+    /// longer kept or not yet settled. O(log n) in the number of chunks.
     pub fn resume_reader(&mut self, offset: u64) -> Option<Cursor> {
         if offset < self.oldest() || offset > self.settled {
             return None;
@@ -315,7 +317,7 @@ impl Stream {
         Some(Cursor { chunk, offset })
     }
 
-    /// The bytes that a reader has not taken yet, in order, in pieces that are not empty.
+    /// The bytes that a reader has not consumed yet, in order, in non-empty pieces.
     pub fn pieces(&self, cursor: &Cursor) -> impl Iterator<Item = &[u8]> {
         let first = self.index(cursor.chunk);
         let from = self.place_of(cursor);
@@ -328,13 +330,13 @@ impl Stream {
         })
     }
 
-    /// How many bytes a reader has not taken yet.
+    /// The number of bytes that a reader has not consumed yet.
     #[inline]
     pub fn unread(&self, cursor: &Cursor) -> u64 {
         self.settled - cursor.offset
     }
 
-    /// Advances a reader by the `bytes` bytes that it has taken. Recycles the chunks that no reader needs any more.
+    /// Advances a reader by `bytes` consumed bytes. Recycles the chunks that no reader needs any more.
     pub fn advance(&mut self, cursor: &mut Cursor, bytes: u64) {
         assert!(bytes <= self.unread(cursor), "a reader takes what is settled");
         self.place_of(cursor);
@@ -362,7 +364,8 @@ impl Stream {
         self.release();
     }
 
-    /// Keeps at least the last `bytes` bytes, and up to two chunks more, from now on, even if every reader has taken them.
+    /// Keeps at least the last `bytes` bytes from now on, and up to two chunks more, even if every reader has consumed
+    /// them.
     pub fn keep_history(&mut self, bytes: u64) {
         self.history = bytes;
         self.release();
@@ -384,7 +387,7 @@ impl Stream {
         self.closed.get_mut(index).unwrap_or(&mut self.tail)
     }
 
-    /// How far into its chunk a reader stands.
+    /// A reader's position in its chunk, in bytes.
     fn place_of(&self, cursor: &Cursor) -> usize {
         let chunk = self.closed.get(self.index(cursor.chunk)).unwrap_or(&self.tail);
         let is_inside = (chunk.start..=chunk.end()).contains(&cursor.offset);
@@ -406,7 +409,7 @@ impl Stream {
         self.closed_memory + self.tail.memory_bytes() + self.spare_memory
     }
 
-    /// Frees spare memory except for `keep` bytes.
+    /// Frees spare memory in excess of `keep` bytes.
     pub fn shrink(&mut self, keep: usize) {
         self.tail.shrink(keep);
         self.spare = Vec::new();
@@ -429,7 +432,7 @@ impl Stream {
         self.release();
     }
 
-    /// Recycles the chunks that nobody needs.
+    /// Recycles the chunks that no reader needs.
     fn release(&mut self) {
         while let Some(first) = self.closed.front()
             && first.readers == 0

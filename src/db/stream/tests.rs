@@ -1,4 +1,5 @@
-//! The stream beside a model of it: each reader gets the bytes of all units, and chunks that nobody needs are recycled.
+//! Compares the stream with a model of it: each reader gets the bytes of all units, and chunks that no reader needs are
+//! recycled.
 
 use super::*;
 use proptest::prelude::*;
@@ -23,7 +24,7 @@ fn take(stream: &mut Stream, reader: &mut Cursor) -> Vec<u8> {
     bytes
 }
 
-/// What a reader takes, with words instead of headers: calls separated by `|`.
+/// The bytes that a reader has not consumed, with words instead of headers: calls separated by `|`.
 fn told(stream: &mut Stream, reader: &mut Cursor) -> String {
     let bytes = String::from_utf8(take(stream, reader)).expect("text");
     let mut lines = bytes.split("\r\n");
@@ -159,7 +160,7 @@ fn the_slowest_reader_and_the_history_decide_what_is_kept() {
     stream.advance(&mut slow, half);
     assert!((half - CHUNK as u64 * 2..=half).contains(&stream.oldest()));
 
-    // Without the slow one, the history is what is kept: a reader may go on anywhere in it.
+    // Without the slow reader only the history is kept: a reader may begin anywhere in it.
     stream.keep_history(1 << 20);
     stream.end_reader(slow);
     fill(&mut stream);
@@ -189,7 +190,7 @@ fn a_reader_cannot_advance_beyond_what_is_settled() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A call on a database, with words of these lengths; the number of words is announced or not.
+    /// A call on a database, with words of these lengths, whose number is announced or not.
     Push(usize, Vec<usize>, bool),
     PushEncoded(usize, usize),
     End(bool),
@@ -197,9 +198,9 @@ enum Step {
     Suspend,
     Resume,
     BeginReader,
-    /// At this part of the kept bytes.
+    /// At this fraction of the kept bytes.
     ResumeReader(f64),
-    /// One of the readers takes this part of its unread bytes.
+    /// One of the readers consumes this fraction of its unread bytes.
     Advance(usize, f64),
     EndReader(usize),
     KeepHistory(u64),
@@ -226,7 +227,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the stream should be: all bytes of settled units, and the calls of the unit.
+/// The expected stream: all bytes of settled units, and the calls of the unit.
 #[derive(Default)]
 struct Model {
     settled: Vec<u8>,
@@ -292,7 +293,7 @@ impl Run {
             Step::Push(db, lengths, announced) if !self.is_suspended => {
                 let (words, blocks): (Vec<_>, Vec<_>) = lengths.iter().map(|length| word(*length)).unzip();
                 model.push(db, &encode(&words));
-                // The first word of a call is copied, as a name is.
+                // The first word of a call is copied, since it is a command's name.
                 let words = words.iter().zip(blocks).enumerate().map(|(index, (bytes, block))| match index {
                     0 => Word::Bytes(bytes),
                     _ => Word::Block(block),
