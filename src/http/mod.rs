@@ -1,7 +1,7 @@
-//! HTTP/1.x as far as the metrics endpoint speaks it: heads of requests, and how a response is called.
+//! The part of HTTP/1.x that the metrics endpoint uses: request heads, and the status of a response.
 //!
-//! A request has no body here: one that announces a body gets its response and is the last of its connection, so nothing
-//! that follows can be taken for a request.
+//! A request with a body gets its response and is the last of its connection, so no byte of the body can be mistaken
+//! for a request.
 
 pub mod request;
 pub mod response;
@@ -16,7 +16,7 @@ pub enum Status {
     Ok,
     /// 400: the bytes are not HTTP.
     BadRequest,
-    /// 403: protected mode refuses the other end, or the name by which it calls this one.
+    /// 403: protected mode refuses the client's address, or the name that the request gives this server.
     Forbidden,
     /// 404
     NotFound,

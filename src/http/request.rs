@@ -1,4 +1,4 @@
-//! The decoder of a request's head (RFC 9112): method, path, and whether the connection goes on.
+//! The decoder of a request's head (RFC 9112): method, path, and whether the connection is kept alive.
 //!
 //! ```text
 //!   GET /metrics?x=1 HTTP/1.1\r\n     the request line: the path ends before the `?`
@@ -6,13 +6,13 @@
 //!   \r\n                              the end of the head
 //! ```
 //!
-//! [`Decoder::decode`] is called with all bytes of the request that have arrived, again and again as they become more. It
-//! looks at each byte once, so a client that sends one at a time costs no more than others, and it comes to the same
-//! result however the bytes were split. A head has at most [`MAX_HEAD`] bytes; nothing is allocated.
+//! [`Decoder::decode`] is called with all bytes of the request so far, each time more have arrived. It examines each
+//! byte once, so a client that sends single bytes costs no more than others, and the result does not depend on how the
+//! bytes were split. A head has at most [`MAX_HEAD`] bytes; nothing is allocated.
 //!
-//! It is strict where laxness has let one request hide in another (folded lines, spaces before a colon, a lone carriage
-//! return, two lengths that differ), and lax only in that a line may end without its carriage return, which is what
-//! someone types into a terminal.
+//! It is strict where lenient parsers have let one request hide in another (folded lines, spaces before a colon, a lone
+//! carriage return, two lengths that differ). It is lenient only in accepting lines without a carriage return, such as
+//! those typed into a terminal.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -22,7 +22,7 @@ use super::Status;
 /// The longest head, line ends included.
 pub const MAX_HEAD: usize = 8192;
 
-/// What is asked for.
+/// The request's method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// `GET`
@@ -38,17 +38,17 @@ pub enum Method {
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// Where the path stands in the decoded bytes: without the query, as it was sent. Empty where the target has none.
+    /// The range of the path in the decoded bytes: without the query, as sent. Empty if the target has none.
     pub path: Range<usize>,
-    /// Where the value of `Host` stands in the decoded bytes. Empty where there is none.
+    /// The range of the value of `Host` in the decoded bytes. Empty if there is none.
     pub host: Range<usize>,
-    /// Whether the connection goes on after the response.
+    /// Whether the connection is kept alive after the response.
     pub keep_alive: bool,
-    /// Bytes of the head.
+    /// The length of the head in bytes.
     pub len: usize,
 }
 
-/// What the headers have said so far.
+/// The contents of the headers so far.
 #[derive(Clone, Debug, Default)]
 struct Headers {
     hosts: u32,
@@ -59,12 +59,12 @@ struct Headers {
     keep_alive: bool,
 }
 
-/// Where the decoder stands in a request; `Default` is its beginning.
+/// The state of the decoder in a request; `Default` is the beginning.
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
-    /// Bytes that were looked at.
+    /// The number of bytes examined.
     seen: usize,
-    /// Where the line begins that has not ended yet.
+    /// The start of the line that has not ended yet.
     line: usize,
     /// Method, path and minor version, once the first line has been read.
     first: Option<(Method, Range<usize>, u8)>,
@@ -72,16 +72,16 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Whether nothing of a request has been looked at.
+    /// Whether no byte of a request has been examined.
     pub fn is_fresh(&self) -> bool {
         self.seen == 0
     }
 
-    /// Goes on with `bytes`: those of the last call, and what has come behind them. Returns a request as soon as its head is
-    /// there, and is fresh then: the next request begins [`Request::len`] bytes further on.
+    /// Continues with `bytes`: those of the last call, followed by the new ones. Returns a request as soon as its head
+    /// is complete, and is then fresh: the next request begins [`Request::len`] bytes further on.
     ///
     /// # Errors
-    /// The status of the response to what is not a request. There is nothing to go on with.
+    /// The status of the response to malformed bytes. The connection cannot continue.
     pub fn decode(&mut self, bytes: &[u8]) -> Result<Option<Request>, Status> {
         let window = &bytes[..bytes.len().min(MAX_HEAD)];
         while let Some(&byte) = window.get(self.seen) {
@@ -97,7 +97,7 @@ impl Decoder {
             let (begin, line) = (self.line, &window[self.line..end]);
             self.line = self.seen;
             match &self.first {
-                // An empty line in front of a request is left over from the one before.
+                // An empty line before a request belongs to the previous one.
                 None if line.is_empty() => {}
                 None => self.first = Some(request_line(line, begin)?),
                 Some(_) if line.is_empty() => return self.finish().map(Some),
@@ -111,7 +111,7 @@ impl Decoder {
         }
     }
 
-    /// The head has ended.
+    /// Completes the request at the end of its head.
     fn finish(&mut self) -> Result<Request, Status> {
         let Decoder { seen, first, headers, .. } = std::mem::take(self);
         let (method, path, minor) = first.ok_or(Status::BadRequest)?;
@@ -124,7 +124,7 @@ impl Decoder {
     }
 }
 
-/// `METHOD target HTTP/1.x`, whose first byte is the one at `begin`.
+/// Parses `METHOD target HTTP/1.x`, whose first byte is the one at `begin`.
 fn request_line(line: &[u8], begin: usize) -> Result<(Method, Range<usize>, u8), Status> {
     let mut words = line.split(|&byte| byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -155,7 +155,7 @@ fn request_line(line: &[u8], begin: usize) -> Result<(Method, Range<usize>, u8),
     Ok((method, at + path.start..at + path.end, minor))
 }
 
-/// Where the path stands in a target: `/path?query`, or `http://host/path?query` as a proxy is sent it.
+/// The range of the path in a target: `/path?query`, or `http://host/path?query` as a client sends it to a proxy.
 fn path_of(target: &[u8]) -> Option<Range<usize>> {
     let scheme = b"http://";
     let is_absolute = target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
@@ -169,7 +169,7 @@ fn path_of(target: &[u8]) -> Option<Range<usize>> {
 }
 
 impl Headers {
-    /// `Name: value`, whose first byte is the one at `begin`.
+    /// Parses `Name: value`, whose first byte is the one at `begin`.
     fn take(&mut self, line: &[u8], begin: usize) -> Result<(), Status> {
         let colon = line.iter().position(|&byte| byte == b':').ok_or(Status::BadRequest)?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
@@ -199,9 +199,10 @@ impl Headers {
     }
 }
 
-/// Whether the value of a `Host` header is a name that a stranger may have given to this machine: neither an address nor
-/// `localhost`, with or without a port. A page of another site can make a browser send such a request, by a name that
-/// leads to this machine only after the page was loaded; it can send none by an address, or without a name.
+/// Whether the value of a `Host` header is a name that a stranger may have given to this machine: neither an address
+/// nor `localhost`, with or without a port. A page of another site can make a browser send such a request, under a name
+/// that points to this machine only after the page was loaded; it cannot make it send one under an address, or without
+/// a name.
 pub fn is_foreign_name(host: &[u8]) -> bool {
     let (name, port) = match host.iter().rposition(|&byte| byte == b':') {
         Some(colon) if !host.ends_with(b"]") => (&host[..colon], &host[colon + 1..]),
@@ -218,7 +219,7 @@ pub fn is_foreign_name(host: &[u8]) -> bool {
     !is_own || !port.iter().all(u8::is_ascii_digit)
 }
 
-/// A length of digits alone.
+/// Parses a length that consists only of digits.
 fn length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
@@ -241,7 +242,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes of `text`: method, path, whether the connection goes on, and the length.
+    /// Decodes `text`: method, path, whether the connection is kept alive, and the length.
     fn decoded(text: &str) -> Result<Option<(Method, &str, bool, usize)>, Status> {
         let request = Decoder::default().decode(text.as_bytes())?;
         Ok(request.map(|r| (r.method, &text[r.path], r.keep_alive, r.len)))
@@ -294,7 +295,7 @@ mod tests {
         assert!(!goes_on("GET / HTTP/1.0"));
         assert!(goes_on("GET / HTTP/1.0\r\nconnection: Keep-Alive"));
         assert!(goes_on("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0"));
-        // What may follow is not a request.
+        // The bytes that follow may not be a request.
         assert!(!goes_on("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5"));
         assert!(!goes_on("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked"));
     }
@@ -326,7 +327,7 @@ mod tests {
         ] {
             assert_eq!(decoded(&format!("{head}\r\n\r\n")), Err(status), "{head:?}");
         }
-        // A client that speaks TLS hears it at once.
+        // A client that speaks TLS gets the error at once.
         assert_eq!(Decoder::default().decode(b"\x16\x03\x01"), Err(Status::BadRequest));
     }
 
@@ -343,7 +344,7 @@ mod tests {
         assert_eq!(decoded(&"\n".repeat(MAX_HEAD)), Err(Status::UriTooLong));
     }
 
-    /// What comes of `bytes` when they arrive up to each of `cuts`, and then all.
+    /// Decodes `bytes` as they arrive up to each of `cuts`, and then all.
     fn in_pieces(bytes: &[u8], cuts: &[usize]) -> Result<Option<Request>, Status> {
         let mut decoder = Decoder::default();
         for &cut in cuts {

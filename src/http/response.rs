@@ -4,24 +4,24 @@ use std::io::Write;
 
 use super::Status;
 
-/// What is told beside a body.
+/// The fields of a response's head.
 #[derive(Clone, Copy, Debug)]
 pub struct Response {
     /// The status.
     pub status: Status,
     /// The type of the body.
     pub content_type: &'static str,
-    /// Whether the body is left out, as in the response to `HEAD`.
+    /// Whether the body is omitted, as in the response to `HEAD`.
     pub head_only: bool,
-    /// Whether the connection goes on.
+    /// Whether the connection is kept alive.
     pub keep_alive: bool,
 }
 
 impl Response {
-    /// Puts the head in front of the body in `bytes`.
+    /// Inserts the head before the body in `bytes`.
     ///
-    /// The headers that are always the same keep a page from being kept, taken for something else, framed by another one,
-    /// or loading anything.
+    /// The constant headers keep a browser from caching the page, guessing another type, showing it in another page's
+    /// frame, or loading anything from it.
     pub fn complete(&self, bytes: &mut Vec<u8>) {
         let mut head = Vec::with_capacity(512);
         // Writing to memory does not fail.
