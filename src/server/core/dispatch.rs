@@ -1,8 +1,8 @@
-//! Dispatch: the call of a command's function, and what it has to be propagated as.
+//! Dispatch: calls the function of a command, and propagates the call.
 //!
-//! Everything that executes commands of the keyspace comes through here: requests after they were admitted, and whatever
-//! executes commands for itself (transactions, scripts, the loader of a log, a replication link). Permissions are not
-//! checked here. A command's [`Origin`] decides which of its own rules apply.
+//! Everything that executes keyspace commands comes through here: admitted requests, and code that executes commands
+//! itself (transactions, scripts, the loader of a log, a replication link). Permissions are not checked here. A
+//! command's [`Origin`] decides which of its own rules apply.
 
 use std::iter;
 
@@ -12,15 +12,15 @@ use crate::command::{Args, Command, Context, Origin, Result, Session, Splice};
 use crate::db::{ExpiryPolicy, Propagation, Word};
 use crate::resp::Reply;
 
-/// The environment of a keyspace command: all that it gets beside the keyspace.
+/// The environment of a keyspace command: everything that it receives besides the keyspace.
 pub struct Environment<'a> {
-    /// Where the call comes from. If a call of this origin may block, [`Core::wait`] is what it waits for.
+    /// The source of the call. If a call of this origin may block, [`Core::wait`] holds what it waits for.
     pub origin: Origin,
-    /// The connection, or what stands for one.
+    /// The session of the connection, or a substitute.
     pub session: &'a mut Session,
-    /// Where the reply goes.
+    /// The writer of the reply.
     pub reply: Reply<'a>,
-    /// Where large values of the reply go; `None`: into the reply.
+    /// The list for large values of the reply; if `None`, they are copied into the reply.
     pub splices: Option<&'a mut Vec<Splice>>,
 }
 
@@ -48,8 +48,8 @@ impl Core {
         outcome
     }
 
-    /// Calls `run` with `args`, whose first key has the hash `hash`. The reply has been written unless an error is
-    /// returned. What the command changed stands in the journal afterwards.
+    /// Calls `run` with `args`, whose first key has the hash `hash`. Unless it returns an error, the reply has been
+    /// written. Afterwards, the journal holds the changes that the command made.
     #[inline(always)]
     pub fn dispatch(
         &mut self,
@@ -87,8 +87,8 @@ impl Core {
         outcome
     }
 
-    /// [`Core::dispatch`] while calls are recorded. The environment comes in parts: as one, it would be written to the
-    /// stack by every request, whether or not it gets here.
+    /// [`Core::dispatch`] while calls are recorded. The environment is passed in parts: as one value, every request
+    /// would write it to the stack, even one that does not get here.
     #[expect(clippy::too_many_arguments, reason = "see above")]
     #[inline(never)]
     fn dispatch_and_propagate(
@@ -117,8 +117,8 @@ impl Core {
         outcome
     }
 
-    /// Propagates a call that acts on database `db`: with the command's own name, so that the log can be loaded whatever
-    /// `rename-command` says then.
+    /// Propagates a call that acts on database `db`, with the command's own name, so that the log can be loaded
+    /// whatever `rename-command` is set to then.
     #[inline(always)]
     pub fn propagate_call(&mut self, db: usize, args: Args<'_>) {
         if !self.names.are_changed()

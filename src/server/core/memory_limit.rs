@@ -1,22 +1,23 @@
-//! `maxmemory`: how much memory may be in use, and how room is made.
+//! `maxmemory`: how much memory may be used, and how eviction makes room.
 //!
-//! Before a command is executed while more is in use than may be, keys are evicted until there is room: a little more than
-//! is needed, so that the next commands find some. What one iteration of the loop may spend on that is bounded
-//! (`maxmemory-eviction-tenacity`). When it is spent, [`Room::Coming`] says that the next iteration goes on; commands that
-//! take memory wait until then, so that the limit holds however large the values are, and others are not held up.
+//! While memory is over the limit, keys are evicted before a command is executed, until there is room: slightly more
+//! than needed, so that the next commands find some. The time for this in one event loop iteration is bounded
+//! (`maxmemory-eviction-tenacity`). When it is used up, [`Room::Coming`] means that the next iteration continues.
+//! Commands that use memory wait until then, so the limit holds however large the values are; other commands are not
+//! delayed.
 //!
 //! Memory can exceed the limit by hundreds of megabytes, after the limit was lowered or a single command has allocated
-//! as much. Then commands wait for [`PATIENCE`] iterations at most. After that they are executed while eviction goes
-//! on, within a ceiling that falls with the memory in use:
+//! that much. Then commands wait for at most [`PATIENCE`] iterations. After that they are executed while eviction
+//! continues, below a ceiling that falls with the memory in use:
 //!
 //! ```text
 //!   used  ──┐  waits   ┌─ ceiling: halfway between the lowest use before and the lowest now
-//!           └──────────┤╲╱╲╱╲        each iteration evicts, and commands may take half of that
-//!   limit ─────────────────────╲╱──────  from here on it holds again
+//!           └──────────┤╲╱╲╱╲        each iteration evicts, and commands may use half of the freed memory
+//!   limit ─────────────────────╲╱──────  from here on the limit holds again
 //! ```
 //!
-//! A table that has to grow for the next key counts as what it will take. So where there is no room for a larger table, keys
-//! are evicted instead, and the table stays.
+//! If a table has to grow for the next key, its growth counts as used. So if there is no room for a larger table, keys
+//! are evicted instead, and the table keeps its size.
 //!
 //! Buffers that eviction itself fills do not count: the AOF buffer, and beyond [`COUNTED_BUFFERS`] the journal,
 //! undelivered messages and the iteration's output. An evicted key can put more into them than it frees (invalidation
@@ -27,53 +28,53 @@ use crate::config::Config;
 use crate::db::EvictionPolicy;
 use crate::sys::clock;
 
-/// Evictions between two looks at the clock.
+/// Evictions between two reads of the clock.
 const BATCH: u32 = 16;
 
-/// What is freed beyond what is needed: at most this, and a thousandth of the limit.
+/// How much is freed beyond what is needed: at most this, and at most a thousandth of the limit.
 const SLACK: u64 = 16 << 10;
 
-/// The journal, undelivered messages and the iteration's output count up to this many bytes in sum, their size in
+/// The journal, undelivered messages and the iteration's output count up to this many bytes in total, their size in
 /// normal operation.
 const COUNTED_BUFFERS: usize = 32 << 10;
 
-/// How many iterations commands that need memory wait for eviction before they may use half of what it frees: 10 ms at
-/// the default tenacity.
+/// The number of iterations that commands which need memory wait for eviction before they may use half of the memory it
+/// frees: 10 ms at the default tenacity.
 const PATIENCE: u32 = 20;
 
-/// Whether commands that take memory can be executed.
+/// Whether commands that use memory can be executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// They can.
+    /// They can: there is enough memory.
     Enough,
-    /// Not yet: there is more to evict than one iteration may, or what was evicted is still being freed.
+    /// Not yet: one iteration may not evict enough, or the memory of evicted keys is still being freed.
     Coming,
     /// They can, although memory is over the limit: it falls with each iteration.
     Falling,
-    /// They cannot: nothing may be evicted.
+    /// They cannot: nothing can be evicted.
     None,
 }
 
-/// The limit, and what has been done about it.
+/// The limit, and the state of its enforcement.
 pub struct MemoryLimit {
-    /// `maxmemory`; the largest number if there is none.
+    /// `maxmemory`; `u64::MAX` if there is no limit.
     bytes: u64,
     policy: Option<EvictionPolicy>,
-    /// Microseconds that an iteration may take for eviction; those that the current one has taken, and its evictions.
+    /// Microseconds that one iteration may spend on eviction; those that the current one has spent, and its evictions.
     slice_us: u64,
     spent_us: u64,
     evictions: u32,
     room: Room,
-    /// How many iterations commands have waited.
+    /// The number of iterations that commands have waited.
     waited: u32,
     /// Set once commands have waited for [`PATIENCE`] iterations.
     falling: Option<Falling>,
-    /// Since when more is in use than may be, and for how long it was before.
+    /// Since when memory has been over the limit, and for how long it was in earlier periods.
     exceeded_since_us: Option<u64>,
     exceeded_us: u64,
 }
 
-/// How memory falls towards the limit: the lowest use so far, and the use up to which commands are executed.
+/// How memory falls towards the limit: the lowest use so far, and the ceiling below which commands are executed.
 #[derive(Clone, Copy)]
 struct Falling {
     lowest: u64,
@@ -98,7 +99,7 @@ impl Default for MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// Takes over what the configuration says. A replica may leave eviction to its primary.
+    /// Applies the configuration. A replica may leave eviction to its primary.
     pub fn apply(&mut self, config: &Config, is_replica: bool) {
         let is_unlimited = config.maxmemory == 0 || is_replica && config.replica_ignore_maxmemory;
         self.bytes = if is_unlimited { u64::MAX } else { config.maxmemory };
@@ -106,31 +107,31 @@ impl MemoryLimit {
         self.slice_us = slice_us(config.maxmemory_eviction_tenacity);
     }
 
-    /// Whether there is one.
+    /// Whether there is a limit.
     #[inline]
     pub fn is_set(&self) -> bool {
         self.bytes != u64::MAX
     }
 
-    /// What the last look has found.
+    /// Returns the result of the last check.
     #[inline]
     pub fn room(&self) -> Room {
         self.room
     }
 
-    /// Forgets what was found; for when it does not matter (while data is loaded).
+    /// Resets the last result, for when the limit does not matter (while data is loaded).
     pub fn ignore(&mut self) {
         self.note(Room::Enough, clock::monotonic_us());
     }
 
-    /// Has the loop make room, if more is in use than may be. Returns whether it is.
+    /// Starts eviction in the loop if memory is over the limit. Returns whether it is.
     pub fn begin(&mut self) -> bool {
         let exceeded = self.is_set() && used_memory() > self.bytes;
         self.note(if exceeded { Room::Coming } else { Room::Enough }, clock::monotonic_us());
         exceeded
     }
 
-    /// A new iteration of the loop: it may spend what one may.
+    /// Begins an iteration of the loop, with a full eviction budget.
     #[inline]
     pub fn begin_iteration(&mut self) {
         (self.spent_us, self.evictions) = (0, 0);
@@ -143,7 +144,7 @@ impl MemoryLimit {
         matches!(self.room, Room::Coming | Room::Falling)
     }
 
-    /// Decides, while there is more to evict and `used` bytes are in use, whether commands that may take `growth` bytes
+    /// Decides, while there is more to evict and `used` bytes are in use, whether commands that may use `growth` bytes
     /// wait.
     fn wait_or_fall(&mut self, used: u64, growth: u64) -> Room {
         if self.waited < PATIENCE {
@@ -163,7 +164,7 @@ impl MemoryLimit {
             || self.spent_us + took_us < self.slice_us
     }
 
-    /// Notes how a look has ended at `now_us`.
+    /// Records the result of a check at `now_us`.
     fn note(&mut self, room: Room, now_us: u64) {
         self.room = room;
         if !self.is_evicting() {
@@ -176,20 +177,20 @@ impl MemoryLimit {
         }
     }
 
-    /// Microseconds for which more was in use than may be: since the last time it was not, and before that.
+    /// Returns how many microseconds memory has been over the limit: in the current period, and in earlier ones.
     pub fn exceeded_us(&self, now_us: u64) -> (u64, u64) {
         (self.exceeded_since_us.map_or(0, |since| now_us.saturating_sub(since)), self.exceeded_us)
     }
 
-    /// Forgets for how long more was in use (`CONFIG RESETSTAT`).
+    /// Resets the time that memory was over the limit (`CONFIG RESETSTAT`).
     pub fn reset(&mut self) {
         self.exceeded_us = 0;
         self.exceeded_since_us = None;
     }
 }
 
-/// The microseconds for a tenacity of 0 to 100: none, in steps of 50 to half a millisecond at 10, from there 15 % more with
-/// each step, which is two minutes at 99; then no limit.
+/// Returns the budget in microseconds for a tenacity of 0 to 100: 0 at 0, 50 more with each step up to 500 at 10, then
+/// 15 % more with each step, which makes two minutes at 99; no limit at 100.
 fn slice_us(tenacity: u32) -> u64 {
     match tenacity {
         0..=10 => 50 * u64::from(tenacity),
@@ -199,7 +200,7 @@ fn slice_us(tenacity: u32) -> u64 {
 }
 
 impl Core {
-    /// Whether a command of database `db` has to see to it that there is room first. A few loads.
+    /// Whether a command in database `db` has to make room first. A few loads.
     #[inline]
     pub fn is_short_of_memory(&self, db: usize) -> bool {
         self.limit.is_set()
@@ -220,7 +221,7 @@ impl Core {
         (journal.stream().memory_bytes() + buffers) as u64
     }
 
-    /// Evicts within the current iteration's budget, so that another key fits into database `db` too. For `buffers` see
+    /// Evicts within the current iteration's budget, until another key fits into database `db`. For `buffers` see
     /// [`Core::uncounted_bytes`].
     pub fn make_room(&mut self, db: Option<usize>, buffers: usize) -> Room {
         let began_us = clock::monotonic_us();
@@ -229,7 +230,7 @@ impl Core {
         let slack = SLACK.min(self.limit.bytes >> 10);
         let (room, used, growth) = loop {
             let used = used_memory().saturating_sub(self.uncounted_bytes(buffers));
-            // Where others than keys of this table go first, it may have to grow all the same.
+            // If keys of other tables are evicted first, this table may have to grow all the same.
             let table = db.filter(|_| evicted < BATCH && self.limit.policy.is_some());
             let growth = table.map_or(0, |db| self.keyspace.db(db).growth_bytes() as u64);
             let wanted = if evicted > 0 { used + growth.max(slack) } else { used + growth };
@@ -240,7 +241,7 @@ impl Core {
             let Some(policy) = self.limit.policy else { break (otherwise, used, growth) };
             let lazy = self.keyspace.lazy();
             if lazy.pending() > 0 && (used > self.limit.bytes || growth == 0) {
-                // What is being freed may be enough; where only slack is missing, nobody has to wait for that.
+                // The memory being freed may be enough; if only slack is missing, no command has to wait for it.
                 if used <= self.limit.bytes {
                     break (Room::Enough, used, growth);
                 }
@@ -273,7 +274,7 @@ impl Core {
     }
 }
 
-/// What `CONFIG SET maxmemory` warns of when the new limit is below what is in use.
+/// Returns the warning of `CONFIG SET maxmemory` when the new limit is below the memory in use.
 pub fn warning(config: &Config) -> String {
     format!(
         "WARNING: the new maxmemory value set via CONFIG SET ({}) is smaller than the current memory usage ({}). This \

@@ -1,5 +1,5 @@
-//! What commands run on: the data, the configuration, the clocks and the accounts. Nothing here has a descriptor or
-//! knows of a connection.
+//! The state that commands run on: the data, the configuration, the clocks and the statistics. Nothing here has a
+//! descriptor or knows of a connection.
 
 pub mod dispatch;
 pub mod latency;
@@ -26,15 +26,15 @@ use crate::sys::{clock, memory, process};
 use crate::types::Shapes;
 use crate::types::access::Lfu;
 
-/// Unused memory beyond this goes back to the kernel once it has not been needed for a second; of the rest half goes each
-/// second.
+/// Unused memory beyond this is returned to the kernel if it was not needed for a second; of the rest, half is returned
+/// each second.
 const KEEP_FREE_BYTES: usize = 16 << 20;
 
-/// The data and what is known about the commands themselves.
+/// The data, and the state of the commands themselves.
 pub struct Core {
     pub(super) config: Config,
     pub(super) keyspace: Keyspace,
-    /// What commands are called.
+    /// The names of the commands.
     pub(super) names: CommandNames,
     pub(super) stats: Stats,
     pub(super) clock: LoopClock,
@@ -47,20 +47,20 @@ pub struct Core {
     pub(super) run_id: String,
     /// Whether this server is a replica, whose primary evicts keys for it (`replica-ignore-maxmemory`).
     pub(super) is_replica: bool,
-    /// Logins with a wrong user or password, since the start.
+    /// Logins with a wrong user or password since the start.
     pub(super) denied_logins: u64,
     /// Whether scripts may call `noscript` commands (`DEBUG SET-DISABLE-DENY-SCRIPTS`).
     pub(super) scripts_call_all: bool,
-    /// What the command that has just been called waits for.
+    /// What the command that was just called waits for.
     pub(super) wait: Option<Box<Parking>>,
-    /// How long that took until it began to wait.
+    /// The ticks that command ran before it began to wait.
     pub(super) wait_ticks: u64,
-    /// The keys of a call, for whoever asks for all of them: filled anew each time.
+    /// The keys of a call, for callers that need all of them: filled anew for each call.
     pub(super) keys: Vec<KeyPosition>,
 }
 
 impl Core {
-    /// An empty keyspace, as `config` wants it.
+    /// Creates an empty keyspace, configured by `config`.
     pub fn new(config: Config, names: CommandNames) -> Core {
         let mut random = [[0; 8]; 2];
         process::random_bytes(random.as_flattened_mut());
@@ -96,7 +96,7 @@ impl Core {
         self.keyspace.moment = Moment::at(self.clock.unix_ms());
     }
 
-    /// Copies what the configuration says to where it is kept a second time: called at the start and after `CONFIG SET`.
+    /// Copies configuration values to the places that keep their own copy: called at the start and after `CONFIG SET`.
     pub fn apply_config(&mut self) {
         let Core { config, keyspace, .. } = self;
         keyspace.access_policy = if config.maxmemory_policy.is_lfu() {
@@ -128,7 +128,7 @@ impl Core {
         self.stopwatch.set_slow(slow_ns(config), self.stats.tick_rate());
     }
 
-    /// Gives memory that was not needed since this was last called, about a second ago, back to the kernel.
+    /// Returns memory to the kernel that was not needed since the last call, about a second ago.
     pub fn give_back_memory(&mut self) {
         let idle = alloc::idle_bytes();
         if idle > 0 {
@@ -143,7 +143,7 @@ impl Core {
     }
 }
 
-/// From how many nanoseconds on a command is of interest to the slow log or the latency monitor.
+/// Returns from how many nanoseconds on a command concerns the slow log or the latency monitor.
 fn slow_ns(config: &Config) -> u64 {
     let slowlog =
         u64::try_from(config.slowlog_log_slower_than).map_or(u64::MAX, |us| us.saturating_mul(1000));
@@ -154,7 +154,7 @@ fn slow_ns(config: &Config) -> u64 {
     slowlog.min(latency)
 }
 
-/// A unique name of 40 hexadecimal digits.
+/// Returns a unique name of 40 hexadecimal digits.
 fn random_id() -> String {
     let mut random = [0; 20];
     process::random_bytes(&mut random);
@@ -162,8 +162,8 @@ fn random_id() -> String {
     random.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// `used_memory`: live blocks of the process's allocator and of the keyspace's, the tables' mappings, and the rings,
-/// without the memory of scripts, as in Redis. Costs a few loads.
+/// Returns `used_memory`: live blocks of the process's allocator and of the keyspace's, the tables' mappings, and the
+/// rings, without the memory of scripts, as in Redis. Costs a few loads.
 pub fn used_memory() -> u64 {
     let all = Counting::live_bytes() + alloc::live_bytes() + memory::mapped_bytes() + memory::ring_bytes();
     all.saturating_sub(alloc::apart::bytes()) as u64

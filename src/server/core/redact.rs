@@ -1,14 +1,14 @@
-//! Which arguments are secret: passwords are replaced in the slow log and in what monitors are shown.
+//! Secret arguments: passwords are replaced in the slow log and in the `MONITOR` feed.
 //!
-//! A request that was refused is treated like one that worked: a password in the wrong place is still a password.
+//! A refused request is treated like one that succeeded: a password in the wrong place is still a password.
 
 use crate::command::{Args, Command, Handler, ServerCommand};
 use crate::config;
 
-/// What stands in place of a secret.
+/// The replacement for a secret.
 const REDACTED: &[u8] = b"(redacted)";
 
-/// The words of a call of `command`, its secrets replaced.
+/// Returns the arguments of a call of `command`, with secrets replaced.
 pub fn shown_words<'a>(command: &'static Command, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
     (0..args.len()).map(move |index| if is_secret(command, args, index) { REDACTED } else { args.get(index) })
 }
@@ -25,7 +25,7 @@ fn is_secret(command: &Command, args: Args<'_>, index: usize) -> bool {
     }
 }
 
-/// `HELLO protover [AUTH username password] [SETNAME name]`, whatever the order of its options.
+/// `HELLO protover [AUTH username password] [SETNAME name]`, with the options in any order.
 fn is_hello_secret(args: Args<'_>, index: usize) -> bool {
     let mut option = 2;
     while option < index {

@@ -1,6 +1,6 @@
 //! The slow log: the latest commands that took at least `slowlog-log-slower-than` microseconds, with their arguments.
 //!
-//! Bounds: `slowlog-max-len` entries, of each at most [`MAX_ARGUMENTS`] arguments of [`MAX_BYTES`] bytes and a few
+//! Bounds: `slowlog-max-len` entries, each with at most [`MAX_ARGUMENTS`] arguments of [`MAX_BYTES`] bytes and a few
 //! words.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use super::{Core, redact};
 use crate::command::{Args, Command, flags};
 use crate::sys::clock;
 
-/// Arguments kept of a command; where there are more, the last one says how many.
+/// Arguments kept of a command; if there are more, the last kept one gives their number.
 const MAX_ARGUMENTS: usize = 32;
 
 /// Bytes kept of an argument.
@@ -17,11 +17,11 @@ const MAX_BYTES: usize = 128;
 
 /// A slow command.
 pub struct SlowCommand {
-    /// Counts up from 0, never used again.
+    /// Counts up from 0; never reused.
     pub id: u64,
-    /// When it had ended.
+    /// When it ended.
     pub unix_seconds: u64,
-    /// How long it took.
+    /// Its duration.
     pub micros: u64,
     /// Its arguments, shortened and without secrets.
     pub args: Vec<Vec<u8>>,
@@ -39,27 +39,27 @@ pub struct SlowLog {
 }
 
 impl SlowLog {
-    /// How many there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// How many there have been since the start.
+    /// The number of slow commands since the start.
     pub fn total(&self) -> u64 {
         self.next_id
     }
 
-    /// All, the latest first.
+    /// Iterates over all entries, the latest first.
     pub fn iter(&self) -> impl Iterator<Item = &SlowCommand> {
         self.entries.iter()
     }
 
-    /// Forgets all; the numbers go on.
+    /// Deletes all entries; the numbering continues.
     pub fn clear(&mut self) {
         self.entries.clear();
     }
 
-    /// Adds a command, whose `id` is given here, and forgets the oldest ones until `max_len` are left.
+    /// Adds a command and sets its `id`, then deletes the oldest entries until `max_len` are left.
     fn add(&mut self, mut command: SlowCommand, max_len: usize) {
         command.id = self.next_id;
         self.next_id += 1;
@@ -76,8 +76,8 @@ impl Core {
         self.stopwatch.is_slow(ticks)
     }
 
-    /// A command took `ticks`, which is as long as a slow one takes. `client` returns the address and the name of its
-    /// client.
+    /// Records a command whose `ticks` reach the threshold of a slow one. `client` returns the address and the name
+    /// of its client.
     #[cold]
     #[inline(never)]
     pub fn note_slow_command(
@@ -87,7 +87,7 @@ impl Core {
         ticks: u64,
         client: impl FnOnce() -> (String, Vec<u8>),
     ) {
-        // How long a tick is may be known only roughly so far, and a long command is a good measure of it.
+        // The length of a tick may be known only roughly so far, and a long command measures it well.
         self.stats.refresh_tick_rate_over_a_command();
         self.stopwatch.refresh(self.stats.tick_rate());
         let micros = self.stats.tick_rate().to_ns(ticks) / 1000;
@@ -111,7 +111,7 @@ impl Core {
     }
 }
 
-/// The first of the `count` arguments of a command, and the beginning of each.
+/// Returns the first arguments of a command's `count`, each shortened.
 fn shortened<'a>(count: usize, args: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     let kept = if count > MAX_ARGUMENTS { MAX_ARGUMENTS - 1 } else { count };
     let mut shortened: Vec<Vec<u8>> = args.take(kept).map(cut).collect();

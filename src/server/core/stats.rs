@@ -1,7 +1,7 @@
-//! What the server counts: totals, rates, and for each command its calls, its time and a histogram of its latency.
+//! Statistics: totals, rates, and for each command its calls, its time and a histogram of its latency.
 //!
-//! Recording a command costs one row of the table: the time comes in ticks of the processor's counter and is turned
-//! into nanoseconds by a multiplication. The histogram is log-linear: a power of two is divided into 64 parts, so a
+//! Recording a command costs one row of the table: its time comes in ticks of the processor's counter and is converted
+//! to nanoseconds by a multiplication. The histogram is log-linear: each power of two is divided into 64 parts, so a
 //! percentile is exact to 1.6 %.
 
 use std::collections::BTreeMap;
@@ -10,24 +10,24 @@ use crate::command::COMMAND_IDS;
 use crate::sys::clock::TickRate;
 use crate::text::histogram::{self, bucket};
 
-/// Parts of a power of two.
+/// Parts of each power of two.
 const PARTS: usize = 64;
-/// The longest time that the histogram tells from longer ones: 2^30 ns, about a second.
+/// The longest time that the histogram distinguishes from longer ones: 2^30 ns, about a second.
 const MAX_EXPONENT: usize = 30;
-/// The first of the powers of two at which a distribution is told.
+/// The exponent of the first power of two that a distribution reports.
 const FIRST_EXPONENT: usize = 10;
-/// How many these are.
+/// The number of powers of two that a distribution reports.
 pub const STEPS: usize = MAX_EXPONENT - FIRST_EXPONENT + 1;
 const BUCKETS: usize = bucket((2 << MAX_EXPONENT) - 1, PARTS) + 1;
-/// Different error codes that are counted on their own.
+/// The most error codes that are counted separately.
 const MAX_ERRORS: usize = 128;
 
 /// Latencies of one command in nanoseconds.
 pub type Histogram = histogram::Histogram<PARTS, BUCKETS>;
 
 impl Histogram {
-    /// The microseconds of the steps at which a distribution is told: the powers of two from 1,024 ns on. The names are
-    /// those of Redis, whose histogram has 128 parts a power of two and names a part by its longest time.
+    /// Returns the microseconds of a distribution's steps: the powers of two from 1,024 ns on. The values are those of
+    /// Redis, whose histogram has 128 parts for each power of two and names a part by its longest time.
     pub fn step_micros() -> [u64; STEPS] {
         std::array::from_fn(|step| {
             let exponent = step + FIRST_EXPONENT;
@@ -35,8 +35,8 @@ impl Histogram {
         })
     }
 
-    /// How many calls took no longer than each step, exact to a part of this histogram; the last step is for all that it
-    /// does not tell apart.
+    /// Returns how many calls took no longer than each step, exact to one part of this histogram. The last step
+    /// includes all longer times.
     pub fn steps(&self) -> [u64; STEPS] {
         let (mut first, mut seen) = (0, 0_u64);
         std::array::from_fn(|step| {
@@ -48,8 +48,8 @@ impl Histogram {
         })
     }
 
-    /// The distribution as `LATENCY HISTOGRAM` tells it: microseconds and calls of the steps at which there are more than
-    /// at the one before.
+    /// Returns the distribution that `LATENCY HISTOGRAM` reports: microseconds and cumulative calls, for each step with
+    /// more calls than the step before.
     pub fn powers_of_two(&self) -> Vec<(u64, u64)> {
         let mut reported = 0;
         let grows = |(_, seen): &(u64, u64)| std::mem::replace(&mut reported, *seen) < *seen;
@@ -64,7 +64,7 @@ pub struct CommandStats {
     pub calls: u64,
     /// Time in ticks.
     ticks: u64,
-    /// Refused before execution: arity, authentication.
+    /// Calls refused before execution, for example because of the arity or missing authentication.
     pub rejected: u64,
     /// Executions that replied with an error.
     pub failed: u64,
@@ -79,7 +79,7 @@ impl CommandStats {
     }
 }
 
-/// How fast a total grows with another one, as the mean of the last 16 samples.
+/// How fast one total grows relative to another, as the mean of the last 16 samples.
 #[derive(Default)]
 pub struct Rate {
     samples: [u64; 16],
@@ -89,12 +89,12 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Takes a sample of a running total for a rate a second.
+    /// Takes a sample of a running total, for a rate per second.
     pub fn sample(&mut self, total: u64, now_us: u64) {
         self.sample_per(total, now_us, 1_000_000);
     }
 
-    /// Takes a sample of a running total: how much it has grown for every `unit` of `base`.
+    /// Takes a sample of a running total: its growth for every `unit` of `base`.
     pub fn sample_per(&mut self, total: u64, base: u64, unit: u64) {
         let elapsed = base.saturating_sub(self.last_base);
         let delta = total.saturating_sub(self.last_total);
@@ -106,18 +106,18 @@ impl Rate {
         self.last_base = base;
     }
 
-    /// The mean.
+    /// Returns the mean of the samples.
     pub fn mean(&self) -> u64 {
         self.samples.iter().sum::<u64>() / self.samples.len() as u64
     }
 }
 
-/// The turns of the loop: from the end of a wait to the beginning of the next.
+/// Cycles of the event loop: each lasts from the end of one wait to the beginning of the next.
 #[derive(Clone, Copy, Default)]
 pub struct Cycles {
-    /// How many there were.
+    /// The number of cycles.
     pub count: u64,
-    /// The most commands in one.
+    /// The most commands in one cycle.
     pub most_commands: u64,
     /// Microseconds spent in cron.
     pub cron_us: u64,
@@ -128,14 +128,14 @@ pub struct Cycles {
 }
 
 impl Cycles {
-    /// A turn begins, at `ticks`.
+    /// Begins a cycle, at `ticks`.
     #[inline]
     pub fn begin(&mut self, ticks: u64, commands: u64) {
         self.began_ticks = ticks;
         self.began_commands = commands;
     }
 
-    /// The turn ends.
+    /// Ends the cycle.
     #[inline]
     pub fn end(&mut self, ticks: u64, commands: u64) {
         let taken = ticks.wrapping_sub(self.began_ticks);
@@ -145,18 +145,18 @@ impl Cycles {
         self.most_commands = self.most_commands.max(commands - self.began_commands);
     }
 
-    /// The time of all, in microseconds.
+    /// The total time of all cycles, in microseconds.
     pub fn total_us(&self, rate: &TickRate) -> u64 {
         rate.to_ns(self.ticks) / 1000
     }
 
-    /// The time of the longest, in microseconds.
+    /// The time of the longest cycle, in microseconds.
     pub fn longest_us(&self, rate: &TickRate) -> u64 {
         rate.to_ns(self.longest_ticks) / 1000
     }
 }
 
-/// All counters but those of the keyspace.
+/// All counters except those of the keyspace.
 pub struct Stats {
     /// Connections accepted.
     pub connections: u64,
@@ -168,21 +168,21 @@ pub struct Stats {
     pub net_input_bytes: u64,
     /// Bytes sent.
     pub net_output_bytes: u64,
-    /// Events of readable sockets handled.
+    /// Readable events handled.
     pub reads: u64,
     /// Sends.
     pub writes: u64,
     /// Error replies.
     pub error_replies: u64,
-    /// Error replies to commands of the AOF or a primary, which succeeded where they were first executed.
+    /// Error replies to commands from the AOF or a primary, where they had succeeded when first executed.
     pub unexpected_error_replies: u64,
-    /// Clients closed because their output grew past its limit.
+    /// Clients closed because their output buffer exceeded its limit.
     pub output_limit_disconnections: u64,
-    /// Clients closed because their query grew past its limit.
+    /// Clients closed because their query buffer exceeded its limit.
     pub query_limit_disconnections: u64,
     /// Largest `used_memory` seen by cron.
     pub peak_memory: u64,
-    /// Clients disconnected because all together took too much memory.
+    /// Clients disconnected because all clients together used too much memory.
     pub evicted_clients: u64,
     /// Commands a second.
     pub command_rate: Rate,
@@ -190,11 +190,11 @@ pub struct Stats {
     pub input_rate: Rate,
     /// Bytes sent a second.
     pub output_rate: Rate,
-    /// Turns of the loop.
+    /// Cycles of the event loop.
     pub cycles: Cycles,
-    /// Turns a second.
+    /// Cycles a second.
     pub cycle_rate: Rate,
-    /// Microseconds a turn.
+    /// Microseconds a cycle.
     pub cycle_us: Rate,
     /// Whether latencies are recorded (`latency-tracking`).
     pub track_latency: bool,
@@ -204,7 +204,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// All zero.
+    /// Creates the statistics with all counters 0.
     pub fn new(rate: TickRate) -> Self {
         Stats {
             connections: 0,
@@ -237,18 +237,18 @@ impl Stats {
     pub fn reset(&mut self) {
         let peak_memory = self.peak_memory;
         let track_latency = self.track_latency;
-        // The turn that is under way goes on, with none of its commands counted so far.
+        // The current cycle continues, with none of its commands counted so far.
         let cycles = Cycles { began_ticks: self.cycles.began_ticks, ..Cycles::default() };
         *self = Stats { peak_memory, cycles, track_latency, ..Stats::new(self.rate.clone()) };
     }
 
-    /// The row of the command `id`.
+    /// Returns the row of the command `id`.
     #[inline]
     pub fn command(&mut self, id: u16) -> &mut CommandStats {
         &mut self.per_command[usize::from(id)]
     }
 
-    /// The rows of all commands, by id.
+    /// Returns the rows of all commands, by id.
     pub fn per_command(&self) -> &[CommandStats] {
         &self.per_command
     }
@@ -258,7 +258,7 @@ impl Stats {
         self.rate.to_ns(self.per_command.iter().map(|row| row.ticks).sum()) / 1000
     }
 
-    /// How ticks become time.
+    /// Returns the rate that converts ticks to time.
     pub fn tick_rate(&self) -> &TickRate {
         &self.rate
     }
@@ -268,19 +268,19 @@ impl Stats {
         self.rate.refresh();
     }
 
-    /// Measures the rate over what has just been a long command, however young the server is: from a millisecond on that
-    /// is exact enough to tell its time.
+    /// Measures the rate during the long command that just ended, even if the server has just started: one millisecond
+    /// is enough to measure the command's time.
     pub fn refresh_tick_rate_over_a_command(&mut self) {
         self.rate.refresh_over(1_000_000);
     }
 
-    /// So many bytes are in use now.
+    /// Records that `used` bytes are in use now.
     #[inline]
     pub fn note_memory(&mut self, used: u64) {
         self.peak_memory = self.peak_memory.max(used);
     }
 
-    /// Takes a sample of all rates, and of how long a tick is.
+    /// Takes a sample of all rates, and measures the tick rate.
     pub fn sample(&mut self, now_us: u64) {
         self.refresh_tick_rate();
         self.command_rate.sample(self.commands, now_us);
@@ -323,7 +323,7 @@ impl Stats {
         }
     }
 
-    /// Error replies by code, in alphabetical order.
+    /// Returns the error replies by code, in alphabetical order.
     pub fn errors(&self) -> impl Iterator<Item = (&[u8], u64)> {
         self.errors.iter().map(|(code, count)| (code.as_slice(), *count))
     }

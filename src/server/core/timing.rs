@@ -1,22 +1,21 @@
-//! The time of an iteration, and how long commands take.
+//! The time of an iteration, and the duration of commands.
 //!
-//! The loop reads the monotonic clock once an iteration; the wall clock follows from it, and is read only by cron.
+//! The loop reads the monotonic clock once an iteration; the wall clock is derived from it, and only cron reads it.
 //!
-//! Commands are timed by the processor's tick counter, which is read once a command: the end of one is the start of the
-//! next. A command that takes as long as a slow one is told apart by a comparison of ticks; only then is its time looked
-//! at more closely.
+//! Commands are timed by the processor's tick counter, which is read once a command: the end of one command is the
+//! start of the next. A comparison of ticks detects a slow command; only then is its time determined more precisely.
 
 use crate::sys::clock::{self, TickRate};
 
 /// The two clocks as of this iteration.
 pub struct LoopClock {
     now_us: u64,
-    /// Both clocks as cron has read them last: monotonic and wall, microseconds.
+    /// Both clocks as cron last read them: monotonic and wall, microseconds.
     anchor: (u64, u64),
 }
 
 impl LoopClock {
-    /// Reads both.
+    /// Reads both clocks.
     pub fn new() -> Self {
         let anchor = (clock::monotonic_us(), clock::wall_us());
         LoopClock { now_us: anchor.0, anchor }
@@ -28,18 +27,18 @@ impl LoopClock {
         self.now_us = clock::monotonic_us();
     }
 
-    /// Reads both: the wall clock may have been set.
+    /// Reads both clocks: the wall clock may have been set.
     pub fn synchronize(&mut self) {
         *self = LoopClock::new();
     }
 
-    /// The monotonic clock in microseconds.
+    /// Returns the monotonic clock in microseconds.
     #[inline]
     pub fn monotonic_us(&self) -> u64 {
         self.now_us
     }
 
-    /// Unix time in milliseconds.
+    /// Returns Unix time in milliseconds.
     #[inline]
     pub fn unix_ms(&self) -> i64 {
         ((self.anchor.1 + (self.now_us - self.anchor.0)) / 1000) as i64
@@ -50,29 +49,29 @@ impl LoopClock {
 pub struct Stopwatch {
     /// The ticks at which the current command began.
     since: u64,
-    /// From this many ticks on a command is of interest to the slow log or the latency monitor.
+    /// From this many ticks on, a command concerns the slow log or the latency monitor.
     slow_ticks: u64,
     slow_ns: u64,
 }
 
 impl Stopwatch {
-    /// No command is slow.
+    /// Creates a stopwatch for which no command is slow.
     pub fn new() -> Self {
         Stopwatch { since: 0, slow_ticks: u64::MAX, slow_ns: u64::MAX }
     }
 
-    /// A command of `slow_ns` and more is slow.
+    /// Treats commands of `slow_ns` and more as slow.
     pub fn set_slow(&mut self, slow_ns: u64, rate: &TickRate) {
         self.slow_ns = slow_ns;
         self.refresh(rate);
     }
 
-    /// How long ticks are is known better now.
+    /// Adopts a more exact tick rate.
     pub fn refresh(&mut self, rate: &TickRate) {
         self.slow_ticks = rate.to_ticks(self.slow_ns);
     }
 
-    /// A command begins; nothing was measured before it.
+    /// Begins a command; nothing was measured before it.
     #[inline]
     pub fn start(&mut self) {
         self.since = clock::ticks();
@@ -83,12 +82,12 @@ impl Stopwatch {
         self.since
     }
 
-    /// The current command is one that began at `since`: those that it consists of have been measured apart.
+    /// Continues the command that began at `since`: the commands that it consists of have been measured separately.
     pub fn resume(&mut self, since: u64) {
         self.since = since;
     }
 
-    /// The command ends and the next one begins. Returns the ticks that it took.
+    /// Ends the command and begins the next. Returns the ticks that it took.
     #[inline]
     pub fn lap(&mut self) -> u64 {
         let now = clock::ticks();

@@ -1,6 +1,7 @@
 //! `LATENCY DOCTOR`: the figures of each series, and what might help.
 //!
-//! The first words are those of Redis, by which people and tools know the report; the advice is about this server.
+//! The opening words are those of Redis, by which people and tools recognize the report; the advice is about this
+//! server.
 
 use std::fmt::Write;
 
@@ -17,13 +18,13 @@ slightest bit. I honestly think you ought to sit down calmly, take a stress pill
 const HEAD: &str = "Dave, I have observed latency spikes in this Redis instance. You don't mind talking about it, do \
 you Dave?\n\n";
 
-/// What is told of a series.
+/// The figures that are reported for a series.
 #[derive(Debug, PartialEq)]
 struct Figures {
     mean_ms: u64,
     /// Mean distance from the mean.
     deviation_ms: u64,
-    /// Seconds of a spike, on average.
+    /// The mean number of seconds between spikes.
     period_seconds: f64,
 }
 
@@ -39,7 +40,7 @@ impl Figures {
     }
 }
 
-/// The report as of now.
+/// Returns the report as of now.
 pub fn report(monitor: &LatencyMonitor, config: &Config) -> String {
     report_at(monitor, config, crate::sys::clock::wall_us() / 1_000_000)
 }

@@ -1,4 +1,4 @@
-//! The picture of a series, as Redis draws it:
+//! The graph of a series, as Redis draws it:
 //!
 //! ```text
 //! command - high 100 ms, low 1 ms (all time high 100 ms)
@@ -7,27 +7,27 @@
 //!   |    o|
 //!   |o   ||
 //! _#||___||
-//!                        an empty row, then how long ago it was, downwards
+//!                        an empty row, then the age of each sample, downwards
 //! 198765431
 //! 0ssssssss
 //! s
 //! ```
 //!
-//! The lowest sample is at level 0 and the highest at level 11. After 80 samples the next picture begins.
+//! The lowest sample is at level 0 and the highest at level 11. A new graph begins after 80 samples.
 
 use std::fmt::Write;
 
 use super::{Sample, Series};
 
-/// Samples of a picture, and the length of the rule above it.
+/// Samples in one graph, and the length of the rule above it.
 const COLUMNS: usize = 80;
 
 const ROWS: usize = 4;
 
-/// How a row shows its levels.
+/// The characters for the levels of a row.
 const LEVELS: [char; 3] = ['_', 'o', '#'];
 
-/// The whole text.
+/// Returns the whole text.
 pub fn draw(event: &str, series: &Series, now_seconds: u64) -> String {
     let samples: Vec<Sample> = series.iter().collect();
     let times = || samples.iter().map(|sample| sample.milliseconds);
@@ -51,7 +51,7 @@ pub fn draw(event: &str, series: &Series, now_seconds: u64) -> String {
     text
 }
 
-/// How high a sample stands in the picture, from 0.
+/// Returns the level of a sample, from 0.
 fn level(milliseconds: u64, low: u64, high: u64) -> usize {
     let steps = ROWS * LEVELS.len();
     let range = u128::from(high - low).max(1);
@@ -59,7 +59,7 @@ fn level(milliseconds: u64, low: u64, high: u64) -> usize {
     (level as usize).min(steps - 1)
 }
 
-/// What a sample of `level` looks like in `row`, counted from below.
+/// Returns the character for a sample of `level` in `row`, counted from the bottom.
 fn cell(level: usize, row: usize) -> char {
     match level.checked_sub(row * LEVELS.len()) {
         None => ' ',
@@ -76,7 +76,7 @@ fn age(now: u64, then: u64) -> String {
     }
 }
 
-/// An empty row, then `labels` side by side, each written from top to bottom.
+/// Appends an empty row, then `labels` side by side, each written from top to bottom.
 fn push_downwards(text: &mut String, labels: &[String]) {
     let height = labels.iter().map(String::len).max().unwrap_or(0);
     let _ = writeln!(text, "{}", " ".repeat(labels.len()));
@@ -127,7 +127,7 @@ mod tests {
     fn more_samples_than_columns_make_another_picture() {
         let text = draw("command", &series(&[1; 81]), 81);
         let lines: Vec<&str> = text.lines().collect();
-        // Ages of two and of three letters below the first picture, of two below the second.
+        // The first graph has ages of two and three characters below it, the second has ages of two.
         assert_eq!(lines[5], "_".repeat(80));
         assert_eq!(&lines[10..], ["", " ", " ", " ", "_", " ", "1", "s"]);
     }

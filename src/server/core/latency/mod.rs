@@ -1,8 +1,8 @@
-//! Latency spikes: for each kind of event that holds the loop up, the times of the latest that took at least
+//! Latency spikes: for each kind of event that blocks the loop, the latest durations of at least
 //! `latency-monitor-threshold` milliseconds.
 //!
-//! A series keeps the worst time of a second, [`SAMPLES`] seconds with a spike, and the worst of all. Nothing is kept
-//! of what is faster than the threshold, and nothing at all while the threshold is 0.
+//! A series keeps the worst duration of each second, for the latest [`SAMPLES`] seconds with a spike, and the worst
+//! of all. Durations below the threshold are not kept, and nothing is while the threshold is 0.
 
 mod doctor;
 mod graph;
@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use super::Core;
 use crate::sys::clock;
 
-/// Samples of a series.
+/// The most samples of a series.
 const SAMPLES: usize = 160;
 
-/// The worst time of a second.
+/// The worst duration in one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// The second, Unix time.
@@ -27,10 +27,10 @@ pub struct Sample {
 /// The spikes of one kind of event, the oldest first.
 #[derive(Debug, Default)]
 pub struct Series {
-    /// A ring once it is full: the oldest is at `oldest`.
+    /// A ring once it is full; `oldest` is the index of the oldest.
     samples: Vec<Sample>,
     oldest: usize,
-    /// The longest time since the start or the last reset.
+    /// The longest duration since the start or the last reset.
     worst_ms: u64,
 }
 
@@ -50,28 +50,28 @@ impl Series {
         }
     }
 
-    /// The samples from the oldest to the latest.
+    /// Iterates over the samples from the oldest to the latest.
     pub fn iter(&self) -> impl Iterator<Item = Sample> + '_ {
         let (newer, older) = self.samples.split_at(self.oldest);
         older.iter().chain(newer).copied()
     }
 
-    /// How many samples there are.
+    /// The number of samples.
     pub fn len(&self) -> usize {
         self.samples.len()
     }
 
-    /// The latest sample.
+    /// Returns the latest sample.
     pub fn latest(&self) -> Option<Sample> {
         self.iter().last()
     }
 
-    /// The longest time since the start or the last reset.
+    /// The longest duration since the start or the last reset.
     pub fn worst_ms(&self) -> u64 {
         self.worst_ms
     }
 
-    /// `LATENCY GRAPH`: a head line, a rule, and the samples as a picture.
+    /// Returns the text of `LATENCY GRAPH`: a head line, a rule, and the graph of the samples.
     pub fn graph(&self, event: &str, now_seconds: u64) -> String {
         graph::draw(event, self, now_seconds)
     }
@@ -84,22 +84,22 @@ pub struct LatencyMonitor {
 }
 
 impl LatencyMonitor {
-    /// The series that have samples, in alphabetical order.
+    /// Iterates over the series that have samples, in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Series)> {
         self.series.iter().map(|(event, series)| (*event, series))
     }
 
-    /// The series of `event`, if it has samples.
+    /// Returns the series of `event`, if it has samples.
     pub fn get(&self, event: &[u8]) -> Option<&Series> {
         self.series.get(std::str::from_utf8(event).ok()?)
     }
 
-    /// Forgets the samples of `event` and tells whether there were any.
+    /// Deletes the samples of `event` and returns whether there were any.
     pub fn reset(&mut self, event: &[u8]) -> bool {
         std::str::from_utf8(event).is_ok_and(|event| self.series.remove(event).is_some())
     }
 
-    /// Forgets all samples and tells of how many events there were any.
+    /// Deletes all samples and returns how many events had any.
     pub fn reset_all(&mut self) -> usize {
         let events = self.series.len();
         self.series.clear();
@@ -113,7 +113,7 @@ impl LatencyMonitor {
 }
 
 impl Core {
-    /// An event held the loop up for `micros`: a sample, if that is a spike.
+    /// Records that an event blocked the loop for `micros`, if that is a spike.
     pub fn note_latency(&mut self, event: &'static str, micros: u64) {
         let (threshold, milliseconds) = (self.config.latency_monitor_threshold, micros / 1000);
         if threshold > 0 && milliseconds >= threshold {
@@ -121,7 +121,7 @@ impl Core {
         }
     }
 
-    /// `LATENCY DOCTOR`: what the spikes say, in sentences.
+    /// Returns the text of `LATENCY DOCTOR`: an analysis of the spikes, in sentences.
     pub fn diagnose_latency(&self) -> String {
         doctor::report(&self.latency, &self.config)
     }
