@@ -1,7 +1,7 @@
 //! Listeners: they are notified of other clients' commands (monitors, the recorder) or wait for their effects.
 //!
-//! A client is a [`Token`] here. What is to be written to it, and what it does once its wait has ended, is decided in
-//! [`super::attention`] and [`super::settle`].
+//! Here, a client is a [`Token`]. [`super::attention`] and [`super::settle`] decide what is written to it, and what it
+//! does after it is unblocked.
 
 pub mod acknowledgements;
 mod lengths;
@@ -37,37 +37,37 @@ use crate::sys::poller::Token;
 pub struct Audience {
     monitors: Monitors,
     pause: Pause,
-    /// Clients that wait for keys.
+    /// Clients blocked on keys.
     pub(super) waiters: Waiters,
     /// Clients blocked by `WAIT` or `WAITAOF`.
     pub(super) acknowledgements: Acknowledgements,
     /// The acknowledgements that the command just executed waits for.
     pub(super) awaited: Option<Wanted>,
-    /// What clients are subscribed to.
+    /// The subscriptions of clients.
     pub(super) subscribers: Subscribers,
-    /// Publishes what happens to keys.
+    /// Publishes keyspace notifications.
     pub(super) announcer: Announcer,
-    /// Messages for clients.
+    /// Messages to deliver to clients.
     pub(super) post: Post,
-    /// Clients that have copies of values.
+    /// Clients that track keys in order to cache their values.
     pub(super) trackers: Trackers,
-    /// How many changes of the unit have been announced.
+    /// The number of the unit's changes that have been announced.
     announced: usize,
     /// Clients that watch keys.
     pub(super) watchers: Watchers,
-    /// Clients whose command is done when memory has been freed, in the order of the tickets, with the ticks at which the
-    /// command began.
+    /// Clients whose command completes when memory has been freed, in the order of the tickets, with the ticks at which
+    /// the command began.
     pub(super) freeing: VecDeque<(Ticket, Token, u64)>,
-    /// Waits that have ended without a reply so far.
+    /// Waits that have ended, but were not replied to yet.
     pub(super) ended_waits: Vec<EndedWait>,
-    /// Keeps what units have changed (`DEBUG JOURNAL`).
+    /// Records the changes of units (`DEBUG JOURNAL`).
     recorder: Option<Box<Recorder>>,
-    /// The listeners are being told of a unit.
+    /// Whether the listeners are being notified of a unit.
     pub(super) settling: bool,
 }
 
 impl Audience {
-    /// The monitors, and what they have to be told.
+    /// Returns the monitors and their feed.
     pub fn monitors(&mut self) -> &mut Monitors {
         &mut self.monitors
     }
@@ -77,37 +77,37 @@ impl Audience {
         !self.monitors.is_empty()
     }
 
-    /// The pause, if there is one.
+    /// Returns the pause, active or not.
     pub fn pause(&self) -> &Pause {
         &self.pause
     }
 
-    /// Begins a pause, or extends the one that there is: at least as strict, and at least until `until_us`.
+    /// Begins a pause, or extends the current one: at least as strict as `mode`, and at least until `until_us`.
     pub fn begin_pause(&mut self, mode: PauseMode, until_us: u64) {
         self.pause.extend(mode, until_us);
     }
 
-    /// Ends the pause. Returns the clients that waited for it, in the order in which they began to wait.
+    /// Ends the pause. Returns the clients that waited for its end, in the order in which they began to wait.
     pub fn end_pause(&mut self) -> Vec<Token> {
         self.pause.end()
     }
 
-    /// A client waits for the end of the pause.
+    /// Makes a client wait for the end of the pause.
     pub fn wait_for_end_of_pause(&mut self, token: Token) {
         self.pause.add(token);
     }
 
-    /// A client that waited for memory to be freed is gone.
+    /// Removes a disconnected client that waited for memory to be freed.
     pub fn forget_freeing(&mut self, token: Token) {
         self.freeing.retain(|(_, waiting, _)| *waiting != token);
     }
 
-    /// A client that waited for the end of the pause is gone.
+    /// Removes a disconnected client that waited for the end of the pause.
     pub fn leave_pause(&mut self) {
         self.pause.leave();
     }
 
-    /// Whether what units change is kept.
+    /// Whether the changes of units are recorded.
     pub fn is_recording(&self) -> bool {
         self.recorder.is_some()
     }
@@ -120,7 +120,7 @@ impl Audience {
         self.recorder = on.then(|| Box::new(Recorder::begin(stream)));
     }
 
-    /// Replies with what was recorded, and forgets it. Returns false if nothing is recorded.
+    /// Replies with the record and clears it. Returns false if recording is off.
     pub fn reply_with_record(&mut self, reply: &mut Reply<'_>) -> bool {
         self.recorder.as_mut().map(|recorder| recorder.take(reply)).is_some()
     }

@@ -1,11 +1,12 @@
-//! `MONITOR`: every command that is executed, as a line for each monitor.
+//! `MONITOR`: a line about every executed command, for each monitor.
 //!
-//! Lines are the same for all monitors, so they are written once, into a feed, and at the end of the iteration the feed
-//! becomes a segment of each monitor in the shared output: a monitor that does not read costs its own queue, whose
-//! limit is that of normal clients, and holds nobody up. The replies to a monitor's own commands have their place between
-//! the lines: the feed is delivered before and after each command that a monitor sends, and when one comes or goes.
+//! Lines are the same for all monitors, so they are written once, into a feed. At the end of the iteration the feed
+//! becomes a segment of each monitor in the shared output: a monitor that does not read fills its own queue, whose
+//! limit is that of normal clients, and delays no other client. Replies to a monitor's own commands belong between the
+//! lines: the feed is delivered before and after each command that a monitor sends, and when a monitor is added or
+//! removed.
 //!
-//! Without a monitor there is no feed and nothing of this runs: [`crate::server::Server::execute`] tests one flag.
+//! Without a monitor there is no feed and none of this runs: [`crate::server::Server::execute`] tests one flag.
 
 use std::fmt;
 use std::io::Write;
@@ -14,10 +15,10 @@ use crate::sys::clock;
 use crate::sys::poller::Token;
 use crate::text::words;
 
-/// A feed that one iteration made large is given back.
+/// A feed that has grown beyond this in one iteration is shrunk.
 const KEEP: usize = 1024 * 1024;
 
-/// The monitors, and what they have to be told.
+/// The monitors and their feed.
 #[derive(Default)]
 pub struct Monitors {
     watching: Vec<Token>,
@@ -25,17 +26,17 @@ pub struct Monitors {
 }
 
 impl Monitors {
-    /// Whether there is none.
+    /// Whether there are no monitors.
     pub fn is_empty(&self) -> bool {
         self.watching.is_empty()
     }
 
-    /// Adds one.
+    /// Adds a monitor.
     pub fn add(&mut self, token: Token) {
         self.watching.push(token);
     }
 
-    /// Takes one out.
+    /// Removes a monitor.
     pub fn remove(&mut self, token: Token) {
         self.watching.retain(|watching| *watching != token);
     }
@@ -45,7 +46,7 @@ impl Monitors {
         self.feed.shrink_to(keep);
     }
 
-    /// Adds the line of a command to the feed: the database and the address of its client, and its words.
+    /// Appends the line of a command to the feed: the database, the address of its client, and its arguments.
     pub fn show<'a>(&mut self, db: usize, peer: fmt::Arguments<'_>, words: impl Iterator<Item = &'a [u8]>) {
         let now = clock::wall_us();
         let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
@@ -58,7 +59,7 @@ impl Monitors {
         self.feed.extend_from_slice(b"\r\n");
     }
 
-    /// Hands the feed, unless it is empty, and the monitors to `send`, and starts a new one.
+    /// Passes the feed and the monitors to `send`, unless the feed is empty, and starts a new feed.
     pub fn deliver(&mut self, send: impl FnOnce(&[u8], &[Token])) {
         if !self.feed.is_empty() {
             send(&self.feed, &self.watching);

@@ -5,25 +5,25 @@ use super::subscribers::Subscribers;
 use crate::db::{Class, Event, Key};
 use crate::text::number;
 
-/// What is announced, and room for the names of channels.
+/// The settings of keyspace notifications, and a buffer for channel names.
 #[derive(Default)]
 pub struct Announcer {
-    /// Whether there are messages that name the event, on the channel of the key.
+    /// Whether to publish the event on the channel of the key (`__keyspace@…`).
     pub by_key: bool,
-    /// Whether there are messages that name the key, on the channel of the event.
+    /// Whether to publish the key on the channel of the event (`__keyevent@…`).
     pub by_event: bool,
-    /// The classes of events.
+    /// The classes of events to publish.
     pub classes: Vec<Class>,
     channel: Vec<u8>,
 }
 
 impl Announcer {
-    /// Whether anything is announced.
+    /// Whether anything is published.
     pub fn is_on(&self) -> bool {
         (self.by_key || self.by_event) && !self.classes.is_empty()
     }
 
-    /// Publishes an event of `key`, if its class is announced.
+    /// Publishes an event of `key`, if its class is enabled.
     pub fn announce(&mut self, post: &mut Post, subscribers: &Subscribers, key: Key<'_>, event: Event) {
         if !self.classes.contains(&event.class()) {
             return;

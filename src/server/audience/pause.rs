@@ -1,16 +1,16 @@
-//! `CLIENT PAUSE`: for a while nothing is executed, or nothing that writes.
+//! `CLIENT PAUSE`: for a time no commands are executed, or no writes.
 //!
-//! A command that may not run yet waits with all that its client sends after it; the clients go on in the order in which
-//! they stopped. Expired keys are not found during a pause and not deleted either: the data
-//! set stays as it is. Replies go out, connections are accepted, and a request that is refused anyway is refused at
-//! once. Monitors are not paused, as in Redis.
+//! A command that may not run yet waits, with all requests that its client sends after it; the clients continue in the
+//! order in which they stopped. During a pause, expired keys are treated as absent but not deleted: the data set stays
+//! as it is. Replies are sent, connections are accepted, and a request that would be refused anyway is refused at once.
+//! Monitors are not paused, as in Redis.
 //!
-//! The end is a time of the monotonic clock, at which the loop wakes up.
+//! The pause ends at a time of the monotonic clock, at which the loop wakes up.
 
 use crate::command::flags;
 use crate::sys::poller::Token;
 
-/// What a pause stops. In the order of strictness.
+/// What a pause stops, in the order of strictness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PauseMode {
     /// Commands that change data, here or on replicas.
@@ -19,18 +19,18 @@ pub enum PauseMode {
     All,
 }
 
-/// A pause, if there is one, and the clients that wait for its end.
+/// The current pause, if any, and the clients that wait for its end.
 #[derive(Default)]
 pub struct Pause {
-    /// What is stopped, and until when: microseconds of the monotonic clock.
+    /// What is stopped, and until when in microseconds of the monotonic clock.
     running: Option<(PauseMode, u64)>,
-    /// In the order in which they began to wait, those that are gone included.
+    /// In the order in which they began to wait; includes clients that have disconnected.
     waiting: Vec<Token>,
     gone: usize,
 }
 
 impl Pause {
-    /// Whether there is one.
+    /// Whether a pause is active.
     pub fn is_active(&self) -> bool {
         self.running.is_some()
     }
@@ -44,13 +44,13 @@ impl Pause {
         }
     }
 
-    /// Whether it has ended by itself.
+    /// Whether the pause has expired.
     #[inline]
     pub fn is_over(&self, now_us: u64) -> bool {
         self.running.is_some_and(|(_, until)| now_us >= until)
     }
 
-    /// Milliseconds until its end, rounded up, but no more than `most`.
+    /// Milliseconds until its end, rounded up, at most `most`.
     pub fn milliseconds_left(&self, now_us: u64, most: u32) -> u32 {
         match self.running {
             None => most,
@@ -60,28 +60,28 @@ impl Pause {
         }
     }
 
-    /// Begins one, or makes the one that runs as strict and as long as this one, never less.
+    /// Begins a pause, or extends the current one: it becomes at least as strict and as long as this one.
     pub(super) fn extend(&mut self, mode: PauseMode, until_us: u64) {
         let (running, until) = self.running.unwrap_or((mode, until_us));
         self.running = Some((running.max(mode), until.max(until_us)));
     }
 
-    /// Ends it. Returns the clients that waited for that, in order; some of them may be gone.
+    /// Ends the pause. Returns the clients that waited for its end, in order; some of them may have disconnected.
     pub(super) fn end(&mut self) -> Vec<Token> {
         std::mem::take(self).waiting
     }
 
-    /// How many clients wait for its end.
+    /// The number of clients that wait for its end.
     pub fn waiting_clients(&self) -> usize {
         self.waiting.len() - self.gone
     }
 
-    /// A client begins to wait for its end.
+    /// Makes a client wait for its end.
     pub(super) fn add(&mut self, token: Token) {
         self.waiting.push(token);
     }
 
-    /// One of those that wait is gone.
+    /// Removes a waiting client that has disconnected.
     pub(super) fn leave(&mut self) {
         self.gone += 1;
     }

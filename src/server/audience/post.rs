@@ -1,8 +1,9 @@
-//! Messages on their way to clients, in the order in which they came about.
+//! Messages to be delivered to clients, in the order in which they were published.
 //!
-//! What a unit publishes, and what its changes are announced as, is collected here and delivered when the unit is over:
-//! then the reply to its own client is complete. A message is encoded once for all clients that get it in that form; the
-//! list of these is shared with the subscription. A large payload is shared, too, with the output of every client.
+//! The messages and notifications that a unit publishes are collected here and delivered when the unit ends: by then
+//! the reply to its own client is complete. A message is encoded once for all clients that receive it in the same form,
+//! and shares its list of recipients with the subscription. A large payload is also shared, with the output of every
+//! client.
 
 use std::cell::OnceCell;
 use std::ops::Range;
@@ -12,52 +13,52 @@ use crate::resp::{Protocol, Reply};
 use crate::sys::poller::Token;
 use crate::types::block::Block;
 
-/// Clients that get the same message.
+/// Clients that receive the same message.
 pub type Recipients = Rc<Vec<Token>>;
 
-/// From this length on a payload that many may have to wait for is not copied for each of them.
+/// A payload of at least this length is shared by its recipients instead of copied for each.
 const SHARED: usize = 4096;
 
-/// Bytes of letters from which on they should be delivered.
+/// The messages should be delivered when the buffer exceeds this many bytes.
 const LARGE: usize = 128 * 1024;
 
-/// Room that is kept.
+/// Capacity that is kept.
 const KEEP: usize = 1 << 20;
 
-/// What a message says. Where it is large, a block of it is shared by all that get it, and made for the first of them.
+/// The payload of a message. A large one is shared by all recipients as a block, created for the first of them.
 pub struct Payload<'a> {
     bytes: &'a [u8],
     block: OnceCell<Block>,
 }
 
 impl<'a> Payload<'a> {
-    /// `bytes`, which may have a block to themselves.
+    /// Creates a payload of `bytes`, which may already be in a block of their own.
     pub fn new(bytes: &'a [u8], block: Option<Block>) -> Self {
         Payload { bytes, block: block.map_or_else(OnceCell::new, OnceCell::from) }
     }
 
-    /// The block, if the payload is shared.
+    /// Returns the block, if the payload is shared.
     fn shared(&self) -> Option<&Block> {
         (self.bytes.len() >= SHARED).then(|| self.block.get_or_init(|| Block::from(self.bytes)))
     }
 }
 
-/// To whom a letter goes.
+/// The recipients of a letter.
 #[derive(Clone, Debug)]
 pub enum Address {
     /// One client.
     One(Token),
-    /// Several.
+    /// Several clients.
     Many(Recipients),
 }
 
 /// A message in one form, with its recipients.
 pub struct Letter {
-    /// To whom it goes.
+    /// The recipients.
     pub address: Address,
-    /// Where it stands in [`Post::buffer`].
+    /// Its place in [`Post::buffer`].
     pub bytes: Range<usize>,
-    /// Its large payload, and before which byte of the buffer that belongs.
+    /// Its large payload, and the byte of the buffer before which it belongs.
     pub payload: Option<(usize, Block)>,
 }
 
@@ -75,7 +76,7 @@ impl Post {
         self.letters.is_empty()
     }
 
-    /// Whether it should be delivered without waiting for more.
+    /// Whether the messages should be delivered without waiting for more.
     #[inline]
     pub fn is_large(&self) -> bool {
         self.buffer.len() > LARGE
@@ -92,17 +93,17 @@ impl Post {
         self.letters.shrink_to(keep / size_of::<Letter>());
     }
 
-    /// The bytes of all letters.
+    /// Returns the bytes of all letters.
     pub fn buffer(&self) -> &[u8] {
         &self.buffer
     }
 
-    /// The letters, in order.
+    /// Returns the letters, in order.
     pub fn letters(&self) -> &[Letter] {
         &self.letters
     }
 
-    /// Forgets what has been delivered.
+    /// Removes everything that was delivered.
     pub fn clear(&mut self) {
         self.buffer.clear();
         self.buffer.shrink_to(KEEP);
@@ -110,7 +111,7 @@ impl Post {
         self.letters.shrink_to(KEEP / size_of::<Letter>());
     }
 
-    /// Sends the array of `words` and `payload` to the clients of `address`, which speak `protocol`.
+    /// Adds a letter, the array of `words` and `payload`, to the clients of `address`, which speak `protocol`.
     pub fn send(&mut self, address: Address, protocol: Protocol, words: &[&[u8]], payload: &Payload<'_>) {
         let start = self.buffer.len();
         let mut reply = Reply::new(&mut self.buffer, protocol);
@@ -133,7 +134,7 @@ impl Post {
         self.letters.push(Letter { address, bytes: start..self.buffer.len(), payload });
     }
 
-    /// Sends what `write` writes to all of `recipients`, who speak `protocol`.
+    /// Adds a letter, as `write` writes it, to all of `recipients`, which speak `protocol`.
     pub fn write_to(&mut self, recipients: &[Token], protocol: Protocol, write: impl FnOnce(&mut Reply<'_>)) {
         let address = match recipients {
             [] => return,

@@ -1,17 +1,17 @@
-//! `DEBUG JOURNAL`: keeps what units have changed and what they would have propagated, for tests.
+//! `DEBUG JOURNAL`: records the changes of units and the calls they propagate, for tests.
 
 use crate::command::Places;
 use crate::db::{Change, Cursor, Journal, Stream};
 use crate::resp::{self, Limits, Parsed, Partial, Reply};
 use crate::text::number;
 
-/// The changes and calls since they were last taken. A reader of the stream.
+/// The changes and calls since they were last taken. It is a reader of the stream.
 #[derive(Debug)]
 pub struct Recorder {
     reader: Cursor,
     /// Database, event, key.
     events: Vec<(usize, &'static str, Vec<u8>)>,
-    /// Database and words.
+    /// Database and arguments.
     calls: Vec<(usize, Vec<Vec<u8>>)>,
     /// The database that the stream of calls has selected.
     selected: usize,
@@ -43,7 +43,7 @@ impl Recorder {
         self.keep_calls(&calls);
     }
 
-    /// Keeps the calls of a stream, each with the database that it acts on; `MULTI` has that of the call after it.
+    /// Records the calls of a stream, each with its database; `MULTI` has that of the call after it.
     fn keep_calls(&mut self, stream: &[u8]) {
         let limits = Limits { max_bulk: usize::MAX, ..Limits::default() };
         let (mut at, mut spans) = (0, Vec::new());
@@ -68,7 +68,7 @@ impl Recorder {
         }
     }
 
-    /// Replies with two arrays, events and calls, and forgets both.
+    /// Replies with two arrays, events and calls, and clears both.
     pub fn take(&mut self, reply: &mut Reply<'_>) {
         let (events, calls) = (std::mem::take(&mut self.events), std::mem::take(&mut self.calls));
         reply.array(2);

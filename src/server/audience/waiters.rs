@@ -1,16 +1,16 @@
-//! Clients whose latest command waits: for keys, until a deadline.
+//! Clients blocked on keys, possibly with a timeout.
 //!
 //! ```text
 //!   by_key       (database, name) ─▶ clients in the order in which they began to wait
 //!   by_deadline  (time, ticket)   ─▶ client
-//!   parked       client           ─▶ what it waits for
+//!   parked       client           ─▶ the wait
 //! ```
 //!
-//! A change of a key that somebody waits for puts the key on the list of those that are *ready*; the server goes through
-//! that list right after the unit that made the change ([`crate::server::settle`]). The maps are ordered: the client that
-//! has waited longest is served first, and the next deadline is the first entry. Nothing here costs anything while no
-//! client waits, and a hundred thousand that wait cost nothing while nothing changes: the journal records changes of awaited keys alone.
-//! Beginning and ending a wait take O(log n) a key.
+//! A change of an awaited key puts the key on the list of *ready* keys; the server processes this list right after the
+//! unit that made the change ([`crate::server::settle`]). The maps are ordered: the client that has waited longest is
+//! served first, and the next deadline is the first entry. Nothing here costs anything while no client is blocked, and
+//! a hundred thousand blocked clients cost nothing while nothing changes: the journal records only changes of awaited
+//! keys. Beginning and ending a wait take O(log n) per key.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
@@ -26,54 +26,54 @@ use crate::types::Kind;
 /// A database and the name of a key in it.
 type Place = (usize, Box<[u8]>);
 
-/// The capacity that is kept when no client waits for a key.
+/// The capacity that is kept when no key is awaited.
 const KEPT: usize = 64;
 
-/// A client that waits.
+/// A blocked client.
 #[derive(Debug)]
 pub struct Parked {
-    /// Counts up with every wait that begins.
+    /// Increases with every wait.
     ticket: u64,
     db: usize,
     keys: Vec<Box<[u8]>>,
     /// The memory of `keys`.
     bytes: usize,
-    /// The kind of value that serves it.
+    /// The kind of value that can serve it.
     pub kind: Kind,
-    /// Whether it is also served by a key that is gone or holds something else.
+    /// Whether a key that is gone or holds another kind of value serves it, too.
     pub even_if_gone: bool,
     /// Microseconds of the monotonic clock.
     deadline_us: Option<u64>,
-    /// How long its command has been executed so far.
+    /// How long its command has been running, in ticks.
     pub ticks: u64,
 }
 
 impl Parked {
-    /// The keys that it waits for.
+    /// Returns the awaited keys.
     pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
         self.keys.iter().map(|key| &**key)
     }
 }
 
-/// How a wait ended without its command being executed again.
+/// How a wait ended, if its command is not executed again.
 pub enum End {
-    /// What the command left to the background is done.
+    /// The command's work in the background is done.
     Done,
-    /// By its deadline, or by `CLIENT UNBLOCK`.
+    /// The deadline has passed, or by `CLIENT UNBLOCK`.
     InVain,
-    /// `WAIT` or `WAITAOF`: the reply has the acknowledgements so far.
+    /// The acknowledgements of `WAIT` or `WAITAOF`, to be reported in the reply.
     Acknowledged(Wanted),
     /// By `CLIENT UNBLOCK … ERROR`.
     Failed(Error),
 }
 
-/// A wait that has ended so.
+/// A wait that has ended in one of these ways.
 pub struct EndedWait {
     /// The client.
     pub token: Token,
-    /// The reply follows from it.
+    /// Determines the reply.
     pub end: End,
-    /// How long the command took, and what it waited for if that was its own work.
+    /// The command's ticks, including the time of its wait if that was for its own work.
     pub ticks: u64,
 }
 
@@ -81,18 +81,18 @@ pub struct EndedWait {
 #[derive(Debug, Default)]
 struct Queue {
     clients: BTreeMap<u64, Token>,
-    /// How many of them are also served when the key is gone.
+    /// The number of them that are also served when the key is gone.
     even_if_gone: usize,
 }
 
-/// Bytes of memory of a key that a client waits for, as if no other client did: the name in the client's list and in the
+/// Bytes of memory of an awaited key, as if no other client waited for it: the name in the client's list and in the
 /// table of keys, the queue, and the hash in the journal.
 fn key_bytes(name: &[u8]) -> usize {
     let names = size_of::<Box<[u8]>>() + 2 * array_size::<u8>(name.len());
     names + hashed_size::<(Place, Queue)>() + ordered_one_size::<(u64, Token)>() + Journal::AWAITED_BYTES
 }
 
-/// All clients that wait for keys.
+/// All clients blocked on keys.
 #[derive(Debug, Default)]
 pub struct Waiters {
     by_key: HashMap<Place, Queue>,
@@ -104,28 +104,28 @@ pub struct Waiters {
 }
 
 impl Waiters {
-    /// Whether no client waits.
+    /// Whether no client is blocked.
     pub fn is_empty(&self) -> bool {
         self.parked.is_empty()
     }
 
-    /// How many clients wait.
+    /// The number of blocked clients.
     pub fn len(&self) -> usize {
         self.parked.len()
     }
 
-    /// How many clients wait for a limited time.
+    /// The number of blocked clients with a timeout.
     pub fn deadlines(&self) -> usize {
         self.by_deadline.len()
     }
 
-    /// How many keys are waited for, and for how many of them somebody wants to know when they are gone.
+    /// The number of awaited keys, and of those among them whose deletion also serves a client.
     pub fn awaited_keys(&self) -> (usize, usize) {
         (self.by_key.len(), self.by_key.values().filter(|queue| queue.even_if_gone > 0).count())
     }
 
-    /// A client begins to wait for keys of database `db`, behind all others; or goes on with `again`, the wait that it
-    /// was taken out of, in its former place.
+    /// Blocks a client on keys of database `db`, behind all others; or continues `again`, the wait that it was taken
+    /// out of, in its former place.
     pub fn park(
         &mut self,
         token: Token,
@@ -145,7 +145,7 @@ impl Waiters {
         let mut bytes = size_of::<(Token, Parked)>();
         for name in &wait.keys {
             let queue = self.by_key.entry((db, name.as_slice().into())).or_default();
-            // A key that was named twice is waited for once.
+            // A key that was named twice counts once.
             if queue.clients.insert(ticket, token).is_none() {
                 queue.even_if_gone += usize::from(wait.even_if_gone);
                 keys.push(name.as_slice().into());
@@ -168,7 +168,7 @@ impl Waiters {
         self.parked.insert(token, parked);
     }
 
-    /// What `token` waits for.
+    /// Returns the wait of `token`.
     pub fn get(&self, token: Token) -> Option<&Parked> {
         self.parked.get(&token)
     }
@@ -178,7 +178,7 @@ impl Waiters {
         self.parked.get(&token).map_or(0, |parked| parked.bytes)
     }
 
-    /// Ends the wait of a client. Returns what it waited for.
+    /// Ends the wait of a client and returns it.
     pub fn remove(&mut self, token: Token) -> Option<Parked> {
         let parked = self.parked.remove(&token)?;
         for name in &parked.keys {
@@ -199,7 +199,7 @@ impl Waiters {
         Some(parked)
     }
 
-    /// Marks the keys as ready that a unit has changed and clients wait for.
+    /// Marks the awaited keys that a unit has changed as ready.
     pub fn observe(&mut self, journal: &Journal) {
         for change in journal.changes() {
             match change {
@@ -214,7 +214,7 @@ impl Waiters {
         }
     }
 
-    /// A key has changed: if somebody waits for it, it is ready, unless it is already.
+    /// Marks a changed key as ready, if a client waits for it and it is not ready yet.
     fn key_changed(&mut self, db: usize, name: &[u8]) {
         let place = (db, name.into());
         if self.by_key.contains_key(&place) && self.is_ready.insert(place.clone()) {
@@ -222,7 +222,7 @@ impl Waiters {
         }
     }
 
-    /// All keys of a database may have changed.
+    /// Marks the awaited keys of a database, all of which may have changed, as ready.
     fn database_changed(&mut self, db: usize) {
         let mut names: Vec<_> = self.by_key.keys().filter(|(of, _)| *of == db).cloned().collect();
         names.sort();
@@ -231,20 +231,20 @@ impl Waiters {
         }
     }
 
-    /// Whether a key is ready.
+    /// Whether any key is ready.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// The key that has been ready for longest, which is not any more.
+    /// Takes the key that has been ready for longest.
     pub fn next_ready(&mut self) -> Option<Place> {
         let place = self.ready.pop_front()?;
         self.is_ready.remove(&place);
         Some(place)
     }
 
-    /// The client that waits for a key the longest after `ticket`, and its ticket, among those that a value of `kind`
-    /// serves (`None`: that the absence of one serves).
+    /// Returns the next client after `ticket` that waits for a key, and its ticket, among those that a value of `kind`
+    /// serves (`None`: that the absence of the key serves).
     pub fn next_of(&self, place: &Place, after: Option<u64>, kind: Option<Kind>) -> Option<(u64, Token)> {
         let queue = self.by_key.get(place)?;
         if kind.is_none() && queue.even_if_gone == 0 {
@@ -258,13 +258,13 @@ impl Waiters {
         clients.find(|(_, token)| served(token)).map(|(ticket, token)| (*ticket, *token))
     }
 
-    /// A client whose deadline has come.
+    /// Returns a client whose deadline has passed.
     pub fn next_overdue(&self, now_us: u64) -> Option<Token> {
         let (&(deadline, _), token) = self.by_deadline.first_key_value()?;
         (deadline <= now_us).then_some(*token)
     }
 
-    /// Milliseconds until the next deadline, rounded up, but no more than `most`.
+    /// Milliseconds until the next deadline, rounded up, at most `most`.
     pub fn milliseconds_left(&self, now_us: u64, most: u32) -> u32 {
         let Some((&(deadline, _), _)) = self.by_deadline.first_key_value() else { return most };
         u32::try_from(deadline.saturating_sub(now_us).div_ceil(1000)).map_or(most, |left| left.min(most))

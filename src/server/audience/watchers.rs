@@ -1,4 +1,4 @@
-//! `WATCH`: clients whose next `EXEC` fails if a key changes before.
+//! `WATCH`: clients whose next `EXEC` fails if one of their keys has changed.
 //!
 //! ```text
 //!   by_key     database ─▶ name ─▶ sessions that watch it
@@ -6,14 +6,14 @@
 //!   departed   sessions that have ended ─▶ keys still in `by_key`
 //! ```
 //!
-//! The journal records changes of watched keys alone. A client whose key was touched watches nothing any more: its
-//! `EXEC` fails whatever else happens. A key that is there and one that has expired but was not deleted yet are two
-//! things here: the deletion of the latter changes nothing for its watcher.
+//! The journal records only changes of watched keys. A client whose key was touched watches nothing any more: its
+//! `EXEC` fails whatever else happens. A present key and one that has expired but was not deleted yet are treated
+//! differently: deleting the latter changes nothing for its watcher.
 //!
-//! A *session* is what a client watches until its next `EXEC`, `DISCARD` or `UNWATCH`, or until it disconnects. Ending a
-//! session takes O(1): it becomes unknown, so its keys in `by_key` no longer count. [`Watchers::sweep`] removes these in
-//! slices, since 100,000 keys take 50 ms. Adding a key also removes one of these, so that the keys of ended sessions do not
-//! accumulate.
+//! A *session* is the set of keys that a client watches until its next `EXEC`, `DISCARD` or `UNWATCH`, or until it
+//! disconnects. Ending a session takes O(1): its number becomes invalid, so its keys in `by_key` no longer count.
+//! [`Watchers::sweep`] removes these keys in slices, since 100,000 of them take 50 ms. Adding a key also removes one of
+//! them, so the keys of ended sessions do not accumulate.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -37,10 +37,10 @@ pub struct Watched {
     pub db: usize,
     /// The key's name.
     pub name: Box<[u8]>,
-    /// Whether the key was there, and had not expired, when the client began to watch it. As long as the client was not
-    /// touched this is so, but that it may have expired since.
+    /// Whether the key was present, and had not expired, when the client began to watch it. While the client is
+    /// untouched, this is still so, except that the key may have expired since.
     pub present: bool,
-    /// When it expires. A change of this time touches the watcher.
+    /// When the key expires. Changing this time touches the watcher.
     pub expire_at: Option<i64>,
 }
 
@@ -55,7 +55,7 @@ impl Watched {
     }
 }
 
-/// What one client watches.
+/// The session of one client.
 #[derive(Debug, Default)]
 struct Watching {
     session: u32,
@@ -63,7 +63,7 @@ struct Watching {
     /// The memory of `keys`.
     bytes: usize,
     touched: bool,
-    /// When the first of the keys expires.
+    /// The earliest expiry time of the keys.
     expires_first: Option<i64>,
 }
 
@@ -72,7 +72,7 @@ struct Watching {
 pub struct Watchers {
     by_key: BTreeMap<usize, Names>,
     watching: HashMap<Token, Watching>,
-    /// Sessions that have ended, with the keys that are still to be removed from `by_key`.
+    /// Sessions that have ended, with the keys that still have to be removed from `by_key`.
     departed: VecDeque<(Session, Vec<Watched>)>,
     next_session: u32,
 }
@@ -83,12 +83,12 @@ impl Watchers {
         self.by_key.is_empty()
     }
 
-    /// How many keys `token` watches.
+    /// The number of keys that `token` watches.
     pub fn count(&self, token: Token) -> usize {
         self.watching.get(&token).map_or(0, |watching| watching.keys.len())
     }
 
-    /// Bytes of memory that the keys which `token` watches take.
+    /// Bytes of memory of the keys that `token` watches.
     pub fn memory_bytes(&self, token: Token) -> usize {
         self.watching.get(&token).map_or(0, |watching| size_of::<(Token, Watching)>() + watching.bytes)
     }
@@ -98,19 +98,19 @@ impl Watchers {
         self.watching.get(&token).is_some_and(|watching| watching.touched)
     }
 
-    /// The keys that `token` watches.
+    /// Returns the keys that `token` watches.
     pub fn keys(&self, token: Token) -> &[Watched] {
         self.watching.get(&token).map_or(&[], |watching| &watching.keys)
     }
 
-    /// Whether a key that `token` watches may have expired at `now_ms`: the earliest time has passed.
+    /// Whether a key that `token` watches may have expired at `now_ms`: the earliest expiry time has passed.
     pub fn may_have_expired(&self, token: Token, now_ms: i64) -> bool {
         let first = self.watching.get(&token).and_then(|watching| watching.expires_first);
         first.is_some_and(|time| time < now_ms)
     }
 
-    /// `token` watches a key. Returns false if nothing has changed by that: it does already, or its `EXEC` will fail
-    /// anyway.
+    /// Adds a key to those that `token` watches. Returns false if this changes nothing: it watches the key already, or
+    /// its `EXEC` will fail anyway.
     pub fn watch(&mut self, token: Token, watched: Watched) -> bool {
         let next = &mut self.next_session;
         let watching = self.watching.entry(token).or_insert_with(|| {
@@ -179,8 +179,8 @@ impl Watchers {
         }
     }
 
-    /// Finds the clients whose keys a unit has changed; `exists` says whether a key is there now. Returns how many keys are
-    /// no longer watched; [`Self::sweep`] removes them.
+    /// Marks the clients whose keys a unit has changed; `exists` returns whether a key exists now. Returns how many
+    /// keys are no longer watched; [`Self::sweep`] removes them.
     pub fn observe(&mut self, journal: &Journal, exists: impl Fn(usize, &[u8]) -> bool) -> usize {
         let mut touched: Vec<Token> = Vec::new();
         for change in journal.changes() {
@@ -221,7 +221,7 @@ impl Watchers {
         self.watching.get(token).is_some_and(|watching| watching.session == *number)
     }
 
-    /// The clients that watch a key of database `db` for which `concerns` holds.
+    /// Returns the clients that watch a key of database `db` for which `concerns` holds.
     fn of_database(&self, db: usize, concerns: impl Fn(&Watched) -> bool) -> Vec<Token> {
         let watches = |watching: &Watching| watching.keys.iter().any(|key| key.db == db && concerns(key));
         self.watching.iter().filter(|(_, watching)| watches(watching)).map(|(token, _)| *token).collect()
@@ -241,7 +241,7 @@ mod tests {
         watchers.watch(token, Watched { db, name: name.as_bytes().into(), present, expire_at: None })
     }
 
-    /// Tells watchers of changes of the keys `k` and `gone`, which the journal records since they are watched.
+    /// Notifies watchers of changes of the keys `k` and `gone`, which the journal records as watched keys.
     fn tell(watchers: &mut Watchers, exists: bool, change: impl FnOnce(&mut Keyspace)) -> usize {
         let mut keyspace = Keyspace::new(3, Seed::new([1, 2]));
         for name in ["k", "gone"] {

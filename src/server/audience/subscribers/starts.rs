@@ -68,7 +68,7 @@ fn rests(mut inline: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The number of a group, if `value` is one.
+/// Returns the number of a group, if `value` is one.
 fn group_of(value: &[u8]) -> Option<u32> {
     let number = value.strip_prefix(&[GROUP])?;
     Some(u32::from_le_bytes(number.try_into().expect("the number of a group has 4 bytes")))
@@ -85,7 +85,7 @@ fn rest_matches(start: &[u8], rest: &[u8], left: &[u8]) -> bool {
 }
 
 impl Starts {
-    /// No patterns.
+    /// Creates an empty set of patterns.
     pub fn new(seed: Seed) -> Starts {
         Starts {
             by_start: Hash::new(seed, 0),
@@ -95,7 +95,7 @@ impl Starts {
         }
     }
 
-    /// Whether there is no pattern.
+    /// Whether there are no patterns.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.by_start.is_empty() && self.lengths.is_empty()

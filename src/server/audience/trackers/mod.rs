@@ -1,20 +1,22 @@
-//! Client-side caching: which clients are told that a key has changed, and how.
+//! Client-side caching: which clients are notified when a key has changed, and how.
 //!
 //! ```text
-//!   a command reads ─▶ Table     key ─▶ clients that may have a copy of it            the default mode
-//!   CLIENT TRACKING ─▶ Prefixes  prefix ─▶ clients that want to hear of all its keys  BCAST
+//!   a command reads ─▶ Table     key ─▶ clients that may have a copy of it         the default mode
+//!   CLIENT TRACKING ─▶ Prefixes  prefix ─▶ clients to notify of all its keys       BCAST
 //!
-//!   change ─▶ Table:     told when the unit is over; the key is forgotten, until it is read again
-//!          └▶ Prefixes:  collected, told at the end of the iteration in one message a prefix
+//!   change ─▶ Table:     sent when the unit ends; the key is removed until it is read again
+//!          └▶ Prefixes:  collected, sent at the end of the iteration in one message per prefix
 //! ```
 //!
-//! A client is told as `invalidate`, a push of RESP3, or through another one that it redirects to. That may speak RESP2
-//! if it has subscriptions: then it gets a message on the channel `__redis__:invalidate`. A client of RESP2 that does not
-//! redirect is told nothing. Protocols and subscriptions are asked for when a message is written ([`Reach`]).
+//! The notification is `invalidate`, a RESP3 push, sent to the client or to the one that it redirects to. The latter
+//! may speak RESP2 if it has subscriptions: then it receives a message on the channel `__redis__:invalidate`. A RESP2
+//! client that does not redirect receives nothing. Protocols and subscriptions are looked up when a message is written
+//! ([`Reach`]).
 //!
-//! The table does not know databases: a key is a name. What a client read before it left stays in the table until the
-//! key changes, is given up for another one ([`Trackers::evict`]), or every client that ever tracked keys has disconnected: one
-//! that ends tracking and begins it again is notified of changes of what it read before, as in Redis.
+//! The table ignores databases: a key is a name. The reads of a client that ended tracking or disconnected stay in the
+//! table until the key changes, is evicted from the table ([`Trackers::evict`]), or every client that ever tracked keys
+//! has disconnected: a client that ends tracking and begins it again is notified of changes to keys that it read before,
+//! as in Redis.
 
 mod prefixes;
 mod table;
@@ -31,13 +33,13 @@ use crate::sys::poller::Token;
 use crate::types::Shapes;
 use crate::types::random::Random;
 
-/// What a client of RESP2 is told on, through a subscriber.
+/// The channel on which a RESP2 subscriber receives invalidations.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
 
-/// What a message for a client depends on.
+/// The properties of a client that decide the form of its messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader {
-    /// The protocol that it speaks.
+    /// Its protocol.
     pub protocol: Protocol,
     /// Whether it has subscriptions.
     pub subscribed: bool,
@@ -45,10 +47,10 @@ pub struct Reader {
     pub waits: bool,
 }
 
-/// Finds the reader that a token stands for, if it is still there.
+/// Finds the reader for a token, if it is still connected.
 pub type Reach<'a> = &'a dyn Fn(Token) -> Option<Reader>;
 
-/// The client that another one has its messages sent to.
+/// The client to which another one redirects its messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Redirect {
     /// Its `CLIENT ID`.
@@ -57,50 +59,50 @@ pub struct Redirect {
     pub token: Token,
 }
 
-/// What a client has asked for by `CLIENT TRACKING ON`.
+/// The options of `CLIENT TRACKING ON`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// `BCAST`: it hears of all keys with its prefixes, whether it has read them or not.
+    /// `BCAST`: it is notified of all keys with its prefixes, whether it has read them or not.
     pub broadcast: bool,
-    /// `OPTIN`: only what it reads right after `CLIENT CACHING YES` is remembered.
+    /// `OPTIN`: only keys read by the command after `CLIENT CACHING YES` are tracked.
     pub opt_in: bool,
-    /// `OPTOUT`: what it reads right after `CLIENT CACHING NO` is not remembered.
+    /// `OPTOUT`: keys read by the command after `CLIENT CACHING NO` are not tracked.
     pub opt_out: bool,
-    /// `NOLOOP`: it does not hear of its own changes.
+    /// `NOLOOP`: it is not notified of its own changes.
     pub no_loop: bool,
-    /// `REDIRECT`: who is told instead.
+    /// `REDIRECT`: the client that is notified instead.
     pub redirect: Option<Redirect>,
 }
 
 /// A client that tracks keys.
 #[derive(Debug, Default)]
 pub struct Tracking {
-    /// What it has asked for.
+    /// Its options.
     pub options: Options,
-    /// The one that it redirects to was gone when there was something to tell.
+    /// Whether the client that it redirects to had disconnected when a message was due.
     pub broken: bool,
-    /// Its prefixes in the broadcasting mode.
+    /// Its prefixes in broadcasting mode.
     pub prefixes: BTreeSet<Box<[u8]>>,
     /// The memory of all prefixes.
     prefix_bytes: usize,
-    /// It has emptied a database, and is told so when that has a reply.
+    /// Whether it has emptied a database, and is notified after the reply to that command.
     flushing: bool,
 }
 
-/// Numbers for `INFO`.
+/// Counts for `INFO`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Clients that track keys.
     pub clients: usize,
-    /// Keys that are remembered.
+    /// Keys in the table.
     pub keys: usize,
-    /// Clients of all these keys together.
+    /// The clients of all these keys, added up.
     pub items: usize,
     /// Prefixes.
     pub prefixes: usize,
 }
 
-/// What has changed.
+/// The content of a notification.
 #[derive(Clone, Copy)]
 enum News<'a> {
     /// One key.
@@ -112,7 +114,7 @@ enum News<'a> {
 }
 
 impl News<'_> {
-    /// Writes what a message says for a client that speaks `source`.
+    /// Writes the content, in the form for a client that speaks `source`.
     fn write(self, reply: &mut Reply<'_>, source: Protocol) {
         match self {
             News::Key(name) => {
@@ -120,21 +122,21 @@ impl News<'_> {
                 reply.bulk(name);
             }
             News::Keys(array) => reply.buf.extend_from_slice(array),
-            // Also where the one that is told speaks another protocol.
+            // Even if the receiver speaks another protocol.
             News::Everything => Reply::new(reply.buf, source).null(),
         }
     }
 }
 
-/// All clients that track keys, and what is known of the keys. See the module's head.
+/// All clients that track keys, and the keys they may have copies of. See the module's head.
 pub struct Trackers {
     clients: HashMap<Token, Tracking>,
-    /// Connected clients that have ended tracking: the table may still name them.
+    /// Connected clients that have ended tracking: the table may still contain them.
     former: HashSet<Token>,
-    /// Exists from the first client that tracks keys until there is none, nor a former one.
+    /// Present from the first client that tracks keys until no such client, nor a former one, is left.
     table: Option<Table>,
     prefixes: Prefixes,
-    /// Keys that the client of the current unit has changed itself, and is told of when the unit is over; `None`: all.
+    /// Keys that the unit's own client has changed, for its notifications when the unit ends; `None`: all keys.
     own: Vec<Option<Box<[u8]>>>,
     random: Random,
     discarded: Vec<Garbage>,
@@ -155,13 +157,13 @@ impl Default for Trackers {
 }
 
 impl Trackers {
-    /// Whether there is nobody to tell and nothing to forget.
+    /// Whether no client has to be notified and no key is tracked.
     #[inline]
     pub fn is_idle(&self) -> bool {
         self.table.is_none()
     }
 
-    /// Numbers for `INFO`.
+    /// Returns the counts for `INFO`.
     pub fn totals(&self) -> Totals {
         Totals {
             clients: self.clients.len(),
@@ -171,18 +173,17 @@ impl Trackers {
         }
     }
 
-    /// Bytes of memory that the prefixes of `token` take. What it has read is the table's: `tracking-table-max-keys`.
+    /// Bytes of memory of the prefixes of `token`. Its reads belong to the table, limited by `tracking-table-max-keys`.
     pub fn memory_bytes(&self, token: Token) -> usize {
         self.clients.get(&token).map_or(0, |tracking| size_of::<(Token, Tracking)>() + tracking.prefix_bytes)
     }
 
-    /// What `token` has asked for, if it tracks keys.
+    /// Returns the tracking state of `token`, if it tracks keys.
     pub fn get(&self, token: Token) -> Option<&Tracking> {
         self.clients.get(&token)
     }
 
-    /// `token` tracks keys from now on, or in another way; in the broadcasting mode those with `prefixes`, beside those
-    /// with the prefixes that it has.
+    /// Begins tracking for `token`, or changes its options. In broadcasting mode, `prefixes` are added to those it has.
     pub fn begin(&mut self, token: Token, options: Options, prefixes: &[&[u8]], shapes: &Shapes) {
         self.table.get_or_insert_with(|| Table::new(shapes));
         self.former.remove(&token);
@@ -200,7 +201,7 @@ impl Trackers {
         }
     }
 
-    /// `token` does not track keys any more. Returns whether it did.
+    /// Ends tracking for `token`. Returns whether it was on.
     pub fn end(&mut self, token: Token) -> bool {
         let Some(tracking) = self.clients.remove(&token) else { return false };
         for prefix in &tracking.prefixes {
@@ -210,12 +211,12 @@ impl Trackers {
         true
     }
 
-    /// `token` has disconnected, after [`Self::end`].
+    /// Removes `token`, which has disconnected, after [`Self::end`].
     pub fn leave(&mut self, token: Token) {
         self.former.remove(&token);
     }
 
-    /// `token` has read a key, whose copies are to be invalidated when it changes.
+    /// Records that `token` has read a key, so that it is notified when the key changes.
     #[inline]
     pub fn remember(&mut self, token: Token, name: &[u8]) {
         let Some(table) = &mut self.table else { return };
@@ -223,7 +224,7 @@ impl Trackers {
         self.discarded.extend(table.take_retired());
     }
 
-    /// Called when a key has changed; `executing` is the client of the unit. In the broadcasting mode a change by a script
+    /// Called when a key has changed; `executing` is the client of the unit. In broadcasting mode, a change by a script
     /// does not count as the client's own, since the client does not know which keys the script changes.
     pub fn key_changed(
         &mut self,
@@ -235,7 +236,7 @@ impl Trackers {
         reach: Reach<'_>,
     ) {
         if self.prefixes.len() > 0 {
-            // Nor is what the server deletes.
+            // Nor do deletions by the server.
             let is_own = !in_script && !matches!(event, Event::Expired | Event::Evicted);
             let by = executing.filter(|_| is_own);
             self.prefixes.collect(key.name, by);
@@ -243,7 +244,7 @@ impl Trackers {
         self.invalidate(post, key.name, executing, reach);
     }
 
-    /// Forgets a key and tells its readers.
+    /// Removes a key from the table and notifies its readers.
     fn invalidate(&mut self, post: &mut Post, name: &[u8], executing: Option<Token>, reach: Reach<'_>) {
         let Some(readers) = self.table.as_mut().and_then(|table| table.take(name)) else { return };
         let is_told = |token: &Token, tracking: &Tracking, own: &mut Vec<Option<Box<[u8]>>>| {
@@ -275,7 +276,7 @@ impl Trackers {
         }
     }
 
-    /// The unit of `executing` is over: it is told what it has changed itself.
+    /// Notifies `executing` of its own changes when its unit ends.
     pub fn tell_own(&mut self, post: &mut Post, executing: Option<Token>, reach: Reach<'_>) {
         let Some(token) = executing.filter(|_| !self.own.is_empty()) else { return };
         for own in std::mem::take(&mut self.own) {
@@ -289,7 +290,7 @@ impl Trackers {
         }
     }
 
-    /// A command that `token` has waited for got its reply: if it has emptied a database, the client is told.
+    /// Notifies `token` of an emptied database, once the command that did this has been replied to.
     pub fn tell_flush(&mut self, post: &mut Post, token: Token, reach: Reach<'_>) {
         if let Some(tracking) = self.clients.get_mut(&token)
             && std::mem::take(&mut tracking.flushing)
@@ -298,14 +299,13 @@ impl Trackers {
         }
     }
 
-    /// Whether keys have changed that the end of the iteration tells of.
+    /// Whether there are changed keys to broadcast at the end of the iteration.
     #[inline]
     pub fn has_collected(&self) -> bool {
         self.prefixes.has_collected()
     }
 
-    /// Tells the clients of the broadcasting mode what has changed since this was last called: those of one prefix after
-    /// those of the other.
+    /// Notifies the clients in broadcasting mode of the keys changed since the last call, one prefix after the other.
     pub fn broadcast(&mut self, post: &mut Post, reach: Reach<'_>) {
         for (members, changed) in self.prefixes.take_collected() {
             let (selective, others): (Vec<Token>, Vec<Token>) = members
@@ -323,8 +323,8 @@ impl Trackers {
         }
     }
 
-    /// Gives up random keys while there are more than `most`, but at most `limit` of them; their readers are told as if
-    /// the keys had changed.
+    /// Evicts random keys from the table while there are more than `most`, but at most `limit` of them. Their readers
+    /// are notified as if the keys had changed.
     pub fn evict(&mut self, post: &mut Post, most: usize, limit: usize, reach: Reach<'_>) {
         for _ in 0..limit {
             let Some(table) = self.table.as_ref().filter(|table| table.len() > most) else { return };
@@ -343,18 +343,18 @@ impl Trackers {
         true
     }
 
-    /// What is to be freed elsewhere.
+    /// Takes the garbage that is to be freed elsewhere.
     pub fn take_discarded(&mut self) -> Vec<Garbage> {
         std::mem::take(&mut self.discarded)
     }
 
-    /// Whether there is something to be freed elsewhere.
+    /// Whether there is garbage to be freed elsewhere.
     #[inline]
     pub fn has_discarded(&self) -> bool {
         !self.discarded.is_empty()
     }
 
-    /// Writes `news` for each of `tokens` that tracks keys. Those that get the same bytes share them.
+    /// Writes `news` for each of `tokens` that tracks keys. Clients that receive the same bytes share them.
     fn tell(&mut self, post: &mut Post, tokens: &[Token], news: News<'_>, reach: Reach<'_>) {
         let mut direct = Vec::new();
         for token in tokens {
@@ -381,7 +381,7 @@ impl Trackers {
     }
 }
 
-/// Sends `news` for a client that speaks `source` to the one that it redirects to.
+/// Sends `news`, meant for a client that speaks `source`, to the client that it redirects to.
 fn tell_through(post: &mut Post, token: Token, target: Reader, source: Protocol, news: News<'_>) {
     let is_push = target.protocol == Protocol::Resp3;
     if !is_push && !target.subscribed {
@@ -400,7 +400,7 @@ fn tell_through(post: &mut Post, token: Token, target: Reader, source: Protocol,
     });
 }
 
-/// Tells a client that the one which it redirects to, `id`, is gone.
+/// Notifies a client that the one it redirects to, `id`, has disconnected.
 fn tell_of_loss(post: &mut Post, token: Token, protocol: Protocol, id: u64) {
     if protocol == Protocol::Resp3 {
         post.write_to(&[token], protocol, |reply| {
@@ -441,7 +441,7 @@ mod tests {
         trackers.tell_own(post, by, reach);
     }
 
-    /// Each letter: to whom it goes, in order, and its bytes.
+    /// Returns the recipients of each letter, in order, and its bytes.
     fn letters(post: &mut Post) -> Vec<(Vec<Token>, String)> {
         let text = |letter: &super::super::post::Letter| {
             String::from_utf8(post.buffer()[letter.bytes.clone()].to_vec()).unwrap()

@@ -1,7 +1,7 @@
-//! The broadcasting mode: prefixes, the clients that hear of their keys, and the keys that have changed.
+//! Broadcasting mode: prefixes, the clients to notify of their keys, and the keys that have changed.
 //!
-//! A prefix is found by its length: one lookup for each length that there is, however many prefixes. A key that changes
-//! repeatedly in an iteration is collected once, with the client that changed it last.
+//! A prefix is found by its length: one lookup for each length in use, however many prefixes there are. A key that
+//! changes repeatedly in an iteration is collected once, with the client that changed it last.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,17 +10,17 @@ use crate::resp::{Protocol, Reply};
 use crate::server::audience::lengths::Lengths;
 use crate::sys::poller::Token;
 
-/// Keys that have changed, in order, each with the client that did it last; `None`: the server.
+/// Keys that have changed, in order, each with the client that changed it last; `None`: the server.
 #[derive(Debug, Default)]
 pub struct Changed(BTreeMap<Box<[u8]>, Option<Token>>);
 
 impl Changed {
-    /// Whether `token` did all of it.
+    /// Whether all changes are by `token`.
     pub fn is_only_of(&self, token: Token) -> bool {
         self.0.values().all(|by| *by == Some(token))
     }
 
-    /// The array of the keys, but for those that `except` has changed.
+    /// Returns the array of the keys, without those changed by `except`.
     pub fn encode(&self, except: Option<Token>) -> Vec<u8> {
         let is_told = |by: &Option<Token>| except.is_none() || *by != except;
         let mut array = Vec::new();
@@ -34,7 +34,7 @@ impl Changed {
     }
 }
 
-/// One prefix.
+/// A prefix.
 #[derive(Debug, Default)]
 struct Prefix {
     members: HashSet<Token>,
@@ -57,13 +57,13 @@ impl Prefixes {
         own + shared + 2 * array_size::<u8>(prefix.len())
     }
 
-    /// How many there are.
+    /// The number of prefixes.
     #[inline]
     pub fn len(&self) -> usize {
         self.by_name.len()
     }
 
-    /// `token` hears of the keys with this prefix.
+    /// Subscribes `token` to the keys with this prefix.
     pub fn add(&mut self, token: Token, prefix: &[u8]) {
         let known = self.by_name.entry(prefix.into()).or_insert_with(|| {
             self.lengths.add(prefix.len());
@@ -72,7 +72,7 @@ impl Prefixes {
         known.members.insert(token);
     }
 
-    /// `token` does not hear of the keys with this prefix any more.
+    /// Removes `token` from the clients of this prefix.
     pub fn remove(&mut self, token: Token, prefix: &[u8]) {
         let Some(known) = self.by_name.get_mut(prefix) else { return };
         known.members.remove(&token);
@@ -82,7 +82,7 @@ impl Prefixes {
         }
     }
 
-    /// A key has changed, by a command of the client `by`.
+    /// Records that a command of the client `by` has changed a key.
     pub fn collect(&mut self, name: &[u8], by: Option<Token>) {
         for start in self.lengths.starts(name) {
             let Some(prefix) = self.by_name.get_mut(start) else { continue };
@@ -100,7 +100,7 @@ impl Prefixes {
         self.collected
     }
 
-    /// The keys that have changed since this was last called: for each prefix in order its clients and the keys.
+    /// Takes the keys changed since the last call: for each prefix in order its clients and the keys.
     pub fn take_collected(&mut self) -> Vec<(Vec<Token>, Changed)> {
         self.collected = false;
         let changed = self.by_name.values_mut().filter(|prefix| !prefix.changed.0.is_empty());

@@ -1,8 +1,8 @@
 //! Which clients may have a copy of which key.
 //!
-//! The table is a [`Hash`](struct@Hash), as it holds the fields of a large hash: a name and its clients, 8 bytes each and
-//! in order, make one block. So it grows and shrinks without a pause, and gives random names. A key of 16 bytes with one
-//! client takes 28 bytes and its share of the dict, about 17.
+//! The table is a [`Hash`](struct@Hash) with the layout of a large hash value: a name and its clients, in order and 8
+//! bytes each, form one block. So it grows and shrinks without a pause, and can return random names. A key of 16 bytes
+//! with one client takes 28 bytes and its share of the dict, about 17.
 
 use crate::db::Garbage;
 use crate::sys::poller::Token;
@@ -13,19 +13,19 @@ use crate::types::random::Random;
 /// Bytes of a client.
 const ITEM: usize = 8;
 
-/// The moment for a hash none of whose fields expire.
+/// The current time for a hash whose fields never expire.
 const NEVER: i64 = 0;
 
-/// A client as it stands in the table: in this form the order of the bytes is an order of the clients.
+/// Returns a client as it is stored in the table: the order of these bytes is an order of the clients.
 fn item(token: Token) -> [u8; ITEM] {
     (u64::from(token.slot) << 32 | u64::from(token.generation)).to_be_bytes()
 }
 
-/// The clients of a key that has left the table.
+/// The clients of a key that was removed from the table.
 pub struct Readers(Field);
 
 impl Readers {
-    /// Each of them.
+    /// Iterates over the clients.
     pub fn iter(&self) -> impl Iterator<Item = Token> {
         let (items, _) = self.0.view().value().as_chunks::<ITEM>();
         items.iter().map(|item| {
@@ -41,27 +41,27 @@ impl Readers {
 /// See the module's head.
 pub struct Table {
     names: Box<Hash>,
-    /// Clients of all keys together.
+    /// The clients of all keys, added up.
     items: usize,
 }
 
 impl Table {
-    /// An empty one, hashed as `shapes` say.
+    /// Creates an empty table, hashed as in `shapes`.
     pub fn new(shapes: &Shapes) -> Table {
         Table { names: Box::new(Hash::new(shapes.seed, 0)), items: 0 }
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// How many clients they have together.
+    /// The clients of all keys, added up.
     pub fn items(&self) -> usize {
         self.items
     }
 
-    /// `token` may have a copy of the key. One lookup if that is known.
+    /// Records that `token` may have a copy of the key. One lookup if it is recorded already.
     #[inline]
     pub fn remember(&mut self, token: Token, name: &[u8]) {
         self.names.step();
@@ -79,7 +79,7 @@ impl Table {
         self.items += 1;
     }
 
-    /// Forgets a key and returns its clients, if it was there.
+    /// Removes a key and returns its clients, if it was there.
     pub fn take(&mut self, name: &[u8]) -> Option<Readers> {
         self.names.step();
         let readers = self.names.take(name)?;
@@ -87,12 +87,12 @@ impl Table {
         Some(Readers(readers))
     }
 
-    /// A random key.
+    /// Returns a random key.
     pub fn random(&self, random: &mut Random) -> Option<Vec<u8>> {
         self.names.random(NEVER, random).map(|field| field.name().to_vec())
     }
 
-    /// Forgets all keys. What is left of them is to be freed elsewhere.
+    /// Removes all keys. Returns the garbage that is to be freed elsewhere.
     pub fn clear(&mut self) -> Option<Garbage> {
         if self.names.is_empty() {
             return None;
@@ -102,7 +102,7 @@ impl Table {
         Some(Garbage::Names(std::mem::replace(&mut self.names, empty)))
     }
 
-    /// The memory that a change of size has left, to be freed elsewhere.
+    /// Takes the memory that a resize has left, to be freed elsewhere.
     #[inline]
     pub fn take_retired(&mut self) -> Option<Garbage> {
         self.names.take_retired().map(Garbage::Retired)
