@@ -1,4 +1,4 @@
-//! New connections: taken from the listeners in batches, turned away with a word, or given a slot.
+//! New connections: accepts them in batches, and rejects them with an error or adds them as clients.
 
 use super::Server;
 use super::net::transport::Transport;
@@ -20,7 +20,7 @@ Set up an authentication password for the default user. NOTE: You only need to d
 for the server to start accepting connections from the outside.\r\n";
 
 impl Server {
-    /// Accepts what waits at the listener `index`, up to a batch.
+    /// Accepts up to [`BATCH`] pending connections of the listener `index`.
     pub(super) fn accept(&mut self, index: usize) {
         for _ in 0..BATCH {
             let Some(listener) = self.net.listeners().get(index) else { return };
@@ -32,7 +32,7 @@ impl Server {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    // Out of descriptors, mostly: the connection waits in the backlog.
+                    // Usually the process has no descriptors left: the connection stays in the kernel's backlog.
                     self.process.log.warning(format_args!("Accepting client connection: {error}"));
                     return;
                 }
@@ -54,7 +54,7 @@ impl Server {
     fn take_in(&mut self, mut transport: Transport) {
         if self.net.clients.len() >= self.core.config.maxclients as usize {
             self.core.stats.rejected_connections += 1;
-            // One try to say why; a socket whose buffer is full right after the connection is not worth waiting for.
+            // One attempt to send the reason: a new socket whose buffer is already full is not worth waiting for.
             let _ = transport.send(b"-ERR max number of clients reached\r\n");
             return;
         }

@@ -1,8 +1,8 @@
 //! Admission: whether a request, or a call by a script, may be executed now.
 //!
-//! In this order: the name and the number of arguments, what the configuration forbids, authentication, what monitors may
-//! not call, and what has to wait. A request that is refused gets its error here and is counted as rejected. Most requests
-//! do not come here: [`Server::execute`] has a short way for those that nothing of this can concern.
+//! The checks, in this order: the name and the number of arguments, the configuration, authentication, commands that
+//! are forbidden to monitors, and reasons to wait. A refused request gets its error here and is counted as rejected.
+//! [`Server::execute`] skips these checks for most requests, because none of them can apply.
 
 use super::core::memory_limit::Room;
 use super::durability::READONLY;
@@ -13,11 +13,12 @@ use super::{Server, transactions};
 use crate::command::{Args, Command, Error, Handler, Origin, Refusal, ServerCommand, flags, introspect};
 use crate::sys::poller::Token;
 
-/// What a monitor may not call: it would see the data without being paused or limited like others.
+/// The commands that a monitor may not call: neither pauses nor limits would apply to them.
 const TOUCHES_KEYS: u64 = flags::WRITE | flags::READONLY | flags::MAY_REPLICATE;
 
 impl Server {
-    /// The command of a request, if it may be executed now; else it has been refused, or its client waits.
+    /// Returns the command of a request if it may be executed now. Otherwise the request was refused, or its client
+    /// waits.
     pub(super) fn admit(
         &mut self,
         token: Token,
@@ -69,7 +70,7 @@ impl Server {
         Some(command)
     }
 
-    /// Refuses what is not the call of a command.
+    /// Refuses a request that is not a valid call: unknown command or wrong number of arguments.
     #[cold]
     fn refuse_call(
         &mut self,
@@ -105,7 +106,7 @@ impl Server {
         if matches!(command.handler, Handler::Server(ServerCommand::Exec)) {
             self.end_transaction(token);
             self.reply_error(token, &transactions::aborted_because(error));
-            // It ends a transaction, unlike other requests that are refused.
+            // The rejected `EXEC` ends a transaction, so monitors see it, unlike other rejected requests.
             self.show_to_monitors(&Caller::of_client(command, token, Origin::Client), args);
         } else {
             self.reply_error(token, error);
@@ -131,8 +132,8 @@ impl Server {
         allowed.permits(local)
     }
 
-    /// A browser on this machine can be made to send requests here, with commands in their bodies: the connection is
-    /// closed before the first of them. One line in the log a minute is enough.
+    /// Closes the connection of a browser before it executes anything: a web page can make a browser on this machine
+    /// send requests with commands in their bodies. Logs at most one line a minute.
     #[cold]
     fn abort_web_request(&mut self, token: Token) {
         let now_ms = self.core.keyspace.moment.unix_ms;
@@ -144,7 +145,7 @@ impl Server {
     /// Finds the command that a script calls, and checks whether the script may call it.
     ///
     /// # Errors
-    /// The script may not call it; the rejection has been counted.
+    /// Fails if the script may not call it; the rejection has been counted.
     #[inline]
     pub(super) fn admit_from_script(&mut self, run: &Run, args: Args<'_>) -> Result<&'static Command, Error> {
         let (command, error) = match self.core.names.find(&args) {
@@ -169,7 +170,7 @@ impl Server {
         self.core.stats.count_error(error.code());
     }
 
-    /// Why a script may not call `command`.
+    /// Returns the error if a script may not call `command`.
     #[inline]
     fn refuse_from_script(&self, run: &Run, command: &Command, args: Args<'_>) -> Option<Error> {
         const WRITES: u64 = flags::WRITE | flags::MAY_REPLICATE;
@@ -182,7 +183,7 @@ impl Server {
             return Some(Error::new("ERR Write commands are not allowed from read-only scripts."));
         }
         if run.has_written {
-            // A script that has begun to write may go on.
+            // A script that has written may finish.
             return None;
         }
         if command.has(flags::WRITE)
@@ -228,7 +229,7 @@ fn may_run_within_script(command: &Command, args: Args<'_>) -> bool {
     }
 }
 
-/// Whether a request of another protocol, made by a browser for somebody else, has come here.
+/// Whether `name` is the first word of an HTTP request, which a malicious page may have made a browser send.
 fn is_web_request(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
@@ -244,7 +245,7 @@ fn not_allowed(command: &Command) -> Error {
     .into()
 }
 
-/// Whether a client that has subscriptions may call this in RESP2, where other replies could be taken for messages.
+/// Whether a RESP2 client with subscriptions may call this. Other replies could be mistaken for messages.
 fn may_be_called_by_subscribers(command: &Command) -> bool {
     use ServerCommand as C;
     let manages = matches!(

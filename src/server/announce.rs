@@ -1,12 +1,12 @@
-//! What clients are told without having asked for it just then: published messages, announced changes, invalidated keys.
+//! Output that no request asks for: published messages, keyspace notifications and invalidation messages.
 //!
 //! ```text
 //!   PUBLISH ──────────────────────────────────────┐
 //!   a command of the unit ─▶ journal ─▶ announcer ─┴▶ post ─▶ (the unit is over) ─▶ output
 //! ```
 //!
-//! Messages come about while a unit executes, in the order of what they tell of, and wait in the post until its reply is
-//! complete, and the turn of its client over.
+//! A unit produces messages in the order of their causes. The post buffers them until the unit's reply is complete and
+//! the client's turn has ended.
 
 use super::Server;
 use super::audience::post::Address;
@@ -17,7 +17,7 @@ use crate::config::EventClasses;
 use crate::db::Class;
 use crate::sys::poller::Token;
 
-/// The letters of `notify-keyspace-events` and what they announce.
+/// The letters of `notify-keyspace-events` and the classes that they select.
 const CLASSES: &[(EventClasses, Class)] = &[
     (EventClasses::GENERIC, Class::Generic),
     (EventClasses::STRING, Class::String),
@@ -33,7 +33,7 @@ const CLASSES: &[(EventClasses, Class)] = &[
 ];
 
 impl Server {
-    /// Takes over what the configuration says of notifications.
+    /// Applies the configuration of notifications.
     pub(super) fn refresh_announcer(&mut self) {
         let wanted = self.core.config.notify_keyspace_events;
         let announcer = &mut self.audience.announcer;
@@ -55,8 +55,8 @@ impl Server {
         }
     }
 
-    /// Whether the post cannot wait for the end of the turn of `executing`: because that may be among its readers, monitors
-    /// are shown what comes between, or there is much of it.
+    /// Whether the post must be delivered before the turn of `executing` ends: the client may be one of its readers,
+    /// requests are executed carefully, or the post is large.
     pub(super) fn has_to_deliver_now(&self, executing: Token) -> bool {
         let may_read = |client: &Client| client.session.flags.subscribed | client.session.flags.informed;
         self.audience.post.is_large()
@@ -64,8 +64,8 @@ impl Server {
             || self.net.clients.get(executing).is_none_or(may_read)
     }
 
-    /// Appends the post to the output. This happens at the latest when the turn of a client ends:
-    /// before another one gets a reply, so that each reads what it is sent in the order in which it came about.
+    /// Appends the post to the output. This happens at the latest when a client's turn ends, before another client gets
+    /// a reply: each client then receives replies and messages in the order of their causes.
     pub(super) fn deliver_post(&mut self) {
         let post = &mut self.audience.post;
         if post.is_empty() {

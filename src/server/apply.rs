@@ -1,16 +1,16 @@
-//! Applies the stream of the primary: each of its requests is executed, and its bytes are passed on as they came.
+//! Applies the primary's stream: executes each request and copies its bytes unchanged to the own stream.
 //!
 //! ```text
 //!   recv ─▶ the client's ring ─▶ parse ─▶ prefetch ─▶ invoke (origin: primary) ─▶ settle
 //!                                   └─ the bytes of what was executed ─▶ stream ─▶ log, backlog, own replicas
 //! ```
 //!
-//! The bytes are the primary's own, so offsets are the same everywhere, and what a call propagates is not recorded. The
-//! requests of a transaction are kept until its `EXEC`, and only then count as applied: a connection that is lost in its
-//! middle continues before it.
+//! The bytes are the primary's own, so offsets are the same everywhere, and the journal does not record what a call
+//! propagates. The requests of a transaction are kept until its `EXEC` and count as applied only then: if the
+//! connection is lost within a transaction, the replica resumes before it.
 //!
-//! Requests are executed by [`Server::invoke`], as everybody's, but admitted without limits: they were valid where they
-//! were first executed. Replies go nowhere, except for `REPLCONF GETACK`.
+//! [`Server::invoke`] executes these requests like any others, but without admission: the primary has accepted them.
+//! Replies are discarded, except for `REPLCONF GETACK`.
 
 use std::io::ErrorKind;
 
@@ -22,14 +22,14 @@ use crate::command::{Args, CommandNames, Error, Handler, Origin, Places, Refusal
 use crate::resp::{self, Limits, Parsed, Partial};
 use crate::sys::poller::Token;
 
-/// Bytes that one receive takes, and how many receives the link has in an iteration.
+/// Bytes per receive, and receives per event loop iteration.
 const READ: usize = 64 << 10;
 const RECEIVES: usize = 8;
 
 /// Replies to the primary are written to a buffer of at most this size.
 const KEEP_REPLY: usize = 64 << 10;
 
-/// The part of a transaction that has come.
+/// The received part of a transaction.
 #[derive(Default)]
 struct Held {
     /// Its bytes.
@@ -43,26 +43,26 @@ struct Held {
 pub struct Applying {
     /// Whether requests of the primary are being executed.
     pub is_active: bool,
-    /// The part of a transaction that has come.
+    /// The received part of a transaction, if one is open.
     held: Option<Box<Held>>,
-    /// What requests reply, which goes nowhere.
+    /// The discarded replies of requests; the buffer is reused.
     replies: Vec<u8>,
-    /// Whether the primary has asked what was applied.
+    /// Whether the primary has requested an acknowledgement (`REPLCONF GETACK`).
     pub acknowledges: bool,
 }
 
 impl Applying {
-    /// The connection is lost: a transaction that has not come as a whole comes again.
+    /// Drops an incomplete transaction after the connection was lost: the primary sends all of it again.
     pub fn forget(&mut self) {
         self.held = None;
     }
 }
 
 impl Server {
-    /// The primary has sent something.
+    /// Receives from the primary and applies the complete requests.
     pub(super) fn receive_from_primary(&mut self, io: &mut Io, token: Token) {
         if self.is_busy() {
-            // The unit of a script is not over.
+            // A suspended script has not ended its unit.
             return;
         }
         for _ in 0..RECEIVES {
@@ -119,7 +119,7 @@ impl Server {
         }
     }
 
-    /// Executes the whole requests in `window`. Returns how many bytes they have.
+    /// Executes the complete requests in `window`. Returns their length in bytes.
     fn apply(
         &mut self,
         token: Token,
@@ -166,14 +166,15 @@ impl Server {
                     if batch.spans.len() > first {
                         let prefetch = |hash| self.core.keyspace.db(db).prefetch_bucket(hash);
                         let seed = self.core.keyspace.seed();
-                        // The stream has the commands' own names: see `Core::propagate_call`.
+                        // The stream uses the original command names: see `Core::propagate_call`.
                         let names = CommandNames::default();
                         lookup::push(batch, first, window, &[], names, seed, prefetch).end = end;
                     }
                 }
                 Ok(Parsed::Incomplete) => break,
                 Ok(Parsed::Big { .. }) => {
-                    // It is received behind the others, not into a block, so that its bytes can be passed on.
+                    // Receive it into the query buffer like other requests, not into its own block: its bytes are
+                    // copied to the stream.
                     *partial = Partial::default();
                     break;
                 }
@@ -191,18 +192,18 @@ impl Server {
             self.apply_request(token, request.command, request.hash, places, &window[start..request.end]);
             start = request.end;
             if self.net.clients.get(token).is_none_or(|client| client.session.is_closing()) {
-                // The others were not applied.
+                // The remaining requests were not applied.
                 return Ok(start);
             }
         }
         if start < at {
-            // Empty lines.
+            // The rest is empty lines.
             self.pass_on(&window[start..at], true);
         }
         Ok(at)
     }
 
-    /// Executes one request, which came as `bytes`.
+    /// Executes one request; `bytes` are its bytes as received.
     fn apply_request(
         &mut self,
         token: Token,
@@ -247,7 +248,7 @@ impl Server {
         hash: u64,
         args: Args<'_>,
     ) {
-        // Redis sends the name that its client used, which `rename-command` may have given the command.
+        // Redis sends the name that its client used, which `rename-command` may have changed.
         let (found, hash) = if found.is_ok() {
             (found, hash)
         } else {
@@ -277,7 +278,7 @@ impl Server {
         if let Some(client) = self.net.clients.get_mut(token) {
             let flags = client.session.flags;
             client.session = session;
-            // It may have been closed meanwhile.
+            // The client may have been closed meanwhile.
             client.session.flags.close_now |= flags.close_now;
         }
         if let Err(error) = outcome {
@@ -285,12 +286,12 @@ impl Server {
         }
     }
 
-    /// The stream goes on with bytes of the primary. `is_aside`: they are no part of the data.
+    /// Appends the primary's bytes to the stream. `is_aside`: they do not change the data.
     fn pass_on(&mut self, bytes: &[u8], is_aside: bool) {
         self.core.keyspace.journal.stream_mut().push_verbatim(bytes, is_aside);
     }
 
-    /// A request of the primary failed, which it did not where it was first executed: the data differs.
+    /// Logs and counts a request that failed here but not on the primary: the data differs.
     #[cold]
     fn note_primary_error(&mut self, args: Args<'_>, error: &Error) {
         self.core.stats.unexpected_error_replies += 1;

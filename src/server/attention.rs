@@ -1,5 +1,5 @@
-//! What makes requests be executed with more care: monitors and pauses. The parts that these concern meet here: the
-//! clients, the commands, and the listeners in [`super::audience`].
+//! Monitors and pauses, which make requests take the careful path. This file connects the clients, the commands, and
+//! the listeners in [`super::audience`].
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use crate::sys::net::Address;
 use crate::sys::poller::Token;
 
 impl Server {
-    /// From now on `token` is shown what is executed.
+    /// Starts sending the MONITOR feed to `token`.
     pub(super) fn start_monitoring(&mut self, token: Token) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         client.session.flags.monitor = true;
@@ -22,7 +22,7 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// From now on `token` is shown nothing more.
+    /// Stops sending the MONITOR feed to `token`.
     pub(super) fn stop_monitoring(&mut self, token: Token) {
         self.audience.monitors().remove(token);
         self.refresh_gate();
@@ -31,8 +31,8 @@ impl Server {
         }
     }
 
-    /// Shows monitors a command that has been called, except an administrative one, and that of a blocked client being
-    /// served: it was shown when the client was blocked.
+    /// Adds a command that was called to the MONITOR feed, except an administrative one and that of a blocked client
+    /// being served: the feed got it when the client was blocked.
     pub(super) fn show_to_monitors(&mut self, caller: &Caller<'_>, args: Args<'_>) {
         let is_hidden = caller.command.flags & (flags::ADMIN | flags::SKIP_MONITOR) != 0;
         if !is_hidden && !self.audience.settling {
@@ -40,7 +40,7 @@ impl Server {
         }
     }
 
-    /// Shows monitors a call, whatever the command: a script is shown before what it calls.
+    /// Adds a call of any command to the MONITOR feed: a script appears before the commands that it calls.
     pub(super) fn show_call(&mut self, caller: &Caller<'_>, args: Args<'_>) {
         let monitors = self.audience.monitors();
         if monitors.is_empty() {
@@ -57,7 +57,7 @@ impl Server {
         }
     }
 
-    /// Puts the feed into the output of every monitor, except those that want no replies or get no more.
+    /// Appends the MONITOR feed to the output of each monitor, except those with replies off and those being closed.
     pub(super) fn deliver_feed(&mut self) {
         let (clients, output) = (&self.net.clients, &mut self.net.output);
         let listens = |token: &Token| {
@@ -82,7 +82,7 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// Ends the pause: the clients that waited go on, in order.
+    /// Ends the pause: the waiting clients continue in order.
     pub(super) fn end_pause(&mut self) {
         let waiting = self.audience.end_pause();
         self.refresh_gate();
@@ -94,7 +94,7 @@ impl Server {
         }
     }
 
-    /// Whether `command` of the client `token` has to wait for the end of a pause; then the client does from now on.
+    /// Whether `command` of the client `token` must wait for the end of a pause. If so, blocks the client.
     ///
     /// A pause does not end while a script is suspended. The commands that are allowed then change no data, and do not wait
     /// for the pause: otherwise SCRIPT KILL could not end a script that follows CLIENT PAUSE in the same transaction.

@@ -8,7 +8,7 @@ use crate::command::waiting::Blocked;
 use crate::sys::poller::Token;
 
 impl Server {
-    /// How many clients are blocked.
+    /// The number of blocked clients.
     pub(super) fn blocked_clients(&self) -> usize {
         Blocked::ALL.iter().map(|reason| self.blocked_for(*reason)).sum()
     }

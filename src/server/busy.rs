@@ -1,12 +1,14 @@
-//! A script that takes longer than `busy-reply-threshold`: it goes on in slices, and between them the loop serves others.
+//! A script that runs longer than `busy-reply-threshold` continues in slices; between them the event loop serves other
+//! clients.
 //!
 //! ```text
 //!   slice ─▶ the threshold ─▶ suspend ─▶ (wait for nothing, serve others: -BUSY) ─▶ slice ─▶ … ─▶ ended: reply, settle
 //! ```
 //!
-//! Its unit stays open meanwhile. So nothing touches the data: most commands are refused, cron expires and saves
-//! nothing, and no reader of the stream sees what the script has propagated, so that the log has all of it or none. Its
-//! client is blocked; it is not freed before the script has ended, and its requests stay in the socket.
+//! Its unit stays open meanwhile, so nothing else may touch the data: most commands are refused, cron neither expires
+//! keys nor saves, and no reader of the stream sees the script's calls, so the AOF gets all of them or none. The
+//! script's client is blocked. It is not freed before the script has ended, and its further requests stay in the
+//! socket.
 
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -22,26 +24,26 @@ use crate::command::waiting::{Blocked, Parking};
 use crate::sys::clock;
 use crate::sys::poller::{Interest, Poller, Source, Token};
 
-/// How long a slice of a script is that others wait for.
+/// The length of a slice, during which other clients wait, in nanoseconds.
 const SLICE_NS: u64 = 10_000_000;
 
-/// What is around a suspended script.
+/// The state of a suspended script.
 pub(super) struct Suspended {
     run: Box<Run>,
     token: Token,
-    /// The `EXEC` that it is part of, and the replies so far.
+    /// The `EXEC` that the script is part of, and the replies so far.
     execution: Option<(Execution, Held)>,
-    /// Its client's socket is not watched: it has sent something, or is gone.
+    /// The poller does not watch the client's socket: the client has sent something or disconnected.
     is_masked: bool,
-    /// Its client is closed when it has ended.
+    /// Close the client when the script has ended.
     closes: bool,
 }
 
-/// The name of a script, the words of the command that has begun it, and for how many milliseconds it has been running.
+/// The name of a script, the words of the command that started it, and its running time in milliseconds.
 pub(super) type BusyCall = (Rc<[u8]>, Vec<Vec<u8>>, u64);
 
 impl Server {
-    /// A script has run for long enough: it goes on later.
+    /// Suspends a script that has exceeded the threshold.
     pub(super) fn suspend_script(&mut self, mut run: Box<Run>) {
         run.host.count();
         let Some(token) = run.client else { unreachable!("a log is loaded to its end") };
@@ -60,7 +62,8 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// A request that `EXEC` executes has begun a script that takes long: the others follow when it has ended.
+    /// Suspends an `EXEC` whose request has started a slow script. The remaining requests follow when the script has
+    /// ended.
     pub(super) fn suspend_execution(&mut self, execution: Execution) {
         let held = self.net.output.hold(execution.start);
         if let Some(suspended) = &mut self.suspended {
@@ -68,13 +71,13 @@ impl Server {
         }
     }
 
-    /// Whether a script takes long: then its unit is open, and nothing else may touch the data.
+    /// Whether a slow script is suspended. Its unit is then open, and nothing else may touch the data.
     #[inline]
     pub(super) fn is_busy(&self) -> bool {
         self.suspended.is_some()
     }
 
-    /// What the suspended script is.
+    /// The kind of the suspended script.
     pub(super) fn busy_kind(&self) -> Option<Kind> {
         self.suspended.as_ref().map(|suspended| suspended.run.kind)
     }
@@ -84,7 +87,7 @@ impl Server {
         self.suspended.as_mut().map(|suspended| &mut *suspended.run)
     }
 
-    /// What is known of the suspended script.
+    /// A description of the suspended script.
     pub(super) fn busy_call(&self) -> Option<BusyCall> {
         let Suspended { run, token, execution, .. } = &**self.suspended.as_ref()?;
         let request = match execution {
@@ -101,8 +104,8 @@ impl Server {
         self.suspended.as_ref().is_some_and(|suspended| suspended.token == token)
     }
 
-    /// The client whose script is suspended has sent something, or has closed the connection: that is looked at when the
-    /// script has ended.
+    /// Removes the socket of the suspended script's client from the poller: its bytes or its end of stream are read
+    /// after the script has ended.
     pub(super) fn mask_suspended(&mut self) {
         let Some(suspended) = &mut self.suspended else { return };
         if let Some(client) = self.net.clients.get(suspended.token)
@@ -112,7 +115,7 @@ impl Server {
         }
     }
 
-    /// A client is to be closed. If its script is suspended, that has to wait: returns whether it does.
+    /// Returns whether closing this client must wait for its suspended script; if so, it is closed afterwards.
     pub(super) fn postpones_close(&mut self, token: Token) -> bool {
         match &mut self.suspended {
             Some(suspended) if suspended.token == token => {
@@ -123,7 +126,7 @@ impl Server {
         }
     }
 
-    /// Lets the suspended script go on for a slice.
+    /// Runs the suspended script for another slice.
     pub(super) fn continue_script(&mut self) {
         let Some(mut suspended) = self.suspended.take() else { return };
         let run = &mut *suspended.run;
@@ -131,7 +134,8 @@ impl Server {
         self.core.keyspace.journal.stream_mut().resume_unit();
         self.core.stopwatch.start();
         run.slice = clock::ticks();
-        // Other clients have seen later times, so `TIME` must not go back. For expiry, time still stands still.
+        // Other clients have seen later times, so `TIME` must not go back. Expiry still uses the time of the script's
+        // start.
         self.scripts.now_us = Some(clock::wall_us());
         let slice = self.core.stats.tick_rate().to_ticks(SLICE_NS);
         if run.is_killed {
@@ -149,7 +153,7 @@ impl Server {
         self.core.keyspace.moment = moment;
     }
 
-    /// The suspended script has ended: its client gets the reply, and goes on.
+    /// Replies to the client of a script that has ended, and continues with its next requests.
     fn end_suspended(&mut self, suspended: Suspended, end: &End) {
         let Suspended { run, token, execution, is_masked, closes } = suspended;
         self.refresh_gate();
@@ -175,7 +179,7 @@ impl Server {
         self.unmask(token, is_masked, closes);
     }
 
-    /// The next script of the same `EXEC` takes long, too.
+    /// Keeps the state of the client when the next script of the same `EXEC` is slow, too.
     fn keep_suspended(&mut self, token: Token, rest: Box<Rest>, is_masked: bool, closes: bool) {
         self.core.wait = None;
         if let Some(client) = self.net.clients.get_mut(token) {
@@ -186,7 +190,7 @@ impl Server {
         }
     }
 
-    /// Goes on with an `EXEC` whose script has ended. Returns false if another one takes long.
+    /// Continues an `EXEC` whose script has ended. Returns false if another script is slow.
     fn continue_execution(
         &mut self,
         token: Token,

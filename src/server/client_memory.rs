@@ -1,14 +1,14 @@
 //! The memory of clients: how much each uses, and the eviction of the largest ones when all together use more than
 //! `maxmemory-clients`.
 //!
-//! The memory that is freed when the connection is closed counts: its buffers, waiting and queued requests, unsent output,
-//! and what the server stores for the client (subscriptions, watched keys, keys that it is blocked on, prefixes). A value
-//! or message that several clients have yet to receive exists once; each counts its share.
+//! A client's size is the memory that closing its connection frees: its buffers, waiting and queued requests, unsent
+//! output, and data that the server stores for it (subscriptions, watched keys, keys that it is blocked on, prefixes).
+//! A value or message that several clients have yet to receive exists once; each counts its share.
 //!
-//! While there is a limit, each client is counted at the end of its turn and when its socket refuses output, and all of
-//! them by cron, once a second; without one, nothing is counted. Clients are evicted after replies have been sent, before
-//! the next client's requests are executed. So what one receive brings, with one reply, is the most by which the limit is
-//! exceeded.
+//! While there is a limit, a client is counted at the end of its turn and when its socket refuses output, and cron
+//! counts all clients once a second. Without a limit, nothing is counted. Clients are evicted after replies have been
+//! sent, before the next client's requests are executed, so memory exceeds the limit by at most the requests of one
+//! receive and one reply.
 
 use super::Server;
 use super::net::client::Client;
@@ -16,17 +16,17 @@ use super::net::ledger::Ledger;
 use crate::config::MemoryShare;
 use crate::sys::poller::Token;
 
-/// A limit below this would leave nobody who could raise it.
+/// With a lower limit, no client could connect to raise it.
 const SMALLEST_LIMIT: usize = 128 * 1024;
 
 impl Server {
-    /// Bytes of memory that a client takes, without what is in hand or in the output of this iteration. Of values that it
-    /// shares with others, its share of now. O(pieces of output).
+    /// Bytes of memory that a client uses, without the request being executed and the output of this iteration. Values
+    /// shared with other clients count with the client's current share. O(pieces of output).
     pub(super) fn memory_of_client(&self, token: Token, client: &Client) -> usize {
         client.memory_bytes() + self.memory_kept_for(token)
     }
 
-    /// Bytes that listeners keep for a client. O(1).
+    /// Bytes that the listeners store for a client. O(1).
     fn memory_kept_for(&self, token: Token) -> usize {
         let audience = &self.audience;
         audience.watchers.memory_bytes(token)
@@ -35,13 +35,13 @@ impl Server {
             + audience.trackers.memory_bytes(token)
     }
 
-    /// Bytes of memory that all clients take. O(clients and pieces of output).
+    /// Bytes of memory that all clients use. O(clients and pieces of output).
     pub(super) fn memory_of_clients(&self) -> usize {
         let clients = self.net.clients.iter().map(|(token, client)| self.memory_of_client(token, client));
         clients.sum::<usize>() + self.net.shared_bytes()
     }
 
-    /// Has the clients counted from now on, or no longer, as the configuration says.
+    /// Starts or stops counting the clients, as configured.
     pub(super) fn limit_client_memory(&mut self) {
         let config = &self.core.config;
         if config.maxmemory_clients == MemoryShare::Bytes(0) {
@@ -49,7 +49,7 @@ impl Server {
             return;
         }
         let limit = match config.maxmemory_clients.bytes(config.maxmemory) {
-            // A share of memory that is not limited.
+            // A percentage of an unlimited `maxmemory`.
             0 => usize::MAX,
             bytes => usize::try_from(bytes).unwrap_or(usize::MAX).max(SMALLEST_LIMIT),
         };
@@ -64,7 +64,7 @@ impl Server {
         }
     }
 
-    /// Counts a client that may have become larger or smaller. O(1), and nothing without a limit.
+    /// Counts a client whose size may have changed. O(1); does nothing without a limit.
     #[inline]
     pub(super) fn weigh(&mut self, token: Token) {
         if self.net.ledger.is_some() {
@@ -83,7 +83,7 @@ impl Server {
         }
     }
 
-    /// [`Server::weigh`] with the share of now of each value that waits to be sent.
+    /// Like [`Server::weigh`], with the current share of each value in the unsent output.
     pub(super) fn weigh_exactly(&mut self, token: Token) {
         if self.net.ledger.is_none() {
             return;
@@ -94,7 +94,7 @@ impl Server {
         self.count_client(token);
     }
 
-    /// Disconnects the largest clients until what is left is within the limit.
+    /// Disconnects the largest clients until the total is within the limit.
     #[inline]
     pub(super) fn evict_clients(&mut self) {
         match &mut self.net.ledger {
@@ -107,7 +107,8 @@ impl Server {
     #[cold]
     fn evict_largest_clients(&mut self) {
         while let Some(largest) = self.largest_to_evict() {
-            // What others have received meanwhile may have changed its share, and with it who is the largest.
+            // Other clients may have received shared values since: recount, because another client may be the largest
+            // now.
             self.weigh_exactly(largest);
             if self.largest_to_evict() != Some(largest) {
                 continue;

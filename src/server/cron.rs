@@ -1,4 +1,4 @@
-//! What happens `hz` times a second: expiry, rehashing, idle clients, samples of the rates.
+//! Tasks that run `hz` times a second: expiry, rehashing, idle clients, samples of the rates.
 
 use super::Server;
 use super::core::used_memory;
@@ -6,52 +6,52 @@ use crate::alloc;
 use crate::db::CycleBudget;
 use crate::sys::clock;
 
-/// When cron is due, and what it remembers between runs.
+/// The schedule of cron, and its state between runs.
 pub struct Cron {
     next_us: u64,
     hz: u32,
     client_cursor: usize,
     last_sample_us: u64,
-    /// Microseconds that expiry may still take until the next run, and those that the current cycle has taken.
+    /// Microseconds that expiry may still use until the next run, and those that the current cycle has used.
     expire_credit_us: u64,
     expire_took_us: u64,
-    /// Whether slabs wait to be taken back of which the background thread has freed blocks.
+    /// Whether slabs with blocks freed by the background thread wait to be reclaimed.
     reclaiming: bool,
-    /// The longest query and the largest output queue that were met, for each of the last seconds.
+    /// The longest query buffer and the largest output queue seen in each of the last seconds.
     buffers: [(usize, usize); BUFFER_SECONDS],
-    /// Nothing is done when it is due (`DEBUG PAUSE-CRON`).
+    /// Runs do nothing (`DEBUG PAUSE-CRON`).
     pub paused: bool,
-    /// Whether keys that are not accessed are expired, too (`DEBUG SET-ACTIVE-EXPIRE`).
+    /// Whether the active expire cycle runs (`DEBUG SET-ACTIVE-EXPIRE`).
     pub expires: bool,
-    /// After how many milliseconds the peak of a client's replies is reset; `None`: never
-    /// (`DEBUG REPLYBUFFER PEAK-RESET-TIME`).
+    /// Milliseconds after which the peak of a client's replies is reset; `None`: never (`DEBUG REPLYBUFFER
+    /// PEAK-RESET-TIME`).
     pub peak_period_ms: Option<u32>,
     /// Runs since the start.
     pub runs: u64,
 }
 
-/// Clients that a faster cron is worth for each (`dynamic-hz`).
+/// `dynamic-hz` raises the frequency with each such number of clients.
 const CLIENTS_PER_RUN: usize = 200;
 
 const MAX_HZ: u32 = 500;
 
-/// Slabs that the background thread has freed blocks of, taken back in one iteration of the loop.
+/// Slabs with blocks freed by the background thread that one event loop iteration reclaims.
 const RECLAIM_SLABS: usize = 64;
 
 /// Microseconds of expiry in one iteration of the loop.
 const EXPIRE_SLICE_US: u64 = 300;
 
-/// For how many seconds the largest buffers of clients are remembered.
+/// The number of seconds for which the largest client buffers are remembered.
 const BUFFER_SECONDS: usize = 8;
 
-/// For how many milliseconds the peak of a client's replies is kept.
+/// Milliseconds for which the peak of a client's replies is kept.
 pub const PEAK_PERIOD_MS: u32 = 5000;
 
-/// Seconds between two lines of the log that say what there is.
+/// Seconds between two log lines with the numbers of keys and clients.
 const CENSUS_SECONDS: u32 = 5;
 
 impl Cron {
-    /// First due at once.
+    /// The first run is due at once.
     pub fn new(hz: u32) -> Self {
         Cron {
             next_us: 0,
@@ -69,37 +69,37 @@ impl Cron {
         }
     }
 
-    /// How often it runs now.
+    /// Runs per second at present.
     pub fn hz(&self) -> u32 {
         self.hz
     }
 
-    /// The longest query and the largest output queue of a client in the last seconds, in bytes.
+    /// The longest query buffer and the largest output queue of any client in the last seconds, in bytes.
     pub fn largest_buffers(&self) -> (usize, usize) {
         self.buffers.iter().fold((0, 0), |(query, output), slot| (query.max(slot.0), output.max(slot.1)))
     }
 
-    /// Whether slabs wait to be taken back between the requests.
+    /// Whether slabs wait to be reclaimed between requests.
     pub fn is_reclaiming(&self) -> bool {
         self.reclaiming
     }
 
-    /// Whether keys wait to be expired between the requests.
+    /// Whether keys wait to be expired between requests.
     pub fn is_expiring(&self) -> bool {
         self.expire_credit_us > 0
     }
 
-    /// Milliseconds until it is due, rounded up.
+    /// Milliseconds until the next run, rounded up.
     pub fn milliseconds_left(&self, now_us: u64) -> u32 {
         self.next_us.saturating_sub(now_us).div_ceil(1000) as u32
     }
 
-    /// Whether it is due.
+    /// Whether a run is due.
     pub fn is_due(&self, now_us: u64) -> bool {
         now_us >= self.next_us
     }
 
-    /// Takes back a slice of what the background thread has freed.
+    /// Reclaims a slice of the slabs with blocks freed by the background thread.
     pub fn reclaim_slice(&mut self) {
         self.reclaiming = alloc::collect(RECLAIM_SLABS);
     }
@@ -153,7 +153,7 @@ impl Server {
         self.core.stats.cycles.cron_us += clock::monotonic_us() - now_us;
     }
 
-    /// What there is, for a log at `verbose` (keys) and at `debug` (clients).
+    /// Logs the number of keys at `verbose`, and of clients at `debug`.
     fn log_census(&self) {
         for index in 0..self.core.keyspace.count() {
             let db = self.core.keyspace.db(index);
@@ -181,8 +181,8 @@ impl Server {
         CycleBudget::new(self.core.config.active_expire_effort, self.cron.hz)
     }
 
-    /// Deletes expired keys for a slice of the time that expiry may take, so that requests wait for a slice at most
-    /// even when a million keys expire at once.
+    /// Deletes expired keys for one slice of the time granted to expiry. Even when a million keys expire at once, a
+    /// request waits for one slice at most.
     pub(super) fn expire_slice(&mut self) {
         let time_us = self.cron.expire_credit_us.min(EXPIRE_SLICE_US);
         let budget = CycleBudget { time_us, ..self.expire_budget() };
@@ -205,7 +205,7 @@ impl Server {
         self.core.note_latency("expire-cycle", took_us);
     }
 
-    /// Looks at a share of the clients, so that each is met about once a second.
+    /// Checks a share of the clients, so that each is checked about once a second.
     fn check_clients(&mut self) {
         let now = self.core.keyspace.moment.unix_ms;
         let timeout_ms = i64::from(self.core.config.timeout) * 1000;
@@ -215,7 +215,7 @@ impl Server {
         let mut queued = Vec::new();
         let (mut met, is_limited) = (Vec::new(), self.net.ledger.is_some());
         let second = (now / 1000) as usize;
-        // Each slot is emptied a second before it is used again.
+        // Each slot is cleared a second before it is used again.
         self.cron.buffers[(second + 1) % BUFFER_SECONDS] = (0, 0);
         let (query, output) = &mut self.cron.buffers[second % BUFFER_SECONDS];
         let peak_period_ms = self.cron.peak_period_ms;

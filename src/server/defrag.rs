@@ -1,11 +1,11 @@
-//! When defragmentation works, and how much: `activedefrag` and its thresholds, acted upon as by Redis.
+//! When and how much to defragment: `activedefrag` and its thresholds, interpreted as in Redis.
 //!
-//! Once a second cron looks at the fragmentation, `allocator_frag_ratio` of `INFO`. From `active-defrag-threshold-lower`
-//! percent and `active-defrag-ignore-bytes` on it works, for a share of the processor that rises from
-//! `active-defrag-cycle-min` percent there to `active-defrag-cycle-max` at `active-defrag-threshold-upper`, and does not
-//! fall before the cycle is over. Each run of cron grants the time until the next, which is spent in slices between the
-//! requests, so that no client waits for more than a slice. There is none while a child shares the memory, while data is
-//! loaded, and while a script is suspended.
+//! Once a second cron checks the fragmentation, `allocator_frag_ratio` of `INFO`. Above `active-defrag-threshold-lower`
+//! percent and `active-defrag-ignore-bytes`, defragmentation runs with a share of the processor that rises from
+//! `active-defrag-cycle-min` percent at that threshold to `active-defrag-cycle-max` at `active-defrag-threshold-upper`.
+//! The share does not fall before the cycle is over. Each run of cron grants the time until the next one. This time is
+//! spent in slices between requests, so no client waits for more than a slice. Defragmentation stops while a child
+//! shares the memory, while data is loaded, and while a script is suspended.
 
 use super::Server;
 use super::core::used_memory;
@@ -16,49 +16,49 @@ use crate::sys::{clock, memory};
 /// Microseconds of defragmentation in one iteration of the loop.
 const SLICE_US: u64 = 300;
 
-/// How often the fragmentation is looked at.
+/// The interval between two checks of the fragmentation, in microseconds.
 const LOOK_US: u64 = 1_000_000;
 
-/// What is known between the slices.
+/// The state between slices.
 #[derive(Default)]
 pub(super) struct Defrag {
-    /// The share of the processor, in percent; 0 when there is nothing to do.
+    /// The share of the processor, in percent; 0 if defragmentation is not needed.
     share: u32,
-    /// Microseconds that it may still take until the next run of cron.
+    /// Microseconds left to spend until the next run of cron.
     credit_us: u64,
-    /// When the fragmentation is looked at again.
+    /// The time of the next check of the fragmentation.
     look_at_us: u64,
-    /// Whether the directives have changed, so that the share may fall, too.
+    /// Whether directives have changed, which allows the share to fall.
     changed: bool,
-    /// When it began to move blocks, if it does, and for how long it did before.
+    /// The start of the current cycle, if one is running, and the duration of all previous cycles.
     since_us: Option<u64>,
     total_us: u64,
 }
 
 impl Defrag {
-    /// Whether there is time to spend before the loop waits.
+    /// Whether granted time is left to spend before the loop waits.
     pub(super) fn has_work(&self) -> bool {
         self.credit_us > 0
     }
 
-    /// The share of the processor in percent that it has now: `active_defrag_running`.
+    /// The current share of the processor in percent: `active_defrag_running`.
     pub(super) fn share(&self) -> u32 {
         if self.since_us.is_some() { self.share } else { 0 }
     }
 
-    /// For how many microseconds it has been at work since it began, and in all.
+    /// The duration of the current cycle and of all cycles, in microseconds.
     pub(super) fn times_us(&self, now_us: u64) -> (u64, u64) {
         let current = self.since_us.map_or(0, |since| now_us.saturating_sub(since));
         (current, self.total_us + current)
     }
 
-    /// The times start again (`CONFIG RESETSTAT`).
+    /// Resets the durations (`CONFIG RESETSTAT`).
     pub(super) fn reset_times(&mut self, now_us: u64) {
         self.total_us = 0;
         self.since_us = self.since_us.map(|_| now_us);
     }
 
-    /// The directives have changed: the next run of cron looks at them.
+    /// Has the next run of cron check the fragmentation, because directives have changed.
     pub(super) fn reconsider(&mut self) {
         self.look_at_us = 0;
         self.changed = true;
@@ -72,7 +72,7 @@ impl Defrag {
     }
 }
 
-/// Bytes in holes of slabs, and their share of what is in use, in percent.
+/// Bytes in free blocks of slabs, and their percentage of the used memory.
 fn fragmentation() -> (u64, f32) {
     let stats = alloc::stats();
     let holes = stats.slab_bytes.saturating_sub(stats.slab_live_bytes) as u64;
@@ -82,14 +82,14 @@ fn fragmentation() -> (u64, f32) {
 /// `value` between `from` and `to`, mapped to between `low` and `high`.
 fn interpolate(value: f32, (from, to): (u32, u32), (low, high): (u32, u32)) -> u32 {
     let (from, to) = (from as f32, to as f32);
-    // Where the bounds are equal, or the wrong way round, the value decides on which side it is.
+    // If the bounds are equal or swapped, the result is `low` below `to` and `high` from it on.
     let along = if to > from { (value - from) / (to - from) } else { f32::from(u8::from(value >= to)) };
     let between = low as f32 + along * (high as f32 - low as f32);
     (between as u32).min(high).max(low)
 }
 
 impl Server {
-    /// For each run of cron: decides how much is to be done until the next.
+    /// Called by each run of cron: grants the time until the next one.
     pub(super) fn plan_defragmentation(&mut self, now_us: u64) {
         if !self.core.config.activedefrag {
             self.core.keyspace.stop_defragmenting();
@@ -126,7 +126,7 @@ impl Server {
         }
     }
 
-    /// Works for a slice of the time that was granted.
+    /// Defragments for one slice of the granted time.
     pub(super) fn defragment_slice(&mut self) {
         if self.must_not_defragment() {
             self.defrag.credit_us = 0;
@@ -156,7 +156,7 @@ impl Server {
                     "Active defrag done in {took_ms}ms, reallocated={moved}, frag={percent:.0}%, frag_bytes={bytes}"
                 ));
                 self.defrag.end(now_us);
-                // What was met too early, or has become sparse since then, may be worth another cycle.
+                // Blocks that were visited too early, or have become sparse since, may need another cycle.
                 self.look_at_fragmentation();
             }
         }
@@ -179,7 +179,7 @@ mod tests {
             assert_eq!(interpolate(10.0, bounds, (1, 25)), 1);
             assert_eq!(interpolate(70.0, bounds, (1, 25)), 25);
         }
-        // Shares that contradict each other: the lower one counts, as in Redis.
+        // With contradictory shares, the lower one counts, as in Redis.
         assert_eq!(interpolate(50.0, (10, 100), (30, 20)), 30);
     }
 }

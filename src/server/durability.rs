@@ -1,7 +1,7 @@
-//! What must be on disk before a reply leaves, and what is refused while the disk refuses.
+//! Writes to the AOF before replies are sent, and refuses commands while that fails.
 //!
-//! All that the units of an iteration have propagated is appended to the log by one write, before the replies of the
-//! iteration are sent; with `appendfsync always` one sync follows it. So whoever has a reply can rely on the change.
+//! One write appends all calls that the units of an iteration have propagated, before the iteration's replies are sent;
+//! with `appendfsync always` a sync follows it. A client that has a reply can therefore rely on the change.
 
 use std::io;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::sys::{clock, file};
 /// The reply to writes on a replica.
 pub(super) const READONLY: Error = Error::new("READONLY You can't write against a read only replica.");
 
-/// A disk that refuses is complained about once in this time.
+/// Log a failing disk at most once per interval.
 const COMPLAIN_EVERY_US: u64 = 30_000_000;
 
 impl Server {
-    /// Appends to the log what has been propagated since this was last called, and syncs it if that is due.
+    /// Appends to the AOF all calls propagated since the last write, and syncs it if a sync is due.
     #[inline]
     pub(super) fn write_log(&mut self) {
         if !self.is_busy() && self.core.keyspace.journal.take_emptied() {
@@ -32,14 +32,14 @@ impl Server {
         }
     }
 
-    /// [`Server::write_log`], with the calls of the current unit so far: for a command that begins a new log, or reads the
-    /// log.
+    /// Like [`Server::write_log`], but includes the calls of the current unit so far: for a command that begins a new
+    /// AOF or reads it.
     pub(super) fn write_whole_log(&mut self) {
         self.core.keyspace.journal.stream_mut().split_unit();
         self.write_log();
     }
 
-    /// Bytes of memory for calls that wait to be written to the log.
+    /// Bytes of memory of calls that wait to be written to the AOF.
     pub(super) fn log_buffer_bytes(&self) -> u64 {
         match self.persistence.log.state() {
             _ if self.replication.has_backlog => 0,
@@ -48,7 +48,7 @@ impl Server {
         }
     }
 
-    /// Bytes of memory of the stream, while it is kept for replicas.
+    /// Bytes of memory of the stream while it is kept for replicas.
     pub(super) fn backlog_bytes(&self) -> u64 {
         if self.replication.has_backlog {
             self.core.keyspace.journal.stream().memory_bytes() as u64
@@ -134,7 +134,7 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// Ends the process, because going on would acknowledge what is not on disk.
+    /// Exits: continuing would acknowledge writes that are not durable.
     #[cold]
     pub(super) fn die(&mut self, why: std::fmt::Arguments<'_>) -> ! {
         self.process.fatal(why);
@@ -142,7 +142,7 @@ impl Server {
         std::process::exit(1)
     }
 
-    /// Cron's part: syncs what nothing was appended after, and notices syncs that failed in the background.
+    /// Called by cron: writes and syncs the AOF if that is due, and checks for syncs that failed in the background.
     pub(super) fn look_after_log(&mut self) {
         if self.persistence.log.state() != State::Off {
             self.write_log();
@@ -156,8 +156,8 @@ impl Server {
         }
     }
 
-    /// Why `command` is refused: because of the disk, because the data is still being loaded, or because a script takes
-    /// long.
+    /// Returns the error if `command` is refused: because persistence fails, because of this server's role, because
+    /// data is being loaded, or because a slow script is suspended.
     #[cold]
     pub(super) fn refuse_for_disk(&self, token: Token, command: &Command, args: Args<'_>) -> Option<Error> {
         if let Some(denial) = self.gate.denial()
@@ -174,7 +174,7 @@ impl Server {
         self.busy_kind().filter(|_| !command.has(flags::ALLOW_BUSY)).map(Kind::busy)
     }
 
-    /// Why `command` is refused because of this server's role, or because it has too few replicas.
+    /// Returns the error if `command` is refused because of this server's role, or because it has too few replicas.
     fn refuse_for_role(&self, token: Token, command: &Command, args: Args<'_>) -> Option<Error> {
         let denial = self.gate.replica_denial();
         let writes = || self.flags_of_call(token, command, args) & flags::WRITE != 0;
@@ -189,7 +189,7 @@ impl Server {
         ))
     }
 
-    /// Why a script that may write cannot run while the disk refuses what commands change.
+    /// The error of a script that may write while persistence fails.
     pub(super) fn unwritable_script(&self, denial: Denial) -> Error {
         match denial {
             Denial::Snapshot => Error::new(
@@ -223,7 +223,7 @@ impl Server {
     }
 }
 
-/// A pause, for tests: `rdb-key-save-delay`, `DEBUG AOF-FLUSH-SLEEP`. None where it is not positive.
+/// Sleeps, for tests: `rdb-key-save-delay`, `DEBUG AOF-FLUSH-SLEEP`. Does nothing unless positive.
 pub(super) fn pause(microseconds: i32) {
     if microseconds > 0 {
         std::thread::sleep(Duration::from_micros(microseconds as u64));

@@ -1,5 +1,5 @@
-//! What a limit of memory means for clients: keys are evicted before their commands, and where that is not enough, commands
-//! that take memory wait or are refused.
+//! How `maxmemory` affects clients: keys are evicted before commands execute, and commands that use memory wait or are
+//! refused if that does not free enough.
 
 use super::Server;
 use super::core::memory_limit::Room;
@@ -7,14 +7,14 @@ use crate::command::waiting::Blocked;
 use crate::command::{Args, Command, Error, Handler, ServerCommand, flags};
 use crate::sys::poller::Token;
 
-/// What commands that take memory are told when there is none.
+/// The error of commands that use memory while none is left.
 pub(super) const OUT_OF_MEMORY: Error = Error::new("OOM command not allowed when used memory > 'maxmemory'.");
 
 /// Bytes of capacity that the output buffer, the messages and the journal each keep while memory is short.
 const KEPT_BUFFER: usize = 4 << 10;
 
 impl Server {
-    /// Makes room for the next command of `token`, as far as it can.
+    /// Evicts keys before the next command of `token`, as far as time permits.
     #[cold]
     pub(super) fn make_room_for(&mut self, token: Token) {
         let db = self.net.selected_db(token);
@@ -25,8 +25,7 @@ impl Server {
         }
     }
 
-    /// At the beginning of an iteration: makes more of the room for which the last one had no time, and lets clients go on
-    /// that wait for it.
+    /// Called at the beginning of an iteration: continues an unfinished eviction, and resumes clients that wait for it.
     #[inline]
     pub(super) fn go_on_evicting(&mut self) {
         self.core.limit.begin_iteration();
@@ -47,7 +46,7 @@ impl Server {
         }
         let mut waiting = std::mem::take(&mut self.waiting_for_memory);
         if !waiting.is_empty() {
-            // The first of them may use up all the room, so that it is the turn of the second next time.
+            // The first client may use up all the freed memory: next time the second one comes first.
             waiting.rotate_left(1);
         }
         for token in waiting {
@@ -76,8 +75,8 @@ impl Server {
         self.core.uncounted_bytes(self.buffer_bytes())
     }
 
-    /// Clears the output of an iteration while memory exceeds the limit, and shrinks buffers so that their spare
-    /// capacity does not keep it there.
+    /// Clears the output of an iteration while memory exceeds the limit, and shrinks buffers, so that their spare
+    /// capacity does not keep memory above the limit.
     #[cold]
     pub(super) fn clear_output_and_shrink(&mut self) {
         self.net.output.clear_and_shrink(KEPT_BUFFER);
@@ -98,20 +97,20 @@ impl Server {
         self.core.keyspace.journal.shrink(KEPT_BUFFER);
     }
 
-    /// Whether keys may be evicted: what is loaded decides itself what there is, a script sees no key vanish, and during a
-    /// pause nothing changes.
+    /// Whether keys may be evicted: not while loading, which must restore the data set as it was saved, not under a
+    /// suspended script, which must see no key vanish, and not during a pause, when nothing may change.
     fn may_evict(&self) -> bool {
         !self.loading.is_active() && !self.is_busy() && !self.audience.pause().is_active()
     }
 
-    /// Whether `command` of `token` can be executed as far as memory goes. If room is being made for it, its client waits
-    /// from now on.
+    /// Returns whether there is memory to execute `command` of `token`. If eviction is still freeing memory, blocks the
+    /// client.
     #[cold]
     pub(super) fn room_for(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Room {
         use ServerCommand as C;
         let is_open = self.net.session(token).flags.transaction;
         let ends_it = matches!(command.handler, Handler::Server(C::Exec | C::Discard | C::Quit | C::Reset));
-        // A queue of requests may become as long as a client likes.
+        // A client may queue any number of requests in a transaction.
         let takes = self.flags_of_call(token, command, args) & flags::DENYOOM != 0 || is_open && !ends_it;
         let room = if takes { self.core.limit.room() } else { Room::Enough };
         if room == Room::Coming {

@@ -1,8 +1,8 @@
-//! One request: admission ([`super::admit`]), invocation ([`super::invoke`]), and what its client does next.
+//! One request: admission ([`super::admit`]), invocation ([`super::invoke`]), and the state of its client afterwards.
 //!
-//! There are two ways: a short one for commands of the keyspace, which most requests are, and a careful one for
-//! everything else: refusals, commands of the server itself, and whatever only matters while clients are paused, monitors
-//! watch, a client wants no replies or has woken another one. The short way tests for those and knows nothing else of them.
+//! There are two paths: a short one for keyspace commands, which most requests are, and a careful one for everything
+//! else: refusals, server commands, and the cases of paused clients, monitors, clients with replies off, and commands
+//! that wake a blocked client. The short path only tests for these cases.
 
 use super::Server;
 use super::core::dispatch::Environment;
@@ -12,10 +12,10 @@ use crate::command::{Args, Command, Error, Handler, Origin, Refusal, ServerComma
 use crate::sys::poller::Token;
 
 impl Server {
-    /// Executes one request of `token` and writes its reply. Returns whether the client goes no further now: it is going
-    /// to be closed, or it waits.
+    /// Executes one request of `token` and writes its reply. Returns whether the client must stop executing: it will be
+    /// closed, or it waits.
     ///
-    /// This is the short way of a command of the keyspace that has nothing against it; everything else takes
+    /// This is the short path, for keyspace commands without special conditions; everything else takes
     /// [`Server::execute_carefully`].
     #[inline(always)]
     pub(super) fn execute(
@@ -55,8 +55,7 @@ impl Server {
         self.execute_carefully(token, found, hash, args)
     }
 
-    /// [`Server::execute`] with everything that may stand in a request's way, be asked of it afterwards, or be shown of
-    /// it.
+    /// [`Server::execute`] with all checks before the call and all effects after it.
     #[cold]
     #[inline(never)]
     pub(super) fn execute_carefully(
@@ -106,7 +105,7 @@ impl Server {
         self.net.clients.get(token).is_some_and(|client| client.session.flags.monitor)
     }
 
-    /// Invokes an admitted command for the client `token`, whose output gets the reply.
+    /// Invokes an admitted command for the client `token` and writes the reply to its output.
     pub(super) fn invoke_for_client(
         &mut self,
         token: Token,
@@ -124,14 +123,14 @@ impl Server {
         self.reply_outcome(token, outcome);
     }
 
-    /// Writes the error of a call, if it has one.
+    /// Writes the error reply of a failed call.
     fn reply_outcome(&mut self, token: Token, outcome: Result<(), Error>) {
         if let Err(error) = outcome {
             self.net.reply_to(token).error(error.text());
         }
     }
 
-    /// `CLIENT REPLY OFF` and `SKIP`: takes the reply since `start` back.
+    /// `CLIENT REPLY OFF` and `SKIP`: removes the reply since `start`.
     #[inline]
     pub(super) fn apply_reply_mode(&mut self, token: Token, start: Mark) {
         let Some(client) = self.net.clients.get_mut(token) else { return };

@@ -1,4 +1,4 @@
-//! What replicas are sent: the snapshot, then the stream of propagated commands, each from its own place in it.
+//! Sends the replicas their snapshots, then the stream of propagated commands, each replica from its own position.
 //!
 //! ```text
 //!   write_log ─▶ feed_replicas ─▶ replies
@@ -7,8 +7,8 @@
 //!                  └─ online: the pieces of the stream behind its cursor, by one writev
 //! ```
 //!
-//! Nothing is copied for a replica. One that does not keep up costs what the stream keeps for it, which
-//! `client-output-buffer-limit replica` limits.
+//! Nothing is copied per replica. A slow replica costs the part of the stream that is kept for it;
+//! `client-output-buffer-limit replica` limits that.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsFd;
@@ -20,14 +20,14 @@ use crate::replication::link::request;
 use crate::replication::peer::Stage;
 use crate::sys::poller::{Interest, Poller, Source, Token};
 
-/// Pieces of the stream that one call sends.
+/// The most pieces of the stream that one call sends.
 const PIECES: usize = 64;
 
-/// What one replica is sent in an iteration.
+/// The most bytes that one replica is sent in an iteration.
 const SHARE: usize = 1 << 20;
 
 impl Server {
-    /// Sends to all replicas what their sockets take.
+    /// Sends to each replica as much as its socket accepts.
     #[inline]
     pub(super) fn feed_replicas(&mut self) {
         if !self.replication.replicas.is_empty() {
@@ -47,7 +47,7 @@ impl Server {
         }
     }
 
-    /// The socket of a connection takes bytes again: if it is a replica's, it gets more.
+    /// Sends more to a replica whose socket is writable again.
     pub(super) fn on_replica_writable(&mut self, token: Token) {
         let found = self.replication.replicas.iter().position(|replica| replica.token == token);
         if let Some(index) = found.filter(|index| self.replication.replicas[*index].is_full) {
@@ -57,7 +57,7 @@ impl Server {
         }
     }
 
-    /// Sends to one replica what its socket takes, up to its share.
+    /// Sends to one replica as much as its socket accepts, up to its share.
     fn feed(&mut self, index: usize) {
         let token = self.replication.replicas[index].token;
         let mut sent = 0;
@@ -75,7 +75,7 @@ impl Server {
                 }
             }
         }
-        // The rest follows when others were served: the poller says at once that the socket takes more.
+        // The rest follows after other clients: the poller reports the socket as writable at once.
         self.set_full(index, true);
         self.after_feeding(index, sent);
     }
@@ -97,7 +97,7 @@ impl Server {
     fn feed_some(&mut self, index: usize) -> io::Result<usize> {
         let replica = &mut self.replication.replicas[index];
         let Some(client) = self.net.clients.get_mut(replica.token) else { return Ok(0) };
-        // What it was replied comes first.
+        // Pending replies come first.
         if client.pending.is_some() || self.net.output.has_any(replica.token) || client.session.is_closing() {
             return Ok(0);
         }
@@ -128,7 +128,7 @@ impl Server {
         }
     }
 
-    /// A replica that has the whole snapshot goes on with the stream.
+    /// Puts a replica that has received the whole snapshot online.
     fn advance_stage(&mut self, index: usize) {
         let now_ms = self.core.keyspace.moment.unix_ms;
         let replica = &mut self.replication.replicas[index];
@@ -143,7 +143,7 @@ impl Server {
         }
     }
 
-    /// Watches whether the socket takes bytes, or ceases to.
+    /// Starts or stops watching whether the socket is writable.
     fn set_full(&mut self, index: usize, is_full: bool) {
         let replica = &mut self.replication.replicas[index];
         if std::mem::replace(&mut replica.is_full, is_full) == is_full {
@@ -157,8 +157,8 @@ impl Server {
         }
     }
 
-    /// `client-output-buffer-limit replica`, for what the stream keeps for this one. A hard limit below the backlog's size
-    /// has no sense, since the backlog keeps as much in any case.
+    /// Enforces `client-output-buffer-limit replica` on the part of the stream kept for this replica. A hard limit
+    /// below the backlog's size is ignored, since the backlog keeps as much anyway.
     pub(super) fn check_replica_limit(&mut self, index: usize) {
         let now = self.core.keyspace.moment.unix_ms;
         let config = &self.core.config;
@@ -176,10 +176,10 @@ impl Server {
         }
     }
 
-    /// Sends a request to the replicas that is no part of the data: the log leaves it out.
+    /// Sends the replicas a request that does not change data; the AOF leaves it out.
     pub(super) fn push_to_replicas(&mut self, words: &[&[u8]]) {
         let stream = self.core.keyspace.journal.stream_mut();
-        // The stream of a replica is its primary's. A script that takes long has not ended its unit.
+        // A replica's stream consists of its primary's bytes only. A suspended script has not ended its unit.
         let is_primary = self.replication.upstream.is_none();
         if is_primary && self.replication.has_backlog && self.suspended.is_none() && stream.of_unit() == 0 {
             let mut bytes = Vec::with_capacity(64);

@@ -1,4 +1,5 @@
-//! The end of an iteration: replies leave, slow readers are queued or cut off, doomed clients are closed.
+//! The end of an iteration: sends replies, queues the rest for slow clients or disconnects them, and closes doomed
+//! clients.
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -9,11 +10,11 @@ use super::net::output::MAX_SEND;
 use crate::config::LogLevel;
 use crate::sys::poller::{Interest, Poller, Source, Token};
 
-/// The most that waits for a client which has not authenticated.
+/// The most bytes of output that wait for an unauthenticated client.
 const MAX_UNAUTHENTICATED: u64 = 16 * 1024;
 
 impl Server {
-    /// Sends the replies of all clients. What must be durable before its acknowledgement has been written by then.
+    /// Sends the replies of all clients, after `write_log` has written what must be durable before it is acknowledged.
     pub(super) fn flush(&mut self) {
         let unsettled = self.core.keyspace.journal.stream().of_unit();
         assert!(unsettled == 0 || self.is_busy(), "the stream has the calls before the replies are sent");
@@ -37,7 +38,7 @@ impl Server {
         }
     }
 
-    /// Sends a chain of segments, which are all of one client.
+    /// Sends a chain of segments, which all belong to one client.
     #[inline]
     fn flush_chain(&mut self, head: usize) {
         let output = &self.net.output;
@@ -78,14 +79,15 @@ impl Server {
         self.queue_rest(head, token, sent);
     }
 
-    /// The socket has not taken all of a chain: the rest waits in the client's own queue.
+    /// Moves the part of a chain that the socket has not accepted to the client's own queue.
     fn queue_rest(&mut self, head: usize, token: Token, sent: usize) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let is_new = client.pending.is_none();
         let pending = client.pending.get_or_insert_default();
         self.net.output.queue_chain(head, sent, pending);
         if is_new {
-            // Values that were not copied are tried at once; the others were refused a moment ago.
+            // Shared values have not been tried yet: send them at once. For other output, the socket has just refused
+            // more.
             if self.net.output.has_splices(head) {
                 self.send_pending(token);
             }
@@ -99,7 +101,7 @@ impl Server {
 
     fn watch_writable(&mut self, token: Token) {
         let Some(client) = self.net.clients.get(token).filter(|c| c.pending.is_some()) else { return };
-        // A client that is only waited for to take its last replies is not read from again.
+        // A client that is closed after its last replies is not read from again.
         let interest = if client.session.is_closing() { Interest::WRITE } else { Interest::BOTH };
         if let Err(error) = self.net.poller.modify(client.transport.as_fd(), Source::Client(token), interest)
         {
@@ -107,7 +109,7 @@ impl Server {
         }
     }
 
-    /// The socket takes bytes again.
+    /// Continues sending to a client whose socket is writable again.
     pub(super) fn on_writable(&mut self, token: Token) {
         if self.net.clients.get(token).is_none_or(|c| c.pending.is_none()) {
             self.on_replica_writable(token);
@@ -123,7 +125,7 @@ impl Server {
         }
     }
 
-    /// Sends what waits for `token`, up to its share of an iteration.
+    /// Sends the pending output of `token`, up to its share of an iteration.
     fn send_pending(&mut self, token: Token) {
         let now = self.core.keyspace.moment.unix_ms;
         let Some(client) = self.net.clients.get_mut(token) else { return };
@@ -150,7 +152,8 @@ impl Server {
         self.net.doom(token);
     }
 
-    /// `client-output-buffer-limit` of the client's class, for what waits: the hard limit at once, the soft limit after its seconds.
+    /// Enforces `client-output-buffer-limit` of the client's class on its pending output: the hard limit at once, the
+    /// soft limit after its seconds.
     pub(super) fn check_output_limit(&mut self, token: Token) {
         let now = self.core.keyspace.moment.unix_ms;
         let Some(client) = self.net.clients.get_mut(token) else { return };
@@ -167,7 +170,7 @@ impl Server {
         }
     }
 
-    /// Closes a client that does not read as much as it requests.
+    /// Closes a client that reads its replies too slowly.
     #[cold]
     pub(super) fn cut_off(&mut self, token: Token) {
         self.core.stats.output_limit_disconnections += 1;
@@ -179,8 +182,9 @@ impl Server {
         self.net.doom(token);
     }
 
-    /// The client will send nothing more. It may still want the replies to what it has sent, and is closed after them.
-    /// One that waits and a monitor are closed at once: their replies may never end.
+    /// Handles a client that has shut down its side of the connection. It may still read the replies to its requests,
+    /// and is closed after them. A blocked client, a subscriber or a monitor is closed at once: its output may never
+    /// end.
     pub(super) fn on_end_of_stream(&mut self, token: Token) {
         if self.process.log.is_at(LogLevel::Verbose) {
             self.process

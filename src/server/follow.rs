@@ -1,4 +1,4 @@
-//! The replica's side: the connection to the primary, from the first attempt to the stream.
+//! A replica's connection to its primary, from the first attempt to the online stream.
 //!
 //! ```text
 //!   cron ─▶ connect ─▶ Link ─┬─ snapshot ─▶ file ─▶ loading ─┬▶ a client whose requests are the stream (`apply.rs`)
@@ -6,7 +6,7 @@
 //!   lost ─▶ the data stays, and the next attempt asks to continue
 //! ```
 //!
-//! Until the snapshot is complete, the old data is served. Texts of the log are those of Redis.
+//! Until the snapshot is complete, the old data is served. The log texts are those of Redis.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -23,12 +23,12 @@ use crate::sys::net::Socket;
 use crate::sys::poller::{self, Interest, Poller, Source, Token};
 use crate::sys::{disk, file};
 
-/// Bytes that one receive takes of a snapshot, and how many receives an iteration has.
+/// Bytes of a snapshot per receive, and receives per iteration.
 const CHUNK: usize = 64 << 10;
 const RECEIVES: usize = 16;
 
 impl Server {
-    /// `REPLICAOF host port`: the data is to be that of this primary.
+    /// `REPLICAOF host port`: replicates this primary from now on.
     pub(super) fn follow(&mut self, host: &str, port: u16) {
         let was_primary = self.replication.upstream.is_none();
         self.leave_upstream();
@@ -43,8 +43,8 @@ impl Server {
         self.connect_upstream();
     }
 
-    /// The snapshot that was loaded at the start has the data at this place of a history. A replica goes on there; the
-    /// replicas of a primary may.
+    /// Adopts the replication ID and offset of the snapshot that was loaded at the start. A replica resumes there, and
+    /// so may the replicas of a primary.
     pub(super) fn resume_history(&mut self, place: Option<(Id, i64)>, db: i32) {
         let Some((id, offset)) = place else { return };
         let end = self.core.keyspace.journal.stream().settled();
@@ -57,7 +57,8 @@ impl Server {
         }
     }
 
-    /// At the start: follows the primary of the configuration. `resumes`: where the snapshot ends in its history.
+    /// At the start: follows the configured primary. `resumes`: the loaded snapshot has a place in the primary's
+    /// history.
     pub(super) fn follow_configured(&mut self, resumes: bool) {
         let Some((host, port)) = self.core.config.replicaof.0.clone() else { return };
         if !resumes {
@@ -70,7 +71,7 @@ impl Server {
         self.role_changed();
     }
 
-    /// `REPLICAOF NO ONE`: the data is this server's own from now on.
+    /// `REPLICAOF NO ONE`: makes this server a primary with its current data.
     pub(super) fn stop_following(&mut self) {
         self.leave_upstream();
         self.replication.upstream = None;
@@ -83,7 +84,7 @@ impl Server {
         self.process.log.notice(format_args!(
             "Setting secondary replication ID to {old}, valid up to offset: {offset}. New replication ID is {id}"
         ));
-        // They continue with the new ID.
+        // They reconnect and continue with the new ID.
         self.drop_replicas();
         self.replication.alone_since_ms = self.core.keyspace.moment.unix_ms;
         self.role_changed();
@@ -95,7 +96,7 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// Clients that are blocked wait for what others write here.
+    /// Unblocks the clients that wait for writes here: a replica gets its writes from the primary.
     fn unblock_for_role(&mut self) {
         let blocked: Vec<Token> = self
             .net
@@ -112,7 +113,7 @@ impl Server {
         }
     }
 
-    /// Disconnects all replicas: they have to ask again.
+    /// Disconnects all replicas: they have to resynchronize.
     fn drop_replicas(&mut self) {
         let replicas: Vec<Token> = self.replication.synchronized().map(|replica| replica.token).collect();
         for token in replicas {
@@ -120,7 +121,7 @@ impl Server {
         }
     }
 
-    /// Ends the connection to the primary, if there is one.
+    /// Closes the connection to the primary, if there is one.
     fn leave_upstream(&mut self) {
         let Some(upstream) = &mut self.replication.upstream else { return };
         match std::mem::replace(&mut upstream.progress, Progress::Apart) {
@@ -132,7 +133,7 @@ impl Server {
         }
     }
 
-    /// Begins to connect to the primary.
+    /// Starts connecting to the primary.
     pub(super) fn connect_upstream(&mut self) {
         let Some(upstream) = &self.replication.upstream else { return };
         self.process.log.notice(format_args!("MASTER <-> REPLICA sync started"));
@@ -178,7 +179,7 @@ impl Server {
         self.core.clock.monotonic_us() / 1000
     }
 
-    /// The connection to the primary stands, takes bytes, or has bytes.
+    /// Handles an event of the connection to the primary: connected, writable, or readable.
     pub(super) fn on_upstream_event(&mut self, event: poller::Event) {
         let Some(upstream) = &mut self.replication.upstream else { return };
         let Progress::Linking(mut linking) = std::mem::replace(&mut upstream.progress, Progress::Apart)
@@ -189,7 +190,7 @@ impl Server {
         let Some(upstream) = &mut self.replication.upstream else { return };
         match outcome {
             Ok(false) => upstream.progress = Progress::Linking(linking),
-            // The caller of the event has put it elsewhere.
+            // The caller of the event has stored it elsewhere.
             Ok(true) => self.link_complete(linking),
             Err(Failure(level, text)) => {
                 match level {
@@ -201,7 +202,7 @@ impl Server {
         }
     }
 
-    /// Lets the link work as far as the socket permits. Returns whether it is complete.
+    /// Drives the link as far as the socket permits. Returns whether it is complete.
     fn drive(&mut self, linking: &mut Linking, event: poller::Event) -> Result<bool, Failure> {
         if !linking.is_connected {
             if let Some(error) = linking.socket.failure() {
@@ -238,13 +239,13 @@ impl Server {
             .map_err(|error| Failure(Level::Warning, format!("Watching the master: {error}")))
     }
 
-    /// Receives what has come. Returns whether the link is complete; what follows stays in the socket, as far as that is
+    /// Receives pending bytes. Returns whether the link is complete; the bytes after it stay in the socket as far as
     /// possible.
     fn receive_link(&mut self, linking: &mut Linking) -> Result<bool, Failure> {
         let mut chunk = vec![0; CHUNK];
         for _ in 0..RECEIVES {
-            // The stream must stay in the socket: before the snapshot begins, lines are received byte by byte, and of a
-            // snapshot no more than it has.
+            // The stream must stay in the socket: before the snapshot, lines are received byte by byte, and no more
+            // bytes than the snapshot has are received.
             let most = linking.link.wanted().min(CHUNK);
             let count = match linking.socket.recv(&mut chunk[..most]) {
                 Ok(0) => {
@@ -344,12 +345,12 @@ impl Server {
         Ok(())
     }
 
-    /// The stream follows, or a snapshot is to be loaded first.
+    /// Starts the stream, or loads the snapshot first.
     fn link_complete(&mut self, mut linking: Box<Linking>) {
         if linking.history.is_none() && linking.spool.is_none() {
             return self.go_online(linking);
         }
-        // What follows waits in the socket.
+        // The stream waits in the socket.
         let _ = self.net.poller.remove(linking.socket.as_fd());
         let Some(spool) = linking.spool.take() else { return };
         let target = self.core.config.dbfilename.as_path().to_path_buf();
@@ -378,7 +379,7 @@ impl Server {
         self.drop_data();
         self.settle_own();
         self.process.log.notice(format_args!("MASTER <-> REPLICA sync: Loading DB in memory"));
-        // Whatever comes of it, the data is not that of the history any more.
+        // Even if loading fails, the data no longer belongs to the old history.
         let end = self.core.keyspace.journal.stream().settled();
         self.replication.history.restart(random_id(), end);
         let Some(upstream) = &mut self.replication.upstream else { return };
@@ -390,7 +391,7 @@ impl Server {
         }
     }
 
-    /// The snapshot of the primary is loaded.
+    /// Goes online after the primary's snapshot was loaded.
     pub(super) fn primary_loaded(&mut self, db: usize) {
         self.process.log.notice(format_args!("MASTER <-> REPLICA sync: Finished with success"));
         let Some(upstream) = &mut self.replication.upstream else { return };
@@ -412,7 +413,7 @@ impl Server {
         }
     }
 
-    /// The snapshot of the primary could not be loaded: the next attempt asks for another one.
+    /// Handles a failed load of the primary's snapshot: the next attempt requests another one.
     pub(super) fn primary_load_failed(&mut self, why: &dyn fmt::Display) {
         self.process.log.warning(format_args!("{why}"));
         self.process.log.warning(format_args!(
@@ -424,7 +425,7 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// The connection becomes a client, whose requests are the stream.
+    /// Turns the connection into a client whose requests are the stream.
     fn go_online(&mut self, linking: Box<Linking>) {
         let socket = linking.socket;
         let now_ms = self.core.keyspace.moment.unix_ms;
@@ -452,7 +453,7 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// The connection to the primary is lost.
+    /// Handles a lost connection to the primary.
     pub(super) fn upstream_lost(&mut self, token: Token, db: usize) {
         let now_s = self.unix_seconds();
         let Some(upstream) = &mut self.replication.upstream else { return };
@@ -472,7 +473,7 @@ impl Server {
         }
     }
 
-    /// Tells the primary what was applied, and what is on disk.
+    /// Sends the primary the applied offset, and the synced one if there is an AOF.
     pub(super) fn acknowledge_to_primary(&mut self) {
         let offset = self.replication_offset();
         let synced =
@@ -492,8 +493,8 @@ impl Server {
         }
     }
 
-    /// The database that the stream has selected: the primary's, for a replica. A primary selects one again for whom it
-    /// sends a snapshot.
+    /// The database that the stream has selected: the primary's, on a replica. A primary sends another `SELECT` to each
+    /// replica that gets a snapshot.
     pub(super) fn replication_db(&self) -> usize {
         match &self.replication.upstream {
             Some(Upstream { progress: Progress::Online(token), .. }) => self.net.selected_db(*token),
@@ -502,7 +503,7 @@ impl Server {
         }
     }
 
-    /// Cron's part: connects again, acknowledges, and ends a connection that is silent.
+    /// Called by cron: reconnects, acknowledges, and closes a connection that has timed out.
     pub(super) fn look_after_upstream(&mut self) {
         let (now_ms, link_ms) = (self.core.keyspace.moment.unix_ms, self.now_ms());
         let timeout_ms = i64::from(self.core.config.repl_timeout) * 1000;
@@ -525,7 +526,7 @@ impl Server {
             Progress::Loading(linking) => {
                 if now_ms - upstream.acknowledged_ms >= 1000 {
                     upstream.acknowledged_ms = now_ms;
-                    // So that the primary does not take it for dead.
+                    // Keeps the primary from timing out this replica.
                     let _ = linking.socket.send(b"\n");
                 }
             }
@@ -546,7 +547,7 @@ fn append(linking: &mut Linking, bytes: &[u8]) -> std::io::Result<()> {
     linking.spool.as_mut().map_or(Ok(()), |spool| spool.append(bytes))
 }
 
-/// The address of a host. A name is looked up while all others wait, as in Redis.
+/// Resolves the address of a host. A name lookup blocks the whole server, as in Redis.
 fn resolve(host: &str, port: u16) -> std::io::Result<SocketAddr> {
     (host, port)
         .to_socket_addrs()?

@@ -31,7 +31,7 @@ pub(super) struct Modes {
     pub paused: bool,
     /// A client uses `MONITOR`.
     pub monitored: bool,
-    /// Calls are needed: the stream has a reader.
+    /// The stream has a reader, so the journal records calls.
     pub propagates: bool,
     /// The running script has switched off propagation to the AOF (`redis.set_repl`).
     pub muted: bool,
@@ -53,13 +53,13 @@ pub(super) struct Modes {
     pub lacks_replicas: bool,
 }
 
-/// The flags of what changes data.
+/// The flags of commands that may change data.
 const WRITES: u64 = WRITE | MAY_REPLICATE;
 
 /// A flag that no command has, for all commands.
 const EVERY: u64 = 1 << 63;
 
-/// What is refused because of the role.
+/// The reasons to refuse commands because of the role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ReplicaDenial {
     /// See [`Modes::read_only`].
@@ -73,7 +73,7 @@ pub(super) struct ReplicaDenial {
 /// The effects of the [`Modes`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Gate {
-    /// Requests with one of these flags are executed by [`Server::execute_carefully`]; [`EVERY`] is a flag of all.
+    /// [`Server::execute_carefully`] handles requests with one of these flags; all requests have [`EVERY`].
     careful: u64,
     /// Some commands are refused: because of loading, a failing disk, a slow script, or the role.
     refuses: bool,
@@ -89,7 +89,7 @@ impl Gate {
         let refuses_all = modes.loading || modes.busy || modes.denial.is_some() || modes.stale;
         let refuses_writes = modes.read_only || modes.lacks_replicas;
         let expiry = if modes.loading || modes.applies {
-            // The AOF and the primary have a `DEL` for each key that expired.
+            // The AOF and the primary send a `DEL` for each expired key.
             ExpiryPolicy::Ignore
         } else if modes.paused || modes.follows {
             ExpiryPolicy::Hide
@@ -98,7 +98,8 @@ impl Gate {
         };
         // Loading is not a change: it is not propagated, published or tracked.
         let records = !modes.loading;
-        // What the primary sends is passed on as it came, and what a replica's own clients write is nobody else's.
+        // The primary's bytes are copied to the stream as received; writes by a replica's own clients are not
+        // propagated.
         let propagates = modes.propagates && !modes.muted && !modes.follows;
         let listening = Listening {
             changes: records && (modes.announces || modes.tracks || modes.records),
@@ -125,19 +126,19 @@ impl Gate {
         }
     }
 
-    /// Whether requests are executed by [`Server::execute_carefully`].
+    /// Whether [`Server::execute_carefully`] handles all requests.
     #[inline(always)]
     pub fn is_careful(self) -> bool {
         self.careful == EVERY
     }
 
-    /// Whether requests for a command with these flags are executed by [`Server::execute_carefully`].
+    /// Whether [`Server::execute_carefully`] handles requests for a command with these flags.
     #[inline(always)]
     pub fn is_careful_with(self, command_flags: u64) -> bool {
         self.careful & (command_flags | EVERY) != 0
     }
 
-    /// What is refused because of the role.
+    /// The reasons to refuse commands because of the role.
     pub fn replica_denial(self) -> ReplicaDenial {
         self.replica
     }
