@@ -1,4 +1,4 @@
-//! The calendar: a moment in the time zone of the machine, for the log.
+//! Converts a moment to the machine's time zone, for the log.
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn a_moment_reads_as_day_month_year_and_time_to_the_millisecond() {
         let text = local_time(1_000_000_000_007).to_string();
-        // 9 September 2001, 01:46:40 UTC: any time zone is within a day of it.
+        // 9 September 2001, 01:46:40 UTC: far enough into the month that every time zone shows September.
         assert!(text.contains(" Sep 2001 ") && text.ends_with(":40.007"), "{text}");
         assert_eq!(text.len(), "09 Sep 2001 01:46:40.007".len());
     }

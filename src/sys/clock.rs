@@ -1,14 +1,14 @@
 //! The one place that reads the time.
 //!
-//! Three clocks for three purposes. [`wall_us`] tells the date (expiry times are dates), [`monotonic_us`] measures how
-//! long something took, and [`ticks`] does the same for spans so short that reading the kernel's clock would distort
-//! them: it reads the processor's counter, at half the cost or less, and a [`TickRate`] converts differences to
-//! nanoseconds afterwards. Neither is free (26 ns for ticks and 54 ns for the clock on one virtual machine), so a span
-//! that ends where the next begins should share its reading.
+//! Three clocks for three purposes. [`wall_us`] is the date (expiry times are dates); [`monotonic_us`] measures
+//! durations; [`ticks`] measures durations so short that reading the kernel's clock would distort them: it reads the
+//! processor's counter, at half the cost or less, and a [`TickRate`] converts differences to nanoseconds afterwards.
+//! Neither is free (26 ns for ticks and 54 ns for the clock on one virtual machine), so a span that ends where the next
+//! begins should share its reading.
 //!
-//! Limits: ticks are for statistics. A virtual machine that moves to another host may change their rate, which
-//! [`TickRate::refresh`] follows, and two cores may disagree by a few nanoseconds, which [`TickRate::since`] treats as
-//! 0.
+//! Limits: ticks are for statistics. Their rate may change when a virtual machine moves to another host, which
+//! [`TickRate::refresh`] follows. Two cores may disagree by a few nanoseconds; [`TickRate::since`] returns 0 for a
+//! negative difference.
 
 use std::time::Duration;
 
@@ -24,17 +24,17 @@ pub fn monotonic_ns() -> u64 {
     read_ns(libc::CLOCK_MONOTONIC)
 }
 
-/// The beginning of something whose time is measured.
+/// The start of a measured duration.
 #[derive(Clone, Copy, Debug)]
 pub struct Since(u64);
 
 impl Since {
-    /// From now on.
+    /// Starts now.
     pub fn now() -> Since {
         Since(monotonic_ns())
     }
 
-    /// The time since then.
+    /// The time elapsed since the start.
     pub fn elapsed(self) -> Duration {
         Duration::from_nanos(monotonic_ns() - self.0)
     }
@@ -54,7 +54,7 @@ fn read_ns(clock: libc::clockid_t) -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// The processor's own counter, in a unit that only a [`TickRate`] knows. Only differences are meaningful.
+/// The processor's counter, in a unit that only a [`TickRate`] knows. Only differences are meaningful.
 #[inline(always)]
 pub fn ticks() -> u64 {
     #[cfg(target_arch = "x86_64")]
@@ -75,7 +75,7 @@ pub fn ticks() -> u64 {
     }
 }
 
-/// A rate that was measured over this time is exact to a few millionths.
+/// A rate measured over this time is exact to a few millionths.
 const EXACT_NS: u64 = 100_000_000;
 
 /// How many nanoseconds a tick takes, measured by reading both clocks twice.
@@ -85,7 +85,7 @@ pub struct TickRate {
     ns_per_tick: u64,
     /// The last reading of both clocks: ticks, nanoseconds.
     anchor: (u64, u64),
-    /// Whether it has been measured over long enough to be kept.
+    /// Whether the rate was measured over long enough to be kept.
     settled: bool,
 }
 
@@ -102,16 +102,17 @@ impl TickRate {
         }
     }
 
-    /// Measures again over the time since the last refresh, if that is long enough (0.1 s) to be exact to a few
-    /// millionths. For a job that runs some times a second; costs a few clock reads.
+    /// Measures the rate again over the time since the last refresh, if that is long enough (0.1 s) to be exact to a
+    /// few millionths. For a job that runs a few times a second; costs a few clock reads.
     ///
-    /// Once it has been measured so, the rate stays unless it is off by a thousandth: sums of ticks are told as
-    /// times again and again, and must not seem to shrink.
+    /// A rate measured over that long stays unless it is off by a thousandth: sums of ticks are repeatedly reported as
+    /// times, which must not seem to shrink.
     pub fn refresh(&mut self) {
         self.refresh_over(EXACT_NS);
     }
 
-    /// Measures again if at least `worth_ns` nanoseconds have passed since the last time. The shorter, the less exact.
+    /// Measures the rate again if at least `worth_ns` nanoseconds have passed since the last measurement. The shorter,
+    /// the less exact.
     pub fn refresh_over(&mut self, worth_ns: u64) {
         let now = both_clocks();
         let span_ns = now.1.saturating_sub(self.anchor.1);
@@ -148,8 +149,8 @@ impl TickRate {
     }
 }
 
-/// Both clocks at one moment: the tick counter is read between two readings of the other, and of a few tries the one
-/// counts in which those are closest, since the process may be interrupted in between.
+/// Reads both clocks at one moment: the tick counter between two readings of the other clock. Of a few tries the one
+/// counts in which these two are closest, since the process may be interrupted in between.
 fn both_clocks() -> (u64, u64) {
     const TRIES: usize = 5;
     let read = || {

@@ -1,17 +1,17 @@
-//! The crash report, which is written to the log when a fatal signal ends the process.
+//! The crash report, written to the log when a fatal signal ends the process.
 //!
-//! Anything may be broken in the process when this runs: its heap, its locks, its stack. So the report proceeds from
-//! what always works to what may fail: first the signal, the client with its command, the registers and the raw return
-//! addresses, formatted on an alternate stack and written directly (`addr2line -e redstart` of the offsets gives names
-//! and lines); then the same stack with names, for which the library allocates and reads the executable. If any of it
-//! hangs, an alarm ends it. Finally the default action is restored and the same signal raised, so that the parent and
-//! the core dump see the true cause.
+//! Anything in the process may be broken when this runs: its heap, its locks, its stack. So the report proceeds from
+//! what always works to what may fail. The signal, the client with its command, the registers and the raw return
+//! addresses come first, formatted on an alternate stack and written directly (`addr2line -e redstart` of the offsets
+//! gives names and lines). Then follows the same stack with names, for which the library allocates and reads the
+//! executable. If any of it hangs, an alarm ends it. Finally the handler restores the default action and raises the
+//! same signal, so that the parent and the core dump show the true cause.
 //!
-//! The loop records what it works on as plain numbers: [`now_serving`], [`now_executing`]. A panic of any thread writes
+//! The loop records its current work as plain numbers: [`now_serving`], [`now_executing`]. A panic in any thread writes
 //! its message, then aborts, and the report follows.
 //!
-//! Each thread needs an alternate stack of its own for the whole report: [`protect_thread`]. On a thread without one
-//! the stack with names is left out.
+//! Each thread needs an alternate stack of its own for the whole report: [`protect_thread`]. A thread without one omits
+//! the stack with names.
 
 use std::backtrace::Backtrace;
 use std::ffi::{c_int, c_void};
@@ -30,7 +30,7 @@ use crate::sys::out_of_memory;
 use crate::sys::raw_log::RawLog;
 
 const FATAL: [Signal; 5] = [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGABRT];
-/// Enough for the library's reader of debug information; only the pages that are used take memory.
+/// Enough for the library's reader of debug information; only pages that are used take memory.
 const STACK_BYTES: usize = 1 << 20;
 const MAX_FRAMES: usize = 100;
 /// How long the report may take.
@@ -40,40 +40,40 @@ static PROGRAM: OnceLock<Program> = OnceLock::new();
 static CRASHED: AtomicBool = AtomicBool::new(false);
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 static EXIT_ON_PANIC: AtomicBool = AtomicBool::new(false);
-/// The number of the client that is served (0 for none), its socket, and its command.
+/// The number of the client being served (0 for none), its socket, and its command.
 static CLIENT: AtomicU64 = AtomicU64::new(0);
 static CLIENT_FD: AtomicI32 = AtomicI32::new(-1);
 static COMMAND: AtomicU16 = AtomicU16::new(NO_COMMAND);
-/// No command of the client has been executed in its turn.
+/// No command of the client has been executed yet in its turn.
 const NO_COMMAND: u16 = u16::MAX;
 
-/// What the report says of the program.
+/// The program's part of the report.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
-    /// Its name with its version.
+    /// The program's name and version.
     pub version: &'static str,
-    /// The name of a command by its number. It is called in the handler, so it may only read constants.
+    /// Returns a command's name by its number. It is called in the handler, so it may only read constants.
     pub command_name: fn(u16) -> &'static str,
 }
 
-/// Installs the handlers for the whole process, and the alternate stack of this thread. The report goes to the log, as
-/// [`crate::sys::raw_log`] knows it. The first `program` is kept for the life of the process.
+/// Installs the handlers for the whole process, and the alternate stack of this thread. The report goes to the log of
+/// [`crate::sys::raw_log`]. The first `program` is kept for the life of the process.
 pub fn install(program: Program) -> io::Result<()> {
     PROGRAM.get_or_init(|| program);
     protect_thread()?;
     std::panic::set_hook(Box::new(on_panic));
-    // RESETHAND: a fault inside the handler kills at once.
+    // RESETHAND: a fault inside the handler kills the process at once.
     let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK | SaFlags::SA_RESETHAND;
     let action = SigAction::new(SigHandler::SigAction(on_fatal), flags, SigSet::empty());
     for signal in FATAL {
-        // SAFETY: the handler never returns into what it interrupted, and does nothing unsafe for a handler before
-        // the essential part of the report is written.
+        // SAFETY: the handler never returns to the interrupted code, and does nothing unsafe for a handler before the
+        // essential part of the report is written.
         unsafe { sigaction(signal, &action) }?;
     }
     Ok(())
 }
 
-/// Removes the handlers: a fatal signal has its default action again.
+/// Removes the handlers: fatal signals get their default action again.
 pub fn uninstall() -> io::Result<()> {
     drop(std::panic::take_hook());
     let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
@@ -89,14 +89,14 @@ pub fn set_exit_on_panic(on: bool) {
     EXIT_ON_PANIC.store(on, Ordering::Release);
 }
 
-/// Crashes, by a write to an address that is never mapped.
+/// Crashes by writing to an address that is never mapped.
 pub fn fault() -> ! {
     // SAFETY: none; the fault is the purpose.
     unsafe { ptr::without_provenance_mut::<u8>(0x123).write_volatile(1) };
     unreachable!("the kernel refuses a write to the first page")
 }
 
-/// Gives this thread an alternate stack, on which even an overflow of its own stack can be reported. For threads that
+/// Gives this thread an alternate stack, so that even an overflow of its own stack can be reported. For threads that
 /// live as long as the process: the stack is never freed.
 pub fn protect_thread() -> io::Result<()> {
     if stack_is_ours() {
@@ -119,8 +119,8 @@ pub fn protect_thread() -> io::Result<()> {
     Ok(())
 }
 
-/// Records that the main thread works for a client from now on; [`now_executing`] adds the command. Three plain stores
-/// for each turn of a client.
+/// Records the client that the main thread is serving; [`now_executing`] adds the command. Three plain stores for each
+/// turn of a client.
 #[inline]
 pub fn now_serving(client: u64, fd: RawFd) {
     CLIENT_FD.store(fd, Ordering::Relaxed);
@@ -128,14 +128,14 @@ pub fn now_serving(client: u64, fd: RawFd) {
     COMMAND.store(NO_COMMAND, Ordering::Relaxed);
 }
 
-/// Records that the main thread no longer works for a client.
+/// Records that the main thread is serving no client.
 #[inline]
 pub fn now_serving_nobody() {
     CLIENT.store(0, Ordering::Relaxed);
 }
 
-/// Records the command, by its number, that is executed from now on for the client of [`now_serving`]. One plain store
-/// for each request.
+/// Records the number of the command being executed for the client of [`now_serving`]. One plain store for each
+/// request.
 #[inline]
 pub fn now_executing(command: u16) {
     COMMAND.store(command, Ordering::Relaxed);
@@ -190,7 +190,7 @@ fn die_by(signal: c_int) -> ! {
     }
 }
 
-/// The part that needs only a stack and a descriptor.
+/// Writes the part that needs only a stack and a descriptor.
 fn report(out: &mut RawLog, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) -> fmt::Result {
     let name = Signal::try_from(signal).map_or("unknown", Signal::as_str);
     // SAFETY: the kernel gave the handler a valid structure, in which a fault's address is meaningful for a fault.
@@ -212,7 +212,8 @@ fn report(out: &mut RawLog, signal: c_int, info: *mut libc::siginfo_t, context: 
     Ok(())
 }
 
-/// What the main thread was doing. It recorded only numbers; the rest comes from the kernel and from constant tables.
+/// Writes what the main thread was doing. The thread recorded only numbers; the rest comes from the kernel and from
+/// constant tables.
 fn write_work(out: &mut RawLog) -> fmt::Result {
     let client = CLIENT.load(Ordering::Relaxed);
     if client == 0 {
@@ -235,15 +236,15 @@ fn version() -> &'static str {
     PROGRAM.get().map_or("Redstart", |program| program.version)
 }
 
-/// The part that may fail in a broken process.
+/// Writes the part that may fail in a broken process.
 fn report_names(out: &mut RawLog) -> fmt::Result {
     out.write_str("\n------ STACK TRACE WITH NAMES ------\n")?;
-    // The alternate form keeps the addresses of frames without a name.
+    // The alternate form shows the addresses of frames without a name.
     writeln!(out, "{:#}", Backtrace::force_capture())
 }
 
-/// Whether the handler runs on a stack from [`protect_thread`]. Those that the standard library gives its threads are
-/// too small for reading debug information.
+/// Whether the handler runs on a stack from [`protect_thread`]. The alternate stacks that the standard library gives
+/// its threads are too small for reading debug information.
 fn stack_is_ours() -> bool {
     // SAFETY: plain numbers and a pointer; all zeroes is valid, and the system only writes it.
     let stack = unsafe {
@@ -325,7 +326,7 @@ extern "C" fn on_frame(frame: *mut c_void, argument: *mut c_void) -> c_int {
     if written.is_ok() && walk.frames < MAX_FRAMES { GO_ON } else { STOP }
 }
 
-/// Where the executable was loaded; the linker defines the symbol.
+/// The address at which the executable was loaded; the linker defines the symbol.
 fn executable_base() -> usize {
     unsafe extern "C" {
         #[cfg_attr(target_vendor = "apple", link_name = "_mh_execute_header")]
@@ -343,8 +344,8 @@ mod tests {
     use super::*;
     use crate::sys::raw_log;
 
-    /// A crash needs a process of its own: this test binary again, told to run the one test `scene`. Gives the signal
-    /// that it died of and what it reported to its standard error.
+    /// Crashes in a process of its own: runs only the test `scene` of this test binary. Returns the signal that killed
+    /// it and its standard error.
     fn play(scene: &str) -> (Option<i32>, String) {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--ignored", "--nocapture", "--test-threads=1", "sys::crash::tests::scene"])
@@ -391,7 +392,7 @@ mod tests {
             }
             "sent" => {
                 nix::sys::signal::kill(nix::unistd::Pid::this(), Signal::SIGBUS).unwrap();
-                // Any thread may get it, perhaps not this one, and not at once.
+                // Any thread may receive the signal, perhaps not this one, and not at once.
                 loop {
                     std::thread::park();
                 }

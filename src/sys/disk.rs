@@ -1,12 +1,12 @@
-//! Large files that have to be on disk when somebody relies on them: dumps, the append-only log.
+//! Large files that must be durable before others rely on them: dumps, the append-only log.
 //!
-//! [`append`] adds pieces from several places in one call and tells how much of them was written when the disk is full.
-//! [`BulkWriter`] writes files of gigabytes in one go. It sends what it has written to the disk every few megabytes, so
-//! that the sync at the end does not have to wait for all of it while every other writer of the disk waits along.
+//! [`append`] writes pieces from several places in one call, and returns how much of them was written when the disk is
+//! full. [`BulkWriter`] writes files of gigabytes from start to end. It starts syncing every few megabytes, so that the
+//! sync at the end does not have to wait for the whole file while every other writer to the disk waits too.
 //! [`rename_durably`] gives a finished file its name.
 //!
-//! All calls go through the C library's names (`write`, `writev`, `fdatasync`, `rename`), so that a test can make any of
-//! them fail.
+//! All calls go through the C library's functions (`write`, `writev`, `fdatasync`, `rename`), so that a test can make
+//! any of them fail.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
@@ -18,33 +18,33 @@ use nix::unistd::AccessFlags;
 
 use crate::sys::file::{self, sync_directory_of};
 
-/// Who may read the files of persistence: everybody, where the process's mask permits.
+/// The mode of persistence files: everybody may read them, where the process's umask permits.
 const MODE: u32 = 0o644;
 
-/// Opens a file for appending, and creates it if it does not exist. Returns its length as well.
+/// Opens a file for appending and creates it if it does not exist. Also returns its length.
 pub fn open_append(path: &Path) -> io::Result<(File, u64)> {
     file::open_only_regular(OpenOptions::new().append(true).create(true).mode(MODE), path)
 }
 
-/// Creates a file for writing; one that exists is emptied.
+/// Creates a file for writing, or truncates an existing one.
 pub fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let options = options.write(true).create(true).truncate(true).mode(MODE);
     file::open_only_regular(options, path).map(|(file, _)| file)
 }
 
-/// Waits until the bytes of a file, and what it takes to read them back, are on the disk; in its permanent memory where
-/// the system can say so (macOS).
+/// Waits until a file's bytes, and the metadata needed to read them back, are on the disk; in permanent storage where
+/// the system can guarantee that (macOS).
 pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Whether this process may create files in a directory.
+/// Fails unless this process may create files in a directory.
 pub fn may_create_files(directory: &Path) -> io::Result<()> {
     Ok(nix::unistd::access(directory, AccessFlags::W_OK | AccessFlags::X_OK)?)
 }
 
-/// Bytes that are free for this process on the disk of a directory.
+/// The bytes available to this process on the disk of a directory.
 pub fn free_bytes(directory: &Path) -> io::Result<u64> {
     let disk = nix::sys::statvfs::statvfs(directory)?;
     // The types differ between systems.
@@ -52,18 +52,18 @@ pub fn free_bytes(directory: &Path) -> io::Result<u64> {
     Ok((disk.blocks_available() as u64).saturating_mul(disk.fragment_size() as u64))
 }
 
-/// What became of an [`append`].
+/// The result of an [`append`].
 #[derive(Debug)]
 #[must_use]
 pub struct Appended {
-    /// Bytes that were written, from the first on.
+    /// Bytes written, from the first on.
     pub bytes: u64,
-    /// Why not all were. The file then ends within what was to be written, unless `bytes` is 0.
+    /// Why the rest was not written. Unless `bytes` is 0, the file then ends within `pieces`.
     pub error: Option<io::Error>,
 }
 
-/// Writes `pieces`, one after the other, at the end of a file that was opened for appending (elsewhere, where it stands). A
-/// call for each thousand pieces, more where the system writes less than it was given. `pieces` is used up.
+/// Writes `pieces` in order at the end of a file opened for appending (at the current position of other files). Takes
+/// one call for each thousand pieces, more where the system writes less than it was given. Consumes `pieces`.
 pub fn append(mut file: &File, mut pieces: &mut [IoSlice<'_>]) -> Appended {
     let mut bytes = 0;
     IoSlice::advance_slices(&mut pieces, 0);
@@ -81,32 +81,33 @@ pub fn append(mut file: &File, mut pieces: &mut [IoSlice<'_>]) -> Appended {
     Appended { bytes, error: None }
 }
 
-/// The system's number of an error; that of a failed device for one that has none, such as a write of nothing.
+/// The system's number of an error; that of a failed device for an error without a number, such as a write of zero
+/// bytes.
 pub fn error_number(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
 }
 
-/// Renames a file, over another one if there is one of that name, so that after a power failure one of the two is found
-/// under it. The file's contents must be on disk already.
+/// Renames a file, replacing any file of that name, so that after a power failure one of the two is found under it. The
+/// file's contents must already be on disk.
 pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     sync_directory_of(to)
 }
 
-/// Removes a file's name, and returns the file: its blocks are freed when it is closed, which takes long for a large one
-/// and may happen on another thread.
+/// Removes a file's name and returns the file. Its blocks are freed when it is closed, which takes long for a large
+/// file and may happen on another thread.
 pub fn unlink_open(path: &Path) -> io::Result<File> {
-    // Not to wait for the other end if it is a pipe.
+    // Do not wait for the other end if it is a pipe.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     fs::remove_file(path)?;
     Ok(file)
 }
 
-/// Tells the system that a file's pages need not be kept in memory; those that are not on disk yet stay. Does nothing
-/// where there is no such call.
+/// Tells the system that a file's pages need not stay in memory; pages not yet on disk stay. Does nothing where there
+/// is no such call.
 pub fn drop_cached(file: &File) {
     #[cfg(any(target_os = "linux", target_os = "freebsd"))]
-    // SAFETY: numbers alone; advice, which may be refused.
+    // SAFETY: numbers only; advice, which may be refused.
     unsafe {
         libc::posix_fadvise(std::os::fd::AsRawFd::as_raw_fd(file), 0, 0, libc::POSIX_FADV_DONTNEED);
     }
@@ -114,50 +115,50 @@ pub fn drop_cached(file: &File) {
     let _ = file;
 }
 
-/// How a [`BulkWriter`] brings what it writes to the disk.
+/// How a [`BulkWriter`] syncs its file to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Syncing {
-    /// After so many bytes, what was written begins its way to the disk, and what began it so many bytes ago is waited
-    /// for. `None` leaves all of it to the end.
+    /// After every so many bytes, starts syncing the bytes just written and waits for the sync started before. `None`
+    /// leaves the whole sync to the end.
     pub every: Option<u64>,
-    /// Whether the pages are dropped from memory once they are on disk: nobody is going to read the file soon.
+    /// Whether to drop the pages from memory once they are on disk, for a file that nobody is going to read soon.
     pub drop_cached: bool,
 }
 
 impl Syncing {
-    /// As `rdb-save-incremental-fsync` and `aof-rewrite-incremental-fsync` say: every 4 MiB, or at the end.
+    /// The setting of `rdb-save-incremental-fsync` and `aof-rewrite-incremental-fsync`: every 4 MiB, or at the end.
     pub fn incremental(on: bool) -> Syncing {
         Syncing { every: on.then_some(PIECE as u64), drop_cached: on }
     }
 }
 
-/// Bytes gathered before they are written. Larger writes go to the file at once.
+/// Bytes buffered before they are written. Larger writes go to the file at once.
 const BUFFER: usize = 256 << 10;
 
-/// The most bytes of one call.
+/// The most bytes written by one call.
 const PIECE: usize = 4 << 20;
 
-/// A file that is written once, from its first to its last byte.
+/// A file that is written once, from its first byte to its last.
 ///
-/// After an error every further call fails as well, so that no file with a gap in it is taken for a whole one. Dropping
-/// the writer discards what it has gathered.
+/// After an error every further call fails as well, so that a file with a gap is never taken for a whole one. Dropping
+/// the writer discards its buffer.
 #[derive(Debug)]
 pub struct BulkWriter {
     file: File,
     buffer: Vec<u8>,
-    /// Bytes in the file.
+    /// Bytes written to the file.
     written: u64,
     syncing: Syncing,
-    /// Bytes of the file that were sent on their way to the disk.
+    /// Bytes of the file whose sync was started.
     started: u64,
-    /// The part that was sent last.
+    /// The part whose sync was started last.
     under_way: Range<u64>,
     /// The system's number of the error that ended the writing.
     failed: Option<i32>,
 }
 
 impl BulkWriter {
-    /// A writer to an empty file.
+    /// Returns a writer to an empty file.
     pub fn new(file: File, syncing: Syncing) -> BulkWriter {
         BulkWriter {
             file,
@@ -170,17 +171,17 @@ impl BulkWriter {
         }
     }
 
-    /// How many bytes were given to it.
+    /// The bytes written so far, including those in the buffer.
     pub fn len(&self) -> u64 {
         self.written + self.buffer.len() as u64
     }
 
-    /// Whether it was given none.
+    /// Whether nothing was written so far.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes the rest, and waits until all of it is on the disk.
+    /// Writes the rest and waits until the whole file is on the disk.
     pub fn finish(mut self) -> io::Result<File> {
         self.flush()?;
         sync_data(&self.file)?;
@@ -190,7 +191,7 @@ impl BulkWriter {
         Ok(self.file)
     }
 
-    /// Writes what was gathered, and `more`.
+    /// Writes the buffer, then `more`.
     fn write_out(&mut self, more: &[u8]) -> io::Result<()> {
         if let Some(number) = self.failed {
             return Err(io::Error::from_raw_os_error(number));
@@ -206,7 +207,7 @@ impl BulkWriter {
         result
     }
 
-    /// Sends what was written to the disk if it is enough, and waits for what was sent before.
+    /// Starts syncing the written bytes if there are enough, and waits for the sync started before.
     fn sync_some(&mut self) -> io::Result<()> {
         let Some(every) = self.syncing.every else { return Ok(()) };
         if self.written - self.started < every {
@@ -237,7 +238,7 @@ impl Write for BulkWriter {
             self.buffer.extend_from_slice(bytes);
             return Ok(());
         }
-        // In pieces, so that the disk is kept busy by a value of any size.
+        // In pieces, so that a value of any size keeps the disk busy.
         bytes.chunks(PIECE).try_for_each(|piece| self.write_out(piece))
     }
 
@@ -246,13 +247,13 @@ impl Write for BulkWriter {
     }
 }
 
-/// Sends a part of a file on its way to the disk, without waiting for it where that is possible.
+/// Starts syncing a part of a file, without waiting where that is possible.
 #[cfg(target_os = "linux")]
 fn start_sync(file: &File, part: &Range<u64>) -> io::Result<()> {
     sync_range(file, part, libc::SYNC_FILE_RANGE_WRITE)
 }
 
-/// Waits for a part of a file that was sent on its way.
+/// Waits for the sync of a part of a file.
 #[cfg(target_os = "linux")]
 fn wait_for_sync(file: &File, part: &Range<u64>) -> io::Result<()> {
     let wait =
@@ -266,25 +267,25 @@ fn sync_range(file: &File, part: &Range<u64>, flags: libc::c_uint) -> io::Result
         return Ok(());
     }
     let (start, len) = (part.start as i64, (part.end - part.start) as i64);
-    // SAFETY: numbers alone.
+    // SAFETY: numbers only.
     if unsafe { libc::sync_file_range(std::os::fd::AsRawFd::as_raw_fd(file), start, len, flags) } == 0 {
         return Ok(());
     }
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
-        // Not a file on a disk, or a file system without the call: the sync at the end does it all.
+        // Not a file on a disk, or a file system without the call: the sync at the end covers it.
         Some(libc::ESPIPE | libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => Ok(()),
         _ => Err(error),
     }
 }
 
-/// Elsewhere a file is synced as a whole, and waited for.
+/// Elsewhere the whole file is synced, and the call waits.
 #[cfg(not(target_os = "linux"))]
 fn start_sync(file: &File, _: &Range<u64>) -> io::Result<()> {
     sync_data(file)
 }
 
-/// Nothing is under way.
+/// The sync is already complete.
 #[cfg(not(target_os = "linux"))]
 fn wait_for_sync(_: &File, _: &Range<u64>) -> io::Result<()> {
     Ok(())
@@ -323,7 +324,7 @@ mod tests {
         (0..len).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect()
     }
 
-    /// A pipe whose writing end refuses what does not fit.
+    /// A pipe whose writing end rejects bytes that do not fit.
     fn small_pipe() -> (io::PipeReader, File) {
         let (reader, writer) = io::pipe().unwrap();
         let writer = File::from(OwnedFd::from(writer));
@@ -339,7 +340,7 @@ mod tests {
         fs::write(&path, "before ").unwrap();
         let (file, len) = open_append(&path).unwrap();
         assert_eq!(len, 7);
-        // More pieces than one call takes, empty ones among them.
+        // More pieces than one call takes, some of them empty.
         let texts: Vec<String> =
             (0..5000).map(|i| if i % 7 == 0 { String::new() } else { format!("{i},") }).collect();
         let mut pieces: Vec<IoSlice> = texts.iter().map(|text| IoSlice::new(text.as_bytes())).collect();
@@ -383,7 +384,7 @@ mod tests {
                 let end = bytes.len().min(at + size);
                 writer.write_all(&bytes[at..end]).unwrap();
                 assert_eq!(writer.len(), end as u64);
-                // Up to pieces that are larger than the buffer, and than what is synced at once.
+                // Pieces grow to more than the buffer, and more than is synced at once.
                 (at, size) = (end, size * 5 / 2 + 1);
             }
             drop(writer.finish().unwrap());
@@ -400,7 +401,7 @@ mod tests {
         let mut found = vec![0; 1 << 20];
         let first = reader.read(&mut found).unwrap();
         assert!(first > 0);
-        // There is room again, but what follows would come after a gap.
+        // The pipe has room again, but further bytes would follow a gap.
         assert_eq!(writer.write_all(&pattern(1 << 20)).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         writer.write_all(b"small").unwrap();
         assert_eq!(writer.flush().unwrap_err().kind(), io::ErrorKind::WouldBlock);

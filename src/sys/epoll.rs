@@ -1,8 +1,8 @@
 //! The poller of Linux: epoll, level-triggered, with an eventfd as wake-up.
 //!
-//! The kernel writes its events into a fixed array that is read in place. A wake-up is one of them. It is removed from
-//! the batch by one scan of their sources after each wait, which costs less than a nanosecond per event and needs neither
-//! a copy nor state that is shared with the threads that wake.
+//! The kernel writes its events into a fixed array, which is read in place. A wake-up is one of these events. After
+//! each wait, one scan of the sources removes it from the batch, which costs less than a nanosecond per event and needs
+//! neither a copy nor state that is shared with the waking threads.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -33,7 +33,7 @@ impl Epoll {
         Ok(())
     }
 
-    /// What a wait returns whose call returned `count`.
+    /// Returns the result of a wait whose system call returned `count`.
     #[inline]
     fn finish(&mut self, count: i32) -> io::Result<usize> {
         if count < 0 {
@@ -60,7 +60,7 @@ impl Epoll {
 
 impl Poller for Epoll {
     fn new() -> io::Result<Epoll> {
-        // SAFETY: no pointers; the descriptor is ours alone.
+        // SAFETY: no pointers; the new descriptor has no other owner.
         let fd = unsafe { OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) };
         // SAFETY: as above.
         let wake =

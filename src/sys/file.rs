@@ -1,9 +1,9 @@
 //! Small files that must never be seen half-written (the pid file, the rewritten configuration), and the log, which may
 //! be renamed at any time.
 //!
-//! A file is replaced by writing a new one beside it, syncing that to disk, renaming it over the old one and syncing
-//! the directory. A reader finds either the old content or the new, and so does the system after a power failure. This
-//! costs two fsyncs, so it is for rare writes.
+//! To replace a file, a new one is written beside it, synced to disk and renamed over the old one, and the directory is
+//! synced. A reader finds either the old content or the new, and so does the system after a power failure. This costs
+//! two fsyncs, so it is for rare writes.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -12,8 +12,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A file that is appended to by name: if it has been renamed or removed, the next write creates it again. So a log can
-/// be rotated by renaming it, without notifying the process that writes it.
+/// A file that is appended to by name: if it was renamed or removed, the next write creates it again. So a log can be
+/// rotated by renaming it, without notifying the process that writes it.
 ///
 /// Each write first checks that the name still refers to the open file: one system call, about a microsecond.
 #[derive(Debug)]
@@ -28,14 +28,14 @@ pub struct AppendFile {
 type FileId = (u64, u64);
 
 impl AppendFile {
-    /// Opens the file, and creates it if it does not exist.
+    /// Opens the file and creates it if it does not exist.
     pub fn open(path: &Path) -> io::Result<AppendFile> {
         let path = std::path::absolute(path)?;
         let (file, id) = open_append(&path)?;
         Ok(AppendFile { path, file, id })
     }
 
-    /// Its absolute name.
+    /// The file's absolute path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -45,8 +45,8 @@ impl AppendFile {
         &self.file
     }
 
-    /// Appends to the file that has the name now. Returns whether that is a different file than before. If the name can
-    /// be neither found nor created, the bytes go to the file that was opened last.
+    /// Appends to the file that currently has the name. Returns whether that is a different file than before. If the
+    /// name can be neither found nor created, the bytes go to the file that was opened last.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<bool> {
         let is_other = fs::metadata(&self.path).map_or(true, |found| file_id(&found) != self.id);
         let reopened = if is_other { open_append(&self.path).ok() } else { None };
@@ -102,7 +102,7 @@ pub fn open_only_regular(options: &mut OpenOptions, path: &Path) -> io::Result<(
     }
 }
 
-/// Identifies a version of a file: it changes when the file is replaced or written.
+/// Identifies a version of a file; changes when the file is replaced or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     id: FileId,
@@ -242,7 +242,7 @@ mod tests {
         assert!(!file.append(b"three\n").unwrap());
         assert_eq!(fs::read(&old).unwrap(), b"one\n");
         assert_eq!(fs::read(&log).unwrap(), b"two\nthree\n");
-        // Another process has created it first.
+        // Another process created it first.
         fs::rename(&log, &old).unwrap();
         fs::write(&log, "header\n").unwrap();
         assert!(file.append(b"four\n").unwrap());

@@ -1,21 +1,21 @@
-//! A forked child that works on a snapshot of the memory, and the link by which it tells its parent how far it is.
+//! A forked child that works on a snapshot of the memory, and the link by which it reports to its parent.
 //!
 //! ```text
 //!   parent   fork ─▶ Child { poll, next_report, kill }  ◀── pipe ◀──  Link { begin, progress, finish, exit }   child
 //! ```
 //!
-//! The child is a process of one thread: the loop's, as it stood in [`fork`]. Nothing that another thread of the parent
-//! did is finished there, so it sends nothing to a background thread and takes no lock that one may have held. The
-//! allocators are whole: both take their locks before the fork and release them after it.
+//! The child is a process of one thread: the loop's, in its state at [`fork`]. Work of the parent's other threads stays
+//! unfinished there, so the child sends nothing to a background thread and takes no lock that one may have held. The
+//! allocators are consistent: both take their locks before the fork and release them after it.
 //!
-//! A child never outlives its parent: the kernel kills it (Linux, where the end of the thread that forked counts, and
-//! FreeBSD), and where the kernel does not, the next report finds the pipe broken. It runs none of the parent's signal handlers. SIGINT and SIGTERM are ignored, since a
-//! terminal and a supervisor send them to all processes of a group, and the parent decides what becomes of the child.
-//! SIGUSR1 ends it, as it ends Redis's: the status then says that the end was wanted, unlike that of a process which was
-//! killed since memory had run out.
+//! A child never outlives its parent: the kernel kills it (on Linux, when the thread that forked ends, and on FreeBSD);
+//! elsewhere the next report finds the pipe broken. The child runs none of the parent's signal handlers. It ignores
+//! SIGINT and SIGTERM, since a terminal and a supervisor send them to all processes of a group, and the parent decides
+//! when the child ends. SIGUSR1 ends it, as it ends Redis': its exit status then shows an intended end, unlike that of
+//! a process that was killed because memory had run out.
 //!
 //! Costs: `fork` copies the page tables, about 10 ms for each gigabyte of small pages. A report is one write of 24
-//! bytes, at most one a second; the size of the copies is looked up at most 1 % of the time, as the kernel walks all page
+//! bytes, at most one a second. Measuring the copied bytes takes at most 1 % of the time, as the kernel walks all page
 //! tables for it.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -31,40 +31,40 @@ use crate::sys::{clock, crash, host, memory, signal, title};
 
 /// Which of the two processes this is.
 pub enum Forked {
-    /// The one that called.
+    /// The calling process.
     Parent(Child),
-    /// The new one. It must end by [`Link::exit`], and does so when the link is dropped.
+    /// The new process. It must end by [`Link::exit`], and does so when the link is dropped.
     Child(Link),
 }
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// With a status of its own.
+    /// With its exit status.
     Status(i32),
     /// By a signal.
     Signal(i32),
 }
 
 impl Exit {
-    /// Whether it was ended by [`Child::kill`], or by an operator who sent SIGUSR1: not an error.
+    /// Whether [`Child::kill`] ended it, or an operator who sent SIGUSR1; that is not an error.
     pub fn was_wanted(self) -> bool {
         self == Exit::Signal(libc::SIGUSR1)
     }
 }
 
-/// What a child tells its parent.
+/// A child's report to its parent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Keys that it has worked through.
+    /// Keys processed so far.
     pub keys: u64,
-    /// Bytes that the kernel has copied since the fork because one of the two wrote.
+    /// Bytes that the kernel has copied since the fork because either process wrote.
     pub cow_bytes: u64,
     /// Whether this is the last report: the work is done.
     pub final_: bool,
 }
 
-/// Bytes of a report in the pipe: less than the pipe takes in one piece, so that a report is never divided.
+/// The size of a report in the pipe; at most the size that a pipe writes atomically, so that a report is never split.
 const REPORT_BYTES: usize = 24;
 const _: () = assert!(REPORT_BYTES <= 512, "what POSIX guarantees to be written in one piece");
 
@@ -86,7 +86,7 @@ impl Report {
     }
 }
 
-/// Forks. Returns, in both processes, which one it is and how many microseconds the call took.
+/// Forks. Returns in both processes which one it is, and how many microseconds the call took.
 ///
 /// # Errors
 /// Those of `fork` (`EAGAIN`, `ENOMEM`) and of `pipe` (`EMFILE`).
@@ -96,11 +96,11 @@ pub fn fork() -> io::Result<(Forked, u64)> {
     set_nonblocking(&writer)?;
     signal::watch_children()?;
     let parent = Pid::this();
-    // No signal is delivered to the child before it has let go of the parent's handlers.
+    // No signal is delivered to the child before it has reset the parent's handlers.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     let start_us = clock::monotonic_us();
-    // SAFETY: the child goes on with this thread alone. It uses both allocators, which are consistent after a fork, and
-    // nothing that waits for another thread (see the module's head).
+    // SAFETY: the child continues with this thread alone. It uses both allocators, which are consistent after a fork,
+    // and nothing that waits for another thread (see the module's head).
     let result = unsafe { nix::unistd::fork() };
     let took_us = clock::monotonic_us() - start_us;
     if let Ok(nix::unistd::ForkResult::Child) = result {
@@ -119,7 +119,8 @@ pub fn fork() -> io::Result<(Forked, u64)> {
     }
 }
 
-/// A pipe for what a child sends besides its reports: its end of the parent, which does not wait, and that of the child.
+/// Opens a pipe for data that a child sends besides its reports. Returns the parent's end, which is non-blocking, and
+/// the child's.
 ///
 /// # Errors
 /// Those of `pipe` (`EMFILE`).
@@ -142,40 +143,40 @@ fn set_action(signal: Signal, handler: SigHandler) -> io::Result<()> {
     Ok(())
 }
 
-/// A child, seen by its parent. A child that is still there when this is dropped is killed and waited for.
+/// A child, as seen by its parent. Dropping it kills a running child and waits for it.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
     exit: Option<Exit>,
     reports: PipeReader,
-    /// The beginning of a report of which the rest is not there yet.
+    /// The first bytes of a report that is still incomplete.
     part: [u8; REPORT_BYTES],
     have: usize,
 }
 
 impl Child {
-    /// Its number.
+    /// The process id.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw()
     }
 
-    /// How it ended, or `None` while it runs. Does not wait, and asks for no other child than this. Its reports can
-    /// be read after its end, too.
+    /// Returns how the child ended, or `None` while it runs. Does not wait, and collects the status of no other child.
+    /// The child's reports can still be read after its end.
     ///
     /// # Errors
-    /// `ECHILD` if somebody else has taken the status: then it is not known how the child ended.
+    /// `ECHILD` if the status was collected elsewhere: then it is unknown how the child ended.
     pub fn poll(&mut self) -> io::Result<Option<Exit>> {
         self.wait(Some(WaitPidFlag::WNOHANG))
     }
 
-    /// Asks the child to end now, in whatever it does, by SIGUSR1; [`Child::poll`] tells when it has. A stopped child
-    /// ends as well. What the child has left half-written is the parent's to remove.
+    /// Ends the child by SIGUSR1, whatever it is doing; [`Child::poll`] returns when it has ended. A stopped child ends
+    /// as well. The parent must remove the child's half-written files.
     pub fn kill(&mut self) {
         self.send(Signal::SIGUSR1);
         self.send(Signal::SIGCONT);
     }
 
-    /// The next report, if a whole one is there. Does not wait.
+    /// Returns the next report, if a whole one has arrived. Does not wait.
     pub fn next_report(&mut self) -> Option<Report> {
         while self.have < REPORT_BYTES {
             match self.reports.read(&mut self.part[self.have..]) {
@@ -190,7 +191,7 @@ impl Child {
 
     fn send(&self, signal: Signal) {
         if self.exit.is_none() {
-            // The number is the child's until its status was taken, so this hits nobody else.
+            // The process id stays the child's until its status is collected, so the signal hits no other process.
             let _ = kill(self.pid, signal);
         }
     }
@@ -212,45 +213,45 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.send(Signal::SIGKILL);
-        // It fails only where there is nobody left to wait for.
+        // Fails only if there is no child left to wait for.
         let _ = self.wait(None);
     }
 }
 
-/// What distinguishes a child from its parent.
+/// Properties of a child that differ from its parent's.
 #[derive(Clone, Debug, Default)]
 pub struct Role {
     /// Its title in `ps`; `None` keeps the parent's.
     pub title: Option<Vec<u8>>,
     /// The score by which the kernel picks a process to kill when memory runs out; `None` keeps the parent's.
     pub oom_score: Option<i32>,
-    /// The processors that it may use; empty for all that the parent may.
+    /// The processors that it may use; empty for all of the parent's.
     pub processors: Vec<usize>,
     /// Descriptors that stay open, besides the three standard ones and the link's.
     pub keep: Vec<RawFd>,
 }
 
-/// Copies of pages, in bytes, as a child has seen them grow.
+/// Bytes of pages copied since the fork, as measured by a child.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CopyOnWrite {
-    /// At the end.
+    /// At the last measurement.
     pub current: u64,
-    /// At most.
+    /// The largest measurement.
     pub peak: u64,
-    /// On the average of the times when it was looked up.
+    /// The average of all measurements.
     pub average: u64,
 }
 
-/// Reports of progress are this far apart.
+/// The time between two progress reports.
 const REPORT_EVERY_US: u64 = 1_000_000;
 
-/// Calls of [`Link::progress`] between two looks at the clock.
+/// Calls of [`Link::progress`] between two reads of the clock.
 const CALLS_PER_LOOK: u32 = 1024;
 
-/// How much longer than the last look at the copies took the next one waits.
+/// The next measurement of the copies waits this many times as long as the last one took.
 const COW_REST: u64 = 100;
 
-/// The parent, seen by its child. Dropping it ends the child with status 1: what follows is the parent's code.
+/// The parent, as seen by its child. Dropping it ends the child with status 1: the code that follows is the parent's.
 #[derive(Debug)]
 pub struct Link {
     reports: PipeWriter,
@@ -279,11 +280,11 @@ impl Link {
         }
     }
 
-    /// Binds the child's life to the parent's, and lets go of the parent's signal handlers. `mask` is what the parent
-    /// blocks.
+    /// Binds the child's life to the parent's, and resets the parent's signal handlers. `mask` is the parent's signal
+    /// mask.
     fn follow_parent(&self, mask: &SigSet) {
         platform::die_with_parent();
-        // The parent may have ended before the kernel was told.
+        // The parent may have ended before the kernel's binding took effect.
         if self.parent_is_gone() {
             quit(1);
         }
@@ -301,11 +302,11 @@ impl Link {
         crash::now_serving_nobody();
     }
 
-    /// Takes up a role. What cannot be had (a score or processors that the system refuses) is left as it is.
+    /// Applies a role. A score or processors that the system refuses stay as they are.
     ///
-    /// All descriptors but those to keep are closed: as long as the child had them, the peer of a socket that the
-    /// parent closes would see no end of it, and an address that the parent listened on could not be taken again. The
-    /// descriptors of objects that the child shares with the parent's code are closed as well, so it uses none of these.
+    /// Closes all descriptors except those to keep: if the child kept a socket that the parent closes, the peer would
+    /// see no end of the connection, and an address that the parent listened on could not be bound again. This includes
+    /// the descriptors of objects that the child shares with the parent's code, so it uses none of these.
     pub fn begin(&self, role: &Role) {
         host::close_syslog();
         let keep: Vec<RawFd> = role.keep.iter().copied().chain([self.reports.as_raw_fd()]).collect();
@@ -321,8 +322,8 @@ impl Link {
         }
     }
 
-    /// Notes that `keys` keys are done, and reports it if the last report was a second ago. To be called for each key:
-    /// mostly an addition and a comparison. Ends the child if the parent has gone.
+    /// Records that `keys` keys are done, and sends a report if the last one was a second ago. Call it for each key:
+    /// mostly an addition and a comparison. Ends the child if the parent has ended.
     #[inline]
     pub fn progress(&mut self, keys: u64) {
         self.calls += 1;
@@ -348,7 +349,7 @@ impl Link {
         self.report(Report { keys, cow_bytes: self.cow.current, final_: false });
     }
 
-    /// Reports the end of the work, with what was copied until now; returns that.
+    /// Reports the end of the work and the bytes copied until now; returns the latter.
     pub fn finish(&mut self, keys: u64) -> CopyOnWrite {
         self.look_at_copies();
         self.report(Report { keys, cow_bytes: self.cow.current, final_: true });
@@ -368,8 +369,8 @@ impl Link {
         };
     }
 
-    /// Sends a report. While the parent has not read some thousands of earlier ones, a report is dropped, unless it is
-    /// the last: that one waits. Ends the child if the parent has gone.
+    /// Sends a report. Drops it if some thousands of earlier ones are unread, unless it is the last: that one waits.
+    /// Ends the child if the parent has ended.
     pub fn report(&mut self, report: Report) {
         let bytes = report.to_bytes();
         loop {
@@ -382,7 +383,7 @@ impl Link {
                     }
                     self.wait_for_room();
                 }
-                // Nobody reads any more.
+                // The reading end is closed.
                 Err(_) => quit(1),
             }
         }
@@ -390,7 +391,7 @@ impl Link {
 
     fn wait_for_room(&self) {
         let mut wait = libc::pollfd { fd: self.reports.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-        // SAFETY: one structure, ours. Whatever it returns, the next write tells.
+        // SAFETY: one structure, ours. The result does not matter: the next write shows whether there is room.
         unsafe { libc::poll(&raw mut wait, 1, -1) };
     }
 
@@ -399,7 +400,7 @@ impl Link {
         Pid::parent() != self.parent
     }
 
-    /// Ends the child at once: no destructor and no exit handler runs, since what they would clean up is the parent's.
+    /// Ends the child at once: no destructor and no exit handler runs, since they would clean up state of the parent.
     pub fn exit(self, status: i32) -> ! {
         quit(status)
     }
@@ -416,8 +417,8 @@ fn quit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Closes all descriptors but the three standard ones and `keep`, whatever objects they belong to. For a child that is
-/// about to leave these objects alone.
+/// Closes all descriptors except the three standard ones and `keep`, whatever objects own them. For a child that no
+/// longer uses these objects.
 fn close_all_but(keep: &[RawFd]) {
     let mut keep: Vec<libc::c_uint> = keep.iter().filter_map(|&fd| libc::c_uint::try_from(fd).ok()).collect();
     keep.extend([0, 1, 2]);
@@ -439,21 +440,21 @@ mod platform {
     #[cfg(target_os = "linux")]
     pub fn die_with_parent() {
         let signal = libc::SIGKILL as libc::c_ulong;
-        // SAFETY: numbers alone. A refusal is made up for by the check of each report.
+        // SAFETY: numbers only. If it is refused, the check at each report still ends the child.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
     }
 
     #[cfg(target_os = "freebsd")]
     pub fn die_with_parent() {
         let mut signal = libc::SIGKILL;
-        // SAFETY: the signal is readable; the number 0 means this process. A refusal is made up for by the check of each
-        // report.
+        // SAFETY: the signal is readable; the number 0 means this process. If it is refused, the check at each report
+        // still ends the child.
         unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_PDEATHSIG_CTL, (&raw mut signal).cast()) };
     }
 
     pub fn close_range(first: c_uint, last: c_uint) {
         #[cfg(target_os = "linux")]
-        // SAFETY: numbers alone. The caller uses none of the objects that own the descriptors.
+        // SAFETY: numbers only. The caller uses none of the objects that own the descriptors.
         let refused = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0 as c_uint) } != 0;
         #[cfg(target_os = "freebsd")]
         // SAFETY: as above.

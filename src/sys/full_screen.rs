@@ -1,12 +1,12 @@
-//! A terminal of which a program has the whole screen, and what happens to that program.
+//! A program that uses the whole screen of a terminal.
 //!
-//! [`FullScreen`] switches to the alternate screen and has keys arrive one by one, and [`Events`] waits for them, for
-//! signals and for other threads at once. The terminal is restored when the `FullScreen` is dropped, and by [`restore`],
-//! which a handler of panics or of signals may call as well: whoever comes first does it, the others do nothing.
+//! [`FullScreen`] switches to the alternate screen and receives keys one by one; [`Events`] waits for keys, for signals
+//! and for other threads at once. The terminal is restored when the `FullScreen` is dropped, and by [`restore`], which
+//! a panic or signal handler may call as well: the first call restores it, later ones do nothing.
 //!
-//! Ctrl-C, Ctrl-Z and Ctrl-\ still raise their signals. A program sees them as events and ends or stops in order; a
-//! second signal to end, sent before it has come to the first, restores the terminal and ends the process from within
-//! the handler.
+//! Ctrl-C, Ctrl-Z and Ctrl-\ still raise their signals. A program receives them as events and ends or stops in order. A
+//! second signal to end, sent before the program has handled the first, restores the terminal and ends the process from
+//! within the handler.
 
 use std::io::{self, PipeReader, Read, Write, stdin, stdout};
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
@@ -28,19 +28,19 @@ const LEAVE: &[u8] = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 /// The signals that end a program.
 const ENDS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
-/// The modes of the terminal from before, while a full screen is shown.
+/// The terminal's previous modes, while a full screen is shown.
 static MODES: AtomicPtr<libc::termios> = AtomicPtr::new(ptr::null_mut());
-/// The end of the pipe that signals and threads write to.
+/// The writing end of the pipe for signals and threads.
 static WAKER: AtomicI32 = AtomicI32::new(-1);
-/// Signals to end that have not been reported.
+/// Signals to end that have not been reported yet.
 static ENDING: AtomicU32 = AtomicU32::new(0);
 
-/// The terminal of the standard input and output while a program has all of it. There can be one at a time.
+/// The terminal of the standard input and output while a program uses all of it. There can be one at a time.
 #[derive(Debug)]
 pub struct FullScreen(());
 
 impl FullScreen {
-    /// Shows an empty screen. An error if the standard input is not a terminal.
+    /// Shows an empty screen. Fails if the standard input is not a terminal.
     pub fn enter() -> io::Result<FullScreen> {
         let fd = stdin().as_raw_fd();
         // SAFETY: all zero bytes are a valid `termios`, and the call writes one.
@@ -60,7 +60,7 @@ impl FullScreen {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let screen = FullScreen(());
-        // SAFETY: the modes are those that the terminal had, with some bits changed.
+        // SAFETY: the modes are the terminal's own, with some bits changed.
         Errno::result(unsafe { libc::tcsetattr(fd, libc::TCSANOW, &raw const raw) })?;
         stdout().write_all(ENTER)?;
         stdout().flush()?;
@@ -74,14 +74,14 @@ impl Drop for FullScreen {
     }
 }
 
-/// Gives the terminal back as it was, if a full screen is shown. Does only what a handler of a signal may.
+/// Restores the terminal if a full screen is shown. Async-signal-safe.
 pub fn restore() {
     let modes = MODES.swap(ptr::null_mut(), Ordering::AcqRel);
     if modes.is_null() {
         return;
     }
-    // SAFETY: the bytes are there to be read, and `modes` came from a box that is never freed, since a handler may be
-    // reading it. If the terminal is gone both calls fail, and nothing is to be restored.
+    // SAFETY: the bytes are readable, and `modes` came from a box that is never freed, since a handler may be reading
+    // it. If the terminal is gone, both calls fail and there is nothing to restore.
     unsafe {
         libc::write(libc::STDOUT_FILENO, LEAVE.as_ptr().cast(), LEAVE.len());
         libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, modes);
@@ -97,29 +97,29 @@ pub fn suspend(screen: FullScreen) -> io::Result<FullScreen> {
     FullScreen::enter()
 }
 
-/// What has happened since it was last asked.
+/// The events since the last wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Happened {
     /// Bytes of keys.
     pub input: Vec<u8>,
     /// The terminal may have another size.
     pub resized: bool,
-    /// The user wants the process to stop: see [`suspend`].
+    /// The user asks the process to stop: see [`suspend`].
     pub suspended: bool,
-    /// The process has been stopped by others and continued: what the terminal shows is not known.
+    /// The process was stopped by others and continued: the content of the screen is unknown.
     pub continued: bool,
-    /// The process is to end, or the terminal is gone.
+    /// The process must end, or the terminal is gone.
     pub ended: bool,
 }
 
-/// Keys, signals, and calls of [`wake`].
+/// Receives keys, signals, and calls of [`wake`].
 #[derive(Debug)]
 pub struct Events {
     reader: PipeReader,
 }
 
 impl Events {
-    /// Handles signals from now on, for the whole process.
+    /// Installs the signal handlers for the whole process.
     pub fn watch() -> io::Result<Events> {
         let (reader, writer) = io::pipe()?;
         fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -157,7 +157,7 @@ impl Events {
     }
 }
 
-/// Wakes the thread that waits for [`Events`], from any other one.
+/// Wakes the thread that waits for [`Events`], from any other thread.
 pub fn wake() {
     send(0);
 }
@@ -177,7 +177,7 @@ fn note(signal: i32, happened: &mut Happened) {
 
 fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: the handler does only what is permitted in one.
+    // SAFETY: the handler is async-signal-safe.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
 }

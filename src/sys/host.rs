@@ -1,5 +1,5 @@
-//! What the process arranges with the system around it: the system's log, the score by which the kernel picks a process
-//! to kill when memory runs out, the processors, and the supervisor.
+//! Interfaces to the surrounding system: the system's log, the score by which the kernel picks a process to kill when
+//! memory runs out, the processors, and the supervisor.
 //!
 //! Each is a call or a file that is written once. On a system without such a facility the call returns an error.
 
@@ -11,7 +11,7 @@ use std::path::Path;
 #[cfg(target_os = "linux")]
 const SCORES: std::ops::RangeInclusive<i32> = -1000..=1000;
 
-/// How urgent a line of the system's log is.
+/// The urgency of a line in the system's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
     /// For developers.
@@ -24,8 +24,8 @@ pub enum Urgency {
     Warning,
 }
 
-/// Opens the system's log under the name `ident` (the first call determines it for the life of the process) and a
-/// facility: `user`, or `local0` to `local7`.
+/// Opens the system's log under the name `ident` (the first call sets it for the life of the process) and a facility:
+/// `user`, or `local0` to `local7`.
 pub fn open_syslog(ident: &str, facility: &str) {
     let number = match facility {
         "local0" => libc::LOG_LOCAL0,
@@ -44,7 +44,7 @@ pub fn open_syslog(ident: &str, facility: &str) {
 }
 
 /// Closes the connection to the system's log; the next line opens one again. For a forked child, before it closes
-/// descriptors whose numbers the library would go on to use.
+/// descriptors whose numbers the library would continue to use.
 pub fn close_syslog() {
     // SAFETY: no arguments.
     unsafe { libc::closelog() };
@@ -63,7 +63,7 @@ pub fn syslog(urgency: Urgency, line: &str) {
     unsafe { libc::syslog(priority, c"%s".as_ptr(), line.as_ptr()) };
 }
 
-/// The score that the kernel adds when it picks the process to kill because memory has run out.
+/// The score that the kernel adds when it picks a process to kill because memory has run out.
 #[cfg(target_os = "linux")]
 pub fn oom_score() -> io::Result<i32> {
     let text = std::fs::read_to_string("/proc/self/oom_score_adj")?;
@@ -89,7 +89,7 @@ pub fn set_oom_score(_: i32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The processors that a list like `0,2,4-7,8-15:2` names: numbers, ranges, and ranges with a step.
+/// Parses a list of processors like `0,2,4-7,8-15:2`: numbers, ranges, and ranges with a step.
 pub fn parse_processors(list: &str) -> Option<Vec<usize>> {
     let mut processors = Vec::new();
     for part in list.split(',') {
@@ -104,7 +104,7 @@ pub fn parse_processors(list: &str) -> Option<Vec<usize>> {
     Some(processors)
 }
 
-/// Restricts the calling thread, and the threads that it starts from now on, to some processors.
+/// Restricts the calling thread, and the threads that it starts later, to some processors.
 #[cfg(target_os = "linux")]
 pub fn pin(processors: &[usize]) -> io::Result<()> {
     // SAFETY: a set of bits; none set is valid.
@@ -126,8 +126,8 @@ pub fn pin(_: &[usize]) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Tells the scheduler that nothing waits for the calling thread: when it wakes up, it does not take a processor from a
-/// thread that runs.
+/// Tells the scheduler that nothing waits for the calling thread: when it wakes up, it does not preempt a running
+/// thread.
 pub fn yield_to_others() {
     #[cfg(target_os = "linux")]
     // SAFETY: the parameters are readable; 0 is the calling thread. A refusal changes nothing.
@@ -158,8 +158,8 @@ pub fn notify_systemd(state: &str) -> io::Result<bool> {
     socket.send_to(state.as_bytes(), Path::new(&name)).map(|_| true)
 }
 
-/// The time in microseconds after which systemd ends the service if it has not heard `WATCHDOG=1`; `None` if it does not
-/// watch this process.
+/// The time in microseconds after which systemd ends the service unless it has received `WATCHDOG=1`; `None` if it does
+/// not watch this process.
 pub fn watchdog_us() -> Option<u64> {
     let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
     let is_ours = std::env::var_os("WATCHDOG_PID").is_none()

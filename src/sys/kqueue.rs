@@ -1,9 +1,9 @@
 //! The poller of macOS and FreeBSD: kqueue, level-triggered, with a pair of sockets as wake-up.
 //!
-//! A kqueue treats each direction of a descriptor as a separate filter with separate events. The interest of each
-//! descriptor is remembered here, so that a change names only the filters that are added or removed: usually one of
-//! them, in one call. The wake-up is a pair of sockets rather than `EVFILT_USER`: a byte in a socket can be written by
-//! a signal handler and works the same on every kernel.
+//! A kqueue treats each direction of a descriptor as a separate filter with separate events. This poller stores the
+//! interest of each descriptor, so that a change names only the filters that are added or removed: usually one of them,
+//! in one call. The wake-up is a pair of sockets rather than `EVFILT_USER`: a signal handler can write a byte to a
+//! socket, and sockets work the same on every kernel.
 //!
 //! All names of the kernel come through [`ffi`]. Compiled with `--cfg libkqueue` it declares a Linux port of the
 //! interface instead, so that this file can also run there.
@@ -67,7 +67,7 @@ const _: () = assert!(size_of::<usize>() == 8, "a source travels as a pointer");
 pub struct Kqueue {
     fd: OwnedFd,
     waker: Waker,
-    /// What each descriptor is registered for, by its number.
+    /// The interest of each descriptor, by its number.
     interests: Vec<Interest>,
     /// The reading end of the wake-up.
     wakes: UnixStream,
@@ -99,7 +99,7 @@ fn change(fd: BorrowedFd<'_>, filter: i16, data: u64, wanted: bool) -> ffi::keve
 }
 
 impl Kqueue {
-    /// Adds the filters of `interest` that `fd` lacks, and removes its others.
+    /// Adds the missing filters of `interest` to `fd`, and removes its others.
     fn control(&mut self, fd: BorrowedFd<'_>, data: u64, interest: Interest) -> io::Result<()> {
         let number = fd.as_raw_fd() as usize;
         let before = self.interests.get(number).copied().unwrap_or(Interest::NONE);
@@ -146,7 +146,7 @@ impl Kqueue {
         for (receipt, change) in receipts[..count as usize].iter().zip(changes) {
             let errno = receipt.data as i32;
             let absent = change.flags & ffi::EV_DELETE != 0 && errno == libc::ENOENT;
-            // Some kernels return EPIPE if the peer is gone already; the other filter reports that.
+            // Some kernels return EPIPE if the peer is already gone; the other filter reports that.
             if errno != 0 && !absent && errno != libc::EPIPE {
                 return Err(io::Error::from_raw_os_error(errno));
             }
@@ -188,7 +188,7 @@ impl Kqueue {
 
 impl Poller for Kqueue {
     fn new() -> io::Result<Kqueue> {
-        // SAFETY: no pointers; the descriptor is ours alone. A kqueue is not inherited by a forked child.
+        // SAFETY: no pointers; the new descriptor has no other owner. A forked child does not inherit a kqueue.
         let fd = unsafe {
             let fd = ffi::kqueue();
             if fd < 0 {

@@ -4,13 +4,14 @@
 //! a few microseconds, and the kernel zeroes each page when it is first written. So a table can double without a pause
 //! that grows with its size, which `calloc` guarantees only for sizes that it decides to map.
 //!
-//! Costs and limits: one `mmap` and one `munmap` a mapping (two more `munmap` for the alignment of a mapping of 2 MiB
-//! and more), one page fault (some 0.25 µs, more in a guest) for each 4 KiB page touched. Giving back a large mapping
-//! costs the kernel about 0.1 µs a touched page: [`Pages`] is `Send`, so that a background thread may drop it.
+//! Costs and limits: one `mmap` and one `munmap` per mapping (two more `munmap` to align a mapping of 2 MiB and more),
+//! one page fault (some 0.25 µs, more in a guest) for each 4 KiB page touched. Unmapping a large mapping costs the
+//! kernel about 0.1 µs per touched page: [`Pages`] is `Send`, so that a background thread may drop it.
 //!
-//! Huge pages are requested with `MADV_HUGEPAGE` when [`set_hugepages`] has allowed them. They spare a random access
-//! in a table larger than the TLB's reach most of its page walk, and a fork the copy of 512 entries of the page tables each. A
-//! write to a page that a child shares splits it, and copies 4 KiB of it (since Linux 5.8); [`join`] undoes the split.
+//! Huge pages are requested with `MADV_HUGEPAGE` when [`set_hugepages`] has allowed them. They save most of the page
+//! walk of a random access in a table larger than the TLB's reach, and save a fork the copy of 512 page table entries
+//! each. A write to a huge page that a child shares splits it and copies 4 KiB of it (since Linux 5.8); [`join`] undoes
+//! the split.
 
 use std::cell::Cell;
 use std::io;
@@ -23,7 +24,7 @@ const HUGE_PAGE: usize = 2 << 20;
 /// A multiple of the page size of every supported machine.
 const SMALL_PAGE: usize = 64 << 10;
 
-/// What is unmapped at a time of a large mapping: up to some hundred microseconds of the kernel's work.
+/// The bytes of a large mapping unmapped at a time: up to some hundred microseconds of the kernel's work.
 const UNMAPPED_AT_ONCE: usize = 1 << 20;
 
 /// No supported machine has smaller pages.
@@ -40,9 +41,9 @@ thread_local! {
     static SHARED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Says whether a forked child shares the data set of this thread. The kernel then copies each page at its first
-/// write, so code that writes only to save time later (a rehash, an access clock, a cached figure) does not write.
-/// Per thread because a data set belongs to one thread.
+/// Sets whether a forked child shares the data set of this thread. The kernel then copies each page at its first write,
+/// so code that writes only to save time later (a rehash, an access clock, a cached figure) does not write. Per thread
+/// because a data set belongs to one thread.
 pub fn set_shared(shared: bool) {
     SHARED.set(shared);
 }
@@ -53,27 +54,27 @@ pub fn is_shared() -> bool {
     SHARED.get()
 }
 
-/// Bytes of all mappings that stand, touched or not.
+/// Bytes of all existing mappings, touched or not.
 pub fn mapped_bytes() -> usize {
     MAPPED.load(Ordering::Relaxed)
 }
 
-/// Bytes that all rings hold together, a mirrored one once.
+/// Bytes that all rings hold together; a mirrored ring counts once.
 pub fn ring_bytes() -> usize {
     RINGS.load(Ordering::Relaxed)
 }
 
-/// A ring holds `bytes` more.
+/// Adds `bytes` to the bytes of all rings.
 pub(super) fn count_ring(bytes: usize) {
     RINGS.fetch_add(bytes, Ordering::Relaxed);
 }
 
-/// A ring holds `bytes` less.
+/// Subtracts `bytes` from the bytes of all rings.
 pub(super) fn forget_ring(bytes: usize) {
     RINGS.fetch_sub(bytes, Ordering::Relaxed);
 }
 
-/// Allows or forbids huge pages for the mappings made from now on, in the whole process.
+/// Allows or forbids huge pages for later mappings in the whole process.
 pub fn set_hugepages(allowed: bool) {
     HUGEPAGES.store(allowed, Ordering::Relaxed);
 }
@@ -84,7 +85,7 @@ pub fn hugepages() -> bool {
 }
 
 /// Bytes of this process's memory that it shares with no other process and that differ from their file, if any. In a
-/// forked child that is what was copied since the fork, by writes of either process. 0 where the system does not tell.
+/// forked child, the bytes copied since the fork because either process wrote. 0 where the system does not report them.
 ///
 /// The kernel walks all page tables: some milliseconds for each gigabyte.
 pub fn private_dirty_bytes() -> u64 {
@@ -104,10 +105,10 @@ fn sum_of_field(text: &[u8], name: &[u8]) -> u64 {
     text.split(|&byte| byte == b'\n').filter_map(of_line).sum::<u64>() << 10
 }
 
-/// Has the kernel make one huge page again of the small ones in each 2 MiB of a range, until `stop` says so; returns how
-/// many there are then. The contents stay, whatever is there. For memory that no child shares, since a page that one does
-/// would be copied. Takes about a millisecond for each page that was split; a thread that uses one just then waits. Needs
-/// Linux 6.1, and does nothing elsewhere.
+/// Asks the kernel to join the small pages in each 2 MiB of a range into one huge page, until `stop` is set. Returns
+/// how many huge pages there are then. The contents stay. For memory that no child shares: its pages would be copied.
+/// Takes about a millisecond for each page that was split; a thread that touches that page meanwhile waits. Needs Linux
+/// 6.1, and does nothing elsewhere.
 pub fn join(start: usize, len: usize, stop: &AtomicBool) -> usize {
     let first = start.next_multiple_of(HUGE_PAGE);
     let pages = (start + len).saturating_sub(first) / HUGE_PAGE;
@@ -123,7 +124,7 @@ mod platform {
     const MADV_COLLAPSE: libc::c_int = 25;
 
     pub fn join(at: *mut libc::c_void) -> bool {
-        // SAFETY: changes how memory is mapped, not what is in it. Where nothing is mapped, it is refused.
+        // SAFETY: changes how memory is mapped, not its contents. Refused where nothing is mapped.
         unsafe { libc::madvise(at, super::HUGE_PAGE, MADV_COLLAPSE) == 0 }
     }
 }
@@ -135,13 +136,13 @@ mod platform {
     }
 }
 
-/// Gives the whole pages between `start` and `start + len` back to the kernel, for a forked child that has read what it
-/// wanted there: the parent, then their only user, writes to them without a copy. They read as zeroes from now on. Returns
-/// how many bytes that was; 0 where there is no whole page, no such call, or where huge pages are allowed, which it would
-/// split.
+/// Returns the whole pages between `start` and `start + len` to the kernel, for a forked child that no longer needs
+/// their contents: the parent, now their only user, writes to them without a copy. They read as zeroes afterwards.
+/// Returns the number of bytes; 0 where there is no whole page, no such call, or where huge pages are allowed, which it
+/// would split.
 ///
 /// # Safety
-/// Nothing refers to these bytes, no code relies on what they were, and any bytes are valid there.
+/// Nothing refers to these bytes, no code relies on their contents, and any bytes are valid there.
 pub unsafe fn dismiss(start: NonNull<u8>, len: usize) -> usize {
     if len < SMALLEST_PAGE || hugepages() || !cfg!(target_os = "linux") {
         return 0;
@@ -203,7 +204,7 @@ impl Pages {
         false
     }
 
-    /// Gives the last `len` bytes back to the kernel; less than all, and in whole pages.
+    /// Returns the last `len` bytes to the kernel; fewer than all, and in whole pages.
     pub fn cut(&mut self, len: usize) {
         let len = len & !(SMALL_PAGE - 1);
         assert!(len < self.len, "a mapping keeps a page at least");
@@ -223,8 +224,8 @@ impl Pages {
         Self { start, len }
     }
 
-    /// Maps 2 MiB more than wanted and gives back what lies before and after the aligned part: not every kernel
-    /// aligns a large mapping by itself, and one that is not aligned loses its first and last huge page.
+    /// Maps 2 MiB more than requested and unmaps the bytes before and after the aligned part: not every kernel aligns a
+    /// large mapping by itself, and an unaligned one loses its first and last huge page.
     fn huge(len: usize) -> io::Result<Self> {
         let Some(padded) = len.checked_next_multiple_of(HUGE_PAGE).and_then(|len| len.checked_add(HUGE_PAGE))
         else {
@@ -247,7 +248,7 @@ impl Pages {
         };
         let pages = Self::own(start, padded - HUGE_PAGE);
         #[cfg(target_os = "linux")]
-        // SAFETY: advice on memory of our own. A kernel without huge pages refuses, and nothing is lost.
+        // SAFETY: advice on memory of our own. A kernel without huge pages refuses it, which is harmless.
         unsafe {
             libc::madvise(pages.start.as_ptr().cast(), pages.len, libc::MADV_HUGEPAGE);
         }
@@ -275,8 +276,8 @@ fn map(len: usize) -> io::Result<NonNull<u8>> {
 }
 
 impl Drop for Pages {
-    /// Unmaps the end first, `UNMAPPED_AT_ONCE` at a time: the kernel lets no other thread map or unmap anything in
-    /// between.
+    /// Unmaps the end first, `UNMAPPED_AT_ONCE` bytes at a time: the kernel lets no other thread map or unmap anything
+    /// during a call.
     fn drop(&mut self) {
         while self.len > UNMAPPED_AT_ONCE && self.len.is_multiple_of(SMALL_PAGE) {
             self.cut(UNMAPPED_AT_ONCE);

@@ -5,10 +5,10 @@
 //! or a branch on the platform.
 //!
 //! In the order in which a request meets them: [`poller`] reports which socket has bytes, [`net`] receives them into a
-//! [`ring`], and [`clock`] tells the time. The rest serves the process as a whole: [`signal`], [`crash`] and
-//! [`out_of_memory`] for its end, [`process`] for its limits and figures, [`host`] for what it arranges with the system, [`mod@file`] for its log
-//! and its configuration, [`raw_log`] for messages from signal handlers, [`title`] for what `ps` shows, [`terminal`] and [`full_screen`] for the tools. Persistence
-//! stands on [`mod@fork`] and [`disk`].
+//! [`ring`], and [`clock`] reads the time. The rest serves the process as a whole: [`signal`], [`crash`] and
+//! [`out_of_memory`] for its end, [`process`] for its limits and figures, [`host`] for its interfaces to the system,
+//! [`mod@file`] for its log and its configuration, [`raw_log`] for messages from signal handlers, [`title`] for its
+//! title in `ps`, [`terminal`] and [`full_screen`] for the tools. Persistence uses [`mod@fork`] and [`disk`].
 //!
 //! Everything here is safe to call. Each `unsafe` block inside is one call, with its reason.
 

@@ -1,11 +1,10 @@
-//! Sockets: TCP and Unix listeners, the connections that they accept, and those that are made from here.
+//! Sockets: TCP and Unix listeners, and accepted and outgoing connections.
 //!
 //! Every descriptor is non-blocking, closed on exec and owned by its [`Socket`] or [`Listener`]. `WouldBlock` is an
-//! ordinary result of a call on a connection; an interrupted call is repeated here. Each method is one system call and
+//! ordinary result of a call on a connection; interrupted calls are retried here. Each method is one system call and
 //! allocates nothing, except for opening a listener and naming a Unix address.
 //!
-//! Addresses are not kept but read from the kernel when they are needed: an idle client owns a descriptor and nothing
-//! else.
+//! Addresses are not stored but read from the kernel when needed: an idle client owns only a descriptor.
 
 use std::fmt;
 use std::fs;
@@ -28,9 +27,9 @@ pub enum Address {
     V4(Ipv4Addr, u16),
     /// TCP over IPv6.
     V6(Ipv6Addr, u16),
-    /// A Unix socket: the path of the listener, empty where there is none.
+    /// A Unix socket: the path of the listener, empty if it has none.
     Unix(Box<str>),
-    /// The kernel does not know it, for example because the connection is gone.
+    /// The kernel does not know the address, for example because the connection is gone.
     Unknown,
 }
 
@@ -47,7 +46,7 @@ impl Address {
         }
     }
 
-    /// The address without the port; empty where there is none.
+    /// The address without the port; empty if there is none.
     pub fn ip_text(&self) -> String {
         match self {
             Address::V4(ip, _) => ip.to_string(),
@@ -57,7 +56,7 @@ impl Address {
         }
     }
 
-    /// The port; 0 where there is none.
+    /// The port; 0 if there is none.
     pub fn port(&self) -> u16 {
         match self {
             Address::V4(_, port) | Address::V6(_, port) => *port,
@@ -92,8 +91,8 @@ impl Socket {
         Ok(Socket { fd })
     }
 
-    /// Begins to connect. The connection stands when the socket can be written to and [`Socket::failure`] is `None`; a
-    /// refusal may also be reported at once.
+    /// Begins to connect. The connection is established when the socket is writable and [`Socket::failure`] is `None`;
+    /// a refusal may also be reported at once.
     pub fn connect(address: &SocketAddr) -> io::Result<Socket> {
         let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
         // SAFETY: no pointers.
@@ -110,12 +109,12 @@ impl Socket {
         }
     }
 
-    /// Connects to a Unix listener. It waits while the listener's backlog is full.
+    /// Connects to a Unix listener. Waits while the listener's backlog is full.
     pub fn connect_unix(path: &Path) -> io::Result<Socket> {
         Socket::new(UnixStream::connect(path)?)
     }
 
-    /// The error that has happened to the connection since the last call, in particular while it was made.
+    /// Returns the error that occurred on the connection since the last call, in particular while connecting.
     pub fn failure(&self) -> Option<io::Error> {
         let mut code: i32 = 0;
         let mut bytes = size_of_val(&code) as libc::socklen_t;
@@ -131,15 +130,15 @@ impl Socket {
         }
     }
 
-    /// Receives into `room`. Returns how many bytes came; 0 is the end of the peer's output (or an empty `room`).
+    /// Receives into `room`. Returns the number of bytes; 0 is the end of the peer's output (or an empty `room`).
     #[inline]
     pub fn recv(&self, room: &mut [u8]) -> io::Result<usize> {
         // SAFETY: `room` is writable for its length.
         again(|| unsafe { libc::recv(self.fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), 0) })
     }
 
-    /// Receives into uninitialised memory and, when `room` is full, into `beyond`. Returns what has arrived in `room`, and
-    /// how many bytes came in all.
+    /// Receives into uninitialised memory and, when `room` is full, into `beyond`. Returns the bytes received into
+    /// `room`, and the total number of bytes.
     pub fn recv_uninit<'a>(
         &self,
         room: &'a mut [MaybeUninit<u8>],
@@ -158,7 +157,7 @@ impl Socket {
         Ok((filled, received))
     }
 
-    /// How many bytes have arrived and were not received yet; 0 where the system does not tell.
+    /// The number of bytes that have arrived but were not received yet; 0 where the system does not report it.
     pub fn unread(&self) -> usize {
         let mut count: libc::c_int = 0;
         // SAFETY: the kernel writes the number.
@@ -175,7 +174,7 @@ impl Socket {
         })
     }
 
-    /// Sends as much of the slices, in order, as the kernel takes at once; looks at the first [`MAX_SLICES`] only.
+    /// Sends as much of the slices, in order, as the kernel takes at once; uses only the first [`MAX_SLICES`].
     #[inline]
     pub fn send_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         // SAFETY: plain numbers and pointers (some systems have padding between them); all zeroes is valid.
@@ -186,7 +185,7 @@ impl Socket {
         again(|| unsafe { libc::sendmsg(self.fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) })
     }
 
-    /// Ends this end's output: the peer receives what was sent, then the end of the stream.
+    /// Shuts down this end's output: the peer receives the bytes sent so far, then the end of the stream.
     pub fn shut_down_sending(&self) -> io::Result<()> {
         // SAFETY: no pointers.
         check(unsafe { libc::shutdown(self.fd.as_raw_fd(), libc::SHUT_WR) })
@@ -224,7 +223,7 @@ impl Socket {
         set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3)
     }
 
-    /// The other end. For a Unix socket the path is the listener's, since clients have none.
+    /// The address of the other end. For a Unix socket the path is the listener's, since clients have none.
     pub fn peer(&self) -> Address {
         match peer_of(self.as_raw_fd()) {
             Address::Unix(path) if path.is_empty() => self.local(),
@@ -232,7 +231,7 @@ impl Socket {
         }
     }
 
-    /// This end.
+    /// The address of this end.
     pub fn local(&self) -> Address {
         name(self.as_raw_fd(), libc::getsockname)
     }
@@ -259,9 +258,9 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on one address of this machine: an IPv4 or IPv6 literal or a host name, or `*` and `::*` for all
-    /// of either family. IPv6 leaves IPv4 alone, so both can be bound to the same port. Port 0 takes a free one:
-    /// see [`Listener::local`].
+    /// Listens on one address of this machine: an IPv4 or IPv6 literal or a host name, or `*` and `::*` for all of
+    /// either family. IPv6 leaves IPv4 alone, so both can be bound to the same port. Port 0 picks a free one: see
+    /// [`Listener::local`].
     pub fn tcp(addr: &str, port: u16, backlog: u32) -> io::Result<Listener> {
         let mut error = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in resolve(addr, port)? {
@@ -273,8 +272,8 @@ impl Listener {
         Err(error)
     }
 
-    /// Listens on a path, which it replaces if a socket is left there, and gives it the permissions `perm` (0: what
-    /// the process's mask leaves).
+    /// Listens on a path, replacing a socket that was left there, and gives it the permissions `perm` (0: as the
+    /// process's umask permits).
     pub fn unix(path: &Path, perm: u32, backlog: u32) -> io::Result<Listener> {
         if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
             fs::remove_file(path)?;
@@ -284,13 +283,13 @@ impl Listener {
         if perm != 0 {
             fs::set_permissions(path, fs::Permissions::from_mode(perm))?;
         }
-        // It listens already, with a backlog of the library's choice; a second call replaces that.
+        // The library already listens, with a backlog of its own choice; a second call replaces that.
         listen(fd.as_raw_fd(), backlog)?;
         Ok(Listener { fd, name: path.to_string_lossy().into(), path: Some(path.to_path_buf()) })
     }
 
-    /// The next connection, non-blocking, or `None` if none is waiting. A connection that broke before it was accepted
-    /// is skipped. Running out of descriptors (EMFILE, ENFILE) is an error that leaves the connection waiting.
+    /// Returns the next connection, non-blocking, or `None` if none is pending. Skips a connection that broke before it
+    /// was accepted. Running out of descriptors (EMFILE, ENFILE) is an error that leaves the connection pending.
     pub fn accept(&self) -> io::Result<Option<Socket>> {
         loop {
             match accept_raw(self.fd.as_raw_fd()) {
@@ -302,7 +301,7 @@ impl Listener {
         }
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn local(&self) -> Address {
         name(self.as_raw_fd(), libc::getsockname)
     }
@@ -319,13 +318,13 @@ impl Listener {
         return if mark == 0 { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) };
     }
 
-    /// The address or path as it was given.
+    /// The address or path as given.
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The path of a Unix listener. It outlives the listener, since a forked child may close its copy of a listener
-    /// that goes on: it is removed by the shutdown.
+    /// that is still in use: the shutdown removes it.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
@@ -377,12 +376,12 @@ fn bind(fd: RawFd, address: &SocketAddr) -> io::Result<()> {
     check(with_address(address, |at, len| unsafe { libc::bind(fd, at, len) }))
 }
 
-/// Calls `call` with the address as the kernel takes it: where it is, readable during the call, and how long.
+/// Calls `call` with the address in the kernel's format: a pointer, readable during the call, and its length.
 fn with_address<T>(
     address: &SocketAddr,
     call: impl FnOnce(*const libc::sockaddr, libc::socklen_t) -> T,
 ) -> T {
-    // SAFETY: plain numbers; all zeroes is valid. The BSDs fill their length fields in themselves.
+    // SAFETY: plain numbers; all zeroes is valid. The BSDs fill in their length fields themselves.
     let mut v4: libc::sockaddr_in = unsafe { mem::zeroed() };
     // SAFETY: as above.
     let mut v6: libc::sockaddr_in6 = unsafe { mem::zeroed() };
@@ -433,7 +432,7 @@ fn accept_raw(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Whether accept reports an error of one pending connection, after which the next one may succeed.
+/// Whether an error of `accept` concerns only one pending connection, so that the next one may succeed.
 fn concerns_the_peer_alone(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -450,7 +449,7 @@ fn concerns_the_peer_alone(error: &io::Error) -> bool {
     )
 }
 
-/// Non-blocking, closed on exec, and silent towards a peer that is gone.
+/// Makes a descriptor non-blocking and closed on exec, and keeps a send to a closed peer from raising a signal.
 fn prepare(fd: RawFd) -> io::Result<()> {
     // SAFETY: no pointers.
     unsafe {
@@ -473,7 +472,8 @@ fn set_option(fd: RawFd, level: i32, option: i32, value: i32) -> io::Result<()> 
 
 type AskName = unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32;
 
-/// The other end of a socket, for a signal handler: it allocates only for a Unix client that has a path of its own.
+/// Returns the address of a socket's other end, for a signal handler: allocates only for a Unix client that has a path
+/// of its own.
 pub(super) fn peer_of(fd: RawFd) -> Address {
     name(fd, libc::getpeername)
 }
@@ -482,13 +482,14 @@ fn name(fd: RawFd, ask: AskName) -> Address {
     // SAFETY: plain numbers; all zeroes is valid.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
     let mut bytes = size_of_val(&storage) as libc::socklen_t;
-    // SAFETY: the kernel writes at most `bytes` bytes into `storage`, which no address exceeds.
+    // SAFETY: the kernel writes at most `bytes` bytes into `storage`, which fits any address.
     if unsafe { ask(fd, (&raw mut storage).cast(), &raw mut bytes) } != 0 {
         return Address::Unknown;
     }
     match i32::from(storage.ss_family) {
         libc::AF_INET => {
-            // SAFETY: the family says which structure lies in the storage, which is large and aligned enough for all.
+            // SAFETY: the family determines which structure the storage holds; the storage is large and aligned enough
+            // for all.
             let v4: &libc::sockaddr_in = unsafe { &*(&raw const storage).cast() };
             Address::V4(Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes()), u16::from_be(v4.sin_port))
         }
@@ -511,7 +512,7 @@ fn check(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Repeats a call that a signal interrupted.
+/// Retries a call that a signal interrupted.
 #[inline]
 fn again(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     loop {
@@ -545,7 +546,7 @@ mod tests {
         }
     }
 
-    /// Polls until the connection stands or has failed.
+    /// Polls until the connection is established or has failed.
     fn settled(socket: &Socket) -> Option<io::Error> {
         use crate::sys::poller::{Interest, NativePoller, Poller, Source, Token};
         let mut poller = NativePoller::new().unwrap();
@@ -579,7 +580,7 @@ mod tests {
         (client, socket)
     }
 
-    /// Receives until something is there.
+    /// Receives until at least a byte has arrived.
     fn received(socket: &Socket, room: &mut [u8]) -> io::Result<usize> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
@@ -699,7 +700,7 @@ mod tests {
         assert_eq!(socket.peer().to_string(), client.local_addr().unwrap().to_string());
         assert!(socket.peer().to_string().starts_with("[::1]:") && socket.peer().is_loopback());
         let all = Listener::tcp("::*", 0, 16).unwrap();
-        // That port may be taken for IPv4; then another one is tried.
+        // That port may be in use for IPv4; then the test tries another one.
         let both = Listener::tcp("*", all.local().port(), 16).is_ok()
             || (0..100).any(|_| {
                 let six = Listener::tcp("::*", 0, 16).unwrap();

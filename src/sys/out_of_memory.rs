@@ -1,8 +1,8 @@
-//! The end of the process when the system refuses memory: one line in the log that says how much was asked for, and an
+//! The end of the process when the system refuses memory: one line in the log with the size of the request, and an
 //! abort, which the crash report follows.
 //!
-//! The server cannot go on: what asked for the memory may be in the middle of a change. Whatever has been acknowledged is
-//! in the log by then. The line is written without a lock and without an allocation.
+//! The server cannot continue: the code that requested the memory may be in the middle of a change. Acknowledged writes
+//! are in the log by then. The line is written without a lock and without an allocation.
 
 use std::fmt::Write;
 use std::sync::OnceLock;
@@ -14,15 +14,15 @@ use crate::sys::raw_log::{self, RawLog};
 
 static USED_MEMORY: OnceLock<fn() -> u64> = OnceLock::new();
 
-/// The thread that writes the line; 0 while there is none.
+/// The thread that writes the line; 0 if none does.
 static ENDING: AtomicUsize = AtomicUsize::new(0);
 
-/// Says how the line finds out how many bytes are in use, by reading counters alone. The first one is kept.
+/// Sets the function that returns the number of bytes in use, by reading only counters. The first one is kept.
 pub fn set_used_memory(count: fn() -> u64) {
     USED_MEMORY.get_or_init(|| count);
 }
 
-/// Whether the process is ending for want of memory: what needs more is left out of the crash report.
+/// Whether the process is ending because memory ran out: the crash report then omits parts that need more.
 pub fn is_ending() -> bool {
     ENDING.load(Ordering::Acquire) != 0
 }
@@ -34,7 +34,7 @@ pub fn end(bytes: usize) -> ! {
     let thread = unsafe { libc::pthread_self() } as usize;
     match ENDING.compare_exchange(0, thread, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => {}
-        // The report needed memory itself.
+        // The report itself needed memory.
         Err(ending) if ending == thread => std::process::abort(),
         Err(_) => loop {
             // Another thread is about to end the process.

@@ -1,13 +1,13 @@
-//! The poller: which descriptors can be read or written without waiting.
+//! The poller: reports which descriptors can be read or written without waiting.
 //!
 //! One trait, two kernel interfaces with the same methods in the same order (`epoll.rs`, `kqueue.rs`), one of them
 //! compiled. Level-triggered: an event is reported by every wait until its cause is gone, so a loop that does only a
 //! bounded amount of work for each client loses nothing.
 //!
-//! A registration carries a [`Source`], which the kernel hands back with the event: the kind of the descriptor, and
-//! which one of the kind. A client is named by a [`Token`], its slot and that slot's generation. So a client that is
-//! closed in the middle of a batch needs no search for its remaining events: they carry a generation that the slot no
-//! longer has.
+//! A registration carries a [`Source`], which the kernel returns with the event: the kind of the descriptor, and which
+//! one of the kind. A client is identified by a [`Token`], its slot and that slot's generation. So when a client is
+//! closed in the middle of a batch, its remaining events need not be searched for: they carry a generation that the
+//! slot no longer has.
 //!
 //! Costs: a wait is one system call for at most [`BATCH`] events, which stay where the kernel wrote them;
 //! [`Poller::event`] decodes one in registers. A wait allocates nothing.
@@ -16,7 +16,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-/// The most events that one wait returns. The next wait begins with those that are left over.
+/// The most events that one wait returns. The next wait begins with the remaining ones.
 pub const BATCH: usize = 1024;
 
 /// The poller of the target platform.
@@ -26,7 +26,7 @@ pub type NativePoller = crate::sys::epoll::Epoll;
 #[cfg(any(target_os = "macos", target_os = "freebsd", libkqueue))]
 pub type NativePoller = crate::sys::kqueue::Kqueue;
 
-/// The name of an entry in a table: its slot, and the generation of that slot.
+/// Identifies an entry in a table by its slot and the generation of that slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
     /// Index in the table.
@@ -36,45 +36,45 @@ pub struct Token {
 }
 
 impl Token {
-    /// Slot and generation.
+    /// Combines a slot and a generation.
     #[inline]
     pub const fn new(slot: u32, generation: u32) -> Token {
         Token { slot, generation }
     }
 
-    /// Both as one number, with the slot in the lower half.
+    /// Both numbers in one, with the slot in the lower half.
     #[inline]
     pub const fn to_u64(self) -> u64 {
         (self.generation as u64) << 32 | self.slot as u64
     }
 }
 
-/// What is registered: the kinds of descriptors, and which one of its kind it is.
+/// The owner of a registered descriptor: its kind, and which one of its kind.
 ///
 /// ```text
 /// [ generation or number 32 | kind 4 | slot or index 28 ]
 /// ```
 ///
-/// The loop matches a source exhaustively. A kind has what finds the descriptor's owner; where that may be replaced while
-/// an event is on the way, a generation or a number that is not used again tells the old one from the new one. Every
-/// connection on which commands arrive is a client, whatever is at its other end.
+/// The loop matches a source exhaustively. Each kind carries the data that finds the descriptor's owner. Where the
+/// owner may be replaced while an event is under way, a generation or a number that is never reused distinguishes the
+/// old one from the new. Every connection on which commands arrive is a client, whatever is at its other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// A connection of the table of clients.
+    /// A connection in the table of clients.
     Client(Token),
     /// A listener for clients, by its index.
     Listener(u32),
-    /// A listener for connections that ask for metrics, by its index.
+    /// A listener for metrics connections, by its index.
     WebListener(u32),
-    /// A connection that asks for metrics, by its number.
+    /// A metrics connection, by its number.
     Web(u32),
     /// The pipe through which a child sends a snapshot to replicas.
     Transfer,
-    /// The connection to a primary, until the stream comes.
+    /// The connection to a primary, until the replication stream starts.
     Upstream,
 }
 
-/// How many kinds there are.
+/// The number of kinds.
 const KINDS: u64 = 6;
 
 const KIND_SHIFT: u32 = 28;
@@ -83,12 +83,12 @@ const KIND_MASK: u64 = 0xf;
 /// Slots and indices are below this.
 const MAX_SLOTS: u32 = 1 << KIND_SHIFT;
 
-/// The poller's own registration, the receiving end of its [`Waker`]s: of none of the kinds.
+/// The poller's own registration, the receiving end of its [`Waker`]s, which is none of the kinds.
 pub(super) const WAKER: u64 = u64::MAX;
 const _: () = assert!(KINDS <= WAKER >> KIND_SHIFT & KIND_MASK);
 
 impl Source {
-    /// The 64 bits that travel through the kernel.
+    /// The 64 bits that the kernel stores with a registration.
     pub(super) const fn to_u64(self) -> u64 {
         let (kind, token) = match self {
             Source::Client(token) => (0, token),
@@ -111,7 +111,8 @@ impl Source {
         Source::other_from_u64(bits)
     }
 
-    /// [`Source::from_u64`] for all but clients: apart, so that a client's event costs one comparison and no table.
+    /// [`Source::from_u64`] for all but clients: a separate function, so that a client's event costs one comparison and
+    /// no table.
     #[cold]
     const fn other_from_u64(bits: u64) -> Source {
         let token = Token::new(bits as u32 & (MAX_SLOTS - 1), (bits >> 32) as u32);
@@ -137,10 +138,10 @@ const _: () = {
     }
 };
 
-/// What a registration waits for. Both may be false: hang-ups and errors may still be reported then.
+/// The events that a registration waits for. Both may be false: hang-ups and errors may still be reported then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interest {
-    /// Wait until there is something to read, or the peer has closed its side.
+    /// Wait until there are bytes to read, or the peer has closed its side.
     pub read: bool,
     /// Wait until there is room to write.
     pub write: bool,
@@ -149,18 +150,18 @@ pub struct Interest {
 impl Interest {
     /// Neither.
     pub const NONE: Interest = Interest { read: false, write: false };
-    /// Reading alone: what an idle client is registered with.
+    /// Reading only: the interest of an idle client.
     pub const READ: Interest = Interest { read: true, write: false };
-    /// Writing alone.
+    /// Writing only.
     pub const WRITE: Interest = Interest { read: false, write: true };
-    /// Reading and writing: a client whose socket refused to take all of its output.
+    /// Reading and writing: a client whose socket has not taken all of its output.
     pub const BOTH: Interest = Interest { read: true, write: true };
 }
 
 /// One event. The two directions of a descriptor come in one event or in two, depending on the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What the descriptor was registered as.
+    /// The source that the descriptor was registered with.
     pub source: Source,
     /// A read will not block: there are bytes, the end of the stream, or an error.
     pub readable: bool,
@@ -171,7 +172,7 @@ pub struct Event {
     pub closed: bool,
 }
 
-/// The kernel's readiness interface.
+/// A kernel's readiness interface.
 pub trait Poller: Sized {
     /// An empty poller with its wake-up registered.
     fn new() -> io::Result<Self>;
@@ -180,34 +181,34 @@ pub trait Poller: Sized {
     /// if another descriptor of the same open file lives on (a duplicate, a forked child).
     fn add(&mut self, fd: BorrowedFd<'_>, source: Source, interest: Interest) -> io::Result<()>;
 
-    /// Replaces the interest of a registered descriptor; `source` is the one that it was added with.
+    /// Replaces the interest of a registered descriptor; `source` must be the one that it was added with.
     fn modify(&mut self, fd: BorrowedFd<'_>, source: Source, interest: Interest) -> io::Result<()>;
 
-    /// Forgets a registered descriptor. Its events that the last wait has already returned stay readable:
-    /// the generation in their source tells that they are stale.
+    /// Removes a registered descriptor. Its events from the last wait stay readable: the generation in their source
+    /// shows that they are stale.
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
-    /// Waits until something is ready, a [`Waker`] wakes, or `timeout_ms` have passed (`None`: without limit), and
-    /// returns how many events there are for [`Poller::event`]. A wake-up or a signal ends the wait and is no
-    /// event, so `Ok(0)` is normal before the timeout. What a thread published before it called [`Waker::wake`]
-    /// is visible when the wait that this wake-up ended returns.
+    /// Waits until a descriptor is ready, a [`Waker`] wakes, or `timeout_ms` have passed (`None`: no limit). Returns
+    /// the number of events for [`Poller::event`]. A wake-up or a signal ends the wait but is no event, so `Ok(0)` is
+    /// normal before the timeout. Data that a thread published before calling [`Waker::wake`] is visible once the wait
+    /// that this wake-up ended returns.
     fn wait(&mut self, timeout_ms: Option<u32>) -> io::Result<usize>;
 
-    /// [`Poller::wait`] with a limit in nanoseconds, for those who have to act at a moment. A kernel that only knows
-    /// milliseconds (Linux before 5.11) rounds up to them.
+    /// [`Poller::wait`] with a limit in nanoseconds, for callers that must act at a given moment. A kernel that only
+    /// knows milliseconds (Linux before 5.11) rounds up to them.
     fn wait_ns(&mut self, timeout_ns: u64) -> io::Result<usize>;
 
-    /// The `index`-th event of the last wait. Panics if it had fewer.
+    /// Returns the `index`-th event of the last wait. Panics if it had fewer.
     fn event(&self, index: usize) -> Event;
 
-    /// A handle that ends a wait from another thread or from a signal handler.
+    /// Returns a handle that ends a wait from another thread or from a signal handler.
     fn waker(&self) -> Waker;
 }
 
-/// Ends a [`Poller::wait`]: the running one, or else the next. Several wake-ups before a wait end only that one.
+/// Ends a [`Poller::wait`]: the current one, or else the next. Several wake-ups before a wait end only that one.
 #[derive(Clone, Debug)]
 pub struct Waker {
-    /// An eventfd, or one end of a pair of sockets: the kernel keeps what is written until a wait reads it.
+    /// An eventfd, or one end of a pair of sockets: the kernel keeps the written bytes until a wait reads them.
     fd: Arc<OwnedFd>,
 }
 
@@ -220,13 +221,14 @@ impl Waker {
         self.fd.as_fd()
     }
 
-    /// Wakes. Never blocks, never fails, safe in a signal handler that restores `errno`.
+    /// Ends the wait. Never blocks, never fails, and is safe in a signal handler that restores `errno`.
     #[inline]
     pub fn wake(&self) {
         wake_raw(self.fd().as_raw_fd());
     }
 
-    /// The descriptor, which stays open for the rest of the process: for signal handlers, which can keep only a number.
+    /// Returns the descriptor, which stays open for the rest of the process: for signal handlers, which can keep only a
+    /// number.
     pub(super) fn leak(&self) -> RawFd {
         std::mem::forget(self.clone());
         self.fd.as_raw_fd()
@@ -236,8 +238,8 @@ impl Waker {
 /// Wakes through a descriptor from [`Waker::leak`].
 pub(super) fn wake_raw(fd: RawFd) {
     let one = 1u64.to_ne_bytes();
-    // SAFETY: eight readable bytes, the size of an eventfd's counter. A full counter or socket refuses with EAGAIN, and
-    // is then readable already.
+    // SAFETY: eight readable bytes, the size of an eventfd's counter. A full counter or socket fails with EAGAIN, and
+    // is then already readable.
     unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
 }
 
@@ -283,7 +285,7 @@ mod tests {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // The first signal may come before the wait begins, so they are sent until it has ended.
+                // The first signal may arrive before the wait begins, so signals are sent until it has ended.
                 while !done.load(Ordering::Acquire) {
                     // SAFETY: the waiting thread outlives this scope.
                     assert_eq!(unsafe { libc::pthread_kill(waiting, libc::SIGUSR1) }, 0);

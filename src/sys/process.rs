@@ -1,4 +1,4 @@
-//! The process as the system sees it: limits, memory, processor time, name of the machine, randomness.
+//! The process from the system's view: limits, memory, processor time, name of the machine, randomness.
 //!
 //! Figures for statistics are read when they are printed (a file of `/proc` or a system call, a few microseconds);
 //! nothing is cached.
@@ -12,8 +12,8 @@ use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, s
 
 use crate::sys::title;
 
-/// Raises the limit of open files to at least `wanted`. Returns the limit that is then in force: more if it was higher
-/// already, less if the system does not permit that many.
+/// Raises the limit of open files to at least `wanted`. Returns the resulting limit: more if it was higher already,
+/// less if the system does not permit that many.
 pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let (soft, most) = (count(soft), count(hard));
@@ -27,12 +27,12 @@ pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
             return Ok(wanted);
         }
     } else if set(wanted, wanted as libc::rlim_t) {
-        // Only a privileged process gets here.
+        // Only a privileged process reaches this line.
         return Ok(wanted);
     } else if set(most, hard) {
         return Ok(most);
     }
-    // Some systems permit fewer than their hard limit, and do not tell how many: search for the number.
+    // Some systems permit fewer than their hard limit, and do not report how many: search for the number.
     let (mut granted, mut refused) = (soft, wanted.min(most));
     while granted + 1 < refused {
         let attempt = granted.midpoint(refused);
@@ -45,7 +45,7 @@ pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
     Ok(granted)
 }
 
-/// A limit as a number that fits every system's type for limits, some of which are signed.
+/// Converts a limit to a number that fits every system's type for limits, some of which are signed.
 #[allow(clippy::unnecessary_cast)]
 fn count(limit: libc::rlim_t) -> u64 {
     (limit as u64).min(i64::MAX as u64)
@@ -72,12 +72,12 @@ impl Starter {
 /// Forks a daemon: a child in a session of its own, with standard input and output redirected to `/dev/null`. Must be
 /// called before the process has threads, a poller or rings.
 ///
-/// The parent waits until the child is ready, and exits with status 0. If the child exits first, the parent prints what
-/// the child wrote to standard error, and exits with status 1.
+/// The parent waits until the child is ready, and exits with status 0. If the child exits first, the parent prints the
+/// child's standard error and exits with status 1.
 pub fn daemonize() -> io::Result<Starter> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     let (said, tell) = io::pipe()?;
-    // SAFETY: the process has one thread, so the child is whole.
+    // SAFETY: the process has one thread, so the child's state is consistent.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {
             drop(tell);
@@ -114,7 +114,7 @@ fn await_daemon(mut said: PipeReader, daemon: Pid) -> i32 {
     1
 }
 
-/// The text that the parent prints if the daemon has printed nothing itself.
+/// The parent's message if the daemon has printed nothing itself.
 fn ended_early(status: Option<WaitStatus>) -> String {
     let ended = match status {
         Some(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
@@ -133,23 +133,23 @@ pub fn run_again() -> io::Error {
     }
 }
 
-/// The number of this process.
+/// The process id.
 pub fn pid() -> u32 {
     std::process::id()
 }
 
-/// Bytes of memory that the process occupies now (resident set), or 0 if the system does not tell.
+/// Bytes of memory that the process occupies now (resident set), or 0 if the system does not report them.
 pub fn resident_bytes() -> u64 {
     platform::resident_bytes().unwrap_or(0)
 }
 
-/// Bytes of memory that the process occupies now, and those of them that are not backed by a file: heap, mappings and
-/// stacks. Both are the same where the system does not distinguish them, and 0 where it reports neither.
+/// Bytes of memory that the process occupies now, and the part of them that is not backed by a file: heap, mappings and
+/// stacks. Both are equal where the system does not distinguish them, and 0 where it reports neither.
 pub fn memory() -> (u64, u64) {
     platform::memory().unwrap_or_else(|| (resident_bytes(), resident_bytes()))
 }
 
-/// Bytes of memory that the machine has, or 0 if the system does not tell.
+/// The machine's memory in bytes, or 0 if the system does not report it.
 pub fn total_memory_bytes() -> u64 {
     let ask = |name| {
         // SAFETY: no pointers.
@@ -209,8 +209,8 @@ pub fn system_name() -> String {
     )
 }
 
-/// Fills `bytes` from the kernel's generator of random numbers. Without one the process ends: to go on with predictable
-/// numbers would be worse.
+/// Fills `bytes` from the kernel's random number generator. Ends the process if there is none: predictable numbers
+/// would be worse.
 pub fn random_bytes(bytes: &mut [u8]) {
     // One call returns at most 256 bytes.
     for chunk in bytes.chunks_mut(256) {
@@ -223,14 +223,14 @@ pub fn random_bytes(bytes: &mut [u8]) {
     }
 }
 
-/// For which memory of this process the kernel may use huge pages without being asked for them.
+/// The memory of this process for which the kernel may use huge pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HugePages {
-    /// What the system's administrator has chosen.
+    /// As the system's administrator has configured.
     AsConfigured,
-    /// For that alone for which they are requested; before Linux 6.18 as configured.
+    /// Only memory for which they are requested; before Linux 6.18 as configured.
     WhereRequested,
-    /// For none, requested or not.
+    /// None, requested or not.
     Nowhere,
 }
 
@@ -260,7 +260,7 @@ mod platform {
     }
 
     pub fn restrict_huge_pages(to: HugePages) -> io::Result<()> {
-        /// Leaves them to memory for which they are requested.
+        /// Permits huge pages only for memory for which they are requested.
         const EXCEPT_ADVISED: libc::c_ulong = 1 << 1;
         let (disable, flags): (libc::c_ulong, libc::c_ulong) = match to {
             HugePages::AsConfigured => (0, 0),

@@ -1,8 +1,8 @@
 //! The log for signal handlers: no lock, no allocation, nothing but system calls.
 //!
 //! The server's log registers its destination with [`set`]. A log file is opened by name for each message, so that the
-//! message is found where an operator looks for it even if the file has just been renamed. If that fails, the message
-//! goes to the descriptor of the log.
+//! message goes where an operator looks for it even if the file was just renamed. If that fails, the message goes to
+//! the log's descriptor.
 
 use std::ffi::{CString, c_char};
 use std::fmt::{self, Write};
@@ -22,8 +22,8 @@ static IS_REPLICA: AtomicBool = AtomicBool::new(false);
 /// The log file's name, which is never freed: a handler may be reading it.
 static PATH: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 
-/// Messages go to the file at `path`, or else to `fd`, which must stay open until another one is set. A path is never
-/// freed, so it should be set once; `None` leaves it unchanged.
+/// Sends messages to the file at `path`, or else to `fd`, which must stay open until another one is set. A path is
+/// never freed, so set it only once; `None` leaves it unchanged.
 pub fn set(fd: RawFd, path: Option<&Path>) {
     if let Some(path) = path.and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()) {
         PATH.store(path.into_raw(), Ordering::Release);
@@ -31,7 +31,7 @@ pub fn set(fd: RawFd, path: Option<&Path>) {
     FD.store(fd, Ordering::Release);
 }
 
-/// The lines from now on are those of a forked child.
+/// Marks later lines as those of a forked child.
 pub fn become_child() {
     IS_CHILD.store(true, Ordering::Relaxed);
 }
@@ -41,7 +41,7 @@ pub fn set_replica(is_replica: bool) {
     IS_REPLICA.store(is_replica, Ordering::Relaxed);
 }
 
-/// What stands behind the number of the process in a line of the log: `M` for a primary, `S` for a replica, `C` for a child.
+/// The letter after the process id in a line of the log: `M` for a primary, `S` for a replica, `C` for a child.
 pub fn role() -> char {
     match (IS_CHILD.load(Ordering::Relaxed), IS_REPLICA.load(Ordering::Relaxed)) {
         (true, _) => 'C',
@@ -50,8 +50,8 @@ pub fn role() -> char {
     }
 }
 
-/// The end of the log, open for writing. Formatted text goes straight to the descriptor: there is no buffer that a
-/// broken heap would have to give.
+/// The end of the log, open for writing. Formatted text goes straight to the descriptor: a buffer would have to come
+/// from a heap that may be broken.
 pub struct RawLog {
     fd: RawFd,
     /// Whether `fd` was opened for this value.
@@ -59,7 +59,7 @@ pub struct RawLog {
 }
 
 impl RawLog {
-    /// Opens the file that [`set`] named, or takes its descriptor. May be called in a signal handler.
+    /// Opens the file that [`set`] named, or uses its descriptor. May be called in a signal handler.
     pub fn open() -> RawLog {
         let path = PATH.load(Ordering::Acquire);
         if !path.is_null() {
@@ -73,7 +73,7 @@ impl RawLog {
         RawLog { fd: FD.load(Ordering::Acquire), is_own: false }
     }
 
-    /// Writes all of `bytes`, whatever they are.
+    /// Writes all of `bytes` unchanged.
     pub fn write_bytes(&mut self, mut bytes: &[u8]) -> fmt::Result {
         while !bytes.is_empty() {
             // SAFETY: `bytes` is readable for its length.
@@ -105,8 +105,8 @@ impl Drop for RawLog {
     }
 }
 
-/// Writes a line from a signal handler, in Redis's form: the time is in seconds, since formatting it as a date takes a
-/// lock.
+/// Writes a line from a signal handler, in Redis' format, but with the time in seconds, since formatting it as a date
+/// takes a lock.
 pub fn line_from_handler(text: &str) {
     // SAFETY: no pointers.
     let (pid, seconds) = unsafe { (libc::getpid(), libc::time(ptr::null_mut())) };

@@ -1,8 +1,8 @@
-//! The ring: where received bytes land, always readable and writable as one slice.
+//! The ring: the buffer for received bytes, always readable and writable as one slice.
 //!
-//! A ring of `capacity` bytes lies in `2 * capacity` bytes of addresses. In a *mirrored* ring both halves are the same
-//! memory, mapped twice, so a range that runs over the end of the first half continues in the second and is still
-//! one slice:
+//! A ring of `capacity` bytes occupies `2 * capacity` bytes of addresses. In a *mirrored* ring both halves are the same
+//! memory, mapped twice, so a range that runs over the end of the first half continues in the second and is still one
+//! slice:
 //!
 //! ```text
 //!        first half              second half (the same pages)
@@ -11,14 +11,14 @@
 //! ```
 //!
 //! `start < capacity` and `end <= start + capacity` always hold; consuming past the first half subtracts `capacity`
-//! from both. Where the system refuses to map twice, the halves are ordinary memory and that one moment copies the
-//! readable rest down to the beginning: at most once every `capacity` bytes, so still O(1) a byte. Everything
-//! else, addresses included, is the same code for both.
+//! from both. Where the system refuses to map twice, the halves are ordinary memory, and consuming past the first half
+//! copies the remaining readable bytes to the beginning: at most once every `capacity` bytes, so still O(1) per byte.
+//! Everything else, addresses included, is the same code for both.
 //!
-//! Costs: receive, parse and consume are a few additions each. A ring that becomes empty starts over at 0, so a
-//! client that is served as fast as it sends touches the same cache lines again and again. Creating one costs
-//! about ten system calls and two of the process's memory mappings (Linux allows 65,530), so rings are pooled.
-//! A mirrored ring is shared memory: a forked child sees the parent's bytes change, and has no business in it.
+//! Costs: receive, parse and consume are a few additions each. A ring that becomes empty starts over at 0, so a client
+//! that is served as fast as it sends keeps touching the same cache lines. Creating a ring costs about ten system calls
+//! and two of the process's memory mappings (Linux allows 65,530), so rings are pooled. A mirrored ring is shared
+//! memory: a forked child sees the parent's bytes change, and must not use it.
 //!
 //! A ring that grows becomes a compacting one. On Linux it then grows by moving its pages to other addresses
 //! (`mremap`), which takes microseconds for megabytes; elsewhere its content is copied.
@@ -59,8 +59,8 @@ impl Ring {
         }
     }
 
-    /// A ring of exactly `capacity` bytes (at least 1) in ordinary memory, which copies its rest down at each turn.
-    /// Memory that the system refuses ends the process, as with every other allocation.
+    /// A ring of exactly `capacity` bytes (at least 1) in ordinary memory, which copies its remaining bytes to the
+    /// beginning at each turn. If the system refuses the memory, the process ends, as with every other allocation.
     pub fn compacting(capacity: usize) -> Ring {
         let capacity = capacity.max(1);
         let bytes = capacity.checked_mul(2).expect("ring capacity overflows");
@@ -69,16 +69,16 @@ impl Ring {
         Ring::over(base, capacity, false)
     }
 
-    /// An empty ring in memory that was mapped for it.
+    /// Makes an empty ring of memory that was mapped for it.
     fn over(base: NonNull<u8>, capacity: usize, mirrored: bool) -> Ring {
         memory::count_ring(capacity);
         Ring { base, capacity, start: 0, end: 0, mirrored }
     }
 
-    /// Makes the capacity at least `capacity` bytes; the content stays. The ring is a compacting one afterwards.
+    /// Raises the capacity to at least `capacity` bytes; the content stays. The ring is a compacting one afterwards.
     ///
     /// # Errors
-    /// What `mmap` or `mremap` says; the ring is as it was then.
+    /// Those of `mmap` or `mremap`; the ring is then unchanged.
     pub fn grow(&mut self, capacity: usize) -> io::Result<()> {
         if capacity <= self.capacity {
             return Ok(());
@@ -100,8 +100,8 @@ impl Ring {
         Ok(())
     }
 
-    /// The room: `capacity() - len()` bytes behind the readable ones. What is written there becomes readable by
-    /// [`Ring::commit`].
+    /// The room: `capacity() - len()` bytes after the readable ones. [`Ring::commit`] makes bytes written there
+    /// readable.
     #[inline(always)]
     pub fn writable(&mut self) -> &mut [u8] {
         // SAFETY: `end <= start + capacity <= 2 * capacity`, so the range lies in the mapping. It is at most
@@ -109,7 +109,7 @@ impl Ring {
         unsafe { slice::from_raw_parts_mut(self.base.as_ptr().add(self.end), self.capacity - self.len()) }
     }
 
-    /// Makes the first `count` bytes of the room readable. Panics when the room is smaller.
+    /// Makes the first `count` bytes of the room readable. Panics if the room is smaller.
     #[inline(always)]
     pub fn commit(&mut self, count: usize) {
         assert!(count <= self.capacity - self.len(), "committed more than was writable");
@@ -125,7 +125,7 @@ impl Ring {
         unsafe { slice::from_raw_parts(self.base.as_ptr().add(self.start), self.end - self.start) }
     }
 
-    /// Gives the oldest `count` readable bytes back as room. Panics when there are fewer.
+    /// Turns the oldest `count` readable bytes into room. Panics if there are fewer.
     #[inline(always)]
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.len(), "consumed more than was readable");
@@ -139,7 +139,7 @@ impl Ring {
         forget_addresses();
     }
 
-    /// Keeps the oldest `count` readable bytes and drops those behind them. Panics when there are fewer.
+    /// Keeps the oldest `count` readable bytes and drops the others. Panics if there are fewer.
     #[inline]
     pub fn truncate(&mut self, count: usize) {
         assert!(count <= self.len(), "kept more than was readable");
@@ -151,19 +151,19 @@ impl Ring {
         forget_addresses();
     }
 
-    /// Readable bytes.
+    /// The number of readable bytes.
     #[inline(always)]
     pub fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// Whether nothing is readable.
+    /// Whether there are no readable bytes.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// The most that can be readable at once, in bytes.
+    /// The maximum number of readable bytes.
     #[inline(always)]
     pub fn capacity(&self) -> usize {
         self.capacity
@@ -174,7 +174,7 @@ impl Ring {
         self.mirrored
     }
 
-    /// Moves the readable range from the second half, where it lies wholly, back into the first.
+    /// Moves the readable range from the second half, which contains all of it, back into the first.
     fn turn(&mut self) {
         debug_assert!(self.start >= self.capacity && self.end <= 2 * self.capacity);
         if !self.mirrored {
@@ -196,14 +196,14 @@ impl Drop for Ring {
     }
 }
 
-/// The compiler may reason that two addresses are two bytes. In a mirrored ring they are not, so nothing may be
-/// moved or remembered across the points where bytes change hands. Costs no instruction.
+/// The compiler may assume that two addresses are two bytes. In a mirrored ring they are not, so it must not move or
+/// cache accesses across the points where bytes change hands. Costs no instruction.
 #[inline(always)]
 fn forget_addresses() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// Nothing is reserved where the system can do without: at least half of a compacting ring is hardly ever touched.
+/// No swap is reserved where the system permits that: at least half of a compacting ring is hardly ever touched.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 const ANONYMOUS: i32 = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE;
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
@@ -215,7 +215,7 @@ fn page_bytes() -> usize {
     usize::try_from(bytes).unwrap_or(4096)
 }
 
-/// One `mmap`. With MAP_FIXED in `flags` the caller owns what is mapped at `at` already.
+/// Calls `mmap` once. With MAP_FIXED in `flags` the caller already owns the mapping at `at`.
 fn map(at: *mut u8, bytes: usize, protection: i32, flags: i32, fd: i32) -> io::Result<NonNull<u8>> {
     // SAFETY: a new mapping, or one over a reservation of our own.
     let address = unsafe { libc::mmap(at.cast(), bytes, protection, flags, fd, 0) };
@@ -225,10 +225,10 @@ fn map(at: *mut u8, bytes: usize, protection: i32, flags: i32, fd: i32) -> io::R
     NonNull::new(address.cast()).ok_or_else(|| io::Error::other("mapped at address 0"))
 }
 
-/// Makes an anonymous mapping of our own larger, at whatever address, where the system can do that without copying.
+/// Enlarges an anonymous mapping of our own, at any address, where the system can do that without copying.
 #[cfg(target_os = "linux")]
 fn extend(base: NonNull<u8>, old: usize, new: usize) -> io::Result<Option<NonNull<u8>>> {
-    // SAFETY: the whole of a mapping of our own; its content moves along, and nobody uses the old address after that.
+    // SAFETY: the whole of a mapping of our own; its content moves along, and the old address is not used afterwards.
     let address = unsafe { libc::mremap(base.as_ptr().cast(), old, new, libc::MREMAP_MAYMOVE) };
     if address == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
@@ -236,18 +236,18 @@ fn extend(base: NonNull<u8>, old: usize, new: usize) -> io::Result<Option<NonNul
     Ok(Some(NonNull::new(address.cast()).expect("nothing is mapped at address 0")))
 }
 
-/// Makes an anonymous mapping of our own larger, at whatever address, where the system can do that without copying.
+/// Enlarges an anonymous mapping of our own, at any address, where the system can do that without copying.
 #[cfg(not(target_os = "linux"))]
 fn extend(_: NonNull<u8>, _: usize, _: usize) -> io::Result<Option<NonNull<u8>>> {
     Ok(None)
 }
 
 fn unmap(base: NonNull<u8>, bytes: usize) {
-    // SAFETY: a mapping of our own that nothing refers to any more.
+    // SAFETY: a mapping of our own to which nothing refers any more.
     unsafe { libc::munmap(base.as_ptr().cast(), bytes) };
 }
 
-/// `2 * capacity` addresses whose halves are the same `capacity` bytes; `capacity` is a multiple of the page.
+/// Maps `2 * capacity` addresses whose halves are the same `capacity` bytes; `capacity` is a multiple of the page.
 fn map_mirrored(capacity: usize) -> io::Result<NonNull<u8>> {
     let bytes = capacity.checked_mul(2).ok_or(io::ErrorKind::OutOfMemory)?;
     let fd = shared_memory()?;
@@ -256,7 +256,7 @@ fn map_mirrored(capacity: usize) -> io::Result<NonNull<u8>> {
     if unsafe { libc::ftruncate(fd.as_raw_fd(), length) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    // Reserving the whole range first makes sure that nothing else is in the way of the second half.
+    // Reserving the whole range first ensures that no other mapping takes the second half.
     let base = map(ptr::null_mut(), bytes, libc::PROT_NONE, ANONYMOUS, -1)?;
     for half in 0..2 {
         let at = base.as_ptr().wrapping_add(half * capacity);
@@ -269,11 +269,11 @@ fn map_mirrored(capacity: usize) -> io::Result<NonNull<u8>> {
     Ok(base)
 }
 
-/// A descriptor of memory without a name. The mappings keep the memory; the descriptor may be closed.
+/// A descriptor of unnamed memory. The mappings keep the memory; the descriptor may be closed.
 #[cfg(target_os = "linux")]
 fn shared_memory() -> io::Result<OwnedFd> {
     use std::os::fd::FromRawFd;
-    // Kernels since 6.3 may insist on hearing that nothing here will be executed; older ones refuse the flag.
+    // Kernels since 6.3 may require the flag that nothing here will be executed; older ones refuse it.
     for flags in [libc::MFD_CLOEXEC | libc::MFD_NOEXEC_SEAL, libc::MFD_CLOEXEC] {
         // SAFETY: the name is a C string.
         let fd = unsafe { libc::memfd_create(c"redstart-ring".as_ptr(), flags) };
@@ -285,7 +285,7 @@ fn shared_memory() -> io::Result<OwnedFd> {
     Err(io::Error::last_os_error())
 }
 
-/// A descriptor of memory without a name. The mappings keep the memory; the descriptor may be closed.
+/// A descriptor of unnamed memory. The mappings keep the memory; the descriptor may be closed.
 #[cfg(target_os = "freebsd")]
 fn shared_memory() -> io::Result<OwnedFd> {
     use std::os::fd::FromRawFd;
@@ -296,8 +296,8 @@ fn shared_memory() -> io::Result<OwnedFd> {
     }
 }
 
-/// A descriptor of memory whose name is gone again when this returns. The mappings keep the memory; the
-/// descriptor may be closed.
+/// A descriptor of memory whose name is removed again before this returns. The mappings keep the memory; the descriptor
+/// may be closed.
 #[cfg(target_os = "macos")]
 fn shared_memory() -> io::Result<OwnedFd> {
     use std::os::fd::FromRawFd;

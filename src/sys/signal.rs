@@ -1,15 +1,16 @@
-//! Signals that ask the process to end, and the one that tells of the end of a child.
+//! Signals that request a shutdown, and the one that reports the end of a child.
 //!
 //! SIGTERM and SIGINT are counted and wake the poller; the loop sees the count and shuts down in order. A SIGINT after
 //! that ends the process at once, from within the handler, since the loop itself may hang: it is the second Ctrl-C at a
 //! terminal. A second SIGTERM has no effect, because supervisors repeat theirs; their last resort is SIGKILL.
 //!
-//! SIGCHLD is noted and wakes the poller as well, so that the loop looks after its child at once.
+//! SIGCHLD sets a flag and wakes the poller as well, so that the loop checks its child at once.
 //!
-//! SIGPIPE, SIGHUP and SIGALRM are ignored: a peer that is gone is an error of its send, the server outlives its
-//! terminal, and no alarm is set.
+//! SIGPIPE, SIGHUP and SIGALRM are ignored: a closed peer is an error of the send, the server outlives its terminal,
+//! and no alarm is set.
 //!
-//! A handler may do almost nothing; these change a counter or a flag and write eight bytes to a descriptor that stays open.
+//! A handler may do almost nothing; these handlers change a counter or a flag and write eight bytes to a descriptor
+//! that stays open.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -26,8 +27,8 @@ static LAST: AtomicI32 = AtomicI32::new(0);
 static WAKER: AtomicI32 = AtomicI32::new(-1);
 static CHILD_ENDED: AtomicBool = AtomicBool::new(false);
 
-/// Installs the handlers for the whole process; `waker` is woken by each signal that requests a shutdown. A later
-/// call replaces the waker; the earlier one stays open.
+/// Installs the handlers for the whole process; each signal that requests a shutdown wakes `waker`. A later call
+/// replaces the waker; the earlier one stays open.
 pub fn install(waker: &Waker) -> io::Result<()> {
     WAKER.store(waker.leak(), Ordering::Release);
     for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGALRM] {
@@ -37,38 +38,38 @@ pub fn install(waker: &Waker) -> io::Result<()> {
     set(Signal::SIGINT, SigHandler::Handler(on_shutdown))
 }
 
-/// Has the end of a child noted from now on, and its status kept: where SIGCHLD is ignored, which a process inherits, the
-/// kernel throws the status away.
+/// Records the end of children from now on and keeps their exit status: where SIGCHLD is ignored, which a process
+/// inherits, the kernel discards the status.
 pub fn watch_children() -> io::Result<()> {
     set(Signal::SIGCHLD, SigHandler::Handler(on_child))
 }
 
-/// Whether a child has ended since this was last called.
+/// Whether a child has ended since the last call.
 #[inline]
 pub fn child_has_ended() -> bool {
     CHILD_ENDED.load(Ordering::Relaxed) && CHILD_ENDED.swap(false, Ordering::Acquire)
 }
 
-/// How many signals have requested a shutdown so far.
+/// The number of signals so far that requested a shutdown.
 #[inline]
 pub fn shutdown_signals() -> u32 {
     COUNT.load(Ordering::Acquire)
 }
 
-/// Forgets `count` of them, because the shutdown that they requested was not possible.
+/// Subtracts `count` signals, because the shutdown that they requested was not possible.
 pub fn forget_shutdown_signals(count: u32) {
     COUNT.fetch_sub(count, Ordering::AcqRel);
 }
 
-/// The name of the latest of these signals, for the log.
+/// The name of the latest signal that requested a shutdown, for the log.
 pub fn last_shutdown_signal() -> Option<&'static str> {
     Signal::try_from(LAST.load(Ordering::Acquire)).ok().map(Signal::as_str)
 }
 
 fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
-    // This restarts a write to a file; a wait is interrupted in any case.
+    // A write to a file restarts; a wait is interrupted in any case.
     let action = SigAction::new(handler, SaFlags::SA_RESTART | SaFlags::SA_NOCLDSTOP, SigSet::empty());
-    // SAFETY: the handlers passed here do only what is permitted in one.
+    // SAFETY: the handlers passed here are async-signal-safe.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
 }
@@ -109,8 +110,8 @@ mod tests {
     use super::*;
     use crate::sys::poller::{NativePoller, Poller};
 
-    /// Signals are the whole process's, so each scene is played in a process of its own: this test binary again,
-    /// told to run the one test `scene`.
+    /// Signals reach the whole process, so each scene runs in a process of its own, which runs only the test `scene` of
+    /// this test binary.
     fn play(scene: &str) -> Option<i32> {
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--ignored", "--nocapture", "sys::signal::tests::scene"])
@@ -133,7 +134,7 @@ mod tests {
         raise(Signal::SIGALRM).unwrap();
         assert_eq!(poller.wait(Some(0)).unwrap(), 0);
         raise(Signal::SIGTERM).unwrap();
-        // Without the wake-up this would wait for ever: the signal came before the wait began.
+        // Without the wake-up this would wait forever: the signal came before the wait began.
         assert_eq!(poller.wait(None).unwrap(), 0);
         assert_eq!((shutdown_signals(), last_shutdown_signal()), (1, Some("SIGTERM")));
         match scene.as_str() {

@@ -1,10 +1,10 @@
-//! The terminal at which a tool is used: reading keys as they are typed, Ctrl-C, its size.
+//! The terminal of an interactive tool: reading keys as they are typed, Ctrl-C, its size.
 //!
-//! A terminal's settings outlive the process, so what changes them is a guard that restores them when it is dropped.
+//! A terminal's settings outlive the process, so a guard changes them and restores them when it is dropped.
 //!
 //! A signal handler cannot end a `read` that begins after it: a Ctrl-C between a check of the flag and the `read` would
-//! have no effect until the next one. So the handler also writes to a pipe, and [`wait_readable`] polls that pipe beside
-//! the descriptors of its caller. While Ctrl-C is not caught there is no pipe; `poll` ignores its negative descriptor.
+//! have no effect until the next one. So the handler also writes to a pipe, and [`wait_readable`] polls that pipe along
+//! with its caller's descriptors. While Ctrl-C is not caught there is no pipe; `poll` ignores its negative descriptor.
 
 use std::io::{self, BufRead, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
@@ -19,18 +19,18 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// The pipe between the handler and the waits. Both ends stay open: a handler may still run.
 static PIPE_READER: AtomicI32 = AtomicI32::new(-1);
 static PIPE_WRITER: AtomicI32 = AtomicI32::new(-1);
-/// The most descriptors of a caller of [`wait_readable`].
+/// The most descriptors that a caller of [`wait_readable`] passes.
 const MOST: usize = 2;
 
 extern "C" fn on_interrupt(_: i32) {
     let errno = Errno::last_raw();
     INTERRUPTED.store(true, Ordering::Release);
-    // SAFETY: the descriptor stays open, and one byte is read from the array. A full pipe is readable already.
+    // SAFETY: the descriptor stays open, and one byte is read from the array. A full pipe is already readable.
     unsafe { libc::write(PIPE_WRITER.load(Ordering::Acquire), [0_u8].as_ptr().cast(), 1) };
     Errno::set_raw(errno);
 }
 
-/// Has Ctrl-C noted from now on rather than end the process. It ends waits: see [`wait_readable`].
+/// Catches Ctrl-C from now on instead of ending the process. It ends waits: see [`wait_readable`].
 pub fn catch_interrupts() -> io::Result<()> {
     if interrupts_are_caught() {
         return Ok(());
@@ -41,43 +41,44 @@ pub fn catch_interrupts() -> io::Result<()> {
     PIPE_WRITER.store(writer.into_raw_fd(), Ordering::Release);
     PIPE_READER.store(reader.into_raw_fd(), Ordering::Release);
     let action = SigAction::new(SigHandler::Handler(on_interrupt), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler stores to an atomic and writes to a descriptor, which is permitted in one.
+    // SAFETY: the handler only stores to an atomic and writes to a descriptor, which is async-signal-safe.
     unsafe { sigaction(Signal::SIGINT, &action) }?;
     Ok(())
 }
 
-/// Whether Ctrl-C is noted rather than ends the process.
+/// Whether Ctrl-C is caught instead of ending the process.
 pub fn interrupts_are_caught() -> bool {
     PIPE_READER.load(Ordering::Acquire) >= 0
 }
 
-/// Whether Ctrl-C was pressed and has not been taken.
+/// Whether a Ctrl-C is pending.
 pub fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Acquire)
 }
 
-/// Whether Ctrl-C was pressed since this was last called.
+/// Whether Ctrl-C was pressed since the last call.
 pub fn take_interrupt() -> bool {
     drain_interrupts();
     INTERRUPTED.swap(false, Ordering::AcqRel)
 }
 
-/// Empties the pipe, which says nothing that the flag does not.
+/// Empties the pipe; the flag holds the same information.
 fn drain_interrupts() {
     let pipe = PIPE_READER.load(Ordering::Acquire);
     let mut bytes = [0_u8; 64];
-    // SAFETY: the descriptor stays open and does not block (a negative one is refused), and the bytes have room for as many.
+    // SAFETY: the descriptor stays open and does not block (a negative one fails), and the array has room for its
+    // length.
     while unsafe { libc::read(pipe, bytes.as_mut_ptr().cast(), bytes.len()) } > 0 {}
 }
 
-/// Waits, or until Ctrl-C is pressed where it is caught.
+/// Waits for `duration`, or until Ctrl-C is pressed where it is caught.
 pub fn pause(duration: Duration) {
     if wait_readable([], Some(duration)).is_err() {
         std::thread::sleep(duration);
     }
 }
 
-/// What a terminal does with keys while the guard lives.
+/// The terminal's treatment of keys while the guard lives.
 #[derive(Debug)]
 pub struct Settings<'a> {
     terminal: BorrowedFd<'a>,
@@ -99,7 +100,7 @@ impl<'a> Settings<'a> {
         Ok(Settings { terminal, before })
     }
 
-    /// Delivers each key at once and shows none. Ctrl-C stays a signal.
+    /// Delivers each key at once, without echo. Ctrl-C stays a signal.
     pub fn keys(terminal: BorrowedFd<'a>) -> io::Result<Settings<'a>> {
         Settings::change(terminal, |settings| {
             settings.c_lflag &= !(libc::ICANON | libc::ECHO);
@@ -108,7 +109,7 @@ impl<'a> Settings<'a> {
         })
     }
 
-    /// Delivers lines, and does not show what is typed.
+    /// Delivers lines, without echo.
     pub fn hidden(terminal: BorrowedFd<'a>) -> io::Result<Settings<'a>> {
         Settings::change(terminal, |settings| settings.c_lflag &= !libc::ECHO)
     }
@@ -122,14 +123,14 @@ impl Drop for Settings<'_> {
 }
 
 fn set(terminal: BorrowedFd<'_>, settings: &libc::termios) -> io::Result<()> {
-    // SAFETY: the descriptor is open and the struct is whole.
+    // SAFETY: the descriptor is open and the struct is initialised.
     match unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSADRAIN, settings) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Columns and rows of a terminal, if it tells them.
+/// Columns and rows of a terminal, if it reports them.
 pub fn size(terminal: BorrowedFd<'_>) -> Option<(u16, u16)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the descriptor is open, and the call fills the struct.
@@ -137,8 +138,8 @@ pub fn size(terminal: BorrowedFd<'_>) -> Option<(u16, u16)> {
     (result == 0 && size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
 }
 
-/// Waits until one of the descriptors has something to read or is at its end. Returns which of them; none after
-/// `timeout`, and none as long as a Ctrl-C has not been taken, also if it came before the call.
+/// Waits until one of the descriptors is readable or at its end. Returns which ones are; none after `timeout`, and none
+/// while a Ctrl-C is pending, even if it came before the call.
 pub fn wait_readable<const N: usize>(
     descriptors: [BorrowedFd<'_>; N],
     timeout: Option<Duration>,
@@ -152,12 +153,12 @@ pub fn wait_readable<const N: usize>(
     }
     while !is_interrupted() {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // Rounded up, so that the wait does not end just before its time.
+        // Rounded up, so that the wait does not end early.
         let left_ms = left.map_or(-1, |left| left.as_micros().div_ceil(1000).try_into().unwrap_or(i32::MAX));
-        // SAFETY: there are as many entries, or more, and the callers' descriptors are open.
+        // SAFETY: there are at least as many entries, and the callers' descriptors are open.
         let ready = unsafe { libc::poll(entries.as_mut_ptr(), N as libc::nfds_t + 1, left_ms) };
         match Errno::result(ready) {
-            // The flag is set, or the byte is of an interrupt that has been taken meanwhile.
+            // The flag is set, or the byte belongs to an interrupt that has been taken meanwhile.
             Ok(_) if entries[0].revents != 0 => drain_interrupts(),
             Ok(0) if left_ms < i32::MAX => break,
             Ok(0) | Err(Errno::EINTR) => {}
@@ -168,10 +169,10 @@ pub fn wait_readable<const N: usize>(
     Ok([false; N])
 }
 
-/// Asks for a password: at the terminal it is not shown.
+/// Prompts for a password; a terminal does not echo it.
 pub fn read_password(prompt: &str) -> io::Result<String> {
     let input = io::stdin();
-    // Before the prompt, after which a user may type at once.
+    // Before the prompt: the user may type as soon as it appears.
     let hidden = Settings::hidden(input.as_fd()).ok();
     io::stderr().write_all(prompt.as_bytes())?;
     let mut line = String::new();

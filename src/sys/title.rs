@@ -1,7 +1,7 @@
-//! The title of the process: what `ps` shows instead of the arguments that it was started with.
+//! The title of the process: the text that `ps` shows instead of the arguments that started the process.
 //!
-//! On Linux the kernel shows the memory in which it placed the arguments, so a title is written over them. It may be
-//! longer than they were: the environment follows them directly and is first moved to the heap.
+//! On Linux the kernel shows the memory in which it placed the arguments, so a title overwrites them. It may be longer
+//! than they were: the environment follows them directly and is first moved to the heap.
 //!
 //! ```text
 //!   before   redstart 0 --port 0 7000 0 | HOME=/root 0 LANG=C 0
@@ -21,8 +21,8 @@ pub fn arguments() -> &'static [OsString] {
     ARGUMENTS.get_or_init(|| std::env::args_os().collect())
 }
 
-/// Sets the title, as much of it as there is room for. The first call moves the environment, so it must be made at the
-/// start of the process, before another thread uses the environment.
+/// Sets the title, truncated to the available room. The first call moves the environment, so make it at the start of
+/// the process, before another thread uses the environment.
 pub fn set(title: &[u8]) {
     let arguments = arguments();
     platform::set(arguments, title);
@@ -45,7 +45,7 @@ mod platform {
     pub fn set(arguments: &[OsString], title: &[u8]) {
         let Some((start, len)) = *ROOM.get_or_init(|| make_room(arguments)) else { return };
         let shown = title.len().min(len - 1);
-        // SAFETY: `make_room` found `len` bytes there that are no longer used for anything else.
+        // SAFETY: `make_room` found `len` bytes there that have no other use any more.
         unsafe {
             let room = slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut::<u8>(start), len);
             room[..shown].copy_from_slice(&title[..shown]);
@@ -53,7 +53,7 @@ mod platform {
         }
     }
 
-    /// Finds the memory of the arguments and of the environment behind it, and moves the environment out of there.
+    /// Finds the memory of the arguments and of the environment after it, and moves the environment out of there.
     fn make_room(arguments: &[OsString]) -> Option<(usize, usize)> {
         let environment = environment_span().or_else(name_of_executable)?;
         let wanted: Vec<u8> =
@@ -66,8 +66,8 @@ mod platform {
             return None;
         }
         for (name, value) in std::env::vars_os() {
-            // SAFETY: no other thread uses the environment, by the contract of `set`. The variable stays what it is;
-            // its text is a copy from now on.
+            // SAFETY: no other thread uses the environment, by the contract of `set`. The variable keeps its value,
+            // whose text is now a copy.
             unsafe { std::env::set_var(name, value) };
         }
         // A variable that could not be copied, since it has no name, stays where it is.
@@ -77,7 +77,7 @@ mod platform {
         Some((start, end - start))
     }
 
-    /// First byte of the environment's texts and the end behind the last, if they lie one after the other.
+    /// The first byte of the environment's texts and the end of the last, if they are contiguous.
     fn environment_span() -> Option<(usize, usize)> {
         let mut span: Option<(usize, usize)> = None;
         for text in environment_strings() {
@@ -92,7 +92,7 @@ mod platform {
         span
     }
 
-    /// Where the environment would be that there is not: before the name of the executable, which follows it.
+    /// The place of a missing environment: before the name of the executable, which follows it.
     fn name_of_executable() -> Option<(usize, usize)> {
         // SAFETY: no pointers.
         let at = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
@@ -100,8 +100,8 @@ mod platform {
     }
 
     fn environment_strings() -> impl Iterator<Item = &'static CStr> {
-        // SAFETY: the C library keeps an array of texts that ends with a null; nobody changes it meanwhile, by the
-        // contract of `set`.
+        // SAFETY: the C library keeps an array of texts that ends with a null; no other thread changes it meanwhile, by
+        // the contract of `set`.
         let mut next = unsafe { environ };
         std::iter::from_fn(move || {
             // SAFETY: as above.
@@ -124,8 +124,8 @@ mod platform {
     pub fn set(_: &[OsString], title: &[u8]) {
         let title: Vec<u8> = title.iter().copied().filter(|byte| *byte != 0).collect();
         let title = CString::new(title).unwrap_or_default();
-        // SAFETY: both texts end with a zero byte, and the format takes one text. The minus leaves out the name of the
-        // program, which the call would put before it.
+        // SAFETY: both texts end with a zero byte, and the format takes one text. The minus omits the program's name,
+        // which the call would otherwise prepend.
         unsafe { libc::setproctitle(c"-%s".as_ptr(), title.as_ptr()) };
     }
 }

@@ -2,22 +2,22 @@
 
 use std::io;
 
-/// A child that does nothing until this is dropped.
+/// A child that does nothing, until this is dropped.
 pub struct Twin {
     pid: libc::pid_t,
     hold: libc::c_int,
 }
 
 impl Twin {
-    /// Forks.
+    /// Forks the child.
     pub fn fork() -> Twin {
         let mut ends = [0; 2];
         // SAFETY: the array has room for two descriptors.
         assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0, "{}", io::Error::last_os_error());
-        // SAFETY: the child calls `close`, `read` and `_exit` alone, which may be called after a fork of many threads.
+        // SAFETY: the child calls only `close`, `read` and `_exit`, which may be called after a fork of many threads.
         match unsafe { libc::fork() } {
             -1 => panic!("{}", io::Error::last_os_error()),
-            // SAFETY: the descriptors are the child's own copies, and the byte has room for what is read.
+            // SAFETY: the descriptors are the child's own copies, and the byte has room for the read.
             0 => unsafe {
                 libc::close(ends[1]);
                 libc::read(ends[0], [0_u8].as_mut_ptr().cast(), 1);
@@ -34,7 +34,8 @@ impl Twin {
 
 impl Drop for Twin {
     fn drop(&mut self) {
-        // SAFETY: the descriptor and the child are ours; killed for the case that another child has the pipe open, too.
+        // SAFETY: the descriptor and the child are ours. The child is killed in case another child has the pipe open,
+        // too.
         unsafe {
             libc::close(self.hold);
             libc::kill(self.pid, libc::SIGKILL);
@@ -43,7 +44,7 @@ impl Drop for Twin {
     }
 }
 
-/// The pages that the kernel has copied or cleared for this thread so far.
+/// The number of pages that the kernel has copied or cleared for this thread so far.
 pub fn copied_pages() -> i64 {
     // SAFETY: all zeroes is a valid `rusage`, and the call fills it.
     unsafe {

@@ -1,11 +1,11 @@
-//! Tests of forked children. A child of the test program goes on with one of its threads, so it uses nothing that
-//! another may hold (the standard output, a channel); it tells by its status what it found.
+//! Tests of forked children. A child of the test program continues with one of its threads, so it uses nothing that
+//! another thread may hold (the standard output, a channel); it reports its findings by its exit status.
 
 use std::time::{Duration, Instant};
 
 use super::*;
 
-/// Forks a child that does `work` and ends with the status that this returns.
+/// Forks a child that runs `work` and exits with the status that it returns.
 fn child(work: impl FnOnce(&mut Link) -> i32) -> Child {
     match fork().unwrap() {
         (Forked::Parent(child), _) => child,
@@ -31,7 +31,7 @@ fn end_of(child: &mut Child) -> Exit {
     until(|| child.poll().unwrap())
 }
 
-/// A pipe on which a process can wait for another, and see its end.
+/// A pipe on which one process waits for another to write or to end.
 struct Gate {
     reader: PipeReader,
     writer: Option<PipeWriter>,
@@ -51,7 +51,7 @@ impl Gate {
         self.reader.read_exact(&mut [0]).unwrap();
     }
 
-    /// Whether nobody has the writing end any more.
+    /// Whether no process has the writing end open any more.
     fn is_abandoned(&self) -> bool {
         let mut wait = libc::pollfd { fd: self.reader.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one structure, ours.
@@ -92,7 +92,7 @@ fn reports_that_nobody_reads_hold_nobody_up_and_the_last_one_is_never_lost() {
         link.finish(100_000);
         0
     });
-    // Before this no report is read.
+    // No report is read before this.
     gate.wait();
     let (mut read, mut before) = (0, None);
     loop {
@@ -182,7 +182,7 @@ fn a_child_does_not_outlive_its_parent() {
     });
     drop(life.writer.take());
     assert_eq!(end_of(&mut parent), Exit::Status(0));
-    // The grandchild has the writing end of `life` as long as it lives, and nobody ever lets it pass `never`.
+    // The grandchild keeps the writing end of `life` open as long as it lives, and nobody ever opens `never`.
     until(|| life.is_abandoned().then_some(()));
 }
 
