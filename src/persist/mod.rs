@@ -1,4 +1,4 @@
-//! Data that outlives the process: values, files and logs as bytes.
+//! Persistence: values, files and logs as bytes.
 //!
 //! | module | what is in it |
 //! |---|---|

@@ -1,20 +1,21 @@
-//! The background thread that waits for the disk: it syncs the append-only log (`appendfsync everysec`) and closes files
-//! whose last name is gone, which frees their blocks.
+//! The background thread that waits for the disk: it syncs the append-only log (`appendfsync everysec`) and closes
+//! unlinked files, which frees their blocks.
 //!
 //! ```text
 //!   loop ── request_sync, close_later ──▶ channel ──▶ thread: fdatasync, close
 //!        ◀── pending_syncs, synced_up_to, last_error (atomic numbers) ──
 //! ```
 //!
-//! The loop never waits here, except in [`Syncer::drain`]. The thread takes one job after the other, in the order in which
-//! they were sent; it is started by the first and ends when the syncer is dropped, after the jobs that it has.
+//! The loop never waits here, except in [`Syncer::drain`]. The thread performs jobs in the order in which they were
+//! sent; the first job starts it, and it ends after its remaining jobs when the syncer is dropped.
 //!
-//! A sync that fails is not repeated by the next: most kernels take the pages that could not be written for clean from
-//! then on, so that the next sync succeeds and proves nothing about them. [`Syncer::last_error`] is gone after the next
+//! The next sync does not make up for a failed one: most kernels then treat the pages that could not be written as
+//! clean, so the next sync succeeds and proves nothing about them. [`Syncer::last_error`] is cleared by the next
 //! success, since writing works again; but [`Syncer::synced_up_to`] stays where it was for as long as that file is
-//! written. What was appended to it before is certain to be on disk only when it was written again, to another file.
+//! written. The bytes appended to it before are only certain to be on disk once they are written again, to another
+//! file.
 //!
-//! A forked child does not have the thread. It neither sends jobs nor drains.
+//! A forked child does not have the thread. It must neither send jobs nor drain.
 
 use std::fs::File;
 use std::io;
@@ -27,36 +28,36 @@ use std::thread;
 use crate::sys::poller::Waker;
 use crate::sys::{crash, disk, file, host};
 
-/// What the thread does.
+/// A job for the thread.
 enum Job {
-    /// Syncs the file, which is `offset` bytes of the log long (counted by the caller).
+    /// Sync the file, at which point the log is `offset` bytes long (counted by the caller).
     Sync {
         file: Arc<File>,
         offset: u64,
     },
     SyncDirectory(File),
     Close(File),
-    /// Tells that all jobs before are done.
+    /// Report that all earlier jobs are done.
     Tell(SyncSender<()>),
 }
 
-/// What the thread has done.
+/// The thread's progress.
 #[derive(Default)]
 struct Progress {
     pending_syncs: AtomicU64,
     pending_closes: AtomicU64,
     synced: AtomicU64,
-    /// The number of the latest sync's error, 0 if it was well.
+    /// The number of the latest sync's error, 0 if it succeeded.
     error: AtomicI32,
     failures: AtomicU64,
     /// Whether each sync wakes the event loop.
     is_awaited: AtomicBool,
 }
 
-/// Brings the bytes of a file to the disk.
+/// Syncs the bytes of a file to the disk.
 type SyncFn = fn(&File) -> io::Result<()>;
 
-/// The thread, seen by the loop.
+/// The thread, as seen by the loop.
 pub struct Syncer {
     queue: Option<Sender<Job>>,
     progress: Arc<Progress>,
@@ -73,7 +74,7 @@ impl Default for Syncer {
 }
 
 impl Syncer {
-    /// A syncer whose thread, once it is needed, keeps to some processors (`bio_cpulist`); to none in particular if the
+    /// Returns a syncer whose thread, once started, is pinned to some processors (`bio_cpulist`), or not pinned if the
     /// list is empty.
     pub fn new(processors: Vec<usize>) -> Syncer {
         Syncer { queue: None, progress: Arc::default(), processors, sync: disk::sync_data, waker: None }
@@ -90,20 +91,20 @@ impl Syncer {
         self.progress.is_awaited.store(wanted, Ordering::SeqCst);
     }
 
-    /// Has the bytes synced that were written to `file` so far; `offset` is what [`Syncer::synced_up_to`] returns when
-    /// that is done. Whoever passes the last owner of the file has it closed as well.
+    /// Requests a sync of the bytes written to `file` so far; [`Syncer::synced_up_to`] returns `offset` when it is
+    /// done. If the thread gets the last reference to the file, it also closes it.
     pub fn request_sync(&mut self, file: Arc<File>, offset: u64) {
         self.progress.pending_syncs.fetch_add(1, Ordering::Release);
         self.send(Job::Sync { file, offset });
     }
 
-    /// Has the names in a directory synced. It is a sync like others, but none of bytes of the log.
+    /// Requests a sync of the names in a directory. It counts as a sync, but adds no bytes of the log.
     pub fn request_directory_sync(&mut self, directory: File) {
         self.progress.pending_syncs.fetch_add(1, Ordering::Release);
         self.send(Job::SyncDirectory(directory));
     }
 
-    /// Has a file closed that nobody needs any more.
+    /// Requests that an unused file is closed.
     pub fn close_later(&mut self, file: File) {
         self.progress.pending_closes.fetch_add(1, Ordering::Release);
         self.send(Job::Close(file));
@@ -116,38 +117,38 @@ impl Syncer {
         Ok(())
     }
 
-    /// How many syncs were requested and are not done (`aof_pending_bio_fsync`).
+    /// The number of requested syncs that are not done (`aof_pending_bio_fsync`).
     pub fn pending_syncs(&self) -> u64 {
         self.progress.pending_syncs.load(Ordering::Acquire)
     }
 
-    /// Whether a sync was requested that is not done.
+    /// Whether a requested sync is not done.
     pub fn is_syncing(&self) -> bool {
         self.pending_syncs() > 0
     }
 
-    /// How many files are still to be closed.
+    /// The number of files still to be closed.
     pub fn pending_closes(&self) -> u64 {
         self.progress.pending_closes.load(Ordering::Acquire)
     }
 
-    /// The largest offset of a request that was carried out: up to here the log is on disk. It does not grow by syncs of
-    /// a file of which one has failed (see the module's head).
+    /// The largest offset of a completed sync: up to here the log is on disk. Syncs of a file after a failed one do not
+    /// advance it (see the module's head).
     pub fn synced_up_to(&self) -> u64 {
         self.progress.synced.load(Ordering::Acquire)
     }
 
-    /// The system's number of the error of the latest sync, if that failed.
+    /// The system's number of the latest sync's error, if that sync failed.
     pub fn last_error(&self) -> Option<i32> {
         Some(self.progress.error.load(Ordering::Acquire)).filter(|number| *number != 0)
     }
 
-    /// How many syncs have failed so far.
+    /// The number of syncs that have failed.
     pub fn failures(&self) -> u64 {
         self.progress.failures.load(Ordering::Acquire)
     }
 
-    /// Waits until all that was sent is done.
+    /// Waits until all jobs sent so far are done.
     pub fn drain(&mut self) {
         if self.queue.is_none() {
             return;
@@ -186,9 +187,9 @@ impl Syncer {
         let mut worker = self.worker();
         let processors = self.processors.clone();
         let work = move || {
-            // Where that cannot be, it runs where the kernel puts it.
+            // If pinning fails, the thread runs on any processor.
             let _ = if processors.is_empty() { Ok(()) } else { host::pin(&processors) };
-            // Without a stack of its own for signals a crash here would be reported less well, and nothing else.
+            // Without its own signal stack the thread still works; only a crash here would be reported less well.
             let _ = crash::protect_thread();
             for job in receiver {
                 worker.perform(job);
@@ -198,11 +199,11 @@ impl Syncer {
     }
 }
 
-/// The thread's own side.
+/// The thread's state.
 struct Worker {
     progress: Arc<Progress>,
     sync: SyncFn,
-    /// Files of which a sync has failed, as long as they are in use.
+    /// Files with a failed sync, as long as they are in use.
     damaged: Vec<Weak<File>>,
     waker: Option<Waker>,
 }
@@ -230,7 +231,7 @@ impl Worker {
                 drop(file);
                 self.progress.pending_closes.fetch_sub(1, Ordering::Release);
             }
-            // Nobody waits for it any more if this fails.
+            // Fails if nobody waits for it any more.
             Job::Tell(done) => drop(done.send(())),
         }
     }
@@ -243,7 +244,7 @@ impl Worker {
                     self.progress.synced.fetch_max(offset, Ordering::AcqRel);
                 }
                 self.progress.error.store(0, Ordering::Release);
-                // The log is read at a start only.
+                // The log is only read at a start.
                 disk::drop_cached(file);
             }
             Err(error) => {

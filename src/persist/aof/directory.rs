@@ -1,16 +1,16 @@
-//! The directory of the log (`appenddirname`), and what is done to it as a whole.
+//! The directory of the log (`appenddirname`), and operations on it as a whole.
 //!
 //! ```text
 //!  persist    temp-NAME.manifest: write, fsync ─▶ fsync the directory ─▶ rename to NAME.manifest ─▶ fsync the directory
 //! ```
 //!
-//! The first fsync of the directory makes the files durable that the new manifest names; the second makes the manifest
-//! itself durable. After a crash at any point there is the old manifest or the new one, and all that it names. Each fsync
-//! is a pause for the clients of the server, so a manifest that only forgets files does without those of the directory:
-//! it names nothing new, and the old manifest does as well.
+//! The first fsync of the directory makes the files that the new manifest names durable; the second makes the manifest
+//! itself durable. After a crash at any point the directory contains the old manifest or the new one, and all files
+//! that it names. Each fsync pauses the server's clients, so a manifest that only drops files omits the directory's
+//! fsyncs: it names no new file, and the old manifest would do as well.
 //!
-//! While the log is switched on in a running server, Redis collects commands in `temp-NAME.incr`, which no manifest names
-//! until the first rewrite is done: that log has no base yet. This is done here too: see
+//! While the log is being enabled in a running server, Redis collects commands in `temp-NAME.incr`, which no manifest
+//! names until the first rewrite is done: that log has no base yet. Redstart does the same: see
 //! [`Directory::temporary_incremental`].
 
 use std::fmt;
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use super::manifest::{self, Manifest, ManifestError, Part};
 use crate::sys::file;
 
-/// Where the log is, and what its files are called.
+/// The log's directory, and the names of its files.
 #[derive(Clone, Debug)]
 pub struct Directory {
     /// The server's own directory (`dir`).
@@ -32,23 +32,23 @@ pub struct Directory {
     file: Vec<u8>,
 }
 
-/// What could not be done, to which file, and why.
+/// An operation that failed, with its file and the reason.
 #[derive(Debug)]
 pub enum DirectoryError {
-    /// The system refused.
+    /// A system call failed.
     Io {
-        /// What was tried, as in `can't open`.
+        /// The operation, as in `can't open`.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         error: io::Error,
     },
-    /// The manifest is not one.
+    /// The manifest is invalid.
     Manifest {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         error: ManifestError,
     },
 }
@@ -68,7 +68,7 @@ impl std::error::Error for DirectoryError {}
 
 type Result<T> = std::result::Result<T, DirectoryError>;
 
-/// Names operation and file in an error.
+/// Adds the operation and the file to an error.
 trait Doing<T> {
     fn doing(self, what: &'static str, path: &Path) -> Result<T>;
 }
@@ -80,29 +80,30 @@ impl<T> Doing<T> for io::Result<T> {
 }
 
 impl Directory {
-    /// The directory `name` (`appenddirname`) in `home` (`dir`), for the log `file` (`appendfilename`). Touches nothing.
+    /// Describes the directory `name` (`appenddirname`) in `home` (`dir`), for the log `file` (`appendfilename`).
+    /// Accesses no file.
     pub fn new(home: &Path, name: &[u8], file: &[u8]) -> Directory {
         let home = if home.as_os_str().is_empty() { Path::new(".") } else { home };
         Directory { home: home.to_path_buf(), path: manifest::join(home, name), file: file.to_vec() }
     }
 
-    /// Where it is.
+    /// The directory's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The name of the log (`appendfilename`), of which all others are made.
+    /// The name of the log (`appendfilename`), from which all other names are made.
     pub fn file(&self) -> &[u8] {
         &self.file
     }
 
-    /// Where a file of the log is.
+    /// The path of a file of the log.
     pub fn part(&self, part: &Part) -> PathBuf {
         part.path(&self.path)
     }
 
-    /// `manifest` with a new base, as [`Manifest::with_new_base`] makes it. If `manifest` is empty, the new name skips
-    /// existing files that are not empty: they belong to a log whose manifest was lost.
+    /// Returns `manifest` with a new base, as [`Manifest::with_new_base`] does. If `manifest` is empty, the new name
+    /// skips existing non-empty files: they belong to a log whose manifest was lost.
     pub fn with_new_base(&self, manifest: &Manifest, is_rdb: bool, keeps_last: bool) -> Manifest {
         let mut before = manifest.clone();
         loop {
@@ -115,8 +116,8 @@ impl Directory {
         }
     }
 
-    /// `manifest` with a new incremental file. Its name skips existing files that are not empty, since the log is appended
-    /// to it.
+    /// Returns `manifest` with a new incremental file. Its name skips existing non-empty files, since the log would be
+    /// appended to them.
     pub fn with_new_incremental(&self, manifest: &Manifest) -> Manifest {
         let mut before = manifest.clone();
         loop {
@@ -149,18 +150,18 @@ impl Directory {
         names
     }
 
-    /// Where the manifest is.
+    /// The path of the manifest.
     pub fn manifest(&self) -> PathBuf {
         manifest::join(&self.path, &manifest::file_name(&self.file))
     }
 
-    /// Where commands are collected until a log that has been switched on has its first base. It is then renamed to
+    /// The path of the file that collects commands until a newly enabled log has its first base. It is then renamed to
     /// the incremental file of the manifest that names that base.
     pub fn temporary_incremental(&self) -> PathBuf {
         manifest::join(&self.path, &[b"temp-", &self.file[..], b".incr"].concat())
     }
 
-    /// Creates the directory unless it is there.
+    /// Creates the directory if it does not exist.
     pub fn create(&self) -> Result<()> {
         match DirBuilder::new().mode(0o755).create(&self.path) {
             Ok(()) => file::sync_directory_of(&self.path).doing("can't sync the directory of", &self.path),
@@ -169,8 +170,8 @@ impl Directory {
         }
     }
 
-    /// Makes sure that a power failure does not take away what is in the directory now, nor the directory itself: whoever
-    /// made them may have died before.
+    /// Makes the directory and its current entries durable: the process that created them may have crashed before it
+    /// did.
     pub fn sync(&self) -> Result<()> {
         file::sync_directory_of(&self.manifest()).doing("can't fsync the AOF directory", &self.path)?;
         file::sync_directory_of(&self.path).doing("can't fsync the directory of", &self.path)
@@ -189,16 +190,16 @@ impl Directory {
         }
     }
 
-    /// Replaces the manifest on disk; see the module's head. The files that it names must have been created under their
-    /// names, which need not be durable yet.
+    /// Replaces the manifest on disk; see the module's head. The files that it names must exist under their names;
+    /// these need not be durable yet.
     pub fn persist(&self, new: &Manifest) -> Result<()> {
         self.replace(new)?;
         let path = self.manifest();
         file::sync_directory_of(&path).doing("can't fsync the AOF directory of", &path)
     }
 
-    /// Like [`Directory::persist`] without its last step: until the directory, which is returned, has been synced, a power
-    /// failure may bring the old manifest back.
+    /// Like [`Directory::persist`] without its last step: until the returned directory is synced, a power failure may
+    /// bring the old manifest back.
     pub fn persist_unsynced(&self, new: &Manifest) -> Result<File> {
         let directory = File::open(&self.path).doing("can't open the AOF directory", &self.path)?;
         self.replace(new)?;
@@ -211,14 +212,14 @@ impl Directory {
         fs::rename(&temporary, &path).doing("can't replace the AOF manifest file", &path)
     }
 
-    /// Like [`Directory::persist`], for a manifest that names nothing which the one on disk does not: after a power
-    /// failure either is found.
+    /// Like [`Directory::persist`], for a manifest that names no file beyond those of the one on disk: after a power
+    /// failure either may be found.
     pub fn persist_shorter(&self, new: &Manifest) -> Result<()> {
         let (path, temporary) = (self.manifest(), self.write_temporary(new)?);
         fs::rename(&temporary, &path).doing("can't replace the AOF manifest file", &path)
     }
 
-    /// Writes a manifest that nobody reads yet, and syncs it. Returns where it is.
+    /// Writes a manifest under a temporary name and syncs it. Returns its path.
     fn write_temporary(&self, new: &Manifest) -> Result<PathBuf> {
         let temporary = manifest::join(&self.path, &manifest::temporary_file_name(&self.file));
         let mut file = File::create(&temporary).doing("can't create the AOF manifest file", &temporary)?;
@@ -227,9 +228,9 @@ impl Directory {
         Ok(temporary)
     }
 
-    /// Takes over a log that is one file in `dir`, as versions before 7 write it: it becomes the base. Does so if
-    /// there is such a file and no other log, that is, if `found` (what [`Directory::load`] returned) names no file,
-    /// or if taking it over was interrupted. Returns the new manifest, or `None` if nothing was done.
+    /// Adopts a single-file log in `dir`, as versions before 7 write it: the file becomes the base. Does so if there is
+    /// such a file and no other log, that is, if `found` (the result of [`Directory::load`]) names no file, or if an
+    /// earlier adoption was interrupted. Returns the new manifest, or `None` if nothing was done.
     pub fn take_over(&self, found: Option<&Manifest>) -> Result<Option<Manifest>> {
         let old = manifest::join(&self.home, &self.file);
         let taken = Manifest::of_single_file(&self.file);
@@ -249,19 +250,19 @@ impl Directory {
         Ok(Some(taken))
     }
 
-    /// The bytes of all files to be read. Fails if one is missing.
+    /// The total size in bytes of all files to read. Fails if one is missing.
     pub fn total_size(&self, manifest: &Manifest) -> Result<u64> {
         manifest.parts().map(|part| self.size(part)).sum()
     }
 
-    /// The bytes of a file.
+    /// The size of a file in bytes.
     pub fn size(&self, part: &Part) -> Result<u64> {
         let path = self.part(part);
         Ok(fs::metadata(&path).doing("can't find the AOF file", &path)?.len())
     }
 
     /// Deletes a file that the manifest on disk does not name, or names as history. Returns the open file: its blocks
-    /// are freed when it is closed, which may take long. `None` if it is gone already.
+    /// are freed when it is closed, which may take long. `None` if the file is already gone.
     pub fn delete(&self, part: &Part) -> Result<Option<File>> {
         let path = self.part(part);
         let open = file::open_regular(&path).ok().map(|(file, _)| file);
@@ -332,17 +333,17 @@ mod tests {
         assert_eq!(manifest.encode(), b"file appendonly.aof seq 1 type b\n");
         assert_eq!(log.load().expect("read").as_ref(), Some(&manifest));
         assert_eq!(log.total_size(&manifest).expect("there"), 4);
-        // Interrupted before the file was moved.
+        // As if the adoption was interrupted before the file was moved.
         fs::rename(log.path().join("appendonly.aof"), &old).expect("moved back");
         assert!(log.total_size(&manifest).is_err());
         assert_eq!(log.take_over(Some(&manifest)).expect("moved").as_ref(), Some(&manifest));
         assert_eq!(log.total_size(&manifest).expect("there"), 4);
-        // A second one beside the log is left alone.
+        // A second such file beside the log is left alone.
         fs::write(&old, "other").expect("written");
         assert!(log.take_over(Some(&manifest)).expect("nothing to do").is_none());
         let more = manifest.with_new_incremental(log.file());
         assert!(log.take_over(Some(&more)).expect("nothing to do").is_none());
-        // One that is a link is moved as a link.
+        // A symbolic link is moved as a link.
         fs::remove_dir_all(log.path()).expect("removed");
         fs::rename(&old, home.0.join("elsewhere")).expect("renamed");
         symlink(home.0.join("elsewhere"), &old).expect("linked");

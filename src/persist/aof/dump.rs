@@ -1,4 +1,4 @@
-//! Writes the data set as the commands that make it: the base of a log with `aof-use-rdb-preamble no`.
+//! Writes the data set as the commands that recreate it: the base of a log with `aof-use-rdb-preamble no`.
 //!
 //! ```text
 //!  #TS:1700000000                              with `aof-timestamp-enabled`
@@ -10,12 +10,12 @@
 //!  PEXPIREAT key time
 //! ```
 //!
-//! These are the commands of Redis 7.2, in its order. What expired is written like anything else, since only the reader
-//! can tell whether it decides about that. A pending entry that is no longer in its stream is lost when the commands are
-//! executed, in Redis too: only an RDB file keeps it.
+//! These are the commands of Redis 7.2, in its order. Expired keys and fields are written like others, since only the
+//! reader knows whether it may delete them. A pending entry that is no longer in its stream is lost when the commands
+//! are executed, in Redis too: only an RDB file keeps it.
 //!
-//! The data set must not change meanwhile, so this runs in a forked child. One buffer is all the memory it needs; a large
-//! argument goes from where it is to the file.
+//! The data set must not change meanwhile, so this runs in a forked child. Its only memory is one buffer; a large
+//! argument goes straight from the value to the file.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -30,19 +30,19 @@ use crate::types::sorted_set::SortedSetRef;
 use crate::types::stream::{Figures, Group, Id, Stream};
 use crate::types::{Entry, Kind, Text, list};
 
-/// The most elements of a collection in a command.
+/// The most elements of a collection in one command.
 const GROUP: usize = 64;
 
-/// The buffer is written when it holds this much.
+/// The size at which the buffer is written.
 const BUFFER: usize = 64 * 1024;
 
-/// Arguments of this size are not copied into the buffer.
+/// Arguments of at least this size are not copied into the buffer.
 const LARGE: usize = 32 * 1024;
 
-/// Writes the data set and the `functions`, which are sources of libraries, to `out`; `timestamp` is the time in Unix
-/// seconds if the log has times in it. Calls `progress` after each key. Returns the number of bytes.
+/// Writes the data set and `functions`, the sources of libraries, to `out`; `timestamp` is the time in Unix seconds if
+/// the log contains times. Calls `progress` after each key. Returns the number of bytes.
 ///
-/// Fails as soon as a write does. O(N) in the size of the data set.
+/// Fails as soon as a write fails. O(N) in the size of the data set.
 pub fn dump(
     keyspace: &Keyspace,
     functions: &[&[u8]],
@@ -76,18 +76,18 @@ pub fn dump(
     log.finish()
 }
 
-/// Where commands go. The first failure of a write is kept; nothing is written after it.
+/// The output of commands. It keeps the first error of a write, and writes nothing after it.
 struct Log<'a, W> {
     out: &'a mut W,
     buffer: Vec<u8>,
     written: u64,
-    /// Arguments that were announced for the current command and are still to come.
+    /// Announced arguments that the current command still needs.
     left: usize,
     error: Option<io::Error>,
 }
 
 impl<W: Write> Log<'_, W> {
-    /// Bytes so far.
+    /// Bytes written so far.
     fn len(&self) -> u64 {
         self.written + self.buffer.len() as u64
     }
@@ -106,12 +106,12 @@ impl<W: Write> Log<'_, W> {
         self.reply().array(count);
     }
 
-    /// The last command has the arguments that were announced, unless it was given up after an error.
+    /// Checks that the last command has its announced number of arguments, unless an error ended it.
     fn assert_complete(&self) {
         assert!(self.left == 0 || self.error.is_some(), "{} arguments of a command are missing", self.left);
     }
 
-    /// One of the announced arguments follows.
+    /// Counts an announced argument.
     #[inline]
     fn count_argument(&mut self) {
         self.left = self.left.checked_sub(1).expect("as many arguments as were announced");
@@ -182,7 +182,7 @@ impl<W: Write> Log<'_, W> {
         }
     }
 
-    /// The commands that make a key.
+    /// Writes the commands that recreate a key.
     fn entry(&mut self, entry: &Entry) {
         let key = entry.key();
         match entry.kind() {
@@ -250,12 +250,12 @@ impl<W: Write> Log<'_, W> {
         }
     }
 
-    /// A stream with its groups. Only an existing entry can be made pending. So a deleted entry that is still pending is
-    /// added first, and deleted after the groups. (Redis loses it.)
+    /// Writes a stream with its groups. Only an existing entry can be made pending. So a deleted entry that is still
+    /// pending is added first, and deleted after the groups. (Redis loses it.)
     fn stream(&mut self, key: &[u8], stream: &Stream) {
         let gone = pending_and_deleted(stream);
         if stream.is_empty() && gone.is_empty() {
-            // Adds an entry and removes it again.
+            // Creates the stream by adding an entry and removing it again.
             self.command(&[b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"]);
         }
         let mut between = gone.iter().peekable();
@@ -337,21 +337,21 @@ impl<W: Write> Log<'_, W> {
     }
 }
 
-/// The deleted entries that are still pending in a group.
+/// The deleted entries that are still pending in some group.
 fn pending_and_deleted(stream: &Stream) -> BTreeSet<Id> {
     let pending = stream.groups().flat_map(|group| group.pending().keys().copied());
     pending.filter(|id| stream.get(*id).is_none()).collect()
 }
 
-/// Divides the elements of a collection among commands.
+/// Splits the elements of a collection into commands.
 struct Groups<'a> {
     verb: &'a [u8],
     key: &'a [u8],
-    /// Elements that are still to come.
+    /// Elements not written yet.
     left: usize,
-    /// Arguments of an element.
+    /// Arguments per element.
     width: usize,
-    /// Elements that are still to come in this command.
+    /// Elements that the current command still needs.
     here: usize,
 }
 
@@ -360,7 +360,7 @@ impl<'a> Groups<'a> {
         Groups { verb, key, left: len, width, here: 0 }
     }
 
-    /// Makes room for the next element.
+    /// Prepares for the next element, and begins a command if needed.
     #[inline]
     fn next<W: Write>(&mut self, log: &mut Log<'_, W>) {
         if self.here == 0 {

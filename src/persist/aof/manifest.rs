@@ -1,4 +1,4 @@
-//! The manifest: which files make up the log, and in which order.
+//! The manifest: the files that make up the log, and their order.
 //!
 //! ```text
 //!  file appendonly.aof.2.base.rdb seq 2 type b        the base, at most one
@@ -7,12 +7,12 @@
 //!  file appendonly.aof.3.incr.aof seq 3 type i
 //! ```
 //!
-//! A line has at most 1024 bytes with its line feed and consists of pairs in any order. Unknown keys are ignored, since a
-//! later version may have more of them; lines that begin with `#` are comments. Names are quoted where needed. What
-//! Redis refuses is refused, with its texts; in addition, sequence numbers that leave no room for later ones are.
+//! A line has at most 1024 bytes with its line feed and consists of pairs in any order. Unknown keys are ignored, since
+//! a later version may have more of them; lines that begin with `#` are comments. Names are quoted where needed. Errors
+//! and their texts are those of Redis; in addition, sequence numbers that leave no room for later ones are refused.
 //!
-//! A manifest is a value: an operation returns the manifest that is to be, for the caller to write to disk
-//! ([`Directory::persist`](super::Directory::persist)) before it uses it.
+//! A manifest is a value: an operation returns a new manifest, which the caller writes to disk
+//! ([`Directory::persist`](super::Directory::persist)) before using it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::text::words;
 /// The longest line, with its line feed.
 const MAX_LINE: usize = 1024;
 
-/// The largest sequence number: far beyond what is ever reached, far below what overflows.
+/// The largest sequence number: far more than a log ever reaches, far less than overflows.
 const MAX_SEQ: i64 = i64::MAX / 2;
 
 const BASE: u8 = b'b';
@@ -33,19 +33,19 @@ const INCREMENTAL: u8 = b'i';
 /// A file of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Its name in the directory. Never a path.
+    /// The file's name in the directory. Never a path.
     pub name: Vec<u8>,
-    /// Its sequence number among the files of its kind.
+    /// The file's sequence number among the files of its kind.
     pub seq: i64,
 }
 
 impl Part {
-    /// Where it is, if `directory` is where the log is.
+    /// The file's path in the log's `directory`.
     pub fn path(&self, directory: &Path) -> PathBuf {
         join(directory, &self.name)
     }
 
-    /// The name for people.
+    /// The name in printable form.
     pub fn shown(&self) -> String {
         String::from_utf8_lossy(&self.name).into_owned()
     }
@@ -54,29 +54,29 @@ impl Part {
 /// See the module's head.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
-    /// What is read first.
+    /// The file that is read first.
     pub base: Option<Part>,
-    /// What is to be deleted.
+    /// The files to delete.
     pub history: Vec<Part>,
-    /// What is read after the base, in this order.
+    /// The files that are read after the base, in this order.
     pub incremental: Vec<Part>,
     /// The sequence number of the latest base.
     base_seq: i64,
-    /// That of the latest incremental file.
+    /// The sequence number of the latest incremental file.
     incremental_seq: i64,
 }
 
-/// Why a manifest was refused.
+/// Why a manifest is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestError {
-    /// The number of the line, from 1, and what is on it. `None` if the line is too long, or the file is empty.
+    /// The number of the line, from 1, and its text. `None` if the line is too long, or the file is empty.
     pub line: Option<(usize, Vec<u8>)>,
-    /// What is wrong, in Redis's words.
+    /// The error, in Redis' words.
     pub what: &'static str,
 }
 
 impl ManifestError {
-    /// What Redis logs, entry by entry.
+    /// The error as Redis logs it, entry by entry.
     pub fn log_lines(&self) -> Vec<String> {
         let mut lines = vec!["\n*** FATAL AOF MANIFEST FILE ERROR ***\n".to_string()];
         if let Some((number, text)) = &self.line {
@@ -128,8 +128,8 @@ impl Manifest {
         let mut manifest = Manifest::default();
         let (mut rest, mut number) = (bytes, 0);
         while !rest.is_empty() {
-            // As Redis reads it: the rest of a line that is too long counts as a line of its own, which matters only in
-            // a comment.
+            // Like Redis: the rest of a line that is too long counts as a separate line, which matters only in a
+            // comment.
             let longest = &rest[..rest.len().min(MAX_LINE)];
             let end = memchr::memchr(b'\n', longest).map_or(longest.len(), |at| at + 1);
             let (line, after) = rest.split_at(end);
@@ -148,7 +148,7 @@ impl Manifest {
                 .add_line(line)
                 .map_err(|what| ManifestError { line: Some((number, line.to_vec())), what })?;
         }
-        // A new part must not get the name of a history file, which is going to be deleted.
+        // A new part must not get the name of a history file, which is about to be deleted.
         let is_old_incremental = |part: &&Part| part.name.ends_with(b".incr.aof");
         let old = manifest.history.iter().filter(is_old_incremental).map(|part| part.seq).max();
         manifest.incremental_seq = manifest.incremental_seq.max(old.unwrap_or(0));
@@ -176,7 +176,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// The manifest as a file: the base, history, incremental files, byte for byte as Redis writes it.
+    /// Encodes the manifest as a file: the base, history, incremental files, byte for byte as Redis writes it.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.base.iter().for_each(|part| push_line(&mut out, part, BASE));
@@ -185,7 +185,7 @@ impl Manifest {
         out
     }
 
-    /// Whether there is nothing to read.
+    /// Whether there is no file to read.
     pub fn is_empty(&self) -> bool {
         self.base.is_none() && self.incremental.is_empty()
     }
@@ -195,7 +195,7 @@ impl Manifest {
         self.base.iter().chain(&self.incremental)
     }
 
-    /// Whether a file is the base or an incremental file.
+    /// Whether `part` is the base or an incremental file.
     pub fn names(&self, part: &Part) -> bool {
         self.parts().any(|known| known.name == part.name)
     }
@@ -205,7 +205,7 @@ impl Manifest {
         self.incremental.last()
     }
 
-    /// The same with a new incremental file of the log `file` at the end.
+    /// Returns the manifest with a new incremental file of the log `file` at the end.
     #[must_use]
     pub fn with_new_incremental(&self, file: &[u8]) -> Manifest {
         let mut new = self.clone();
@@ -214,9 +214,9 @@ impl Manifest {
         new
     }
 
-    /// The same with a new base of the log `file`, an RDB file or commands (`aof-use-rdb-preamble`). The old base becomes
-    /// history and so do the incremental files, except the last one if `keeps_last`, which is being written: what
-    /// it contains comes after the new base.
+    /// Returns the manifest with a new base of the log `file`, an RDB file or commands (`aof-use-rdb-preamble`). The
+    /// old base and the incremental files become history, except the last incremental one if `keeps_last`: it is being
+    /// written, and its commands come after the new base.
     #[must_use]
     pub fn with_new_base(&self, file: &[u8], is_rdb: bool, keeps_last: bool) -> Manifest {
         let mut new = self.clone();
@@ -229,25 +229,25 @@ impl Manifest {
         new
     }
 
-    /// The same, but the next base skips a number.
+    /// Returns the manifest with the next base's number skipped.
     #[must_use]
     pub(super) fn without_next_base(&self) -> Manifest {
         Manifest { base_seq: next_seq(self.base_seq), ..self.clone() }
     }
 
-    /// The same, but the next incremental file skips a number.
+    /// Returns the manifest with the next incremental file's number skipped.
     #[must_use]
     pub(super) fn without_next_incremental(&self) -> Manifest {
         Manifest { incremental_seq: next_seq(self.incremental_seq), ..self.clone() }
     }
 
-    /// The same without history, whose files are to be deleted.
+    /// Returns the manifest without history, whose files are to be deleted.
     #[must_use]
     pub fn without_history(&self) -> Manifest {
         Manifest { history: Vec::new(), ..self.clone() }
     }
 
-    /// The manifest of a log that is the one file of a version before 7: its base.
+    /// Returns the manifest of a single-file log from a version before 7: that file is the base.
     pub fn of_single_file(file: &[u8]) -> Manifest {
         let base = Some(Part { name: file.to_vec(), seq: 1 });
         Manifest { base, base_seq: 1, ..Manifest::default() }
@@ -304,7 +304,7 @@ fn trimmed(line: &[u8]) -> &[u8] {
 
 fn push_line(out: &mut Vec<u8>, part: &Part, kind: u8) {
     out.extend_from_slice(b"file ");
-    // Redis does not quote a name with an apostrophe in it, and does not understand it afterwards.
+    // Redis does not quote a name that contains an apostrophe, and then cannot parse it.
     let needs_quotes = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\\' | b'\'');
     if part.name.is_empty() || part.name.iter().any(needs_quotes) {
         words::push_quoted(out, &part.name);

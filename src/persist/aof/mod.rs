@@ -1,4 +1,5 @@
-//! Append-only files, in the form of Redis 7: a directory of files, and a manifest that says in which order they are read.
+//! Append-only files, in the format of Redis 7: a directory of files, and a manifest with the order in which to read
+//! them.
 //!
 //! ```text
 //!  appendonlydir/appendonly.aof.manifest          the list of the others                        (`manifest`)
@@ -8,9 +9,9 @@
 //!                appendonly.aof.2.incr.aof        commands since the current rewrite began
 //! ```
 //!
-//! A rewrite first switches the log to a new incremental file, then writes a new base from the data as they were at that
-//! moment, and at last replaces the manifest. Only that replacement takes effect, at once and for all files, so at any
-//! moment the manifest on disk names a complete data set. What it no longer needs is listed as history until it is
+//! A rewrite first switches the log to a new incremental file, then writes a new base from the data as of that moment,
+//! and finally replaces the manifest. Only that replacement takes effect, at once and for all files, so at any moment
+//! the manifest on disk names a complete data set. Files that it no longer needs are listed as history until they are
 //! deleted.
 //!
 //! `directory` reads and writes the manifest and moves the single file of older versions into place.

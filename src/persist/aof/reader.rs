@@ -5,17 +5,18 @@
 //!                      at                                  filled
 //! ```
 //!
-//! The parser is that of requests ([`resp::parse`]), so an argument costs no copy, and one of 32 KiB or more that does
-//! not end in the window is read into a block of its own, which the command may keep. Memory grows with the bytes that
-//! are there, never with a length that is claimed. Unlike a client's, a command of a log has at least one argument and is
-//! not written inline, every argument must end as it should, and there is no limit on lengths.
+//! The parser is that of requests ([`resp::parse`]), so an argument costs no copy. An argument of 32 KiB or more that
+//! does not end in the window is read into a block of its own, which the command may keep. Memory grows with the bytes
+//! that have been read, never with a claimed length. Unlike a client's, a command of a log has at least one argument
+//! and is not inline, every argument must have its line end, and lengths are unlimited.
 //!
-//! Lines that begin with `#` are annotations (`#TS:1700000000`, when commands were written) and skipped. Redis does not
-//! mind one without an end; here that is a truncated file, since what is appended to it later would belong to the line.
+//! Lines that begin with `#` are annotations (`#TS:1700000000`, the time at which commands were written) and are
+//! skipped. Redis accepts one without a line end; here the file counts as truncated, since bytes appended later would
+//! belong to that line.
 //!
-//! What ends a file too early is [`ReadError::Truncated`]: part of a command, or a `MULTI` without its `EXEC`. Everything
-//! up to [`Reader::valid_up_to`] is whole, and the file can be cut there. Anything else that is not a command is
-//! [`ReadError::Malformed`]. The distinction is that of Redis's `aof-load-truncated`.
+//! A file that ends too early is [`ReadError::Truncated`]: it ends in a part of a command, or in a `MULTI` without its
+//! `EXEC`. Everything up to [`Reader::valid_up_to`] is complete, and the file can be cut there. Any other bytes that
+//! are not a command are [`ReadError::Malformed`]. The distinction is that of Redis' `aof-load-truncated`.
 
 use std::fmt;
 use std::fs::File;
@@ -27,7 +28,7 @@ use crate::types::Block;
 /// Bytes read at once.
 const WINDOW: usize = 256 * 1024;
 
-/// If one command fills a window of this size, its arguments move out into blocks.
+/// If one command fills a window of this size, its arguments are moved out into blocks.
 const LARGEST_WINDOW: usize = 256 * 1024 * 1024;
 
 /// The longest annotation, with its line end.
@@ -39,26 +40,26 @@ const LIMITS: Limits = Limits { authenticated: true, max_bulk: isize::MAX as usi
 pub struct Reader<R = File> {
     file: R,
     window: Vec<u8>,
-    /// Where in the window the next command begins.
+    /// The start of the next command in the window.
     at: usize,
-    /// Where in the window its contents end.
+    /// The end of the contents of the window.
     filled: usize,
-    /// How many bytes of the file have been read.
+    /// The number of bytes of the file read so far.
     read: u64,
     partial: Partial,
-    /// Large arguments of the first command of the batch, or of the one that is being read.
+    /// Large arguments of the first command of the batch, or of the one being read.
     blocks: Vec<Block>,
-    /// A large argument that is being read, and its length with its line end.
+    /// The large argument being read, and its length with its line end.
     filling: Option<(Block, usize)>,
-    /// Whether no line end followed one of `blocks`.
+    /// Whether one of `blocks` lacks its line end.
     flawed: bool,
     spans: Vec<Span>,
     commands: Vec<Place>,
-    /// Where in the file the next command or annotation begins.
+    /// The start of the next command or annotation in the file.
     next: u64,
-    /// Where the last command ended.
+    /// The end of the last command.
     done: u64,
-    /// Where the open transaction begins.
+    /// The start of the open transaction.
     multi: Option<u64>,
     largest_window: usize,
 }
@@ -82,13 +83,13 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// How many there are.
+    /// The number of commands.
     #[inline]
     pub fn len(&self) -> usize {
         self.commands.len()
     }
 
-    /// Whether the file is at its end.
+    /// Whether the end of the file was reached.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.commands.is_empty()
@@ -101,7 +102,7 @@ impl<'a> Batch<'a> {
         &self.spans[first as usize..][..count as usize]
     }
 
-    /// What spans refer to.
+    /// The bytes that spans refer to.
     #[inline]
     pub fn window(&self) -> &'a [u8] {
         self.window
@@ -119,13 +120,13 @@ impl<'a> Batch<'a> {
         self.spans(index).iter().map(move |span| resolve(*span, window, blocks))
     }
 
-    /// The offset at which a command begins in the file.
+    /// The offset in the file at which a command begins.
     #[inline]
     pub fn start(&self, index: usize) -> u64 {
         self.commands[index].start
     }
 
-    /// Where a command ends in the file.
+    /// The offset in the file at which a command ends.
     #[inline]
     pub fn end(&self, index: usize) -> u64 {
         self.commands[index].end
@@ -135,16 +136,16 @@ impl<'a> Batch<'a> {
 /// Why there is no further command.
 #[derive(Debug)]
 pub enum ReadError {
-    /// The file ends within a command or a transaction. All before this offset is whole.
+    /// The file ends within a command or a transaction. Everything before this offset is complete.
     Truncated {
-        /// Where to cut the file.
+        /// The offset at which to cut the file.
         valid_up_to: u64,
     },
     /// The file is not a log.
     Malformed {
-        /// Where the command begins that is not one.
+        /// The offset of the malformed command.
         offset: u64,
-        /// What is wrong with it.
+        /// The error.
         what: String,
     },
     /// The file could not be read.
@@ -171,7 +172,7 @@ impl std::error::Error for ReadError {}
 enum Stop {
     /// The batch is full.
     Full,
-    /// There must be more in the file.
+    /// The parser needs more of the file.
     Hungry,
 }
 
@@ -181,8 +182,8 @@ impl<R: Read> Reader<R> {
         Self::after(file, Vec::new(), 0)
     }
 
-    /// Goes on where another reader stopped: after `leftover`, which begins at `offset` in the file, comes what `file`
-    /// still has.
+    /// Continues where another reader stopped: the rest of `file` follows `leftover`, which begins at `offset` in the
+    /// file.
     pub fn after(file: R, leftover: Vec<u8>, offset: u64) -> Self {
         let filled = leftover.len();
         let mut window = leftover;
@@ -206,7 +207,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// The same with a buffer that starts at `window` bytes and grows to at most `largest`.
+    /// Returns the reader with a buffer that starts at `window` bytes and grows to at most `largest`.
     #[must_use]
     pub fn with_window(mut self, window: usize, largest: usize) -> Self {
         self.window.truncate(self.filled.max(window).max(1));
@@ -214,12 +215,12 @@ impl<R: Read> Reader<R> {
         self
     }
 
-    /// How far the file has been parsed, in bytes.
+    /// The number of bytes of the file parsed so far.
     pub fn offset(&self) -> u64 {
         self.next
     }
 
-    /// The end of the last whole command of those returned so far, or where an open `MULTI` begins.
+    /// The end of the last complete command returned so far, or the start of an open `MULTI`.
     pub fn valid_up_to(&self) -> u64 {
         self.multi.unwrap_or(self.done)
     }
@@ -229,8 +230,8 @@ impl<R: Read> Reader<R> {
         self.file
     }
 
-    /// Returns the next commands, up to `most` of them but only as many as have been read already, or an empty batch at
-    /// the end of the file. After an error there is nothing more to read.
+    /// Returns the next commands: up to `most` of them, but only those already read, or an empty batch at the end of
+    /// the file. After an error no more can be read.
     pub fn next_batch(&mut self, most: usize) -> Result<Batch<'_>, ReadError> {
         self.spans.clear();
         self.commands.clear();
@@ -253,7 +254,7 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// Parses what is in the window. An error is returned when there is no command before it.
+    /// Parses the contents of the window. An error is returned only when no command precedes it.
     fn parse(&mut self, most: usize) -> Result<Stop, ReadError> {
         if !self.fill_argument() {
             return Ok(Stop::Hungry);
@@ -291,8 +292,8 @@ impl<R: Read> Reader<R> {
         Ok(Stop::Full)
     }
 
-    /// What is wrong with the arguments from `first` on. The parser only counts off the bytes of an argument and of a
-    /// line end.
+    /// The error in the arguments from `first` on. The parser only skips the bytes of an argument and of its line end
+    /// by their count.
     #[inline]
     fn flaw(&self, first: usize) -> Option<&'static str> {
         let spans = &self.spans[first..];
@@ -309,7 +310,7 @@ impl<R: Read> Reader<R> {
         Some("an argument that does not end where it should")
     }
 
-    /// Adds the command whose arguments were parsed to the batch.
+    /// Adds the command with the parsed arguments to the batch.
     #[inline]
     fn take(&mut self, first: usize, end: usize) {
         let begin = self.next;
@@ -331,7 +332,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Makes the window begin with a command. Returns whether there is the beginning of one.
+    /// Moves to the next command in the window. Returns whether the start of one is there.
     #[inline]
     fn skip_annotations(&mut self) -> Result<bool, ReadError> {
         loop {
@@ -347,8 +348,8 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Skips an annotation and returns `true`, or returns `false` if it is not here in whole, or if an error is due
-    /// that has to wait until the batch has been executed.
+    /// Skips an annotation and returns `true`. Returns `false` if it is not complete yet, or if an error must wait
+    /// until the batch has been executed.
     #[cold]
     fn skip_line(&mut self) -> Result<bool, ReadError> {
         let first = self.spans.len();
@@ -368,7 +369,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Fails, unless there are commands to be executed first: then the next call will parse what is here again.
+    /// Fails, unless there are commands to execute first: then the next call parses these bytes again.
     #[cold]
     fn malformed(&mut self, first: usize, what: &str) -> Result<(), ReadError> {
         if self.commands.is_empty() {
@@ -379,8 +380,8 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// Completes the large argument that is being read, if there is one and it is whole. Returns whether parsing can go
-    /// on.
+    /// Completes the large argument being read, if there is one and all of it has arrived. Returns whether parsing can
+    /// continue.
     fn fill_argument(&mut self) -> bool {
         let Some((block, wanted)) = &self.filling else { return true };
         if block.len() < *wanted {
@@ -398,7 +399,7 @@ impl<R: Read> Reader<R> {
         true
     }
 
-    /// Reads more of the file. Returns whether there was more.
+    /// Reads more of the file. Returns whether there was any.
     fn refill(&mut self) -> io::Result<bool> {
         if self.at > 0 {
             self.window.copy_within(self.at..self.filled, 0);
@@ -427,7 +428,7 @@ impl<R: Read> Reader<R> {
         Ok(count > 0)
     }
 
-    /// One command fills the window.
+    /// Makes room when one command fills the window.
     #[cold]
     fn make_room(&mut self) {
         if self.window.len() >= self.largest_window {
@@ -445,13 +446,13 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// There is nothing more in the file.
+    /// Handles the end of the file.
     fn end(&mut self) -> Result<(), ReadError> {
         let cut = ReadError::Truncated { valid_up_to: self.valid_up_to() };
         if self.filling.is_some() || self.at == self.filled && !self.partial.is_fresh() {
             return Err(cut);
         }
-        // Part of a command, unless it goes on with what is not an argument.
+        // Part of a command, unless the next bytes cannot begin an argument.
         let rest = &self.window[self.at..self.filled];
         let next = rest.get(self.partial.parsed_len());
         if self.partial.expects_header() && next.is_some_and(|byte| *byte != b'$') {
@@ -460,7 +461,7 @@ impl<R: Read> Reader<R> {
                 what: "expected '$' at the start of an argument".into(),
             });
         }
-        // The parser takes a line with a zero byte for one without an end, however much comes after it.
+        // The parser takes a line with a zero byte for one without an end, however many bytes follow.
         let line = rest.get(self.partial.parsed_len()..).unwrap_or_default();
         if self.partial.expects_line() && line.contains(&0) {
             return Err(ReadError::Malformed {
@@ -478,7 +479,7 @@ fn is_ended(window: &[u8], end: usize) -> bool {
     window[end..].starts_with(b"\r\n")
 }
 
-/// The bytes of a span that the reader has made.
+/// The bytes of a span from this reader.
 #[inline]
 fn resolve<'a>(span: Span, window: &'a [u8], blocks: &'a [Block]) -> &'a [u8] {
     match span.kind() {

@@ -12,8 +12,9 @@
 //!           11000011 length length bytes   LZF: compressed length, length
 //! ```
 //!
-//! The choice among a string's forms is Redis's, so that the bytes are too: the canonical text of a 32-bit integer is
-//! written as an integer, whatever its form in memory; more than 20 bytes are compressed if that saves at least four.
+//! A string's form is chosen as in Redis, so that the bytes are the same: the canonical text of a 32-bit integer is
+//! written as an integer, whatever its form in memory; strings of more than 20 bytes are compressed if that saves at
+//! least four.
 
 use crate::codec::lzf;
 use crate::text::number::{self, Decimal};
@@ -25,7 +26,7 @@ pub(super) const LEN_14: u8 = 0b0100_0000;
 pub(super) const LEN_32: u8 = 0b1000_0000;
 /// A length in the next eight.
 pub(super) const LEN_64: u8 = 0b1000_0001;
-/// Not a length: the other bits say what follows.
+/// Not a length: the other bits select the form that follows.
 pub(super) const SPECIAL: u8 = 0b1100_0000;
 
 /// The other bits of a [`SPECIAL`] byte: an integer of 8 bits.
@@ -41,14 +42,15 @@ pub(super) const LZF: u8 = 3;
 const INT_DIGITS: usize = 11;
 /// Strings of up to this length are not compressed.
 const SHORT: usize = 20;
-/// The bytes that compression has to save.
+/// The bytes that compression must save.
 const WORTHWHILE: usize = 4;
 
-/// The most bytes of a compressed string for which memory is kept from one string to the next.
+/// The most memory for a compressed string that is kept from one string to the next.
 const SCRATCH: usize = 64 << 10;
 
-/// Where encoded bytes go. It gets them in the order of the format, a string's in one piece and everything else in
-/// pieces of a few bytes, and must not fail: a sink that can (a file) keeps its first error for its owner to find.
+/// A destination for encoded bytes. It receives them in the order of the format, a string in one piece and everything
+/// else in pieces of a few bytes. Writing must not fail: a sink that can fail (a file) keeps its first error for its
+/// owner.
 pub trait Sink {
     /// Takes the next bytes.
     fn write(&mut self, bytes: &[u8]);
@@ -61,7 +63,7 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Only counts the bytes.
+/// Counts the bytes and drops them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counted(pub usize);
 
@@ -72,8 +74,8 @@ impl Sink for Counted {
     }
 }
 
-/// Writes to a sink in the RDB format. It keeps nothing but one string's compressed form at a time, so a collection of
-/// any size passes through it in small pieces.
+/// Writes to a sink in the RDB format. Its only buffer holds one string's compressed form, so a collection of any size
+/// passes through it in small pieces.
 pub struct Encoder<'a, S> {
     sink: &'a mut S,
     compress: bool,
@@ -114,10 +116,10 @@ impl<'a, S: Sink> Encoder<'a, S> {
         }
     }
 
-    /// Writes how many `items` there are, `count`, and each of them by `write`.
+    /// Writes `count`, the number of `items`, and then each item by `write`.
     ///
     /// # Panics
-    /// If there are more or fewer: no reader could find what follows.
+    /// If there are more or fewer: no reader could find the bytes that follow.
     pub fn counted<T>(
         &mut self,
         count: usize,
@@ -139,7 +141,7 @@ impl<'a, S: Sink> Encoder<'a, S> {
         self.string(bytes);
     }
 
-    /// Writes a string that is kept in either form.
+    /// Writes a string that is stored in either form.
     pub fn text(&mut self, text: Text<'_>) {
         match text {
             Text::Bytes(bytes) => self.string(bytes),

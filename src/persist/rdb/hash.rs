@@ -17,10 +17,10 @@ use crate::types::hash::{self, Condition, FieldExpiry, Hash, HashMut, HashRef, L
 use crate::types::listpack::{self, Listpack};
 use crate::types::{Encoding, Entry, Kind, Text};
 
-/// A moment at which no field has expired.
+/// A time before every field's expiry.
 const BEFORE_ALL: i64 = i64::MIN;
 
-/// The bytes that a field with its value takes at least, about.
+/// The minimum size of a field with its value in bytes, approximately.
 const FIELD: u64 = 6;
 
 pub(super) fn type_of(entry: &Entry) -> u8 {
@@ -54,7 +54,7 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     });
 }
 
-/// Type 4, of the fields that have not expired at `now`, and without the times of those that will.
+/// Writes type 4, with only the fields that have not expired at `now`, and without their expiry times.
 pub(super) fn save_live(entry: &Entry, now: i64, out: &mut Encoder<'_, impl Sink>) {
     let fields = HashRef::new(entry, now);
     out.counted(fields.len(), fields.iter(), |out, item| {
@@ -106,7 +106,7 @@ pub(super) fn load_listpack(input: &mut impl Input, target: Target<'_>) -> Resul
 
 /// Type 25.
 pub(super) fn load_timed_listpack(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
-    // The next time; it also follows from the fields.
+    // The earliest expiry; it also follows from the fields.
     input.array::<8>()?;
     let bytes = input.string()?.into_bytes();
     let bytes = listpack::normalize(&bytes).map_err(|_| LoadError::Malformed("a bad listpack"))?;
@@ -136,7 +136,7 @@ pub(super) fn load_ziplist(input: &mut impl Input, target: Target<'_>) -> Result
 /// Type 9.
 pub(super) fn load_zipmap(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
     let bytes = ziplist::zipmap_to_listpack(&input.string()?.into_bytes())?;
-    // Redis applies `hash-max-listpack-value` only when it loads this type.
+    // Redis applies `hash-max-listpack-value` only when loading this type.
     unpacked(Listpack::new(&bytes), target)
 }
 
@@ -168,14 +168,14 @@ fn unpacked(pack: Listpack<'_>, target: Target<'_>) -> Result<Entry, LoadError> 
     fields.finish()
 }
 
-/// A hash under construction, in the encoding that its number of fields calls for.
+/// A hash under construction, in the encoding for its number of fields.
 struct Fields<'a> {
     entry: Entry,
     target: Target<'a>,
 }
 
 impl<'a> Fields<'a> {
-    /// For `count` fields, a number that the input only claims, with room for `room` of them.
+    /// Begins a hash of `count` fields, as claimed by the input, with room for `room` of them.
     fn new(count: u64, room: usize, target: Target<'a>) -> Self {
         let entry = if count > target.shapes.hash_max_listpack_entries as u64 {
             Entry::with_container(target.key, Hash::new(target.shapes.seed, room), None)

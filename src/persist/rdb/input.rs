@@ -1,7 +1,7 @@
 //! Reads the building blocks of values from untrusted bytes.
 //!
-//! An [`Input`] returns only bytes that it has, and [`LoadError::Ended`] beyond them, so a length that is only claimed
-//! allocates nothing. Only a compressed string becomes longer than its bytes, and `codec::lzf` bounds that.
+//! An [`Input`] returns only bytes that it has, and [`LoadError::Ended`] beyond them, so a claimed length allocates
+//! nothing. Only a compressed string becomes longer than its bytes, and `codec::lzf` bounds that.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::encoder::{INT_8, INT_16, INT_32, LEN_14, LEN_32, LEN_64, LZF, SPECIAL
 use crate::codec::lzf;
 use crate::text::number::Decimal;
 
-/// Why bytes are not a value.
+/// Why bytes cannot be decoded as a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadError {
     /// The bytes end too early.
@@ -43,7 +43,7 @@ impl std::error::Error for LoadError {}
 pub enum Loaded<'a> {
     /// It was written as an integer.
     Int(i32),
-    /// It was written as it is, or compressed.
+    /// It was written literally, or compressed.
     Bytes(Cow<'a, [u8]>),
 }
 
@@ -57,7 +57,7 @@ impl<'a> Loaded<'a> {
     }
 }
 
-/// A length, or what may stand in its place.
+/// A length, or the special form in its place.
 enum Length {
     Plain(u64),
     Special(u8),
@@ -65,30 +65,30 @@ enum Length {
 
 /// A source of bytes.
 pub trait Input {
-    /// The next `len` bytes, or [`LoadError::Ended`] if there are fewer.
+    /// Reads the next `len` bytes; [`LoadError::Ended`] if there are fewer.
     fn bytes(&mut self, len: usize) -> Result<&[u8], LoadError>;
 
-    /// The most bytes that may follow, as far as that is known.
+    /// The maximum number of bytes that may follow, as far as known.
     fn room(&self) -> u64;
 
-    /// For how many of `count` things, a number that the input only claims, room may be reserved: as many as the rest of
-    /// the input can contain if each takes at least about `least_bytes`.
+    /// The number of items to reserve room for, out of a claimed `count`: as many as the rest of the input can contain
+    /// if each takes at least about `least_bytes`.
     fn reservable(&self, count: u64, least_bytes: u64) -> usize {
         usize::try_from(count.min(self.room() / least_bytes + 1)).unwrap_or(usize::MAX)
     }
 
-    /// The next byte.
+    /// Reads the next byte.
     fn byte(&mut self) -> Result<u8, LoadError> {
         self.array().map(|[byte]| byte)
     }
 
-    /// The next `N` bytes.
+    /// Reads the next `N` bytes.
     fn array<const N: usize>(&mut self) -> Result<[u8; N], LoadError> {
         let bytes = self.bytes(N)?;
         bytes.first_chunk().copied().ok_or(LoadError::Ended)
     }
 
-    /// A length.
+    /// Reads a length.
     fn length(&mut self) -> Result<u64, LoadError> {
         match length(self)? {
             Length::Plain(len) => Ok(len),
@@ -96,7 +96,7 @@ pub trait Input {
         }
     }
 
-    /// A string.
+    /// Reads a string.
     fn string(&mut self) -> Result<Loaded<'_>, LoadError> {
         Ok(match length(self)? {
             Length::Plain(len) => Loaded::Bytes(self.bytes(addressable(len)?)?.into()),
@@ -129,7 +129,7 @@ fn length<I: Input + ?Sized>(input: &mut I) -> Result<Length, LoadError> {
     })
 }
 
-/// A length that fits the address space; no input has more bytes than that.
+/// Converts a length to one that fits the address space; no input has more bytes than that.
 fn addressable(len: u64) -> Result<usize, LoadError> {
     usize::try_from(len).map_err(|_| LoadError::Ended)
 }

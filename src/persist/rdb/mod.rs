@@ -7,10 +7,10 @@
 //!  string:        length | bytes, or an integer, or LZF             (`encoder`, `input`)
 //! ```
 //!
-//! Writing goes through an [`Encoder`] to a [`Sink`] and cannot fail. It passes a value on piece by piece, so that a huge
-//! collection is never in memory twice. Reading goes through an [`Input`], may fail at every byte and never trusts a
-//! length: it returns only bytes that are there, so a claimed gigabyte costs nothing. The encoding that a value has in
-//! memory shows in its bytes only where Redis's shows.
+//! Writing goes through an [`Encoder`] to a [`Sink`] and cannot fail. It passes a value on piece by piece, so that a
+//! huge collection is never in memory twice. Reading goes through an [`Input`], may fail at every byte and never trusts
+//! a length: it returns only bytes that it has, so a claimed gigabyte allocates nothing. A value's encoding in memory
+//! affects its bytes only where it does so in Redis.
 //!
 //! To add a type, add a file beside `string`, its type bytes in [`types`], and an arm in each of the three functions here.
 
@@ -52,7 +52,7 @@ pub mod types {
     pub const HASH: u8 = 4;
     /// A sorted set with scores of eight bytes.
     pub const ZSET_2: u8 = 5;
-    /// A value of a module in a form that only release candidates of 4.0 wrote.
+    /// A value of a module in a format that only release candidates of 4.0 wrote.
     pub const MODULE_PRE_GA: u8 = 6;
     /// A value of a module, which can be skipped but not read.
     pub const MODULE: u8 = 7;
@@ -92,7 +92,7 @@ pub mod types {
         matches!(byte, HASH_ZIPMAP..=STREAM_3 | HASH_LISTPACK_EX)
     }
 
-    /// Whether a byte is one of these.
+    /// Whether a byte is a known type.
     pub fn is_known(byte: u8) -> bool {
         matches!(byte, STRING..=MODULE | HASH_ZIPMAP..=STREAM_3 | HASH_METADATA | HASH_LISTPACK_EX)
     }
@@ -103,7 +103,7 @@ pub mod types {
 pub struct Target<'a> {
     /// The key.
     pub key: &'a [u8],
-    /// When it expires, Unix milliseconds.
+    /// The key's expiry in Unix milliseconds.
     pub expire_at: Option<i64>,
     /// The limits.
     pub shapes: &'a Shapes,
@@ -138,8 +138,8 @@ pub fn save_value(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     }
 }
 
-/// Reads a value of type `type_byte` and makes an entry of it. Reads exactly the value's bytes. A collection without
-/// elements is refused, unless it is a stream, and so is one with duplicate elements.
+/// Reads a value of type `type_byte` and makes an entry of it. Reads exactly the value's bytes. Refuses a collection
+/// without elements, unless it is a stream, and one with duplicate elements.
 pub fn load_value(type_byte: u8, input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
     match type_byte {
         types::STRING => string::load(input, target),

@@ -1,4 +1,4 @@
-//! Values in the forms that earlier versions read.
+//! Values in the formats of earlier versions.
 //!
 //! | value | needs | where that is missing |
 //! |---|---|---|
@@ -18,14 +18,14 @@ pub const TEN: u16 = 10;
 pub struct Form<'a> {
     entry: &'a Entry,
     type_byte: u8,
-    /// Whether that is the type of the latest version.
+    /// Whether `type_byte` is that of the latest version.
     is_own: bool,
-    /// The fields of a hash that expire before this have expired.
+    /// The time: fields of a hash that expire before it have expired.
     now: i64,
 }
 
 impl<'a> Form<'a> {
-    /// The form of `entry` for readers of `version` at the time `now`, Unix milliseconds.
+    /// Selects the form of `entry` for readers of `version` at the time `now`, in Unix milliseconds.
     #[inline]
     pub fn of(entry: &'a Entry, version: u16, now: i64) -> Form<'a> {
         let own = type_of(entry);
@@ -44,7 +44,7 @@ impl<'a> Form<'a> {
         self.type_byte
     }
 
-    /// Whether there is nothing to write: all fields of a hash have expired, and the form has no times.
+    /// Whether there is nothing to write: all fields of a hash have expired, and the form cannot store expiry times.
     #[inline]
     pub fn is_empty(&self) -> bool {
         !self.is_own && self.type_byte == types::HASH && hash::live_fields(self.entry, self.now) == 0

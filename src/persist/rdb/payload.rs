@@ -1,5 +1,5 @@
-//! The payload that `DUMP` returns and `RESTORE` takes: a type byte, a value, and a footer of ten bytes that verifies both.
-//! That of `FUNCTION DUMP` has the libraries of functions instead of a value, any number of them.
+//! The payload that `DUMP` returns and `RESTORE` takes: a type byte, a value, and a footer of ten bytes that verifies
+//! both. The payload of `FUNCTION DUMP` contains any number of function libraries instead of a value.
 //!
 //! ```text
 //!  type 1 | value …                | version 2, little-endian | CRC-64 of all before, 8, little-endian
@@ -26,7 +26,7 @@ pub enum PayloadError {
     Value(LoadError),
 }
 
-/// The payload of the entry's value. Long strings are compressed if `compress`.
+/// Encodes the entry's value as a payload. Compresses long strings if `compress`.
 pub fn dump(entry: &Entry, compress: bool) -> Vec<u8> {
     let type_byte = type_of(entry);
     let mut out = vec![type_byte];
@@ -36,15 +36,15 @@ pub fn dump(entry: &Entry, compress: bool) -> Vec<u8> {
     out
 }
 
-/// Decodes a `DUMP` payload into an entry. Checks its checksum if `verifies`. Bytes between the value and the footer
-/// are ignored, as in Redis.
+/// Decodes a `DUMP` payload into an entry. Checks its checksum if `verifies`. Ignores bytes between the value and the
+/// footer, as Redis does.
 pub fn restore(payload: &[u8], verifies: bool, target: Target<'_>) -> Result<Entry, PayloadError> {
     let object = verify(payload, verifies).ok_or(PayloadError::VersionOrChecksum)?;
     let (type_byte, value) = object.split_first().ok_or(PayloadError::Value(LoadError::Ended))?;
     load_value(*type_byte, &mut SliceInput::new(value), target).map_err(PayloadError::Value)
 }
 
-/// Why `RESTORE` refuses the value of a payload whose footer is correct. `None` if it does not.
+/// Returns why `RESTORE` refuses the value of a payload whose footer is correct; `None` if it accepts it.
 pub fn why_refused(payload: &[u8], shapes: &Shapes) -> Option<String> {
     let error = match restore(payload, false, Target { key: b"", expire_at: None, shapes }) {
         Err(PayloadError::Value(error)) => error,
@@ -60,7 +60,7 @@ pub fn why_refused(payload: &[u8], shapes: &Shapes) -> Option<String> {
     })
 }
 
-/// The payload of libraries of functions. Long sources are compressed if `compress`.
+/// Encodes function libraries as a payload. Compresses long sources if `compress`.
 pub fn dump_functions<'a>(sources: impl Iterator<Item = &'a [u8]>, compress: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let mut encoder = Encoder::new(&mut out, compress);
@@ -78,9 +78,9 @@ pub fn dump_functions<'a>(sources: impl Iterator<Item = &'a [u8]>, compress: boo
 pub enum FunctionsError {
     /// It has a later version or a wrong checksum.
     VersionOrChecksum,
-    /// It is of a version of Redis before the format was settled.
+    /// It comes from a version of Redis before the format was final.
     OldFormat,
-    /// There is something else in it.
+    /// It contains something else.
     Other,
     /// A source cannot be read.
     Source,
@@ -104,7 +104,8 @@ pub fn functions(payload: &[u8], verifies: bool) -> Result<Vec<Vec<u8>>, Functio
     Ok(sources)
 }
 
-/// The payload without its footer; `None` if the footer has a later version or, if `verifies`, a wrong checksum.
+/// Returns the payload without its footer; `None` if the footer has a later version or, if `verifies`, a wrong
+/// checksum.
 fn verify(payload: &[u8], verifies: bool) -> Option<&[u8]> {
     let (object, footer) = payload.split_at_checked(payload.len().checked_sub(FOOTER)?)?;
     let (version, sum) = footer.split_first_chunk()?;
@@ -117,7 +118,7 @@ fn verify(payload: &[u8], verifies: bool) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    /// `body` with a correct footer of this version.
+    /// Appends a correct footer of this version to `body`.
     fn sealed(body: &[u8], version: u16) -> Vec<u8> {
         let mut payload = body.to_vec();
         payload.extend(version.to_le_bytes());

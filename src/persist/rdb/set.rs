@@ -79,7 +79,7 @@ pub(super) fn load_listpack(input: &mut impl Input, target: Target<'_>) -> Resul
     Ok(Entry::with_packed(target.key, Kind::Set, Encoding::Listpack, &bytes, target.expire_at))
 }
 
-/// A set under construction, in the encoding that its number of members calls for.
+/// A set under construction, in the encoding for its number of members.
 struct Members<'a> {
     entry: Option<Entry>,
     expected: usize,
@@ -87,7 +87,7 @@ struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// For `count` members, a number that the input only claims, with room for `room` of them.
+    /// Begins a set of `count` members, as claimed by the input, with room for `room` of them.
     fn new(count: u64, room: usize, target: Target<'a>) -> Self {
         let Shapes { set_max_intset_entries, set_max_listpack_entries, .. } = *target.shapes;
         let more_than_packed = set_max_intset_entries.max(set_max_listpack_entries).saturating_add(1);
@@ -120,5 +120,5 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The bytes that a member of a large set takes at least, about.
+/// The minimum size of a member of a large set in bytes, approximately.
 const MEMBER: u64 = 4;

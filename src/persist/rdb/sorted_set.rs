@@ -13,7 +13,7 @@ use crate::types::listpack::{self, Listpack};
 use crate::types::sorted_set::{self, Gather, SortedSetRef, is_packed_sorted_set};
 use crate::types::{Encoding, Entry, Kind, Text};
 
-/// The bytes that a member with its score takes at least, about.
+/// The minimum size of a member with its score in bytes, approximately.
 const ELEMENT: u64 = 10;
 
 pub(super) fn type_of(entry: &Entry) -> u8 {
@@ -32,7 +32,7 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     });
 }
 
-/// Types 5 and 3, which differ in how a score is written.
+/// Reads types 5 and 3, which differ in how a score is written.
 pub(super) fn load_elements<I: Input>(
     input: &mut I,
     score: impl Fn(&mut I) -> Result<f64, LoadError>,
@@ -48,12 +48,12 @@ pub(super) fn load_elements<I: Input>(
     finish(gather, target)
 }
 
-/// The eight bytes of type 5.
+/// Reads the eight bytes of a type 5 score.
 pub(super) fn binary_score(input: &mut impl Input) -> Result<f64, LoadError> {
     input.array().map(f64::from_le_bytes)
 }
 
-/// The digits of type 3: a byte with their number, or a special value in its place.
+/// Reads the digits of a type 3 score: a byte with their number, or a special value in its place.
 pub(super) fn printed_score(input: &mut impl Input) -> Result<f64, LoadError> {
     match input.byte()? {
         255 => Ok(f64::NEG_INFINITY),
@@ -89,7 +89,7 @@ fn packed(bytes: &[u8], target: Target<'_>) -> Result<Entry, LoadError> {
     }
     let entry = Entry::with_packed(target.key, Kind::SortedSet, Encoding::Listpack, bytes, target.expire_at);
     let set = SortedSetRef::of(&entry);
-    // Out of order it is still a sorted set, but not in this form.
+    // Out of order it is still a sorted set, but cannot stay packed.
     if set.len() <= target.shapes.zset_max_listpack_entries && is_packed_sorted_set(pack) && in_order(set) {
         return Ok(entry);
     }
@@ -107,7 +107,7 @@ fn is_number(score: Text<'_>) -> bool {
     }
 }
 
-/// Whether members with equal scores are in order too.
+/// Whether the members are in order, including those with equal scores.
 fn in_order(set: SortedSetRef<'_>) -> bool {
     let mut before: Option<(Vec<u8>, f64)> = None;
     set.iter().all(|(member, score)| {

@@ -1,4 +1,4 @@
-//! A stream: its nodes as they are kept, what it remembers beside them, and its groups.
+//! A stream: its nodes as in memory, its metadata, and its groups.
 //!
 //! ```text
 //!  21  nodes, then for each: the first ID's 16 bytes as a string, a listpack
@@ -11,14 +11,14 @@
 //!  15  without first ID, largest deleted ID, entries ever, entries read          (5.0)
 //! ```
 //!
-//! IDs of 16 bytes are big-endian, times little-endian Unix milliseconds. An unknown number of entries read is −1. What an
-//! older form lacks is derived as in Redis.
+//! IDs of 16 bytes are big-endian, times little-endian Unix milliseconds. An unknown number of entries read is −1. Data
+//! that an older form lacks is derived as in Redis.
 
 use super::{Encoder, Input, LoadError, Sink, Target};
 use crate::types::Entry;
 use crate::types::stream::{Figures, Group, Id, InvalidStream, Stream};
 
-/// What a version of the format contains in addition to the basics.
+/// The data that a version of the format adds to the basic form.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Form {
     /// Type 15.

@@ -1,4 +1,4 @@
-//! Payloads made by Redis are read, those written are byte for byte Redis's, and broken ones are refused.
+//! Payloads from Redis are read, written payloads are byte for byte those of Redis, and malformed ones are refused.
 
 use super::payload::{PayloadError, dump};
 use super::*;
@@ -180,7 +180,7 @@ pub(super) fn list_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
 }
 
 pub(super) fn set_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
-    // What is there twice must not choose another encoding than the members that will be loaded.
+    // Duplicates must not choose another encoding than the members that will be loaded.
     let distinct = texts.iter().collect::<std::collections::HashSet<_>>().len();
     let mut entry = set::create(b"key", &texts[0], distinct, shapes);
     for text in texts {
@@ -240,7 +240,7 @@ fn group_contents(group: &Group) -> String {
     format!("{:?} {:?} {:?} {consumers:?} {pending:?}", group.name(), group.last_id, group.entries_read)
 }
 
-/// The contents of a collection, in its order if it has one, with its encoding.
+/// The contents of a collection, in order if it is ordered, with its encoding.
 pub(super) fn contents(entry: &Entry) -> (Encoding, Vec<String>) {
     let mut all = Vec::new();
     match entry.kind() {
@@ -296,7 +296,7 @@ proptest! {
             let again = again.expect("just looked");
             prop_assert_eq!(again.expire_at(), Some(7));
             prop_assert_eq!(contents(&again), contents(entry));
-            // With other limits the same elements come back, in the encoding that those call for.
+            // With other limits the same elements are read, in the encoding for those limits.
             let other = if low { Shapes::new(Seed::plain()) } else { small_shapes() };
             let again = payload::restore(&payload, true, Target { shapes: &other, ..target });
             prop_assert_eq!(contents(&again.expect("the same bytes")).1, contents(entry).1);

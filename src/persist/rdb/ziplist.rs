@@ -1,4 +1,4 @@
-//! Small collections in the formats of Redis before 7.0, read into listpacks. They are no longer written.
+//! Decodes small collections in the formats of Redis before 7.0 into listpacks. They are no longer written.
 //!
 //! ```text
 //!  ziplist  bytes 4 | offset of the last 4 | entries 2 | entry … | ff
@@ -9,7 +9,7 @@
 //!  zipmap   fields 1 | length, field, length, free 1, value, free bytes … | ff        length: 1, or fe and 4
 //! ```
 //!
-//! Every entry is checked, including the length of the one before; a single error refuses the whole collection.
+//! Every entry is checked, including the length of the previous one; a single error refuses the whole collection.
 
 use super::{Input, LoadError, SliceInput};
 use crate::types::Text;
@@ -21,7 +21,7 @@ const ZIPLIST_HEADER: usize = 10;
 const BAD_ZIPLIST: LoadError = LoadError::Malformed("a bad ziplist");
 const BAD_ZIPMAP: LoadError = LoadError::Malformed("a bad zipmap");
 
-/// A listpack of the entries of a ziplist.
+/// Converts a ziplist's entries to a listpack.
 pub(super) fn to_listpack(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     let mut input = SliceInput::new(bytes);
     let len = u32::from_le_bytes(input.array()?) as usize;
@@ -83,7 +83,7 @@ fn push_entry(input: &mut SliceInput<'_>, builder: &mut Builder) -> Result<(), L
     Ok(())
 }
 
-/// A listpack of the fields and values of a zipmap.
+/// Converts a zipmap's fields and values to a listpack.
 pub(super) fn zipmap_to_listpack(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     let mut input = SliceInput::new(bytes);
     let said = input.byte()?;

@@ -1,4 +1,4 @@
-//! The commands of each type, word for word; that they make the same data set is tested against servers in
+//! Checks the commands of each type, word for word. That they recreate the data set is tested against servers in
 //! `tests/aof_files.rs`.
 
 use super::*;

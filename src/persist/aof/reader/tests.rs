@@ -1,5 +1,5 @@
-//! Commands are read in order whatever the pieces in which a file comes, and every kind of damage is reported for what it
-//! is.
+//! Commands are read in order whatever the pieces in which a file arrives, and every kind of damage is reported with
+//! the right error.
 
 use std::io::{self, Read};
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::resp::{Protocol, Reply};
 
-/// A file that gives at most so many bytes at a time.
+/// A file that returns at most a given number of bytes per read.
 struct Pieces<'a>(&'a [u8], usize);
 
 impl Read for Pieces<'_> {
@@ -28,11 +28,11 @@ fn command(arguments: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// What a reader found: the commands with their ends, and how it went on.
+/// The result of a reader: the commands with their ends, and how the file ended.
 #[derive(Debug, PartialEq)]
 struct Found {
     commands: Vec<(Vec<Vec<u8>>, u64)>,
-    /// `Err` with the offset and whether the file was only too short.
+    /// `Err` with the offset and whether the file was only truncated.
     end: Result<u64, (bool, u64)>,
 }
 
@@ -59,7 +59,7 @@ fn collect<R: Read>(mut reader: Reader<R>, most: usize) -> Found {
     Found { commands, end }
 }
 
-/// Reads `bytes` in several ways, which must not make a difference.
+/// Reads `bytes` in several ways, which must all give the same result.
 fn read(bytes: &[u8]) -> Found {
     let whole = collect(Reader::new(bytes), 64);
     for (piece, window, most) in [(1, 1, 1), (7, 16, 3), (100_000, 64, 2)] {
@@ -166,7 +166,7 @@ fn large_arguments_are_read_into_blocks_of_their_own() {
     assert_eq!(batch.len(), 1);
     assert!(matches!(batch.spans(0)[2].kind(), SpanKind::Detached(0)));
     assert_eq!(batch.blocks().len(), 1);
-    // Its end is checked as well.
+    // The line end of a large argument is checked as well.
     let mut bad = bytes.clone();
     bad[command(&[b"SET", b"key", &large]).len() - 1] = b'x';
     assert_eq!(read(&bad).end, Err((false, 0)));

@@ -1,4 +1,4 @@
-//! What is wrong with a file, where, and what was being read. The texts are those of Redis where it has one.
+//! The errors of loading a file, with the place and the part being read. The texts are those of Redis where it has one.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ use super::super::{LoadError, types};
 const VALKEY_HASH: u8 = 22;
 const VALKEY_SLOT: u8 = 243;
 
-/// What was being read.
+/// The part that was being read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Doing {
     /// The signature and the version.
@@ -25,9 +25,9 @@ pub enum Doing {
     Value,
     /// The checksum.
     Checksum,
-    /// A length that belongs to no value.
+    /// A length outside a value.
     Length,
-    /// A name and a value about the file.
+    /// A name and a value with metadata of the file.
     Aux,
     /// Data of a module.
     ModuleAux,
@@ -52,10 +52,10 @@ impl fmt::Display for Doing {
     }
 }
 
-/// What is wrong.
+/// The error.
 #[derive(Debug)]
 pub enum Fault {
-    /// The file does not begin as an RDB file does.
+    /// The file does not begin with the signature of an RDB file.
     Signature,
     /// The version is unknown.
     Version(u64),
@@ -65,21 +65,21 @@ pub enum Fault {
     Ended,
     /// Reading failed.
     Io(io::Error),
-    /// A type byte that stands for nothing.
+    /// An unknown type byte.
     Type(u8),
     /// A value of a module.
     Module,
-    /// Data of a module that has another form than it should.
+    /// A module's data outside keys is malformed.
     ModuleAux,
-    /// A function of a release candidate.
+    /// A function in the format of a release candidate.
     OldFunction,
     /// A value or a string that cannot be read.
     Value(LoadError),
     /// A database that does not exist.
     Database(u64),
-    /// A key twice in one database.
+    /// A key that occurs twice in one database.
     Duplicate(usize),
-    /// The checksum in the file, and that of the file.
+    /// The checksum stored in the file, and the computed one.
     Checksum(u64, u64),
 }
 
@@ -125,13 +125,13 @@ impl fmt::Display for Fault {
 pub struct RdbError {
     /// The number of bytes that had been read.
     pub offset: u64,
-    /// What is wrong.
+    /// The error.
     pub fault: Fault,
-    /// What was being read.
+    /// The part that was being read.
     pub doing: Doing,
     /// The key whose value was being read.
     pub key: Option<Vec<u8>>,
-    /// Its type byte.
+    /// The type byte of that value.
     pub type_byte: Option<u8>,
 }
 

@@ -1,10 +1,10 @@
-//! From a file to the keyspace, in slices, so that the event loop runs in between.
+//! Loads a file into the keyspace, in slices, so that the event loop runs in between.
 //!
-//! The table of a database is sized at once by what the file says about it, as far as the file is long enough for that
-//! many keys. Entries wait in a short queue before they are inserted: meanwhile the buckets that they go to arrive in the
+//! The table of a database is sized at once for the number of keys that the file announces, as far as the file is long
+//! enough for that many. Entries wait in a short queue before they are inserted: meanwhile their buckets arrive in the
 //! cache.
 //!
-//! A slice ends with the value that exceeds its budget: a single large collection is not divided.
+//! A slice ends after the value that exceeds its budget: a single large collection is not split.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,7 +14,7 @@ use super::{Checksum, Fault, KeyHead, RdbError, Record, Records, Source};
 use crate::db::Keyspace;
 use crate::types::Entry;
 
-/// How many entries wait for their buckets.
+/// The number of entries that wait for their buckets.
 const AHEAD: usize = 16;
 
 /// How a file is loaded.
@@ -22,29 +22,29 @@ const AHEAD: usize = 16;
 pub struct LoadOptions {
     /// Whether the checksum is verified (`rdbchecksum`).
     pub checksum: bool,
-    /// Keys that expire before this time, Unix milliseconds, are not loaded. `None`, for replicas and for the base of an
-    /// append-only file, loads all.
+    /// Keys that expire before this time, in Unix milliseconds, are not loaded. `None`, for replicas and for the base
+    /// of an append-only file, loads all.
     pub drop_expired_before: Option<i64>,
-    /// Whether a key replaces one that is there already; otherwise that is an error.
+    /// Whether a key replaces an existing one; otherwise that is an error.
     pub merge: bool,
 }
 
-/// What the file says about itself.
+/// The metadata of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
-    /// The version of its writer (`redis-ver`).
+    /// The Redis version of its writer (`redis-ver`).
     pub redis_version: Option<Vec<u8>>,
-    /// When it was written, Unix seconds (`ctime`).
+    /// The time at which it was written, in Unix seconds (`ctime`).
     pub unix_seconds: Option<i64>,
     /// The memory that the data set took (`used-mem`).
     pub used_memory: Option<u64>,
     /// Whether it is the base of an append-only file (`aof-base`).
     pub aof_base: bool,
-    /// The ID of the stream of replication (`repl-id`).
+    /// The replication ID (`repl-id`).
     pub replication_id: Option<Vec<u8>>,
-    /// The offset in it (`repl-offset`).
+    /// The replication offset (`repl-offset`).
     pub replication_offset: Option<i64>,
-    /// The database that is selected there (`repl-stream-db`).
+    /// The database selected at that offset (`repl-stream-db`).
     pub replication_db: Option<i32>,
 }
 
@@ -61,35 +61,35 @@ impl About {
             b"repl-id" => self.replication_id = Some(value),
             b"repl-offset" => self.replication_offset = number(&value),
             b"repl-stream-db" => self.replication_db = number(&value),
-            // Others are for information only.
+            // Other fields are informational.
             _ => {}
         }
     }
 }
 
-/// What has been found so far.
+/// The results so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The keys that were loaded.
+    /// The number of keys loaded.
     pub keys: u64,
-    /// The keys that were not, because they had expired.
+    /// The number of keys not loaded because they had expired.
     pub expired: u64,
-    /// The keys that were not, because they held nothing.
+    /// The number of keys not loaded because their values were empty.
     pub empty: u64,
-    /// Data of modules that was skipped.
+    /// The number of skipped pieces of module data.
     pub skipped_module_data: u64,
     /// The sources of the libraries of functions.
     pub functions: Vec<Vec<u8>>,
-    /// What the file says about itself.
+    /// The metadata of the file.
     pub about: About,
-    /// What is known about its checksum; `None` before the end.
+    /// The result for the checksum; `None` before the end.
     pub checksum: Option<Checksum>,
 }
 
 /// Whether there is more to load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// There is.
+    /// There is more to load.
     More,
     /// The file has been loaded.
     Done,
@@ -125,7 +125,7 @@ impl<R: Read> Loader<R> {
         Loader { records, options, db: 0, waiting, report: Report::default() }
     }
 
-    /// The number of bytes that have been read.
+    /// The number of bytes read so far.
     pub fn offset(&self) -> u64 {
         self.records.offset()
     }
@@ -135,18 +135,18 @@ impl<R: Read> Loader<R> {
         self.records.version()
     }
 
-    /// What has been found so far.
+    /// The results so far.
     pub fn report(&self) -> &Report {
         &self.report
     }
 
-    /// What was read beyond the end, and the file: an append-only file may begin with an RDB file.
+    /// Returns the report, the bytes read beyond the end, and the file: an append-only file may begin with an RDB file.
     pub fn into_rest(self) -> (Report, Vec<u8>, R) {
         let (rest, from) = self.records.into_rest();
         (self.report, rest, from)
     }
 
-    /// Loads about `budget_bytes` of the file. After an error, what has been loaded is in the keyspace.
+    /// Loads about `budget_bytes` of the file. After an error, the part already loaded stays in the keyspace.
     pub fn load_some(&mut self, keyspace: &mut Keyspace, budget_bytes: u64) -> Result<Step, RdbError> {
         let until = self.offset().saturating_add(budget_bytes);
         while self.offset() < until {
@@ -209,7 +209,7 @@ impl<R: Read> Loader<R> {
         self.insert_waiting(keyspace, AHEAD - 1)
     }
 
-    /// Inserts entries until at most `left` wait.
+    /// Inserts entries until at most `left` are waiting.
     #[inline]
     fn insert_waiting(&mut self, keyspace: &mut Keyspace, left: usize) -> Result<(), RdbError> {
         while self.waiting.len() > left {

@@ -11,14 +11,15 @@
 //!  EOF | CRC-64 of all before, 8           0: none was computed
 //! ```
 //!
-//! Lengths, strings and values are those of the parent module. What else a reader has to know how to read: EXPIRETIME
-//! (seconds, before version 3), MODULE_AUX and SLOT_INFO (skipped).
+//! Lengths, strings and values are those of the parent module. A reader must also know: EXPIRETIME (seconds, before
+//! version 3), MODULE_AUX and SLOT_INFO (skipped).
 //!
-//! **Versions.** A file says which version it needs, and a server refuses one that is later than its own. Written are 11
-//! (Redis 7.2), 10 (Redis 7.0, `rdb-write-version`), and 12 (Redis 7.4) where a field of a hash expires, since the
-//! earlier versions cannot say so. Asked for version 10, the writer gives up what that version has no words for: fields
-//! of hashes are written without their times, except that those that have expired are left out, and the time at which a
-//! consumer of a stream was active is not written. Versions 1 to 12 are read, and `VALKEY080`, that of Valkey 9.0.
+//! **Versions.** A file begins with the version that it needs, and a server refuses a version later than its own. The
+//! writer uses 11 (Redis 7.2), 10 (Redis 7.0, `rdb-write-version`), and 12 (Redis 7.4) where a field of a hash expires,
+//! since the earlier versions cannot store that. When version 10 is requested, the writer drops what that version
+//! cannot store: fields of hashes are written without their expiry times, except that expired ones are omitted, and the
+//! time at which a stream's consumer was active is not written. The reader accepts versions 1 to 12, and `VALKEY080`,
+//! that of Valkey 9.0.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -44,7 +45,7 @@ pub use records::{Checksum, KeyHead, Record, Records};
 pub use source::Source;
 pub use writer::{About, Progress, Replication, SaveOptions, Version, save};
 
-/// What a file begins with; four digits follow.
+/// The first bytes of a file; four digits follow.
 const SIGNATURE: &[u8; 5] = b"REDIS";
 
 /// The first bytes of a file of Valkey 9 or later; three digits follow.
@@ -54,13 +55,13 @@ const SIGNATURE_OF_VALKEY: &[u8; 6] = b"VALKEY";
 /// fields and by slots under migration. Both are refused, and everything else is read.
 const VERSION_OF_VALKEY: u16 = 80;
 
-/// Whether these bytes are the beginning of an RDB file.
+/// Whether these bytes begin an RDB file.
 pub fn is_signature(bytes: &[u8]) -> bool {
     bytes.starts_with(SIGNATURE) || bytes.starts_with(SIGNATURE_OF_VALKEY)
 }
 
-/// The number of keys in the header of the first database: all that is known without reading the keys. `None` if there is
-/// no such header, or this is not an RDB file.
+/// The number of keys in the header of the first database, the only count available without reading the keys. `None` if
+/// there is no such header, or this is not an RDB file.
 pub fn announced_keys(from: impl std::io::Read, len: u64) -> Option<u64> {
     let mut records = Records::open(Source::new(from, len), false).ok()?;
     loop {
@@ -77,27 +78,27 @@ pub fn announced_keys(from: impl std::io::Read, len: u64) -> Option<u64> {
     }
 }
 
-/// The bytes that stand where a type byte could.
+/// The bytes that may occur in place of a type byte.
 pub(super) mod opcode {
-    /// Three lengths about a slot of a cluster (7.4).
+    /// Three lengths about a cluster slot (7.4).
     pub const SLOT_INFO: u8 = 244;
     /// The source of a library.
     pub const FUNCTION2: u8 = 245;
-    /// A function in a form that only release candidates of 7.0 wrote.
+    /// A function in a format that only release candidates of 7.0 wrote.
     pub const FUNCTION_PRE_GA: u8 = 246;
     /// Data of a module that belongs to no key.
     pub const MODULE_AUX: u8 = 247;
     /// Seconds since the next key was used.
     pub const IDLE: u8 = 248;
-    /// The counter of how often the next key was used.
+    /// The LFU counter of the next key.
     pub const FREQ: u8 = 249;
     /// A name and a value.
     pub const AUX: u8 = 250;
     /// The numbers of keys and of expiring keys in the database.
     pub const RESIZEDB: u8 = 251;
-    /// When the next key expires, milliseconds.
+    /// The expiry of the next key, in milliseconds.
     pub const EXPIRETIME_MS: u8 = 252;
-    /// When the next key expires, seconds.
+    /// The expiry of the next key, in seconds.
     pub const EXPIRETIME: u8 = 253;
     /// The database of the keys that follow.
     pub const SELECTDB: u8 = 254;

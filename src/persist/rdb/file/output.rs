@@ -1,23 +1,23 @@
-//! Where the encoder's pieces become a file: a buffer in front of a writer.
+//! The encoder's sink for a file: a buffer in front of a writer.
 //!
-//! The checksum is computed over the whole buffer when it is full, while it is in the cache. A sink cannot fail, so the
-//! first error is kept, and everything after it is dropped.
+//! The checksum is computed over the whole full buffer, while it is in the cache. A sink cannot fail, so the output
+//! keeps the first error and drops all bytes after it.
 
 use std::io::{self, Write};
 
 use crate::codec::crc64;
 use crate::persist::rdb::Sink;
 
-/// The bytes that are passed on at a time.
+/// The size of the buffer.
 const BUFFER: usize = 128 << 10;
 
 /// A sink that writes to `W`.
 pub(super) struct Output<'a, W> {
     to: &'a mut W,
     buffer: Vec<u8>,
-    /// The checksum of what has been passed on, if one is wanted.
+    /// The checksum of the bytes written to `W`, if one is wanted.
     crc: Option<u64>,
-    /// The bytes that have been passed on.
+    /// The number of bytes written to `W`.
     passed: u64,
     error: Option<io::Error>,
 }
@@ -33,12 +33,12 @@ impl<'a, W: Write> Output<'a, W> {
         self.error.is_some()
     }
 
-    /// The bytes so far.
+    /// The number of bytes so far, including the buffer.
     pub(super) fn len(&self) -> u64 {
         self.passed + self.buffer.len() as u64
     }
 
-    /// Writes the checksum, or zeroes where none is wanted, and passes everything on. Returns the bytes written.
+    /// Writes the checksum, or zeroes if none is wanted, and flushes the buffer. Returns the number of bytes written.
     pub(super) fn finish(mut self) -> io::Result<u64> {
         let expected = self.len() + size_of::<u64>() as u64;
         self.pass_on();

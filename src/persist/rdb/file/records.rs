@@ -1,8 +1,8 @@
-//! What is in a file, one thing after the other.
+//! The contents of a file, record by record.
 //!
-//! A record is what a type byte or an opcode introduces. What stands before a key, its expiry and how it was used, belongs
-//! to the key's record. The value is read by a call of its own, [`Records::value`], since only the caller knows what it is
-//! to become.
+//! A record begins with a type byte or an opcode. The expiry and the access statistics that precede a key belong to the
+//! key's record. The value is read by a call of its own, [`Records::value`], since only the caller knows what to make
+//! of it.
 
 use std::io::Read;
 
@@ -16,27 +16,27 @@ const WITH_CHECKSUM: u16 = 5;
 /// The digits of the version.
 const DIGITS: usize = 4;
 
-/// What stands before a value. The key itself is [`Records::key`].
+/// The fields before a value. The key itself is [`Records::key`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyHead {
     /// The type byte of the value.
     pub type_byte: u8,
-    /// When the key expires, Unix milliseconds.
+    /// The key's expiry in Unix milliseconds.
     pub expire_at: Option<i64>,
-    /// Seconds since it was used.
+    /// Seconds since the key was last used.
     pub idle_seconds: Option<u64>,
-    /// The counter of how often it was used.
+    /// The key's LFU counter.
     pub frequency: Option<u8>,
 }
 
-/// What is known about the checksum at the end of a file.
+/// The result for the checksum at the end of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checksum {
-    /// It is right.
+    /// It is correct.
     Right,
     /// The writer computed none.
     Off,
-    /// It was not to be verified.
+    /// It was not verified, as requested.
     Ignored,
     /// The file's version has none.
     None,
@@ -45,11 +45,11 @@ pub enum Checksum {
 /// A part of a file.
 #[derive(Debug)]
 pub enum Record {
-    /// A name and a value about the file.
+    /// A name and a value with metadata of the file.
     Aux(Vec<u8>, Vec<u8>),
     /// The keys that follow are in this database.
     Select(u64),
-    /// The database that was selected has about so many keys, and so many that expire.
+    /// The approximate number of keys in the selected database, and of those that expire.
     Resize(u64, u64),
     /// The source of a library of functions.
     Function(Vec<u8>),
@@ -57,7 +57,7 @@ pub enum Record {
     ModuleAux(u64),
     /// Figures about a slot of a cluster, which were skipped.
     SlotInfo,
-    /// A key. Its value is next: [`Records::value`] or [`Records::skip_module_value`] has to be called.
+    /// A key. Its value is next: call [`Records::value`] or [`Records::skip_module_value`].
     Key(KeyHead),
     /// The end of the file.
     End(Checksum),
@@ -118,7 +118,7 @@ impl<R: Read> Records<R> {
         self.version
     }
 
-    /// The number of bytes that have been read.
+    /// The number of bytes read so far.
     pub fn offset(&self) -> u64 {
         self.source.offset()
     }
@@ -128,17 +128,17 @@ impl<R: Read> Records<R> {
         &self.key
     }
 
-    /// For how many of `count` keys room may be reserved.
+    /// The number of keys to reserve room for, out of an announced `count`.
     pub fn reservable_keys(&self, count: u64) -> usize {
         self.source.reservable(count, KEY_BYTES)
     }
 
-    /// What was read ahead, and the file.
+    /// Returns the bytes that were read ahead, and the file.
     pub fn into_rest(self) -> (Vec<u8>, R) {
         self.source.into_rest()
     }
 
-    /// An error at the place that has been reached.
+    /// Makes an error at the current place.
     pub fn error(&self, fault: Fault) -> RdbError {
         RdbError {
             offset: self.offset(),
@@ -160,7 +160,7 @@ impl<R: Read> Records<R> {
         self.error(fault)
     }
 
-    /// Runs a step that reads, and gives its error the place.
+    /// Runs a reading step, and adds the place to its error.
     #[inline]
     fn read<T>(
         &mut self,
@@ -179,7 +179,7 @@ impl<R: Read> Records<R> {
         self.read(doing, Source::length)
     }
 
-    /// The next record.
+    /// Reads the next record.
     #[inline]
     pub fn next_record(&mut self) -> Result<Record, RdbError> {
         let mut head = KeyHead { type_byte: 0, expire_at: None, idle_seconds: None, frequency: None };
@@ -221,7 +221,7 @@ impl<R: Read> Records<R> {
         read.map_err(|error| self.value_error(error))
     }
 
-    /// A record that is not a key.
+    /// Reads a record that is not a key.
     #[inline(never)]
     fn special(&mut self, byte: u8) -> Result<Record, RdbError> {
         Ok(match byte {
@@ -264,8 +264,8 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// The value of the key that `head` describes, as an entry under that key and with its expiry. An error that
-    /// [`is_empty`](RdbError::is_empty) leaves the next record to be read.
+    /// Reads the value of the key that `head` describes. Returns it as an entry under that key and with its expiry.
+    /// After an error that [`is_empty`](RdbError::is_empty), the next record can still be read.
     #[inline]
     pub fn value(&mut self, head: &KeyHead, shapes: &Shapes) -> Result<Entry, RdbError> {
         self.doing = Doing::Value;
@@ -292,16 +292,16 @@ impl<R: Read> Records<R> {
 }
 
 impl RdbError {
-    /// Whether the value is a collection without elements, which older versions of Redis could write.
+    /// Whether the error is that the value is a collection without elements, which older versions of Redis could write.
     pub fn is_empty(&self) -> bool {
         matches!(self.fault, Fault::Value(LoadError::EMPTY))
     }
 }
 
-/// The bytes that a key with its value takes at least, about.
+/// The minimum size of a key with its value in bytes, approximately.
 const KEY_BYTES: u64 = 8;
 
-/// What the data of a module is made of.
+/// The parts of a module's data.
 mod module {
     pub const EOF: u64 = 0;
     pub const SINT: u64 = 1;

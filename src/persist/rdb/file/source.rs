@@ -5,9 +5,9 @@
 //!                     ▲ the checksum covers what lies before
 //! ```
 //!
-//! What is asked for is lent from the buffer. A string that is longer than the buffer is collected in memory of its own,
-//! which grows as bytes arrive: a claimed length allocates nothing. The checksum is computed over all that was read since
-//! it was last brought up to date, not piece by piece.
+//! Decoders borrow bytes from the buffer. A string longer than the buffer is collected in memory of its own, which
+//! grows as bytes arrive: a claimed length allocates nothing. The checksum covers all bytes read since its last update
+//! at once, not piece by piece.
 
 use std::io::{self, Read};
 
@@ -16,20 +16,20 @@ use crate::persist::rdb::{Input, LoadError};
 
 /// The size of the buffer.
 const BUFFER: u64 = 1 << 20;
-/// That of a small file.
+/// The size of the buffer for a small file.
 const SMALL_BUFFER: u64 = 16 << 10;
 
 /// Reads from `R` and keeps the offset and the checksum.
 pub struct Source<R> {
     from: R,
     buffer: Box<[u8]>,
-    /// Up to where the checksum covers the buffer.
+    /// The end of the part of the buffer that the checksum covers.
     summed: usize,
     start: usize,
     end: usize,
-    /// The offset in the file of the buffer's first byte.
+    /// The offset of the buffer's first byte in the file.
     base: u64,
-    /// The length of the file, as far as it is known.
+    /// The length of the file, as far as known.
     len: u64,
     crc: u64,
     sums: bool,
@@ -39,7 +39,7 @@ pub struct Source<R> {
 }
 
 impl<R: Read> Source<R> {
-    /// Reads `from`, which has about `len` bytes: for what it claims beyond, no memory is reserved.
+    /// Reads `from`, which has about `len` bytes: no memory is reserved for content claimed beyond that.
     pub fn new(from: R, len: u64) -> Self {
         Self::with_buffer(from, len, len.clamp(SMALL_BUFFER, BUFFER) as usize)
     }
@@ -61,7 +61,7 @@ impl<R: Read> Source<R> {
         }
     }
 
-    /// The number of bytes that have been read.
+    /// The number of bytes read so far.
     pub fn offset(&self) -> u64 {
         self.base + self.start as u64
     }
@@ -71,18 +71,18 @@ impl<R: Read> Source<R> {
         self.sums = false;
     }
 
-    /// The checksum of all that has been read.
+    /// The checksum of all bytes read so far.
     pub fn checksum(&mut self) -> u64 {
         self.sum();
         self.crc
     }
 
-    /// The error that made a read end early.
+    /// Takes the error that ended a read early.
     pub fn take_error(&mut self) -> Option<io::Error> {
         self.error.take()
     }
 
-    /// What has been read from the file but not from here, and the file.
+    /// Returns the bytes that were read from the file but not consumed, and the file.
     pub fn into_rest(self) -> (Vec<u8>, R) {
         (self.buffer[self.start..self.end].to_vec(), self.from)
     }
@@ -94,8 +94,8 @@ impl<R: Read> Source<R> {
         self.summed = self.start;
     }
 
-    /// Moves what has not been read to the front of the buffer, and reads until there are `wanted` bytes, at most as many
-    /// as the buffer holds.
+    /// Moves the unread bytes to the front of the buffer, and reads until there are `wanted` bytes, at most as many as
+    /// the buffer holds.
     fn refill(&mut self, wanted: usize) -> Result<(), LoadError> {
         self.sum();
         self.buffer.copy_within(self.start..self.end, 0);
@@ -153,7 +153,7 @@ impl<R: Read> Input for Source<R> {
 }
 
 impl<R: Read> Source<R> {
-    /// Gives up the memory of a long string.
+    /// Frees the memory of a long string.
     pub fn forget_long_string(&mut self) {
         if self.long.capacity() > 0 {
             self.long = Vec::new();

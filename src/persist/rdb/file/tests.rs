@@ -1,5 +1,5 @@
-//! A data set that was written and read is the same; a file that is cut off or changed is refused; and no claim in a file
-//! is believed.
+//! A data set that is written and read stays the same; a truncated or modified file is refused; and no length in a file
+//! is trusted.
 
 use std::io::{self, Read};
 
@@ -76,7 +76,7 @@ fn file(version: u16, body: &[u8]) -> Vec<u8> {
     file
 }
 
-/// A data set with every type in small and large, with expiries, in several databases.
+/// A data set with every type, small and large, with expiries, in several databases.
 fn everything(texts: &[Vec<u8>], shapes: Shapes) -> Keyspace {
     let mut keyspace = keyspace();
     keyspace.shapes = shapes;
@@ -98,7 +98,7 @@ fn everything(texts: &[Vec<u8>], shapes: Shapes) -> Keyspace {
     keyspace
 }
 
-/// The access fields, expiries, encodings and contents of everything that `digest` does not cover.
+/// Compares the access fields, expiries, encodings and all contents that `digest` does not cover.
 fn assert_same(one: &Keyspace, other: &Keyspace) {
     assert_eq!(digest::of_keyspace(one), digest::of_keyspace(other));
     for db in 0..one.count() {
@@ -235,7 +235,7 @@ fn idle_times_and_counters_come_back_under_their_policy() {
     to.access_policy = AccessPolicy::Lfu(lfu);
     load(&mut to, &file[..], file.len() as u64, LOAD).expect("a good file");
     assert_same(&from, &to);
-    // Under another policy the counter says nothing.
+    // Under another policy the counter is ignored.
     assert_eq!(loaded(&file).0.db(0).entries().next().expect("a key").access(), fresh.moment.lru);
 }
 
@@ -391,7 +391,7 @@ fn a_changed_byte_is_detected() {
         for change in [1, 0x80, 0xff] {
             let mut changed = file.clone();
             changed[at] ^= change;
-            // The first versions had no checksum.
+            // The first versions have no checksum.
             let records = Records::open(Source::new(&changed[..], changed.len() as u64), true);
             if records.is_err() || records.is_ok_and(|records| records.version() >= 5) {
                 refused(&changed);
@@ -434,7 +434,7 @@ fn errors_say_what_and_where() {
     for (file, expected) in cases {
         let text = refused(file).to_string();
         let (text, expected) = match expected.split_once("got (") {
-            // What the checksum is does not matter here.
+            // The value of the checksum does not matter here.
             Some((before, _)) => (text.split_once("got (").expect("a checksum").0.to_string(), before),
             None => (text, expected),
         };

@@ -1,8 +1,8 @@
 //! Writes the whole data set to a file.
 //!
-//! It reads a keyspace that does not change: that of a forked child, or that of a server that does nothing else meanwhile.
-//! It allocates its buffer and nothing for a key. The entries of the next bucket are prefetched while one is written.
-//! Syncing to the disk is the business of the `io::Write`.
+//! The writer reads a keyspace that does not change: that of a forked child, or that of a server that does nothing else
+//! meanwhile. It allocates its buffer, and nothing per key. It prefetches the entries of the next bucket while it
+//! writes one. Syncing to the disk is the responsibility of the `io::Write`.
 
 use std::io::{self, Write};
 
@@ -16,7 +16,7 @@ use crate::types::{Entry, Text};
 /// The earliest version that the file's readers know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Version {
-    /// That of Redis 7.0. What it has no words for is left out: see the module's head.
+    /// That of Redis 7.0. Data that it cannot store is dropped: see the module's head.
     Ten,
     /// That of Redis 7.2, or 12, that of 7.4, if the data set needs it.
     #[default]
@@ -30,8 +30,8 @@ pub struct SaveOptions {
     pub compress: bool,
     /// Whether the file ends with a checksum (`rdbchecksum`).
     pub checksum: bool,
-    /// Whether the seconds since each key was used are written: if keys are evicted by them (`maxmemory-policy`). The
-    /// counters of a policy that evicts by frequency are always written.
+    /// Whether to write the seconds since each key was used: if `maxmemory-policy` evicts keys by them. The counters of
+    /// a policy that evicts by frequency are always written.
     pub idle_times: bool,
     /// The version.
     pub version: Version,
@@ -43,47 +43,47 @@ impl Default for SaveOptions {
     }
 }
 
-/// Where the data set stands in a stream of replication.
+/// The data set's position in a replication stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Replication<'a> {
-    /// The ID of the stream.
+    /// The replication ID.
     pub id: &'a str,
-    /// The offset in it.
+    /// The replication offset.
     pub offset: i64,
-    /// The database that is selected at that offset.
+    /// The database selected at that offset.
     pub db: i32,
 }
 
-/// What a file says about itself, and what is in it beside the keys.
+/// The metadata of a file, and its contents besides the keys.
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {
-    /// The version of Redis that the writer is compatible with.
+    /// The Redis version with which the writer is compatible.
     pub redis_version: &'a str,
-    /// When the data set was like this.
+    /// The time of the data set, in Unix seconds.
     pub unix_seconds: i64,
-    /// The memory that it took.
+    /// The memory that the data set took.
     pub used_memory: u64,
     /// Whether the file is the base of an append-only file.
     pub aof_base: bool,
-    /// The place in a stream of replication, if there is one.
+    /// The position in a replication stream, if there is one.
     pub replication: Option<Replication<'a>>,
     /// The sources of the libraries of functions.
     pub functions: &'a [&'a [u8]],
 }
 
-/// How far a file is, after a key was written.
+/// The progress after a key was written.
 #[derive(Clone, Copy)]
 pub struct Progress<'a> {
-    /// The keys that have been written.
+    /// The number of keys written.
     pub keys: u64,
-    /// The bytes that have been written or are about to be.
+    /// The number of bytes written, including the buffer.
     pub bytes: u64,
     /// The key's entry, which the writer does not read again.
     pub entry: &'a Entry,
 }
 
-/// Writes `keyspace` to `out` and returns the number of bytes. Calls `progress` after each key. Fails as soon as a write
-/// does. O(N) in the size of the data set.
+/// Writes `keyspace` to `out` and returns the number of bytes. Calls `progress` after each key. Fails as soon as a
+/// write fails. O(N) in the size of the data set.
 pub fn save(
     keyspace: &Keyspace,
     about: &About<'_>,
@@ -125,12 +125,12 @@ struct Writer<'a, 'o, W> {
     options: &'o SaveOptions,
     version: u16,
     keys: u64,
-    /// Keys that are left out, since the version has no words for what is in them.
+    /// The number of keys omitted because the version cannot store their contents.
     empty: u64,
 }
 
 impl<W: Write> Writer<'_, '_, W> {
-    /// Everything before the keys.
+    /// Writes everything before the keys.
     fn head(&mut self, about: &About<'_>) {
         self.out.raw(SIGNATURE);
         self.out.raw(format!("{:04}", self.version).as_bytes());
@@ -156,7 +156,7 @@ impl<W: Write> Writer<'_, '_, W> {
         self.out.text(value);
     }
 
-    /// Writes database `index`, unless it is empty. Returns whether no write has failed.
+    /// Writes database `index`, unless it is empty. Returns whether all writes so far succeeded.
     fn database(&mut self, index: usize, progress: &mut dyn FnMut(Progress<'_>)) -> bool {
         let db = self.keyspace.db(index);
         if db.is_empty() {
