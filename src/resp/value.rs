@@ -1,15 +1,15 @@
 //! Replies as values, for the client side (tests, tools).
 //!
-//! [`Value::decode`] reads one reply of RESP2 or RESP3 from the front of the bytes received so far and returns it with its
-//! length, or reports that it is incomplete. Then the next call starts over, which suits clients that mostly receive
-//! whole replies. [`skip`] only finds where a reply ends. Neither trusts a length before the bytes are there, and nesting
-//! is limited ([`MAX_DEPTH`]), so hostile bytes cost no more than was received.
+//! [`Value::decode`] reads one reply of RESP2 or RESP3 from the front of the bytes received so far and returns it with
+//! its length, or reports that it is incomplete. The next call then starts over, which suits clients that mostly
+//! receive whole replies. [`skip`] only finds the end of a reply. Neither trusts a length before the bytes have
+//! arrived, and nesting is limited ([`MAX_DEPTH`]), so hostile bytes cost no more than their own length.
 //!
 //! Streamed strings and aggregates (`$?`, `*?`), which no Redis server sends, are malformed here.
 
 use crate::text::number::{parse_f64, parse_i64};
 
-/// How deep replies may be nested.
+/// The maximum nesting depth of replies.
 pub const MAX_DEPTH: usize = 64;
 
 /// One reply.
@@ -27,7 +27,7 @@ pub enum Value {
     Null,
     /// `*`
     Array(Vec<Value>),
-    /// `%`, in the order in which the pairs were sent.
+    /// `%`, in the order of the reply.
     Map(Vec<(Value, Value)>),
     /// `~`
     Set(Vec<Value>),
@@ -35,11 +35,11 @@ pub enum Value {
     Push(Vec<Value>),
     /// `|`: the attributes, and the reply that they precede.
     Attribute(Vec<(Value, Value)>, Box<Value>),
-    /// `,`: the number as it was sent, which is what a user is shown.
+    /// `,`: the number as sent, which is the form that a user sees.
     Double(Vec<u8>),
     /// `#`
     Boolean(bool),
-    /// `(`: its digits.
+    /// `(`: the digits.
     BigNumber(Vec<u8>),
     /// `=`: the format's three letters, and the text.
     Verbatim([u8; 3], Vec<u8>),
@@ -89,7 +89,7 @@ impl Value {
         outcome(value, reader.at)
     }
 
-    /// The bytes of a string of any kind, an error included, or of a number that is kept as text.
+    /// The bytes of a string or error of any kind, or of a number that is kept as text.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Simple(bytes)
@@ -114,12 +114,12 @@ pub fn skip(bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
     ReplyEnd::default().find(bytes)
 }
 
-/// Finds the end of a reply that arrives in pieces, without looking at an element twice.
+/// Finds the end of a reply that arrives in pieces, examining each element once.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyEnd {
-    /// The bytes that have been looked at.
+    /// The number of bytes examined.
     at: usize,
-    /// The elements that are still to come: one for the reply itself, to which an aggregate adds its own.
+    /// The number of elements still to come: one for the reply itself, to which an aggregate adds its own.
     left: usize,
 }
 
@@ -130,8 +130,8 @@ impl Default for ReplyEnd {
 }
 
 impl ReplyEnd {
-    /// The length of the reply at the front of `bytes`, or `None` if it is incomplete: then the next call is given the
-    /// same bytes with more behind them.
+    /// The length of the reply at the front of `bytes`, or `None` if it is incomplete: then pass the same bytes,
+    /// followed by more, to the next call.
     pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
         let mut reader = Reader { bytes, at: self.at };
         while self.left > 0 {
@@ -152,7 +152,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The kind byte and the rest of a line.
+    /// Reads a line: the kind byte and the rest.
     fn line(&mut self) -> Result<(u8, &'a [u8]), Stop> {
         let rest = &self.bytes[self.at..];
         let kind = *rest.first().ok_or(Stop::Incomplete)?;
@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A count or length; `None` for -1.
+    /// Parses a count or length; `None` for -1.
     fn count(text: &[u8]) -> Result<Option<usize>, Stop> {
         match parse_i64(text) {
             Some(-1) => Ok(None),
@@ -176,12 +176,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The count of a kind that has no null form.
+    /// Parses the count of a kind that has no null form.
     fn known_count(text: &[u8]) -> Result<usize, Stop> {
         Self::count(text)?.ok_or(MALFORMED)
     }
 
-    /// The bytes of a string after its header.
+    /// Reads the bytes of a string after its header.
     fn body(&mut self, len: usize) -> Result<&'a [u8], Stop> {
         let rest = &self.bytes[self.at..];
         if rest.len() < len.saturating_add(2) {
@@ -249,7 +249,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Skips a header and, of a string, its bytes. Returns how many elements the header announces.
+    /// Skips a header and, for a string, its bytes. Returns how many elements the header announces.
     fn skip_element(&mut self) -> Result<usize, Stop> {
         let (kind, text) = self.line()?;
         Ok(match kind {

@@ -1,9 +1,9 @@
 //! The reply writer: every kind of reply as RESP2 or RESP3 bytes, straight into the output.
 //!
-//! There is no tree of values in between: a command calls [`Reply::array`] and then writes the elements. If the number of
-//! elements is only known afterwards, [`Reply::deferred`] leaves room for a short header that is filled in at the end,
-//! which moves the elements only if there are ten or more. Types that RESP2 lacks are written as Redis writes them for
-//! RESP2 clients (a double as a bulk, a map as a flat array, a boolean as an integer).
+//! There is no intermediate tree of values: a command calls [`Reply::array`] and then writes the elements. If the
+//! number of elements is only known afterwards, [`Reply::deferred`] leaves room for a short header that is filled in at
+//! the end, which moves the elements only if there are ten or more. Types that RESP2 lacks are written as Redis writes
+//! them for RESP2 clients (a double as a bulk, a map as a flat array, a boolean as an integer).
 
 use crate::text::Text;
 use crate::text::number::{Decimal, Line, pair, push_f64};
@@ -18,7 +18,7 @@ pub enum Protocol {
     Resp3,
 }
 
-/// The place of a header whose count is not known yet; see [`Reply::deferred`].
+/// The position of a header whose count is not known yet; see [`Reply::deferred`].
 #[derive(Debug)]
 #[must_use = "the header is missing until one of the finish functions is called"]
 pub struct Deferred {
@@ -28,7 +28,7 @@ pub struct Deferred {
 /// The room left for a deferred header: enough for a count of one digit.
 const DEFERRED: &[u8; 4] = b"*0\r\n";
 
-/// Up to this length, a bulk is written without a call.
+/// Bulks of up to this length are written without a function call.
 const SHORT_BULK: usize = 32;
 /// A short bulk with its header and line end, rounded up to whole vectors.
 const SHORT_BULK_ROOM: usize = 48;
@@ -133,8 +133,8 @@ impl<'a> Reply<'a> {
         self.buf.extend_from_slice(b"\r\n");
     }
 
-    /// A bulk of at most [`SHORT_BULK`] bytes, as most are: the buffer grows once by a constant size, header and bytes are
-    /// written without a call, and the surplus is cut off.
+    /// Writes a bulk of at most [`SHORT_BULK`] bytes, as most are: the buffer grows once by a constant size, header and
+    /// bytes are written without a function call, and the surplus is truncated.
     #[inline]
     fn short_bulk(&mut self, bytes: &[u8]) {
         let (old, len) = (self.buf.len(), bytes.len());
@@ -158,7 +158,7 @@ impl<'a> Reply<'a> {
         self.bulk(Decimal::new(value).as_bytes());
     }
 
-    /// A string in either of the forms in which values hold it, as a bulk.
+    /// A string in either of its stored forms, as a bulk.
     #[inline]
     pub fn text(&mut self, text: Text<'_>) {
         match text {
@@ -226,7 +226,7 @@ impl<'a> Reply<'a> {
             push_f64(self.buf, value);
             self.buf.extend_from_slice(b"\r\n");
         } else {
-            // The length has one or two digits. One is assumed, and corrected after the number is written.
+            // The length has one or two digits. Assume one, and correct it after writing the number.
             let at = self.buf.len();
             self.buf.extend_from_slice(b"$0\r\n");
             push_f64(self.buf, value);
@@ -273,7 +273,8 @@ impl<'a> Reply<'a> {
     }
 
     /// Begins an aggregate whose count is not known yet. Finish it with [`Self::finish_array`], [`Self::finish_map`],
-    /// [`Self::finish_set`] or [`Self::finish_push`], on the same buffer and before any deferred one that began earlier.
+    /// [`Self::finish_set`] or [`Self::finish_push`], on the same buffer and before any deferred aggregate that began
+    /// earlier.
     pub fn deferred(&mut self) -> Deferred {
         let at = self.buf.len();
         self.buf.extend_from_slice(DEFERRED);
