@@ -1,13 +1,14 @@
-//! Executing what clients send.
+//! Executes clients' requests.
 //!
-//! [`super::intake`] receives and parses; here the batches that it yields are executed, one client after the other.
+//! [`super::intake`] receives and parses; this file executes the resulting batches, one client after the other.
 //!
-//! Fairness: one receive of at most [`READ`](super::net::query::READ) bytes a client an iteration (more of a large
-//! argument), and a turn that ends with [`MAX_REQUESTS`] requests or with the request that makes it
-//! [`super::net::MAX_OUTPUT`] bytes of replies. What is over waits in its query for the next one.
+//! Fairness: in an iteration a client gets one receive of at most [`READ`](super::net::query::READ) bytes (more of a
+//! large argument). Its turn ends after [`MAX_REQUESTS`] requests, or with the request that makes its replies exceed
+//! [`super::net::MAX_OUTPUT`] bytes. The remaining requests wait in its query buffer for the next iteration.
 //!
-//! A request may also have to wait for something else (`CLIENT PAUSE`): the parsed rest of its batch is kept as a
-//! [`Rest`], whose requests come first when the client goes on; what arrives until then is received and not parsed.
+//! A request may also have to wait for another reason (`CLIENT PAUSE`): the parsed rest of its batch is kept as a
+//! [`Rest`], whose requests come first when the client continues. Bytes that arrive until then are received but not
+//! parsed.
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -23,15 +24,15 @@ use crate::resp::{Limits, MAX_WINDOW};
 use crate::sys::poller::Token;
 use crate::types::block::Block;
 
-/// Requests executed for one client before the others have their turn.
+/// Requests executed for one client before the other clients are served.
 const MAX_REQUESTS: usize = 1024;
 
-/// What became of a batch.
+/// The result of executing a batch.
 enum Ran {
     All,
-    /// The client is going to be closed: nothing more is executed.
+    /// The client will be closed: nothing more is executed.
     Closing,
-    /// The client has a [`Rest`] now.
+    /// The client waits; its remaining requests are in its [`Rest`].
     Waiting,
     /// The client's turn is over; the request with this index comes next.
     TurnOver(usize),
@@ -49,12 +50,12 @@ impl Server {
         }
         if client.session.is_closing() {
             if closed {
-                // Its last replies have no reader any more.
+                // Nobody reads its last replies any more.
                 self.net.doom(token);
             }
             return;
         }
-        // Its requests are executed first, even if what comes now is the end of its stream. The event comes again.
+        // Execute its waiting requests first, even if it has disconnected. The event is reported again.
         if client.resumable || client.session.blocked.is_some_and(Blocked::ends_by_itself) {
             return;
         }
@@ -66,8 +67,8 @@ impl Server {
         }
     }
 
-    /// Receives once, and executes what has arrived. Returns how many bytes came if there may be more that the client can be
-    /// served now: it sends large arguments, and its turn is not over.
+    /// Receives once and executes the complete requests. Returns the number of bytes if it makes sense to receive again
+    /// at once: the client sends large arguments, and its turn is not over.
     fn receive_once(&mut self, io: &mut Io, token: Token) -> Option<usize> {
         let client = self.net.clients.get_mut(token)?;
         client.is_served_now();
@@ -110,7 +111,7 @@ impl Server {
         (client.sends_large && !stopped && !self.is_suspended(token)).then_some(received.count)
     }
 
-    /// Goes on with requests that waited for their turn.
+    /// Continues with requests that waited for the client's turn.
     pub(super) fn resume(&mut self, io: &mut Io, token: Token) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         client.is_served_now();
@@ -124,14 +125,14 @@ impl Server {
             return;
         }
         let Some(client) = self.net.clients.get_mut(token) else { return };
-        // While a large argument is being received, there is nothing to parse behind it.
+        // While a large argument is being received, nothing follows it that could be parsed.
         let query = client.query.take_if(|query| query.filling.is_none());
         if query.is_some() {
             self.run_received(io, token, query);
         }
     }
 
-    /// Parses and executes what `query` holds, or the ring.
+    /// Parses and executes the bytes in `query`, or those in the shared ring.
     fn run_received(&mut self, io: &mut Io, token: Token, mut query: Option<Box<Query>>) {
         let Io { intake, batch } = io;
         let ring = intake.ring_of(query.as_deref());
@@ -157,7 +158,7 @@ impl Server {
         }
     }
 
-    /// Closes a client that has sent more than `client-query-buffer-limit` which cannot be executed yet.
+    /// Closes a client whose unexecuted input exceeds `client-query-buffer-limit`.
     #[cold]
     pub(super) fn close_for_query_limit(&mut self, token: Token) {
         self.core.stats.query_limit_disconnections += 1;
@@ -168,7 +169,7 @@ impl Server {
         self.net.doom(token);
     }
 
-    /// Executes what had to wait. Returns whether all of it is done.
+    /// Executes the waiting requests. Returns whether all of them are done.
     fn run_rest(&mut self, token: Token, mut rest: Box<Rest>) -> bool {
         self.net.begin_turn(token);
         self.net.take_in_hand(token, rest.bytes.len(), 0, false);
@@ -187,7 +188,7 @@ impl Server {
         false
     }
 
-    /// Nothing came.
+    /// Closes the client if the receive failed for another reason than an empty socket.
     fn receive_failed(&mut self, token: Token, error: &std::io::Error) {
         if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
             self.process.log.verbose(format_args!("Reading from client: {error}"));
@@ -238,7 +239,7 @@ impl Server {
         stopped
     }
 
-    /// What parsing needs to know of a client and of the server, and the database in which it finds keys.
+    /// The parser's parameters for a client, and the database that it has selected.
     #[inline]
     fn terms(&self, token: Token) -> (Terms<'_>, &Db) {
         let client = self.net.clients.get(token);
@@ -254,7 +255,7 @@ impl Server {
         window.fill(batch, &terms, |hash| db.prefetch_bucket(hash))
     }
 
-    /// Executes a batch from the request `first` on, as far as the client may go.
+    /// Executes a batch from the request `first` on, until the client has to stop.
     fn run_batch(
         &mut self,
         token: Token,
@@ -268,7 +269,7 @@ impl Server {
         self.run_requests(token, batch, first..batch.requests.len(), window, blocks)
     }
 
-    /// Executes some of a batch, as far as the client may go.
+    /// Executes some requests of a batch, until the client has to stop.
     fn run_requests(
         &mut self,
         token: Token,
@@ -291,7 +292,7 @@ impl Server {
         Ran::All
     }
 
-    /// The client's turn has ended with the first of `requests`, which waits if it was not executed.
+    /// Handles a client that stops at the first of `requests`, which waits if it was not executed.
     #[cold]
     fn stop_batch(
         &mut self,
@@ -308,7 +309,7 @@ impl Server {
                 Ran::Waiting
             }
             Some(client) if client.session.flags.close_now && !client.doomed => {
-                // A command has stopped in the middle of a reply that is beyond the hard limit.
+                // The command stopped within a reply that exceeds the hard limit.
                 self.cut_off(token);
                 Ran::Closing
             }

@@ -1,16 +1,16 @@
-//! From a client's bytes to parsed requests: all of it that can be done without the server.
+//! Receives and parses requests: all that needs no access to the server.
 //!
 //! ```text
 //! Intake::receive ─▶ Intake::window ─▶ Window::fill ─▶ a batch, which somebody executes ─▶ Intake::put_back
 //!                                           ╰───────────────◀────────────────────╯
 //! ```
 //!
-//! A client without half a request receives into the one ring of the intake, whose cache lines stay hot; its requests are
-//! slices of that ring. Only what is left of an incomplete request moves to a [`Query`] of its own, and the client keeps
-//! that no longer than it holds something. A large argument is received into the block that will be the value.
+//! A client without an incomplete request receives into the shared ring of the intake, whose cache lines stay hot; its
+//! requests are slices of that ring. Only the rest of an incomplete request moves to a [`Query`] of the client's own,
+//! which is returned once it is empty. A large argument is received into the block that becomes the value.
 //!
-//! What it takes is what [`Client`] says of a connection, and [`Terms`]: so it can be tested with a socket alone, and a
-//! thread may have an intake of its own.
+//! Its only inputs are the [`Client`]'s connection and the [`Terms`], so it can be tested with just a socket, and a
+//! thread could have an intake of its own.
 
 use std::io;
 
@@ -24,68 +24,68 @@ use crate::resp::{self, Limits, Parsed, Partial, ProtocolError, Span};
 use crate::sys::ring::Ring;
 use crate::types::block::Block;
 
-/// The size of the ring: a receive always finds room.
+/// The size of the ring: large enough that a receive always has space.
 const RING: usize = 2 * READ;
 
-/// What parsing needs to know.
+/// The parameters of the parser.
 pub struct Terms<'a> {
-    /// What the client may send.
+    /// Limits on the client's requests.
     pub limits: Limits,
-    /// What commands are called.
+    /// The command names.
     pub names: CommandNames,
-    /// By which keys are hashed.
+    /// The seed of the key hashes.
     pub seed: &'a Seed,
 }
 
-/// What comes after the requests of a batch.
+/// What follows the requests of a batch.
 pub enum Next {
-    /// Perhaps more of them.
+    /// Possibly more requests.
     Batch,
     /// Nothing but the start of a request.
     Drained,
-    /// An argument of `len` bytes that begins at `at` and wants a block of its own.
+    /// An argument of `len` bytes that begins at `at` and needs a block of its own.
     Big { at: usize, len: usize },
     /// An inline request, which begins at `at`.
     Inline { at: usize, words: Vec<Vec<u8>> },
-    /// What is no request.
+    /// A protocol error.
     Failed(ProtocolError),
 }
 
-/// Why the requests of a window were left.
+/// The reason to stop executing the requests of a window.
 #[derive(Clone, Copy)]
 pub enum Stopped {
-    /// All that is there has been parsed; what is left is the start of a request.
+    /// All requests have been parsed; only the start of another one is left.
     Drained,
-    /// Whole requests may be left: others have their turn.
+    /// Complete requests may be left: the client's turn is over.
     Yielded,
-    /// The rest of the window, from `at`, begins an argument of `len` bytes that wants a block of its own.
+    /// The rest of the window, from `at`, begins an argument of `len` bytes that needs a block of its own.
     Big { at: usize, len: usize },
-    /// The client is going to be closed: nothing more is executed.
+    /// The client will be closed: nothing more is executed.
     Closing,
 }
 
-/// Bytes of a client that are parsed, from the start of a request on.
+/// Received bytes of a client, beginning at a request.
 pub struct Window<'a> {
     /// The bytes.
     pub bytes: &'a [u8],
-    /// Arguments of the first request that lie elsewhere.
+    /// Arguments of the first request that are in blocks of their own.
     pub blocks: &'a [Block],
     partial: &'a mut Partial,
     consumed: usize,
 }
 
 impl Window<'_> {
-    /// Up to where requests were taken.
+    /// The number of bytes whose requests were taken.
     pub fn consumed(&self) -> usize {
         self.consumed
     }
 
-    /// Parses up to [`BATCH`] requests. `found` gets the hash of each first key at once, while the next request has not been
-    /// parsed: to prefetch.
+    /// Parses up to [`BATCH`] requests. Passes the hash of each first key to `found` before it parses the next request,
+    /// for prefetching.
     #[inline]
     pub fn fill(&mut self, batch: &mut Batch, terms: &Terms<'_>, found: impl Fn(u64)) -> Next {
         batch.clear();
-        // Before the password is known, one request at a time: the next one's limits depend on it.
+        // Before authentication, one request at a time: it may change the limits of the next one.
         let most = if terms.limits.authenticated { BATCH } else { 1 };
         let Window { bytes, blocks, .. } = *self;
         let mut at = self.consumed;
@@ -118,15 +118,15 @@ impl Window<'_> {
         next
     }
 
-    /// The requests from `end` on are parsed again later, so that nothing has to be kept of them.
+    /// Leaves the requests from `end` on to be parsed again later, so their parsed form need not be kept.
     pub fn go_back(&mut self, end: usize) -> Stopped {
         self.consumed = end;
         *self.partial = Partial::default();
         Stopped::Yielded
     }
 
-    /// The last batch has to wait, and `next` has come behind it: that is parsed again when the client goes on. Nothing of it
-    /// lies in blocks, as that would be the window's first request.
+    /// Handles `next` after a batch that has to wait: it is parsed again when the client continues. None of its
+    /// arguments are in blocks: only those of the window's first request are.
     pub fn leave(&mut self, next: &Next) -> Stopped {
         match *next {
             Next::Batch | Next::Drained => Stopped::Drained,
@@ -143,7 +143,7 @@ impl Window<'_> {
     }
 }
 
-/// Makes an inline request the only one of a batch, if it has words. Returns the window that its arguments lie in.
+/// Makes an inline request the only one of a batch, if it has words. Returns the window with its arguments.
 pub fn take_inline(batch: &mut Batch, words: &[Vec<u8>], terms: &Terms<'_>, found: impl Fn(u64)) -> Vec<u8> {
     let window = words.concat();
     batch.clear();
@@ -158,22 +158,22 @@ pub fn take_inline(batch: &mut Batch, words: &[Vec<u8>], terms: &Terms<'_>, foun
     window
 }
 
-/// The buffers that clients receive into.
+/// The shared receive buffers of clients.
 pub struct Intake {
     ring: Ring,
-    /// How far a request at the end of the ring was parsed.
+    /// The parser's progress in an incomplete request at the end of the ring.
     partial: Partial,
     spare: SpareQueries,
 }
 
 impl Intake {
-    /// Empty ones.
+    /// Returns an intake with empty buffers.
     pub fn new() -> Intake {
         Intake { ring: Ring::new(RING), partial: Partial::default(), spare: SpareQueries::default() }
     }
 
-    /// Takes the query of a client, which a client whose requests wait gets if it has none; without one, what comes next
-    /// passes through the ring.
+    /// Takes the client's query buffer. A client with waiting requests gets one if it has none; otherwise the next
+    /// bytes go into the shared ring.
     #[inline]
     pub fn query_of(&mut self, client: &mut Client) -> Option<Box<Query>> {
         match client.query.take() {
@@ -185,7 +185,7 @@ impl Intake {
     /// Receives once.
     ///
     /// # Errors
-    /// Nothing came.
+    /// Nothing was received.
     #[inline]
     pub fn receive(&mut self, client: &mut Client, query: Option<&mut Query>) -> io::Result<Received> {
         match query {
@@ -194,13 +194,13 @@ impl Intake {
         }
     }
 
-    /// The ring that `query` uses: its own, or the one of all.
+    /// The ring of `query`, or the shared ring.
     #[inline]
     pub fn ring_of<'a>(&'a self, query: Option<&'a Query>) -> &'a Ring {
         query.map_or(&self.ring, |query| &query.ring)
     }
 
-    /// What is to be parsed.
+    /// The bytes to parse.
     #[inline]
     pub fn window<'a>(&'a mut self, query: Option<&'a mut Query>) -> Window<'a> {
         let Some(query) = query else {
@@ -211,8 +211,8 @@ impl Intake {
         Window { bytes: ring.readable(), blocks, partial, consumed: 0 }
     }
 
-    /// Gives the client what it still holds, after `consumed` bytes of the window were taken. Returns the blocks of requests
-    /// if they are too many to be freed at once.
+    /// Stores the client's remaining bytes in its query buffer after `consumed` bytes of the window. Returns the blocks
+    /// of requests if they are too many to free at once.
     #[inline]
     pub fn put_back(
         &mut self,
@@ -224,7 +224,7 @@ impl Intake {
         if let Some(query) = query {
             return self.put_back_query(client, query, consumed, stopped);
         }
-        // Mostly nothing is left, and nothing large was there.
+        // The usual case has no remaining bytes and no large argument.
         if consumed < self.ring.len() || client.sends_large || matches!(stopped, Stopped::Closing) {
             self.move_remainder(client, consumed, stopped);
         }
@@ -233,7 +233,7 @@ impl Intake {
         None
     }
 
-    /// Gives the client a query for what it has left in the ring.
+    /// Moves the client's remaining bytes from the shared ring to a query buffer.
     fn move_remainder(&mut self, client: &mut Client, consumed: usize, stopped: Stopped) {
         let partial = std::mem::take(&mut self.partial);
         if matches!(stopped, Stopped::Closing) {
@@ -250,7 +250,7 @@ impl Intake {
         client.query = Some(query);
     }
 
-    /// Forgets what is in the ring, since its client is gone.
+    /// Clears the shared ring, because its client is gone.
     #[cold]
     pub fn clear(&mut self) {
         self.partial = Partial::default();
@@ -283,7 +283,8 @@ impl Intake {
     }
 }
 
-/// Divides what is left of a window behind `consumed` bytes: what a ring is to hold, and the large argument that has begun.
+/// Divides the remaining window after `consumed` bytes into bytes to keep in a ring and the large argument that has
+/// begun.
 fn divide<'a>(
     client: &mut Client,
     rest: &'a [u8],
@@ -312,13 +313,13 @@ mod tests {
 
     const SEED: Seed = Seed::new([7, 9]);
 
-    /// A client that sends, and what receives and parses it, without a server.
+    /// A client that sends, with the intake that receives from it, without a server.
     struct Connection {
         far: UnixStream,
         client: Client,
         intake: Intake,
         authenticated: bool,
-        /// The requests that came: their arguments, and the hashes of their keys.
+        /// The received requests: their arguments, and the hashes of their keys.
         requests: Vec<(Vec<Vec<u8>>, u64)>,
         /// Hashes to prefetch.
         found: std::cell::RefCell<Vec<u64>>,
@@ -340,7 +341,7 @@ mod tests {
             }
         }
 
-        /// Sends `bytes`, and receives after each part that the socket takes, until nothing is left.
+        /// Sends `bytes`, and receives after each part that the socket accepts, until nothing is left.
         fn send(&mut self, mut bytes: &[u8]) {
             while !bytes.is_empty() {
                 let count = self.far.write(bytes).expect("all that was sent before has been received");
@@ -349,7 +350,7 @@ mod tests {
             }
         }
 
-        /// Receives once, as the loop does. Returns whether something came.
+        /// Receives once, as the loop does. Returns whether bytes arrived.
         fn receive(&mut self) -> bool {
             let mut query = self.intake.query_of(&mut self.client);
             match self.intake.receive(&mut self.client, query.as_deref_mut()) {
@@ -392,7 +393,7 @@ mod tests {
             true
         }
 
-        /// Whether the client holds a buffer.
+        /// Whether the client has a query buffer.
         fn holds_something(&self) -> bool {
             self.client.query.is_some()
         }

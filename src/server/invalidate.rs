@@ -1,5 +1,5 @@
-//! Client-side caching where clients, commands and keys meet: what is remembered of a command, and when the listeners
-//! in [`super::audience::trackers`] are told or tell.
+//! Client-side caching, where clients, commands and keys meet: which keys of a command to track, and when
+//! [`super::audience::trackers`] receives changes or sends invalidation messages.
 
 use super::Server;
 use super::audience::trackers::{Options, Reader};
@@ -7,13 +7,13 @@ use super::net::client::Clients;
 use crate::command::{Args, Command, Refusal, flags, introspect};
 use crate::sys::poller::Token;
 
-/// The most keys that are given up before a command because there are too many.
+/// The most keys evicted from the tracking table before a command.
 const EVICTED_PER_COMMAND: usize = 100;
 
-/// The same for a run of cron: about a millisecond.
+/// The same for a run of cron; takes about a millisecond.
 const EVICTED_PER_RUN: usize = 4096;
 
-/// What a message for `token` depends on; `None` if it is gone, or as good as gone.
+/// The properties of `token` that affect messages for it; `None` if it is disconnected or being closed.
 pub(super) fn reader(clients: &Clients, token: Token) -> Option<Reader> {
     let session = &clients.get(token)?.session;
     let flags = session.flags;
@@ -25,7 +25,7 @@ pub(super) fn reader(clients: &Clients, token: Token) -> Option<Reader> {
 }
 
 impl Server {
-    /// From now on `token` tracks keys as `options` say.
+    /// Starts tracking for `token` with `options`.
     pub(super) fn track(&mut self, token: Token, options: Options, prefixes: &[&[u8]]) {
         self.audience.trackers.begin(token, options, prefixes, &self.core.keyspace.shapes);
         let told = options.redirect.map_or(token, |redirect| redirect.token);
@@ -41,7 +41,7 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// `token` does not track keys any more. It may be gone.
+    /// Ends tracking for `token`, which may be disconnected.
     pub(super) fn forget_tracking(&mut self, token: Token) {
         if self.audience.trackers.end(token)
             && let Some(client) = self.net.clients.get_mut(token)
@@ -51,8 +51,7 @@ impl Server {
         }
     }
 
-    /// A command has been executed for `token`: if that wants to be told when what it has read changes, the keys are
-    /// remembered.
+    /// Remembers the keys that a command has read for `token`, if this client tracks keys.
     #[inline]
     pub(super) fn remember_keys(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
         let Some(client) = self.net.clients.get(token) else { return };
@@ -60,11 +59,11 @@ impl Server {
         if !session.tracking || session.caching != session.opt_in {
             return;
         }
-        // Of a script it is the commands that read.
+        // For a script, the commands that it calls are remembered.
         if command.flags & (flags::READONLY | flags::PUBSUB | flags::NO_MANDATORY_KEYS) != flags::READONLY {
             return;
         }
-        // A key that has expired in this command is forgotten before it is remembered again.
+        // If a key expired in this command, forget it before it is remembered again.
         if self.core.keyspace.journal.is_unsettled() {
             self.notify_within_unit(token, false);
         }
@@ -75,13 +74,13 @@ impl Server {
         self.discard_tracked();
     }
 
-    /// Before a command: gives up some, if there are too many.
+    /// Evicts tracked keys before a command if there are too many.
     pub(super) fn limit_tracked(&mut self) {
         self.evict_tracked(EVICTED_PER_COMMAND);
         self.deliver_post();
     }
 
-    /// `CLIENT CACHING` was called for the command that is over now, unless a transaction is open.
+    /// Ends the effect of `CLIENT CACHING` after the next command, unless a transaction is open.
     #[inline]
     pub(super) fn end_caching(&mut self, token: Token, found: Result<&'static Command, Refusal>) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
@@ -93,14 +92,14 @@ impl Server {
         }
     }
 
-    /// Whether more keys are remembered than the configuration allows.
+    /// Whether more keys are tracked than `tracking-table-max-keys` allows.
     #[inline]
     pub(super) fn has_too_many_tracked(&self) -> bool {
         let most = self.core.config.tracking_table_max_keys;
         most > 0 && self.audience.trackers.totals().keys > most
     }
 
-    /// Gives up keys, at most `limit` of them, while there are too many.
+    /// Evicts up to `limit` tracked keys while there are too many.
     fn evict_tracked(&mut self, limit: usize) {
         let most = self.core.config.tracking_table_max_keys;
         if self.has_too_many_tracked() {
@@ -110,7 +109,7 @@ impl Server {
         }
     }
 
-    /// Has freed elsewhere what the trackers have given up.
+    /// Has the background thread free the memory of evicted keys.
     #[inline]
     pub(super) fn discard_tracked(&mut self) {
         if self.audience.trackers.has_discarded() {
@@ -120,7 +119,7 @@ impl Server {
         }
     }
 
-    /// Cron's part: keeps to the limit where that was lowered, and ends what nobody needs any more.
+    /// Called by cron: evicts tracked keys after the limit was lowered, and drops the table once no client needs it.
     pub(super) fn look_after_trackers(&mut self) {
         if self.audience.trackers.is_idle() {
             return;
@@ -133,8 +132,8 @@ impl Server {
         self.deliver_post();
     }
 
-    /// A wait of `token` has ended with a reply: if what it waited for was to empty a database, it is told now that its
-    /// copies are invalid.
+    /// Sends `token` the invalidation message of its own `FLUSHALL` or `FLUSHDB`, if that was the wait that has ended
+    /// with a reply.
     pub(super) fn tell_own_flush(&mut self, token: Token) {
         if !self.audience.trackers.is_idle() {
             let clients = &self.net.clients;
@@ -144,7 +143,7 @@ impl Server {
         }
     }
 
-    /// Tells the clients of the broadcasting mode what has changed in this iteration.
+    /// Sends the clients in broadcasting mode the changes of this iteration.
     #[inline]
     pub(super) fn deliver_broadcasts(&mut self) {
         if self.audience.trackers.has_collected() {

@@ -1,4 +1,4 @@
-//! The invocation: calls a command for a client, an EXEC, a script or the loader of a log, and counts it.
+//! Calls a command for a client, an EXEC, a script or the AOF loader, and counts the call.
 //!
 //! ```text
 //!   client ─▶ super::admit   ─┐
@@ -8,11 +8,11 @@
 //!                                       └▶ reply: output of a client, or bytes
 //! ```
 //!
-//! A [`Caller`] has the origin of the call, the session, and the destination of the reply. A command of the server itself
-//! (`CLIENT`, `CONFIG`, …) is a method of [`Server`] that takes the caller; the command table names it. So it works for a
+//! A [`Caller`] has the origin of the call, the session, and the destination of the reply. A server command (`CLIENT`,
+//! `CONFIG`, …) is a method of [`Server`] that takes the caller; the command table names it. It therefore works for a
 //! script, too, and needs a connected client only if it calls [`Caller::client`].
 //!
-//! [`Server::execute`] has a short way, made of the same parts, for requests that need nothing but the call.
+//! [`Server::execute`] has a short path, made of the same parts, for requests that need nothing but the call.
 
 use super::core::dispatch::Environment;
 use super::net::Net;
@@ -25,25 +25,25 @@ use crate::resp::Reply;
 use crate::sys::crash;
 use crate::sys::poller::Token;
 
-/// On whose behalf a command is called, and where its reply goes.
+/// The caller of a command, with the destination of its reply.
 pub(super) struct Caller<'a> {
     /// The command.
     pub command: &'static Command,
     /// Where the call comes from.
     pub origin: Origin,
-    /// The client that has sent the request, or begun the script that calls; `None` while a log is loaded.
+    /// The client that sent the request or started the calling script; `None` while an AOF is loaded.
     client: Option<Token>,
-    /// The session and the reply of a caller that is not the client itself.
+    /// The session and the reply buffer of a caller that is not the client itself.
     own: Option<(&'a mut Session, &'a mut Vec<u8>)>,
 }
 
 impl<'a> Caller<'a> {
-    /// The client `token` calls `command`.
+    /// Returns the caller for a request of the client `token`.
     pub fn of_client(command: &'static Command, token: Token, origin: Origin) -> Caller<'static> {
         Caller { command, origin, client: Some(token), own: None }
     }
 
-    /// A script of `client`, or the loader of a log, calls `command` in a session of its own.
+    /// Returns the caller for a script of `client`, or for the AOF loader, which have a session of their own.
     pub fn apart(
         command: &'static Command,
         origin: Origin,
@@ -54,15 +54,15 @@ impl<'a> Caller<'a> {
         Caller { command, origin, client, own: Some((session, reply)) }
     }
 
-    /// The client on whose behalf the command is called, which is connected.
+    /// The connected client on whose behalf the command is called.
     ///
     /// # Errors
-    /// There is no client: a script of a log calls a command that needs one.
+    /// There is no client: a script in an AOF calls a command that needs one.
     pub fn client(&self) -> Result<Token> {
         self.client.ok_or(Error::new("ERR This Redis command is not allowed from a script of a log"))
     }
 
-    /// The client whose output gets the reply; `None` for a script or the loader of a log.
+    /// The client whose output gets the reply; `None` for a script or the AOF loader.
     pub fn direct_client(&self) -> Option<Token> {
         self.client.filter(|_| self.own.is_none())
     }
@@ -130,7 +130,7 @@ impl Server {
         outcome
     }
 
-    /// Calls the function of a command. What it propagates is in the journal afterwards.
+    /// Calls the function of a command. The calls to propagate are then in the journal.
     pub(super) fn call(&mut self, caller: &mut Caller<'_>, hash: u64, args: Args<'_>) -> Result {
         let command = caller.command;
         crash::now_executing(command.id);
@@ -159,9 +159,9 @@ impl Server {
         outcome
     }
 
-    /// Counts a command that has been called, and its error. A command that waits is counted when its wait ends.
+    /// Counts a command that was called, and its error. A command that blocks is counted when its wait ends.
     pub(super) fn account(&mut self, caller: &Caller<'_>, args: Args<'_>, outcome: &Result) {
-        // The commands of a log were counted when they were first executed.
+        // The commands of an AOF were counted when they were first executed.
         if caller.origin != Origin::Log {
             let ticks = self.core.stopwatch.lap();
             if self.core.wait.is_some() {

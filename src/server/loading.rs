@@ -1,4 +1,4 @@
-//! Loading: the data set comes back from a snapshot or from a log, in slices between which clients are served.
+//! Loads the data set from a snapshot or an AOF, in slices between which clients are served.
 //!
 //! ```text
 //!   begin_loading ─▶ files in order ─▶ load_slice, once an iteration ─▶ loaded: the log is opened, writes are served
@@ -6,8 +6,8 @@
 //!                      parts of a log     Reader::next_batch ─▶ prefetch ─▶ dispatch
 //! ```
 //!
-//! Until all is there, only commands that say so in the command table are executed; the others get `-LOADING`. The
-//! commands of a log are executed by [`replay`]. Nothing expires meanwhile, since a log says itself what it deleted.
+//! Until loading is complete, only commands that the command table allows are executed; the others get `-LOADING`.
+//! [`replay`] executes the commands of an AOF. Nothing expires meanwhile, since an AOF contains its own deletions.
 
 mod replay;
 
@@ -32,16 +32,16 @@ use crate::replication::history::Id;
 use crate::sys::{clock::Since, file};
 use crate::text::words;
 
-/// How long clients wait for a slice.
+/// The length of a slice, during which clients wait.
 const SLICE: Duration = Duration::from_millis(2);
 
-/// Bytes of a snapshot that are loaded between two looks at the clock.
+/// Bytes of a snapshot that are loaded between two checks of the clock.
 const CHUNK: u64 = 64 * 1024;
 
-/// Time between two lines of progress in the log.
+/// Time between two log lines about progress.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Why the data could not be loaded: what to tell the operator, line by line.
+/// Why the data could not be loaded: the lines for the operator.
 pub(super) struct LoadFailed(Vec<String>);
 
 impl fmt::Display for LoadFailed {
@@ -56,7 +56,7 @@ impl From<String> for LoadFailed {
     }
 }
 
-/// Where the data comes from.
+/// The source of the data.
 enum Source {
     Snapshot,
     /// A snapshot that becomes the base file of a new AOF.
@@ -66,7 +66,7 @@ enum Source {
     Primary,
 }
 
-/// What is being read.
+/// The file being read.
 enum Reading {
     Snapshot(Box<Loader>),
     Log(Box<Reader>),
@@ -99,28 +99,28 @@ impl LoadState {
 /// The state of loading.
 pub(super) struct Loading {
     source: Source,
-    /// The files that have not been begun.
+    /// The files not yet opened.
     files: VecDeque<PathBuf>,
     current: Option<(PathBuf, Reading)>,
-    /// The length of the file that is being read.
+    /// The length of the current file.
     file_bytes: u64,
-    /// Whether a key replaces one that is there already (`DEBUG RELOAD MERGE`).
+    /// Whether loaded keys replace existing ones (`DEBUG RELOAD MERGE`).
     merge: bool,
-    /// Bytes of all files, and of those that are done.
+    /// Bytes of all files, and of the finished ones.
     pub total_bytes: u64,
     done_bytes: u64,
-    /// What the snapshot says of the memory that it took.
+    /// The memory usage that the snapshot records.
     pub used_memory: u64,
     /// The replication ID and offset of a snapshot that has them.
     history: Option<(Id, i64)>,
     /// The database that the stream after the snapshot has selected.
     replication_db: i32,
-    /// When it began, Unix seconds.
+    /// When loading began, in Unix seconds.
     pub began_at: i64,
     began: Since,
     file_began: Since,
     told: Since,
-    /// Keys and commands so far, and until the last line of progress.
+    /// Keys and commands loaded so far, and by the last log line about progress.
     done: u64,
     told_done: u64,
     session: Session,
@@ -131,9 +131,9 @@ pub(super) struct Loading {
     skipped: Option<Skipped>,
     batch: Batch,
     replies: Vec<u8>,
-    /// How many changes the current unit had made before loading began.
+    /// The number of changes in the current unit before loading began.
     changes_before: usize,
-    /// Changes since the last save before anything was loaded: what is loaded is no change.
+    /// The changes since the last save before loading: loaded data does not count as changed.
     dirty: u64,
 }
 
@@ -182,7 +182,7 @@ impl Loading {
         self.done_bytes + current
     }
 
-    /// Seconds that it will go on for at the pace so far.
+    /// The estimated seconds left at the pace so far.
     pub fn seconds_left(&self) -> u64 {
         let loaded = self.loaded_bytes().max(1);
         let elapsed = self.began.elapsed().as_secs();
@@ -191,7 +191,7 @@ impl Loading {
         if elapsed == 0 { 1 } else { left as u64 }
     }
 
-    /// How much has been loaded, in percent.
+    /// The loaded share, in percent.
     pub fn percent(&self) -> f64 {
         self.loaded_bytes() as f64 / self.total_bytes.max(1) as f64 * 100.0
     }
@@ -202,7 +202,7 @@ fn cannot_open(path: &Path, error: &io::Error) -> String {
 }
 
 impl Server {
-    /// At the start: begins to load what there is, from the log if it is switched on, else from the snapshot.
+    /// At the start: begins to load the AOF if it is enabled, else the snapshot.
     pub(super) fn begin_loading(&mut self) -> Result<(), LoadFailed> {
         let began_at = self.unix_seconds();
         let loading = if self.core.config.appendonly {
@@ -238,10 +238,10 @@ impl Server {
         Ok(())
     }
 
-    /// Begins to load the snapshot that the primary has sent. Nothing is there yet.
+    /// Begins to load the snapshot from the primary. The data set is empty.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// The file cannot be opened.
     pub(super) fn load_from_primary(&mut self) -> Result<(), LoadFailed> {
         let path = self.core.config.dbfilename.as_path().to_path_buf();
         let loading = Loading::new(Source::Primary, VecDeque::from([path]), self.unix_seconds())?;
@@ -249,7 +249,7 @@ impl Server {
         Ok(())
     }
 
-    /// `DEBUG RELOAD`: loads the snapshot while everybody waits. Returns false if that fails, which is logged.
+    /// `DEBUG RELOAD`: loads the snapshot while all clients wait. Returns false after logging the failure.
     pub(super) fn reload_snapshot(&mut self, merge: bool) -> bool {
         let path = self.core.config.dbfilename.as_path().to_path_buf();
         let loading = Loading::new(Source::Snapshot, VecDeque::from([path]), self.unix_seconds());
@@ -260,7 +260,7 @@ impl Server {
         self.note_reloaded(&loaded)
     }
 
-    /// `DEBUG LOADAOF`: loads the log while everybody waits. Returns false if that fails, which is logged.
+    /// `DEBUG LOADAOF`: loads the AOF while all clients wait. Returns false after logging the failure.
     pub(super) fn reload_log(&mut self) -> bool {
         let loaded = self.find_log().and_then(|manifest| {
             if manifest.is_empty() {
@@ -308,7 +308,7 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// The log's manifest; that of an old log of one file is made.
+    /// Finds the manifest of the AOF, or makes one for an AOF of a single file from before Redis 7.
     fn find_log(&self) -> Result<Manifest, LoadFailed> {
         let directory = self.persistence.log.directory();
         let found = self.read_manifest()?;
@@ -337,7 +337,7 @@ impl Server {
         Ok(directory.load().map_err(|error| error.to_string())?)
     }
 
-    /// Loads for as long as clients may wait. Ends the process if that fails.
+    /// Loads for one slice. Exits if that fails.
     pub(super) fn load_slice(&mut self) {
         let LoadState::BetweenSlices(mut loading) = std::mem::replace(&mut self.loading, LoadState::InSlice)
         else {
@@ -368,7 +368,7 @@ impl Server {
         self.die(format_args!("{last}"))
     }
 
-    /// Loads until `limit` is over. Returns whether all is loaded.
+    /// Loads for at most `limit`. Returns whether loading is complete.
     fn load_for(&mut self, loading: &mut Loading, limit: Duration) -> Result<bool, LoadFailed> {
         let began = Since::now();
         while began.elapsed() < limit {
@@ -395,8 +395,8 @@ impl Server {
         };
         let (file, bytes, is_snapshot) = open().map_err(|error| cannot_open(&path, &error))?;
         let from_log = matches!(loading.source, Source::Log(_));
-        // An open log (DEBUG RELOAD) contains these keys, so their deletion must be logged, too.
-        // The primary deletes them by commands of the stream.
+        // An open AOF (DEBUG RELOAD) contains these keys, so their deletion must be logged, too. The primary deletes
+        // them by commands of the stream.
         let from_primary = matches!(loading.source, Source::Primary);
         let drops_expired = !from_log && !from_primary && !self.persistence.log.is_open();
         let reading = if is_snapshot || !from_log {
@@ -417,7 +417,7 @@ impl Server {
         Ok(true)
     }
 
-    /// Loads a little. Returns whether the file is done.
+    /// Loads a small part. Returns whether the file is complete.
     fn load_some(&mut self, loading: &mut Loading) -> Result<bool, LoadFailed> {
         let Some((path, reading)) = loading.current.take() else { return Ok(true) };
         match reading {
@@ -450,7 +450,7 @@ impl Server {
                     });
                 }
                 self.take_report(report, loading.merge)?;
-                // In a log, commands may follow in the same file.
+                // In an AOF, commands may follow in the same file.
                 loading.current = Some((path, Reading::Log(Box::new(Reader::after(file, rest, offset)))));
                 Ok(!from_log)
             }
@@ -480,7 +480,7 @@ impl Server {
         Ok(())
     }
 
-    /// Runs the libraries of a snapshot. They take the places of those with the same names if `replace`.
+    /// Loads the function libraries of a snapshot. With `replace` they replace existing ones of the same names.
     fn load_libraries(&mut self, sources: Vec<Vec<u8>>, replace: bool) -> Result<(), LoadFailed> {
         let log = &self.process.log;
         let terms = Terms { limit: None, log: &|level, line| log.script(level, line) };
@@ -493,7 +493,7 @@ impl Server {
         Ok(())
     }
 
-    /// The file that is being loaded is done.
+    /// Finishes the current file.
     fn end_file(&mut self, loading: &mut Loading) {
         let Some((path, _)) = loading.current.take() else { return };
         loading.done_bytes += loading.file_bytes;
@@ -510,14 +510,14 @@ impl Server {
         }
     }
 
-    /// The command that cuts the log at its first error.
+    /// The command line that truncates the AOF at its first error.
     fn fix_log(&self) -> String {
         let manifest = self.persistence.log.directory().manifest();
         format!("redstart check-aof --fix {}", words::shell(manifest.as_os_str().as_encoded_bytes()))
     }
 
-    /// A log that cannot be read to its end: one that merely ends too early is cut after what is whole, if the
-    /// configuration says so and nothing comes after it. All before `whole` is.
+    /// Handles an AOF that cannot be read to its end. If its last file merely ends too early, truncates it there if
+    /// `aof-load-truncated` allows that. All before `whole` is complete.
     fn handle_bad_log(
         &mut self,
         loading: &mut Loading,
@@ -528,7 +528,7 @@ impl Server {
         let shown = shown(path);
         let valid_up_to = match error {
             ReadError::Truncated { valid_up_to } => valid_up_to,
-            // What follows is as good as not there, and with it the transaction that it belongs to.
+            // The file was not written from here on; the transaction that this belongs to is incomplete.
             ReadError::Malformed { offset, .. } if ends_unwritten(path, offset).unwrap_or(false) => {
                 offset.min(whole)
             }
@@ -601,7 +601,7 @@ impl Server {
         (loading.told, loading.told_done) = (Since::now(), loading.done);
     }
 
-    /// All is loaded: the data may change again.
+    /// Finishes loading: writes are allowed again.
     fn loaded(&mut self, loading: Loading) -> Result<(), LoadFailed> {
         self.note_failures(&loading);
         self.core.keyspace.counters.dirty = loading.dirty;
@@ -612,7 +612,7 @@ impl Server {
                 self.process.log.notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));
                 self.resume_history(loading.history, loading.replication_db);
             }
-            // Until the manifest is written, a restart finds a snapshot without an AOF again.
+            // Until the manifest is written, a restart again finds a snapshot without an AOF.
             Source::FirstBase(manifest) => {
                 self.process.log.notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));
                 self.open_log(manifest)?;
@@ -638,7 +638,7 @@ impl Server {
         Ok(())
     }
 
-    /// Opens the log after it was loaded. A log without a file gets a base, the empty data set.
+    /// Opens the AOF after it was loaded. An AOF without files gets a base, the empty data set.
     fn open_log(&mut self, mut manifest: Manifest) -> Result<(), LoadFailed> {
         if manifest.is_empty() {
             let is_rdb = self.core.config.aof_use_rdb_preamble;
@@ -655,16 +655,16 @@ impl Server {
     }
 }
 
-/// The remedy if a file is damaged that is not the last one.
+/// The remedy if a damaged file is not the last one.
 const RESTORE: &str = "so it cannot be cut without losing what follows it: restore the log from a backup";
 
-/// The name of a file, for people.
+/// The name of a file, for messages.
 fn shown(path: &Path) -> std::path::Display<'_> {
     Path::new(path.file_name().unwrap_or_default()).display()
 }
 
-/// Whether a log has nothing from `offset` on but the beginning of a command and then zero bytes: a file that a power
-/// failure has left longer than what was written. A whole log ends with a line feed.
+/// Whether an AOF contains, from `offset` on, only the beginning of a command and then zero bytes: a power failure can
+/// leave a file longer than its written part. A complete AOF ends with a line feed.
 fn ends_unwritten(path: &Path, offset: u64) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let mut end = file.metadata()?.len();

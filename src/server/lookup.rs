@@ -1,9 +1,9 @@
-//! From parsed requests to prefetched memory.
+//! Looks up the commands of parsed requests and prefetches their memory.
 //!
-//! All that requests need from memory is prefetched before the first of a batch is executed: names are looked up and keys
-//! hashed and their buckets prefetched while the next request is parsed, then the entries in a second pass; where a run
-//! of requests works on one large collection, also the members that they name. With a keyspace larger than the cache
-//! the misses of up to [`BATCH`] requests overlap instead of following each other.
+//! All memory that the requests of a batch need is prefetched before the first one is executed. While the next request
+//! is parsed, names are looked up, keys are hashed, and their buckets are prefetched. A second pass prefetches the
+//! entries and, where consecutive requests access one large collection, the members that they name. With a keyspace
+//! larger than the cache, the misses of up to [`BATCH`] requests overlap instead of following each other.
 
 use super::net::batch::{BATCH, Batch, Request};
 use crate::command::{CommandNames, Places, flags};
@@ -11,8 +11,8 @@ use crate::db::{Db, Keyspace};
 use crate::dict::Seed;
 use crate::types::Block;
 
-/// Adds the request whose arguments, which lie in `window` and `blocks`, have been appended to the spans of `batch` from
-/// `first` on, and passes the hash of its first key to `found`. Its end is for the caller to note.
+/// Adds a request to `batch` and passes the hash of its first key to `found`. Its arguments, which are in `window` and
+/// `blocks`, have been appended to the spans of `batch` from `first` on. The caller sets its end.
 #[inline]
 pub fn push<'a>(
     batch: &'a mut Batch,
@@ -34,8 +34,8 @@ pub fn push<'a>(
     batch.push(first, count, command, hash)
 }
 
-/// Prefetches the entries of all requests, whose buckets were prefetched when they were added. Another database may
-/// be selected by the time of execution; then this was in vain, and does no harm.
+/// Prefetches the entries of all requests, whose buckets were prefetched when they were added. If another database is
+/// selected by the time of execution, the prefetch is useless but harmless.
 #[inline(always)]
 pub fn prefetch(batch: &Batch, keyspace: &Keyspace, db: usize, window: &[u8], blocks: &[Block]) {
     let db = keyspace.db(db);
@@ -51,8 +51,8 @@ pub fn prefetch(batch: &Batch, keyspace: &Keyspace, db: usize, window: &[u8], bl
     }
 }
 
-/// Where neighbours work on the same large collection, prefetches the members that they name: the bucket of each,
-/// then the members themselves.
+/// Where consecutive requests access the same large collection, prefetches the members that they name: the bucket of
+/// each, then the members themselves.
 fn prefetch_members(batch: &Batch, db: &Db, window: &[u8], blocks: &[Block]) {
     let mut rest = &batch.requests[..];
     while let Some(first) = rest.first() {

@@ -1,12 +1,13 @@
-//! The loop that ties all together.
+//! The event loop, which connects all parts of the server.
 //!
 //! ```text
 //! loop:  wait ─▶ accept new clients ─▶ for each ready client: send what waited, receive, parse, execute
 //!             ─▶ go on with clients whose turn had ended ─▶ cron when due ─▶ flush the replies, close the doomed
 //! ```
 //!
-//! One thread does all of it, so a command sees no other's half-done work. [`Server`] is the whole state; the buffers
-//! that requests are slices of are beside it, in `Io`, so that a request can be read while the state changes.
+//! One thread does everything, so a command never sees another one's unfinished work. [`Server`] is the whole state;
+//! the receive buffers, whose slices are the requests, are outside it in `Io`, so that a request can be read while the
+//! state changes.
 
 mod accept;
 pub mod admin;
@@ -101,23 +102,23 @@ pub struct Server {
     cron: Cron,
     defrag: Defrag,
     scripts: Scripts,
-    /// Who asks for metrics.
+    /// The connections of the metrics endpoint.
     web: Web,
-    /// The last minutes in figures, while somebody may ask for them.
+    /// The figures of the last minutes, while the metrics endpoint is enabled.
     history: Option<Box<History>>,
     /// Sessions of the Lua debugger.
     debugging: Debugging,
-    /// A script that takes long, between two of its slices.
+    /// A suspended slow script, between two slices.
     suspended: Option<Box<Suspended>>,
     /// The data set while it is being loaded.
     loading: LoadState,
     /// The effect of the server's modes on requests, expired keys and the journal.
     gate: Gate,
-    /// Clients whose next command waits until room has been made.
+    /// Clients whose next command waits until eviction has freed memory.
     waiting_for_memory: Vec<Token>,
     /// Work of single clients that is spread over several iterations.
     parts: Parts,
-    /// When the log's disk was last complained about.
+    /// When a failing disk of the AOF was last logged.
     log_complained_us: Option<u64>,
 }
 
@@ -161,7 +162,7 @@ impl Server {
                 }
             }
             if self.process.exit {
-                // The data has been written: nothing may change it after that.
+                // The data has been saved: nothing may change it now.
                 return self.flush();
             }
             crash::now_serving_nobody();
@@ -203,7 +204,7 @@ impl Server {
         }
     }
 
-    /// A client takes replies again, or has sent something.
+    /// Handles a client whose socket is writable or readable.
     #[inline]
     fn on_client_event(&mut self, io: &mut Io, token: Token, event: Event) {
         if event.writable {
@@ -218,8 +219,8 @@ impl Server {
         }
     }
 
-    /// Clients whose wait has ended in this iteration go on with what they sent meanwhile, before its replies and
-    /// messages leave. They may end waits of others.
+    /// Continues with clients whose wait has ended in this iteration: executes the requests they sent meanwhile, before
+    /// their replies and messages are sent. These requests may end further waits.
     fn resume_unblocked(&mut self, io: &mut Io) {
         while self.net.has_unblocked() && !self.process.exit {
             for token in self.net.take_unblocked() {
@@ -234,14 +235,14 @@ impl Server {
         }
     }
 
-    /// Whether replies or the log should be written before the iteration ends, or clients be closed.
+    /// Whether the loop should write replies or the AOF, or close clients, before the iteration ends.
     fn has_much_to_write(&self) -> bool {
         self.net.output.is_large()
             || self.persistence.log.has_much_to_append(self.core.keyspace.journal.stream())
             || self.net.ledger.as_ref().is_some_and(Ledger::is_over)
     }
 
-    /// Whether the next iteration has something to do without an event.
+    /// Whether the next iteration has work without an event.
     fn has_work(&self) -> bool {
         self.net.has_scheduled()
             || !self.audience.ended_waits.is_empty()
@@ -254,7 +255,7 @@ impl Server {
             || self.core.limit.is_evicting() && self.core.keyspace.lazy().pending() == 0
     }
 
-    /// How long to wait for events: until cron is due, a client has waited long enough, or a pause ends.
+    /// How long to wait for events, in milliseconds: until cron is due, a blocked client times out, or a pause ends.
     fn timeout_ms(&self) -> u32 {
         if self.has_work() {
             return 0;
@@ -272,7 +273,7 @@ impl Server {
         match self.net.poller.wait(Some(timeout_ms)) {
             Ok(ready) => ready,
             Err(error) => {
-                // Nothing that a client does makes the wait fail; going round without events keeps cron alive.
+                // No client can make the wait fail; continuing without events keeps cron running.
                 self.process.log.warning(format_args!("Waiting for events: {error}"));
                 0
             }
@@ -281,7 +282,7 @@ impl Server {
 
     fn shut_down_by_signal(&mut self) {
         if let Some(run) = self.busy_run() {
-            // The data is written between two scripts; one that has changed nothing yet need not come to its end.
+            // The data is saved between two scripts; a script that has written nothing yet need not finish.
             run.is_killed |= !run.has_written;
             return;
         }
@@ -297,8 +298,8 @@ impl Server {
         }
     }
 
-    /// What is done before the process ends: children ended, the data written, the last words to the log, the Unix socket
-    /// and the pid file removed. Unless it is forced, it fails when the data cannot be written.
+    /// Prepares the exit: ends children, saves the data, writes the last log lines, removes the Unix socket and the pid
+    /// file. Unless the shutdown is forced, fails if the data cannot be saved.
     fn prepare_shutdown(&mut self, options: ShutdownOptions) -> Result<(), ()> {
         self.process.log.warning(format_args!("User requested shutdown..."));
         self.write_for_good(options).inspect_err(|()| {
