@@ -1,4 +1,4 @@
-//! The test that keeps `docs/commands.md` in agreement with the command table.
+//! A test that keeps `docs/commands.md` in agreement with the command table.
 //!
 //! The lists of commands in the document are generated: `REDSTART_WRITE_DOCS=1 cargo test table::document` writes them
 //! between their two marks; without that variable the test compares.
@@ -11,7 +11,7 @@ use std::fmt::Write;
 const BEGIN: &str = "<!-- commands: written from src/command/table/*.def -->\n";
 const END: &str = "<!-- end of commands -->\n";
 
-/// The flags that tell a caller something.
+/// The flags that matter to a caller.
 const SHOWN: u64 = flags::WRITE
     | flags::READONLY
     | flags::DENYOOM
@@ -26,7 +26,7 @@ const SHOWN: u64 = flags::WRITE
     | flags::MOVABLEKEYS
     | flags::ALLOW_BUSY;
 
-/// What a caller should know of a command that does less than in Redis, or more.
+/// Notes on commands that do less than in Redis, or more.
 const NOTES: &[(&str, &str)] = &[
     ("auth", "in part: the user is `default`: there are no others"),
     ("hello", "in part: the user of `AUTH` is `default`: there are no others"),
@@ -41,7 +41,7 @@ const NOTES: &[(&str, &str)] = &[
     ("module|unload", "in part: always refused: there is no interface for modules"),
 ];
 
-/// Commands of Redis 7.2 that are not here, and what they belong to.
+/// The commands of Redis 7.2 that are missing here, and the feature to which they belong.
 const MISSING: &[(&str, &str)] = &[
     ("acl", "users and their permissions; `requirepass` guards the only one"),
     ("asking cluster readonly readwrite", "cluster"),
@@ -81,7 +81,7 @@ fn syntax(command: &Command) -> String {
     text
 }
 
-/// `[TOKEN name [name ...]]` and the like.
+/// Returns `[TOKEN name [name ...]]` and the like.
 fn notation(argument: &Argument) -> String {
     let parts: Vec<String> = argument.arguments.iter().map(notation).collect();
     let inner = match argument.kind {
@@ -90,7 +90,7 @@ fn notation(argument: &Argument) -> String {
         "block" => parts.join(" "),
         _ => argument.display.unwrap_or(argument.name).to_owned(),
     };
-    // Alternatives that are not alone in their brackets need some of their own.
+    // Alternatives need their own brackets unless they are alone in those of the argument.
     let alone = argument.optional && argument.token.is_none() && !argument.multiple;
     let inner = if argument.kind == "oneof" && !alone { format!("<{inner}>") } else { inner };
     let token = argument.token.map(|token| if token.is_empty() { "\"\"" } else { token });
@@ -104,13 +104,13 @@ fn notation(argument: &Argument) -> String {
     if argument.optional { format!("[{text}]") } else { text }
 }
 
-/// The words whose bits are set.
+/// The words in `vocabulary` whose bits are set.
 fn words(bits: u64, vocabulary: &[&str], prefix: &str) -> String {
     let set = vocabulary.iter().enumerate().filter(|(place, _)| bits & 1 << place != 0);
     set.map(|(_, word)| format!("{prefix}{word}")).collect::<Vec<_>>().join(" ")
 }
 
-/// Whether a version of Redis is later than the one whose commands are spoken.
+/// Whether a version of Redis is later than the one whose commands are supported.
 fn is_later(version: &str) -> bool {
     let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
     let mut parts = version.split('.');
@@ -125,7 +125,7 @@ fn mark(command: &Command) -> String {
     mark.to_owned()
 }
 
-/// A text as it stands in a cell of a table.
+/// Escapes a text for a table cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
@@ -148,7 +148,7 @@ fn row(command: &Command) -> String {
     )
 }
 
-/// The commands and subcommands of a group that a client can call, by name.
+/// The commands and subcommands of a group that clients can call, by name.
 fn members(group: &str) -> Vec<&'static Command> {
     let top = commands().iter().filter(|command| command.docs.group == group);
     let all = top.flat_map(|command| std::iter::once(command).chain(command.subcommands()));
@@ -158,7 +158,7 @@ fn members(group: &str) -> Vec<&'static Command> {
     members
 }
 
-/// The generated part of the document.
+/// Returns the generated part of the document.
 fn lists() -> String {
     let mut text = String::from(BEGIN);
     for group in GROUPS {
@@ -182,7 +182,7 @@ fn lists() -> String {
     text + END
 }
 
-/// The document before, in and after the generated part.
+/// Splits the document into the text before the generated part, that part, and the text after it.
 fn split(document: &str) -> (&str, &str, &str) {
     let begin = document.find(BEGIN).expect("the first mark");
     let end = document.find(END).expect("the second mark") + END.len();

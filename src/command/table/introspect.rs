@@ -1,7 +1,7 @@
 //! Introspection of the command table: `COMMAND` with its subcommands, and the HELP of any container.
 //!
-//! Nothing is cached or copied: each reply is written from the statics. All of `COMMAND DOCS` is some hundred
-//! kilobytes, which interactive clients request when they start.
+//! Nothing is cached or copied: each reply is written from the statics. A full `COMMAND DOCS` reply, which interactive
+//! clients request at startup, takes a few hundred kilobytes.
 
 use crate::command::CommandNames;
 use crate::command::table::keys::{BeginSearch, FindKeys, KeySpec};
@@ -11,8 +11,8 @@ use crate::resp::Reply;
 use crate::text::glob;
 
 /// Executes `COMMAND` or one of its subcommands. For any other command of the server, writes nothing and returns
-/// `false`. Since a command may be named any number of times, stops in the middle of the reply when the output is longer
-/// than `bound`.
+/// `false`. Since a call may repeat a command any number of times, stops in the middle of the reply when the output
+/// exceeds `bound`.
 pub fn execute<A: Arguments + ?Sized>(
     which: ServerCommand,
     args: &A,
@@ -34,7 +34,7 @@ pub fn execute<A: Arguments + ?Sized>(
 }
 
 /// `<container> HELP`: an array of simple strings. A command without subcommands that takes HELP as an argument (DEBUG)
-/// has its lines in its own definition. The reply names the container as the client `called` it.
+/// has the lines in its own definition. The reply uses the container's name as the client `called` it.
 ///
 /// Complexity: O(N) in the number of lines.
 pub fn help(container: &Command, called: &[u8], reply: &mut Reply<'_>) {
@@ -49,12 +49,12 @@ pub fn help(container: &Command, called: &[u8], reply: &mut Reply<'_>) {
     reply.simple("    Print this help.");
 }
 
-/// The container that a `HELP` subcommand belongs to.
+/// Returns the container of a `HELP` subcommand.
 pub fn container_of(help: &Command) -> &'static Command {
     &all()[usize::from(help.container.unwrap_or(help.id))]
 }
 
-/// The commands that can be called under some name.
+/// The commands that can be called by some name.
 fn named(known: CommandNames) -> impl Iterator<Item = &'static Command> {
     commands().iter().filter(move |command| known.has(command))
 }
@@ -88,7 +88,7 @@ fn infos<A: Arguments + ?Sized>(args: &A, known: CommandNames, reply: &mut Reply
     }
 }
 
-/// `COMMAND DOCS [name ...]`: a map from full names to documentation. Unknown names are left out.
+/// `COMMAND DOCS [name ...]`: a map from full names to documentation, without unknown names.
 ///
 /// Complexity: O(N) in the number of names.
 fn docs<A: Arguments + ?Sized>(args: &A, known: CommandNames, reply: &mut Reply<'_>, bound: usize) {
@@ -151,8 +151,8 @@ impl<A: Arguments + ?Sized> Arguments for Inner<'_, A> {
     }
 }
 
-/// `COMMAND GETKEYS name [argument ...]`: an array of the call's keys. `COMMAND GETKEYSANDFLAGS` pairs each with the
-/// set of what happens to it.
+/// `COMMAND GETKEYS name [argument ...]`: an array of the call's keys. `COMMAND GETKEYSANDFLAGS` pairs each with a set
+/// of flags that describe the access.
 ///
 /// Complexity: O(N) in the number of arguments.
 fn keys<A: Arguments + ?Sized>(
@@ -190,7 +190,7 @@ fn keys<A: Arguments + ?Sized>(
     }
 }
 
-/// A set of the words whose bits are set, each after `prefix`.
+/// Writes a set of the words whose bits are set, each after `prefix`.
 fn words(bits: u64, vocabulary: &[&str], prefix: &str, reply: &mut Reply<'_>) {
     reply.set(bits.count_ones() as usize);
     for (place, word) in vocabulary.iter().enumerate() {
@@ -268,7 +268,7 @@ fn key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
     }
 }
 
-/// The head of a rule, which is followed by `fields` pairs.
+/// Writes the head of a rule; `fields` pairs follow it.
 fn rule(kind: &str, fields: usize, reply: &mut Reply<'_>) {
     reply.map(2);
     text("type", kind, reply);
@@ -286,7 +286,7 @@ fn number(name: &str, value: i32, reply: &mut Reply<'_>) {
     reply.integer(value.into());
 }
 
-/// A command's full name and its documentation: a map entry.
+/// Writes a map entry: a command's full name and its documentation.
 fn documented(command: &Command, reply: &mut Reply<'_>) {
     reply.bulk(command.full_name.as_bytes());
     let Docs { summary, since, group, complexity, deprecated, syscmd, history, arguments, help: _ } =
@@ -335,7 +335,7 @@ fn documented(command: &Command, reply: &mut Reply<'_>) {
     }
 }
 
-/// A field with the set of the marks that are true; nothing if none is.
+/// Writes a field with the set of the marks that are true; nothing if none is.
 fn marked(field: &str, marks: &[(&str, bool)], reply: &mut Reply<'_>) {
     let count = marks.iter().filter(|(_, holds)| *holds).count();
     if count == 0 {

@@ -1,16 +1,16 @@
-//! The keys of a call: which arguments they are, and what happens to each of them.
+//! The keys of a call: their argument positions, and the access to each of them.
 //!
-//! A command of the table has one [`Keys`], made of its key specifications, which answers for every call of it:
+//! A command of the table has one [`Keys`], made of its key specifications, for all of its calls:
 //!
-//! * [`Keys::first`]: which argument is the first key, as far as that is so in every call. The loop hashes and prefetches
-//!   it, request by request: a load and two comparisons.
-//! * [`Keys::find`]: all keys of this call with the flags that Redis gives them (`RO`, `RW`, `OW` or `RM`, and `access`,
-//!   `update`, `insert`, `delete`), filled into a list that its owner keeps. `COMMAND GETKEYS` and the tables of client-side
-//!   caching read it.
+//! * [`Keys::first`]: the argument that is the first key, if it is the same in every call. The loop hashes and
+//!   prefetches this key for each request: a load and two comparisons.
+//! * [`Keys::find`]: all keys of a call with the flags that Redis gives them (`RO`, `RW`, `OW` or `RM`, and `access`,
+//!   `update`, `insert`, `delete`), in a list that the caller reuses. `COMMAND GETKEYS` and client-side caching read
+//!   it.
 //!
-//! A specification first finds where keys begin (an argument's number, or the one after a keyword), then which arguments
-//! from there on are keys (a range, or as many as an argument says). If one does not fit the call, because a count is not
-//! a number or exceeds the arguments, the call is malformed and no keys are found.
+//! A specification first defines where the keys begin (at an argument's index, or after a keyword), then which
+//! arguments from there on are keys (a range, or as many as an argument says). If a specification does not fit the
+//! call, because a count is not a number or exceeds the arguments, the call is malformed and no keys are found.
 
 use crate::command::Args;
 use crate::command::table::Arguments;
@@ -28,29 +28,29 @@ pub const OW: u64 = bit(KEY_FLAGS, "OW");
 pub const ACCESS: u64 = bit(KEY_FLAGS, "access");
 /// The value is changed.
 pub const UPDATE: u64 = bit(KEY_FLAGS, "update");
-/// It is not a key, but a name that belongs to a slot as keys do.
+/// Not a key, but a name that belongs to a slot as keys do.
 pub const NOT_KEY: u64 = bit(KEY_FLAGS, "not_key");
 
-/// Where the keys of a command's calls are.
+/// The positions of the keys in a command's calls.
 #[derive(Debug)]
 pub struct Keys {
     /// The specifications, in the order of the documentation.
     pub specs: &'static [KeySpec],
     finder: KeyFinder,
-    /// The first key of every call that has keys at all, 0 if that differs.
+    /// The index of the first key of every call that has keys; 0 if that depends on the call.
     first: u8,
-    /// The argument with a member of the collection under the first key, 0 if there is none.
+    /// The argument with a member of the collection under the first key; 0 if no argument has one.
     member: u8,
 }
 
-/// One rule for where a command's keys are.
+/// A rule for finding keys of a command.
 #[derive(Debug)]
 pub struct KeySpec {
     /// Bits in the order of [`KEY_FLAGS`].
     pub flags: u64,
     /// A note in the documentation.
     pub notes: Option<&'static str>,
-    /// Where to start.
+    /// Where the keys begin.
     pub begin: BeginSearch,
     /// Which arguments from there on are keys.
     pub find: FindKeys,
@@ -61,26 +61,27 @@ pub struct KeySpec {
 pub enum BeginSearch {
     /// At this argument.
     Index(i32),
-    /// After this word, searched from argument `from` on, or from that far before the end and backwards.
+    /// After this word, searched from argument `from` on, or if that is negative, backwards from that far before the
+    /// end.
     Keyword {
         /// The word, in upper case; matched in any case.
         keyword: &'static str,
         /// Where the search starts.
         from: i32,
     },
-    /// There is no rule.
+    /// No rule applies.
     Unknown,
 }
 
-/// Which arguments are keys, from where [`BeginSearch`] led.
+/// The arguments that are keys, starting where [`BeginSearch`] points.
 #[derive(Clone, Copy, Debug)]
 pub enum FindKeys {
-    /// Every `step`-th up to `last`, which counts from the start, or if negative from the end. If `last` is negative
-    /// and `limit` is above 1, only the first of `limit` equal parts are keys.
+    /// Every `step`-th argument up to `last`, which is relative to the start, or if negative, to the end. If `last` is
+    /// negative and `limit` is above 1, only the first of `limit` equal parts are keys.
     Range {
-        /// The last one.
+        /// The last key.
         last: i32,
-        /// From one to the next.
+        /// The distance between two keys.
         step: i32,
         /// Two for "the first half".
         limit: i32,
@@ -91,14 +92,14 @@ pub enum FindKeys {
         at: i32,
         /// The first key, from the start.
         first: i32,
-        /// From one to the next.
+        /// The distance between two keys.
         step: i32,
     },
-    /// No rule tells.
+    /// No rule applies.
     Unknown,
 }
 
-/// How a call's keys are found.
+/// The method for finding a call's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyFinder {
     /// By the specifications alone.
@@ -107,24 +108,24 @@ pub enum KeyFinder {
     Set,
     /// By the specifications, but whether BITFIELD writes the key depends on its subcommands.
     Bitfield,
-    /// The first argument, and the destination of SORT, which may be anywhere among the options.
+    /// The first argument, and the destination of SORT, which can be anywhere among the options.
     Sort,
 }
 
 /// A key of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyPosition {
-    /// Which argument it is.
+    /// The index of the argument.
     pub index: usize,
-    /// What happens to it: bits of [`KEY_FLAGS`], such as [`RO`].
+    /// The access to the key: bits of [`KEY_FLAGS`], such as [`RO`].
     pub flags: u64,
 }
 
-/// Room for keys that a list keeps from one call to the next.
+/// The number of keys for which a list keeps its memory between calls.
 const KEPT: usize = 1024;
 
 impl Keys {
-    /// As the definition of a command says.
+    /// Returns the keys that a command's definition describes.
     pub(super) const fn new(specs: &'static [KeySpec], finder: KeyFinder, member: u8) -> Keys {
         let (mut first, mut at) = (0, 0);
         while first == 0 && at < specs.len() {
@@ -134,20 +135,20 @@ impl Keys {
         Keys { specs, finder, first, member }
     }
 
-    /// Whether no call has keys.
+    /// Whether calls never have keys.
     pub fn are_none(&self) -> bool {
         !self.specs.iter().any(KeySpec::is_of_keys)
     }
 
-    /// The argument that is the first key of a call of `count` arguments; `None` if it has none, or not at a fixed place.
-    /// A script may be called without keys: then the argument is one for the script.
+    /// The argument that is the first key of a call of `count` arguments; `None` if the call has no key, or none at a
+    /// fixed position. A script can be called without keys: then the argument is an ordinary argument of the script.
     #[inline(always)]
     pub fn first(&self, count: usize) -> Option<usize> {
         let first = usize::from(self.first);
         if first != 0 && first < count { Some(first) } else { None }
     }
 
-    /// The hash of the first key of a call, 0 where [`Keys::first`] finds none.
+    /// The hash of the first key of a call; 0 if [`Keys::first`] returns `None`.
     #[inline(always)]
     pub fn hash_first(&self, args: Args<'_>, seed: &Seed) -> u64 {
         match self.first(args.len()) {
@@ -156,14 +157,14 @@ impl Keys {
         }
     }
 
-    /// The argument of a call of `count` that names a member of the collection under the first key, if one does.
+    /// The argument that names a member of the collection under the first key, in a call of `count` arguments.
     pub fn member(&self, count: usize) -> Option<usize> {
         let member = usize::from(self.member);
         (member != 0 && member < count).then_some(member)
     }
 
-    /// Fills `found` with the keys of a call, in the order of the specifications; with none if one does not fit. The
-    /// number of arguments must have been checked.
+    /// Fills `found` with the keys of a call, in the order of the specifications; with none if a specification does not
+    /// fit. The caller must have checked the number of arguments.
     pub fn find<A: Arguments + ?Sized>(&self, args: &A, found: &mut Vec<KeyPosition>) {
         found.clear();
         found.shrink_to(KEPT);
@@ -188,8 +189,8 @@ impl Keys {
         }
     }
 
-    /// The first key, the last one and the step between them, by which `COMMAND INFO` describes the keys that depend on no
-    /// argument: those of the first specifications that follow each other with step 1, or of the first one.
+    /// The first key, the last one and the step between them, for `COMMAND INFO`. They cover the keys that depend on no
+    /// argument: those of the leading specifications that follow each other with step 1, or of the first specification.
     pub fn range(&self) -> (i32, i32, i32) {
         let mut ranges = self.specs.iter().filter_map(KeySpec::range);
         let Some(mut all) = ranges.next() else { return (0, 0, 0) };
@@ -208,7 +209,7 @@ impl KeySpec {
         self.flags & NOT_KEY == 0
     }
 
-    /// The first key that it finds if it finds any, 0 if that depends on the arguments.
+    /// The index of the first key that the specification finds, if it finds any; 0 if that depends on the arguments.
     const fn first(&self) -> u8 {
         match (self.begin, self.find) {
             _ if !self.is_of_keys() => 0,
@@ -218,7 +219,7 @@ impl KeySpec {
         }
     }
 
-    /// First key, last key and step, if they depend on no argument.
+    /// First key, last key and step, if they do not depend on the arguments.
     fn range(&self) -> Option<(i32, i32, i32)> {
         match (self.begin, self.find) {
             (BeginSearch::Index(first), FindKeys::Range { last, step, .. }) => {
@@ -229,8 +230,8 @@ impl KeySpec {
     }
 }
 
-/// The destination of a SORT, the last one if there are several. Words that are not options are skipped, so a call with
-/// a syntax error may still have a destination.
+/// Returns the destination of a SORT; the last one if the call has several. Words that are not options are skipped, so
+/// a call with a syntax error can still have a destination.
 fn sort_destination<A: Arguments + ?Sized>(args: &A) -> Option<usize> {
     let mut destination = None;
     let mut at = 2;
@@ -248,7 +249,7 @@ fn sort_destination<A: Arguments + ?Sized>(args: &A) -> Option<usize> {
     destination
 }
 
-/// Whether a call of BITFIELD only consists of `GET` and `OVERFLOW`. A call with a syntax error counts as a write.
+/// Whether a call of BITFIELD consists only of `GET` and `OVERFLOW`. A call with a syntax error counts as a write.
 fn only_gets<A: Arguments + ?Sized>(args: &A) -> bool {
     let mut at = 2;
     while at < args.count() {
@@ -265,14 +266,14 @@ fn only_gets<A: Arguments + ?Sized>(args: &A) -> bool {
     true
 }
 
-/// Appends the keys that one specification finds; `None` if it does not fit.
+/// Appends the keys that a specification finds; `None` if it does not fit the call.
 fn apply<A: Arguments + ?Sized>(spec: &KeySpec, args: &A, found: &mut Vec<KeyPosition>) -> Option<()> {
     let count = args.count() as i64;
     let begin = match spec.begin {
         BeginSearch::Index(index) => i64::from(index),
         BeginSearch::Keyword { keyword, from } => match after_keyword(keyword, from, args) {
             Some(begin) => begin,
-            // The option is not in the call.
+            // The call does not use the option.
             None => return Some(()),
         },
         BeginSearch::Unknown => return None,
@@ -305,13 +306,13 @@ fn apply<A: Arguments + ?Sized>(spec: &KeySpec, args: &A, found: &mut Vec<KeyPos
     Some(())
 }
 
-/// The argument after the keyword: searched forwards from argument `from`, or if that is negative, backwards from
-/// `-from` before the end.
+/// Returns the argument after the keyword, which is searched forwards from argument `from`, or if that is negative,
+/// backwards from `-from` before the end.
 fn after_keyword<A: Arguments + ?Sized>(keyword: &str, from: i32, args: &A) -> Option<i64> {
     let count = args.count();
     let is_keyword = |at: &usize| args.get(*at).eq_ignore_ascii_case(keyword.as_bytes());
     let place = usize::try_from(from.unsigned_abs()).ok()?;
-    // The last argument cannot be followed by a key, the first is the command's name.
+    // No key can follow the last argument, and the first is the command's name.
     let last = count.checked_sub(1)?;
     let found = if from >= 0 {
         (place..last).find(is_keyword)

@@ -1,14 +1,14 @@
-//! The command table: the name of each command, its syntax, where its keys are, what executes it, and its
+//! The command table: the name of each command, its syntax, the positions of its keys, its function, and its
 //! documentation.
 //!
-//! One definition (`src/command/table/*.def`, turned into statics by `build.rs`) drives everything that knows about
+//! One definition (`src/command/table/*.def`, turned into statics by `build.rs`) drives everything that depends on the
 //! commands: lookup and arity checks here, key extraction, ACL categories, `COMMAND` and its subcommands, the HELP of
 //! each container, statistics by id. The statics need no initialisation and are never written.
 //!
-//! Lookup is one probe: the words of the name are hashed into a table without collisions
-//! ([`crate::command::table::perfect_hash`]), and one comparison decides. It costs a few nanoseconds in any case of
-//! letters, allocates nothing, and never matches a name that is not in the table. Commands and subcommands share one
-//! array and one numbering, so that per-command counters are an array of [`COMMAND_IDS`].
+//! A lookup is one probe: the words of the name are hashed into a table without collisions
+//! ([`crate::command::table::perfect_hash`]), and one comparison decides. It takes a few nanoseconds in any letter
+//! case, allocates nothing, and never matches a name that is not in the table. Commands and subcommands share one array
+//! and one numbering, so per-command counters are an array of [`COMMAND_IDS`].
 
 #[cfg(test)]
 mod document;
@@ -27,7 +27,7 @@ use generated::{ALL, INDEX, NAMES, SEED, SLOT_BITS, TOP};
 
 pub use generated::{COMMAND_IDS, ServerCommand};
 
-/// What `build.rs` wrote.
+/// The output of `build.rs`.
 #[allow(clippy::unreadable_literal)]
 mod generated {
     use super::keys::{BeginSearch, FindKeys, KeyFinder, KeySpec, Keys};
@@ -40,7 +40,7 @@ mod generated {
 /// The function of a keyspace command: reads its arguments, and writes its reply into the context.
 pub type KeyspaceFn = fn(&mut Context<'_>, Args<'_>) -> Result;
 
-/// What executes a command.
+/// The code that executes a command.
 #[derive(Clone, Copy, Debug)]
 pub enum Handler {
     /// A function that only needs the keyspace and the caller's session.
@@ -76,9 +76,9 @@ pub struct Command {
     pub tips: &'static [&'static str],
     /// The ids of the subcommands, as a range.
     subcommands: (usize, usize),
-    /// What executes it.
+    /// The code that executes it.
     pub handler: Handler,
-    /// What `COMMAND DOCS` and `HELP` print. Stored apart because execution never reads it.
+    /// The documentation for `COMMAND DOCS` and `HELP`. Stored separately because execution never reads it.
     pub docs: &'static Docs,
 }
 
@@ -98,7 +98,7 @@ impl Command {
         }
     }
 
-    /// Whether all of the bits of [`flags`] in `wanted` are set.
+    /// Whether all bits of `wanted`, out of [`flags`], are set.
     #[inline]
     pub const fn has(&self, wanted: u64) -> bool {
         self.flags & wanted == wanted
@@ -126,17 +126,17 @@ pub mod flags {
         ADMIN = "admin";
         /// Publishes or subscribes.
         PUBSUB = "pubsub";
-        /// Not to be called from scripts.
+        /// Cannot be called from scripts.
         NOSCRIPT = "noscript";
         /// May block its client.
         BLOCKING = "blocking";
-        /// Allowed while the data is being loaded.
+        /// Allowed while the server loads its data.
         LOADING = "loading";
         /// Allowed on a replica whose data is stale.
         STALE = "stale";
         /// Not shown by MONITOR.
         SKIP_MONITOR = "skip_monitor";
-        /// Not kept in the slow log.
+        /// Not recorded in the slow log.
         SKIP_SLOWLOG = "skip_slowlog";
         /// Works on a slot that is being imported.
         ASKING = "asking";
@@ -144,7 +144,7 @@ pub mod flags {
         FAST = "fast";
         /// Allowed before authentication.
         NO_AUTH = "no_auth";
-        /// May change replicas although it is not a write.
+        /// May change data on replicas although it is not a write.
         MAY_REPLICATE = "may_replicate";
         /// May be called without a key although it takes keys.
         NO_MANDATORY_KEYS = "no_mandatory_keys";
@@ -168,15 +168,15 @@ pub struct Docs {
     pub summary: &'static str,
     /// The version of Redis that introduced it.
     pub since: &'static str,
-    /// Of [`vocabulary::GROUPS`].
+    /// One of [`vocabulary::GROUPS`].
     pub group: &'static str,
     /// Its time complexity.
     pub complexity: Option<&'static str>,
-    /// The version since which it is deprecated, and what to use instead.
+    /// The version that deprecated it, and the replacement.
     pub deprecated: Option<(&'static str, &'static str)>,
     /// Whether it is an internal command.
     pub syscmd: bool,
-    /// Versions and what they changed.
+    /// Versions and their changes.
     pub history: &'static [(&'static str, &'static str)],
     /// The syntax.
     pub arguments: &'static [Argument],
@@ -189,17 +189,17 @@ pub struct Docs {
 pub struct Argument {
     /// Its name in the documentation.
     pub name: &'static str,
-    /// Of [`vocabulary::ARGUMENT_KINDS`].
+    /// One of [`vocabulary::ARGUMENT_KINDS`].
     pub kind: &'static str,
-    /// What a reader is shown instead of the name, where the name is only there to be unique.
+    /// The name to show to readers, if `name` only serves to be unique.
     pub display: Option<&'static str>,
-    /// Which key specification finds it, if it is a key.
+    /// The key specification that finds it, if it is a key.
     pub key_spec: Option<usize>,
-    /// The keyword before it, or that it consists of.
+    /// The keyword before it, or of which it consists.
     pub token: Option<&'static str>,
     /// The version of Redis that introduced it.
     pub since: Option<&'static str>,
-    /// The version since which it is deprecated.
+    /// The version that deprecated it.
     pub deprecated_since: Option<&'static str>,
     /// Whether it can be omitted.
     pub optional: bool,
@@ -221,19 +221,19 @@ pub fn all() -> &'static [Command] {
     &ALL
 }
 
-/// The command with this name in any case.
+/// Finds the command with this name, in any case.
 #[inline]
 pub fn lookup(name: &[u8]) -> Option<&'static Command> {
     probe(name, 0)
 }
 
-/// The subcommand of `container` with this name in any case.
+/// Finds the subcommand of `container` with this name, in any case.
 #[inline]
 pub fn lookup_subcommand(container: &Command, name: &[u8]) -> Option<&'static Command> {
     probe(name, container.id + 1)
 }
 
-/// The command or subcommand with this full name (`config|get`) in any case.
+/// Finds the command or subcommand with this full name (`config|get`), in any case.
 pub fn lookup_full(name: &[u8]) -> Option<&'static Command> {
     match name.iter().position(|byte| *byte == b'|') {
         Some(bar) => lookup_subcommand(lookup(&name[..bar])?, &name[bar + 1..]),
@@ -252,11 +252,11 @@ fn probe(name: &[u8], scope: u16) -> Option<&'static Command> {
     if NAMES[id].matches(words, shape) { Some(&ALL[id]) } else { None }
 }
 
-/// The arguments of a call, the command's name first, wherever they are kept.
+/// The arguments of a call, starting with the command's name, wherever they are stored.
 pub trait Arguments {
-    /// How many there are; at least one.
+    /// The number of arguments; at least one.
     fn count(&self) -> usize;
-    /// The one at `index`, which is below [`Arguments::count`].
+    /// The argument at `index`, which is below [`Arguments::count`].
     fn get(&self, index: usize) -> &[u8];
 }
 
@@ -270,10 +270,10 @@ impl<T: AsRef<[u8]>> Arguments for [T] {
     }
 }
 
-/// Why a call leads to no command.
+/// The reason why a call has no command.
 #[derive(Clone, Copy, Debug)]
 pub enum Refusal {
-    /// There is no such command.
+    /// No command has this name.
     UnknownCommand,
     /// The container has no such subcommand.
     UnknownSubcommand,
@@ -294,7 +294,7 @@ pub fn find<A: Arguments + ?Sized>(args: &A) -> Result<&'static Command, Refusal
     find_below(lookup(args.get(0)), args)
 }
 
-/// [`find`], for when the command of the call's first word is known.
+/// Like [`find`], if the command of the call's first word is already known.
 #[inline(always)]
 pub(super) fn find_below<A: Arguments + ?Sized>(
     first: Option<&'static Command>,
@@ -310,7 +310,7 @@ pub(super) fn find_below<A: Arguments + ?Sized>(
 /// Checks the command of a call in an AOF that has `count` words; `found` is the result of its lookup.
 ///
 /// # Errors
-/// The reason why no server loads the AOF.
+/// The reason why neither this server nor Redis loads the AOF.
 pub fn loadable(
     found: Result<&'static Command, Refusal>,
     count: usize,
@@ -323,7 +323,7 @@ pub fn loadable(
 }
 
 impl Refusal {
-    /// The error's text in the words of Redis, without the leading `-`. Quotes up to 128 bytes of a name.
+    /// The error's text in Redis's words, without the leading `-`. Quotes up to 128 bytes of a name.
     pub fn message<A: Arguments + ?Sized>(&self, args: &A) -> Vec<u8> {
         match self {
             Refusal::UnknownCommand => unknown_command(args),
@@ -339,10 +339,10 @@ impl Refusal {
     }
 }
 
-/// The most bytes of a client's words that an error repeats.
+/// The most bytes of a client's words that an error quotes.
 const QUOTED: usize = 128;
 
-/// The part of a client's word that an error quotes: up to [`QUOTED`] bytes, and up to the first zero byte.
+/// Returns the part of a client's word that an error quotes: up to [`QUOTED`] bytes, and up to the first zero byte.
 fn quoted(word: &[u8]) -> &[u8] {
     shown(&word[..word.len().min(QUOTED)])
 }
@@ -376,7 +376,7 @@ mod tests {
         cased
     }
 
-    /// A small generator of bits for tests: xorshift, seeded by the caller.
+    /// A small bit generator for tests: xorshift, seeded by the caller.
     fn next(state: &mut u64) -> u64 {
         *state ^= *state << 13;
         *state ^= *state >> 7;
@@ -469,7 +469,7 @@ mod tests {
         for command in all() {
             let name = command.full_name;
             let least = command.arity.unsigned_abs() as i32;
-            // Without names, all shard channels are meant.
+            // Without names, the command applies to all shard channels.
             let (first, last, step) = command.keys.range();
             assert!(least > first || name == "sunsubscribe", "{name}");
             assert!(last < 0 || last >= first, "{name}");

@@ -1,6 +1,6 @@
-//! The names of commands: their own, or others given by `rename-command` lines.
+//! The names of commands: their own, or those given by `rename-command` lines.
 //!
-//! Nearly every server leaves the names alone; then a lookup costs one comparison with null before that in the static
+//! Nearly every server leaves the names alone; then a lookup costs one comparison with null more than one in the static
 //! table. Otherwise a map of the changed names is searched first. Only top-level names change: subcommands keep theirs,
 //! and errors, statistics, `COMMAND` and the AOF use a command's own name.
 
@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::command::table::{self, Arguments, Command, Refusal};
 
-/// The commands of Redis 7.2. A line that renames one which does not exist here is not an error: a configuration that
-/// Redis accepts is accepted.
+/// The commands of Redis 7.2. A line that renames a command of this list that is missing here is not an error, so that
+/// every configuration that Redis accepts is accepted.
 pub(super) const COMMANDS_OF_REDIS: &str = "acl append asking auth bgrewriteaof bgsave bitcount bitfield bitfield_ro bitop bitpos \
     blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin client cluster command config copy dbsize debug decr \
     decrby del discard dump echo eval eval_ro evalsha evalsha_ro exec exists expire expireat expiretime failover fcall \
@@ -29,7 +29,7 @@ pub(super) const COMMANDS_OF_REDIS: &str = "acl append asking auth bgrewriteaof 
     zrem zremrangebylex zremrangebyrank zremrangebyscore zrevrange zrevrangebylex zrevrangebyscore zrevrank zscan \
     zscore zunion zunionstore";
 
-/// The names by which commands are called.
+/// The names under which clients call the commands.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CommandNames(Option<&'static Renames>);
 
@@ -42,11 +42,11 @@ struct Renames {
 }
 
 impl CommandNames {
-    /// The names after these changes, each from a name to another one, or to an empty one to remove the command. They
-    /// are kept until the process ends.
+    /// Returns the names after these changes, each from a name to another one, or to an empty one to remove the
+    /// command. The names are kept until the process ends.
     ///
     /// # Errors
-    /// The index of the first change that cannot be made, and why.
+    /// The index of the first impossible change, and the reason.
     pub fn new<'a>(
         changes: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Result<CommandNames, (usize, &'static str)> {
@@ -66,7 +66,7 @@ impl CommandNames {
         Ok(CommandNames(Some(Box::leak(Box::new(renames)))))
     }
 
-    /// The command with this name in any case.
+    /// Finds the command with this name, in any case.
     #[inline]
     pub fn lookup(self, name: &[u8]) -> Option<&'static Command> {
         match self.0 {
@@ -75,7 +75,7 @@ impl CommandNames {
         }
     }
 
-    /// The command or subcommand with this full name (`config|get`) in any case.
+    /// Finds the command or subcommand with this full name (`config|get`), in any case.
     pub fn lookup_full(self, name: &[u8]) -> Option<&'static Command> {
         match name.iter().position(|byte| *byte == b'|') {
             Some(bar) => table::lookup_subcommand(self.lookup(&name[..bar])?, &name[bar + 1..]),
@@ -89,13 +89,13 @@ impl CommandNames {
         table::find_below(self.lookup(args.get(0)), args)
     }
 
-    /// Whether `rename-command` has changed any.
+    /// Whether `rename-command` has changed any name.
     #[inline]
     pub fn are_changed(self) -> bool {
         self.0.is_some()
     }
 
-    /// The own name of the command that was renamed to `name`, if there is one.
+    /// The own name of the command that was renamed to `name`, if any.
     #[inline]
     pub fn own_name(self, name: &[u8]) -> Option<&'static str> {
         let changed = &self.0?.changed;

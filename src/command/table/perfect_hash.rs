@@ -1,10 +1,10 @@
-//! The hash under the command table's lookup, shared by `build.rs` (which searches for a seed without collisions) and
-//! by [`crate::command::table`] (which probes once).
+//! The hash function of the command table, shared by `build.rs` (which searches for a seed without collisions) and
+//! [`crate::command::table`] (which probes once).
 //!
-//! A name of up to 24 bytes is three words: its first eight bytes, its last eight, and the eight in between that only
-//! names longer than sixteen have. They overlap in shorter names, which does no harm: together with the length they
+//! A name of up to 24 bytes is three words: its first eight bytes, its last eight, and the eight in between, which only
+//! names longer than sixteen have. In shorter names they overlap, which does no harm: together with the length they
 //! determine the name. The hash folds case by setting bit 5 of every byte, which also merges a few characters that are
-//! not letters (`@` and a backquote). The comparison after the probe is exact, so this costs a wasted probe at most:
+//! not letters (`@` and a backquote). The comparison after the probe is exact, so this at most wastes a probe:
 //!
 //! ```text
 //!   asked    G  e  T         differs from the stored name only in bit 5 ...
@@ -12,7 +12,7 @@
 //!   exact   df df df  (hex)  ... of bytes that are letters  =>  (asked ^ stored) & exact == 0
 //! ```
 //!
-//! Subcommands live in the same table: the id of their container is a part of what is hashed and compared.
+//! Subcommands are in the same table: their container's id is hashed and compared as well.
 
 /// The longest name that a table can hold.
 pub const LONGEST_NAME: usize = 24;
@@ -32,7 +32,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// Loads the words of `name`, which ignore bytes other than the first sixteen and the last eight.
+    /// Loads the words of `name`; only its first sixteen and its last eight bytes count.
     #[inline(always)]
     pub const fn of(name: &[u8]) -> Words {
         let (Some(head), Some(tail)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) else {
@@ -49,8 +49,8 @@ impl Words {
         Words { head: u64::from_le_bytes(*head), middle, tail: u64::from_le_bytes(*tail) }
     }
 
-    /// The number of the slot before it is reduced to the size of the index. Multiplies by two halves of one seed, so
-    /// that the upper bits depend on every bit of the name and of its [`shape`].
+    /// The slot number before its reduction to the size of the index. Multiplies by two halves of one seed, so that the
+    /// upper bits depend on every bit of the name and of its [`shape`].
     #[inline(always)]
     pub const fn hash(self, shape: u64, seed: u64) -> u64 {
         let head = (self.head | CASE_BITS).wrapping_mul(seed);
@@ -59,7 +59,7 @@ impl Words {
     }
 }
 
-/// A name's length and whose subcommand it is (`scope`, 0 at the top), in one word.
+/// A name's length and the container it belongs to (`scope`, 0 at the top), in one word.
 #[inline(always)]
 pub const fn shape(length: usize, scope: u16) -> u64 {
     (scope as u64) << 8 | length as u64
@@ -79,7 +79,8 @@ const fn short(name: &[u8]) -> u64 {
     }
 }
 
-/// What the probe compares: a lower-case name, the bits that must match exactly, and the shape. One cache line.
+/// The stored side of the comparison: a lower-case name, the bits that must match exactly, and the shape. One cache
+/// line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub struct Name {
@@ -99,7 +100,7 @@ impl Name {
         Name { lower, exact, shape: shape(name.len(), scope) }
     }
 
-    /// Whether a name with these words and this shape is this one in any case.
+    /// Whether a name with these words and this shape equals this one, in any case.
     #[inline(always)]
     pub const fn matches(&self, asked: Words, shape: u64) -> bool {
         let differing = (asked.head ^ self.lower.head) & self.exact.head

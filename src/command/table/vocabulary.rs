@@ -1,7 +1,8 @@
-//! The words that the command table's definition may use, in the order in which replies list them: read by `build.rs`
-//! to check a definition and by the crate to print it. A flag's or category's bit is its word's place in the list.
+//! The words that the command table's definition may use, in the order in which replies list them. `build.rs` reads
+//! them to check a definition, and the crate to print it. The bit of a flag or category is its word's index in the
+//! list.
 
-/// What a command is and where it may run, as `COMMAND INFO` names it.
+/// The properties of a command and the places where it may run, as `COMMAND INFO` names them.
 pub const FLAGS: &[&str] = &[
     "write",
     "readonly",
@@ -63,7 +64,7 @@ pub const IMPLIED: &[(&str, &str)] = &[
     ("blocking", "blocking"),
 ];
 
-/// What a command does with a key: one of the first four, then any of the others.
+/// The access of a command to a key: one of the first four, then any of the others.
 pub const KEY_FLAGS: &[&str] = &[
     "RO",
     "RW",
@@ -104,10 +105,10 @@ pub const GROUPS: &[&str] = &[
     "module",
 ];
 
-/// The ways to find a call's keys where the key specifications are not enough.
+/// The ways to find a call's keys if the key specifications are not enough.
 pub const KEY_FINDERS: &[&str] = &["set", "bitfield", "sort"];
 
-/// The place of `word` in `list`, or `None`: `const`, so that a misspelt constant does not compile.
+/// The index of `word` in `list`, or `None`: `const`, so that a misspelt constant does not compile.
 pub const fn place(list: &[&str], word: &str) -> Option<u32> {
     let mut at = 0;
     while at < list.len() {
@@ -133,7 +134,7 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
     true
 }
 
-/// The bit of `word` in `list`. Fails to compile, as a constant, for a word that is not there.
+/// The bit of `word` in `list`. As a constant, fails to compile for a word that is not in the list.
 pub const fn bit(list: &[&str], word: &str) -> u64 {
     match place(list, word) {
         Some(place) => 1 << place,
