@@ -1,4 +1,4 @@
-//! Geographic positions in sorted sets, whose scores are geohashes ([`crate::codec::geohash`]). Searches are in
+//! Geographic positions in sorted sets, with geohashes as scores ([`crate::codec::geohash`]). Searches are in
 //! [`crate::command::geo::search`].
 
 pub mod search;
@@ -24,7 +24,7 @@ pub(super) fn place_argument(args: Args<'_>, at: usize) -> Result<Place> {
     Err(format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}").into())
 }
 
-/// Parses a unit, and returns how many meters it has.
+/// Parses a unit, and returns its length in meters.
 pub(super) fn unit_argument(arg: &[u8]) -> Result<f64> {
     const UNITS: [(&[u8], f64); 4] = [(b"m", 1.0), (b"km", 1000.0), (b"ft", 0.3048), (b"mi", 1609.34)];
     let found = UNITS.iter().find(|(name, _)| arg.eq_ignore_ascii_case(name));
@@ -49,8 +49,8 @@ pub(super) fn reply_place(reply: &mut Reply<'_>, place: Place) {
     }
 }
 
-/// `GEOADD key [NX | XX] [CH] longitude latitude member [longitude latitude member …]`: how many were added, or with
-/// `CH` added or moved. O(log n) a place.
+/// `GEOADD key [NX | XX] [CH] longitude latitude member [longitude latitude member …]`: the number of members added, or
+/// with `CH` added or moved. O(log n) a place.
 pub fn geoadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (mut how, mut count_changes, mut first) = (How::default(), false, 2);
     while first < args.len() {
@@ -82,7 +82,7 @@ pub fn geoadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Propagates places as a `ZADD` of their scores, with the options of the call, which end before argument `first`.
+/// Propagates places as a `ZADD` of their scores, with the options of the call, which are the arguments before `first`.
 fn propagate_scores(ctx: &mut Context<'_>, key: Key<'_>, args: Args<'_>, first: usize, numbers: &[u64]) {
     let scores: Vec<Decimal> = numbers.iter().map(|number| Decimal::new(*number as i64)).collect();
     let mut words: Vec<&[u8]> = vec![b"zadd", key.name];

@@ -1,8 +1,8 @@
 //! Searches for places around a point or a member, in a circle or a box.
 //!
 //! The cells around the centre are ranges of scores. A search walks these ranges and computes the distance of each
-//! place in them. Unless an order is wanted, places are returned cell by cell from the central one on, and in a cell by
-//! score.
+//! place in them. Unless the call requests an order, places are returned cell by cell, starting with the central one,
+//! and by score within a cell.
 
 use crate::codec::geohash::{Place, Search, Shape};
 use crate::command::args::Args;
@@ -14,12 +14,12 @@ use crate::text::number;
 use crate::types::sorted_set::{self, Gather, ScoreRange, SortedSetRef};
 use crate::types::{Kind, Text};
 
-/// How the commands of the family differ.
+/// The differences between the commands of the family.
 #[derive(Clone, Copy)]
 struct GeoForm {
     /// The argument with the key to search.
     key_at: usize,
-    /// Where options begin.
+    /// The index of the first option.
     options_at: usize,
     kind: FormKind,
 }
@@ -51,7 +51,7 @@ struct GeoQuery<'a> {
     with_place: bool,
     order: Option<Order>,
     any: bool,
-    /// 0: all.
+    /// The number of places to return; 0: all.
     count: usize,
     store: Option<&'a [u8]>,
     store_distance: bool,
@@ -117,7 +117,7 @@ impl<'a> GeoQuery<'a> {
         Ok(query)
     }
 
-    /// Parses the option in argument `i`, and returns how many arguments it has.
+    /// Parses the option in argument `i`, and returns the number of its arguments.
     fn option(
         &mut self,
         ctx: &Context<'_>,
@@ -228,7 +228,7 @@ impl<'a> GeoQuery<'a> {
     }
 }
 
-/// A place that was found.
+/// A place that matches.
 struct Hit<'a> {
     member: Text<'a>,
     score: f64,
@@ -236,7 +236,7 @@ struct Hit<'a> {
     distance_m: f64,
 }
 
-/// The places of `set` that `search` finds. Stops after `enough` of them, unless that is 0.
+/// Returns the places of `set` that match `search`. Stops after `enough` of them, unless that is 0.
 fn hits<'a>(set: SortedSetRef<'a>, search: &Search, enough: usize) -> Vec<Hit<'a>> {
     let mut hits = Vec::new();
     for (from, to) in search.ranges() {
@@ -254,9 +254,9 @@ fn hits<'a>(set: SortedSetRef<'a>, search: &Search, enough: usize) -> Vec<Hit<'a
     hits
 }
 
-/// Sorts the hits and truncates them to the wanted number.
+/// Sorts the hits and truncates them to the requested number.
 fn arrange(hits: &mut Vec<Hit<'_>>, query: &GeoQuery<'_>) {
-    // COUNT without ANY means the nearest.
+    // COUNT without ANY returns the nearest.
     let default = if query.count > 0 && !query.any { Order::Nearest } else { Order::None };
     match query.order.unwrap_or(default) {
         Order::None => {}
@@ -302,7 +302,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, form: GeoForm) -> Result {
     let is_search = matches!(form.kind, FormKind::Search { .. });
     let event = if is_search { Event::GeoSearchStore } else { Event::GeoRadiusStore };
     ctx.keyspace.put_result(ctx.key(destination), result, event);
-    // Each place counts as a change, and one has been counted.
+    // Each place counts as a change, and one has already been counted.
     ctx.keyspace.count_changes((count as u64).saturating_sub(1));
     ctx.reply.integer(count as i64);
     Ok(())
@@ -326,9 +326,9 @@ fn reply_hit(reply: &mut crate::resp::Reply<'_>, hit: &Hit<'_>, query: &GeoQuery
     }
 }
 
-/// `GEORADIUS key longitude latitude radius M | KM | FT | MI [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]]
-/// [ASC | DESC] [STORE key | STOREDIST key]`: the places within the radius, or how many were stored. O(n + log m) for n
-/// of m places in the cells around the centre.
+/// `GEORADIUS key longitude latitude radius M | KM | FT | MI [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC
+/// | DESC] [STORE key | STOREDIST key]`: the places within the radius, or the number of places stored. O(n + log m) for
+/// n of m places in the cells around the centre.
 pub fn georadius(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let kind = FormKind::Radius { by_member: false, store: true };
     run(ctx, args, GeoForm { key_at: 1, options_at: 6, kind })
@@ -358,7 +358,7 @@ pub fn geosearch(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     run(ctx, args, GeoForm { key_at: 1, options_at: 2, kind: FormKind::Search { store: false } })
 }
 
-/// `GEOSEARCHSTORE destination source FROMMEMBER … BYRADIUS … [STOREDIST]`: how many were stored. O(n + log m).
+/// `GEOSEARCHSTORE destination source FROMMEMBER … BYRADIUS … [STOREDIST]`: the number of places stored. O(n + log m).
 pub fn geosearchstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     run(ctx, args, GeoForm { key_at: 2, options_at: 3, kind: FormKind::Search { store: true } })
 }

@@ -1,7 +1,7 @@
 //! The expiry of single fields of hashes, as in Redis 7.4.
 //!
-//! All commands take fields as `FIELDS count field …` and reply with an array of one integer a field, -2 for a missing
-//! one. A missing key counts as a hash without fields.
+//! All commands take fields as `FIELDS count field …` and reply with an array of one integer per field, -2 for a
+//! missing one. A missing key counts as a hash without fields.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -82,8 +82,7 @@ fn expire(ctx: &mut Context<'_>, args: Args<'_>, form: TimeForm, invalid: &'stat
     Ok(())
 }
 
-/// Propagates the fields that were deleted as `HDEL`, and those that now have an expiry as `HPEXPIREAT`. Fields that
-/// did not change are left out.
+/// Propagates the deleted fields as `HDEL`, and those with a new expiry as `HPEXPIREAT`. Unchanged fields are left out.
 fn propagate_expiry(
     ctx: &mut Context<'_>,
     key: Key<'_>,
@@ -104,7 +103,7 @@ fn propagate_expiry(
     if !set.is_empty() {
         let (time, count) = (Decimal::new(time), Decimal::new(set.len() as i64));
         let mut words: Vec<&[u8]> = vec![b"HPEXPIREAT", key.name, time.as_bytes()];
-        // The condition, if there is one, and `FIELDS`.
+        // The condition, if any, and `FIELDS`.
         words.extend((3..first - 1).map(|i| args.get(i)));
         words.push(count.as_bytes());
         words.extend(set);

@@ -1,7 +1,7 @@
 //! Hashes: fields with values under one key. The expiry of fields is in [`expiry`].
 //!
-//! No command here sees a field that has expired: `find` removes some of them, and [`HashRef`] skips the others.
-//! Removing the last field removes the key.
+//! No command here sees an expired field: `find` removes some of them, and [`HashRef`] skips the others. Removing the
+//! last field removes the key.
 
 pub mod expiry;
 
@@ -17,7 +17,7 @@ use crate::types::hash::{self, FieldExpiry, FieldItem, HashMut, HashRef};
 use crate::types::random::Random;
 use crate::types::{Kind, Text};
 
-/// Finds the hash under `key`, and removes fields that have expired from it.
+/// Finds the hash under `key`, and removes expired fields from it.
 #[inline]
 pub(super) fn find(ctx: &mut Context<'_>, key: Key<'_>, access: Access) -> Result<Option<Position>> {
     let Some(at) = ctx.find_kind(key, access, Kind::Hash)? else { return Ok(None) };
@@ -27,14 +27,14 @@ pub(super) fn find(ctx: &mut Context<'_>, key: Key<'_>, access: Access) -> Resul
     Ok(Some(at))
 }
 
-/// The reply and its splices, borrowed apart from the rest of the context.
+/// The reply and its splices, borrowed separately from the rest of the context.
 pub(super) struct HashReply<'r, 'b> {
     pub(super) reply: &'r mut Reply<'b>,
     splices: Option<&'r mut Vec<Splice>>,
 }
 
 impl HashReply<'_, '_> {
-    /// Writes a value of `hash`, without copying it if it is large.
+    /// Writes a value of `hash`; a large one is not copied.
     fn value(&mut self, hash: &HashRef<'_>, field: &[u8], value: Text<'_>) {
         if value.len() >= ZERO_COPY_BYTES
             && let Some(splices) = &mut self.splices
@@ -51,13 +51,13 @@ impl HashReply<'_, '_> {
     fn item_value(&mut self, hash: &HashRef<'_>, item: &FieldItem<'_>) {
         match item.field {
             Text::Bytes(field) => self.value(hash, field, item.value),
-            // A field stored as a number is in a packed hash, where no value has a block of its own.
+            // Only packed hashes store fields as numbers, and their values have no blocks of their own.
             Text::Int(_) => self.reply.text(item.value),
         }
     }
 }
 
-/// Calls `reply` with the hash under the first key, or `None` if it is missing.
+/// Calls `reply` with the hash under the first key, or with `None` if the key is missing.
 pub(super) fn read<R>(
     ctx: &mut Context<'_>,
     args: Args<'_>,
@@ -71,7 +71,7 @@ pub(super) fn read<R>(
     Ok(reply(Some(HashRef::new(&entry, ctx.keyspace.field_time())), output))
 }
 
-/// Adds a hash under `key`, which is not there, with the fields and values from argument 2 on. Returns the number of
+/// Adds a hash under the missing key `key`, with the fields and values from argument 2 on. Returns the number of
 /// fields.
 fn create(ctx: &mut Context<'_>, key: Key<'_>, args: Args<'_>) -> usize {
     let shapes = &ctx.keyspace.shapes;
@@ -88,7 +88,7 @@ fn create(ctx: &mut Context<'_>, key: Key<'_>, args: Args<'_>) -> usize {
     created
 }
 
-/// Sets the fields and values from argument 2 on. Returns how many fields were new.
+/// Sets the fields and values from argument 2 on. Returns the number of new fields.
 fn set_all(hash: &mut HashMut<'_>, args: Args<'_>) -> usize {
     let mut created = 0;
     for i in (2..args.len()).step_by(2) {
@@ -114,7 +114,7 @@ fn set_fields(ctx: &mut Context<'_>, args: Args<'_>) -> Result<usize> {
     Ok(created)
 }
 
-/// `HSET key field value [field value …]`: how many fields were new. O(N).
+/// `HSET key field value [field value …]`: the number of new fields. O(N).
 pub fn hset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if !args.len().is_multiple_of(2) {
         return Err(Error::wrong_arity("hset"));
@@ -171,7 +171,7 @@ fn reply_field(hash: Option<&HashRef<'_>>, field: &[u8], out: &mut HashReply<'_,
 
 /// `HMGET key field [field …]`: an array of values, null for missing fields. O(N).
 pub fn hmget(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    // A field may be named any number of times.
+    // A call may repeat a field any number of times.
     let bound = ctx.output_bound();
     read(ctx, args, |hash, mut out| {
         out.reply.array(args.len() - 2);
@@ -236,7 +236,7 @@ pub fn hstrlen(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     })
 }
 
-/// `HDEL key field [field …]`: how many of them existed. O(N).
+/// `HDEL key field [field …]`: the number of deleted fields. O(N).
 pub fn hdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let found = find(ctx, key, Access::Write)?;
@@ -247,7 +247,7 @@ pub fn hdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     })
 }
 
-/// Sets a field to a sum, and keeps its expiry.
+/// Sets a field to a sum; its expiry stays.
 fn store_sum(
     ctx: &mut Context<'_>,
     (key, at): (Key<'_>, Option<Position>),
@@ -264,7 +264,7 @@ fn store_sum(
     ctx.changed(key, event, 1);
 }
 
-/// Calls `with` with the value of a field of the hash at `at`, if there is one.
+/// Calls `with` with the value of a field of the hash at `at`, or with `None`.
 fn with_value<R>(
     ctx: &Context<'_>,
     at: Option<Position>,
@@ -320,8 +320,8 @@ pub fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Propagates a sum as a value, since other arithmetic might round differently. `HSET` removes the field's expiry,
-/// which is therefore propagated as well.
+/// Propagates a sum as a value, since other arithmetic might round differently. `HSET` removes the field's expiry, so
+/// the expiry is propagated as well.
 fn propagate_sum(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, field: &[u8], sum: &[u8]) {
     ctx.propagate(&[b"HSET", key.name, field, sum]);
     let expire_at = at.and_then(|at| {
@@ -334,8 +334,8 @@ fn propagate_sum(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, fiel
     }
 }
 
-/// `HRANDFIELD key [count [WITHVALUES]]`: a random field or null; with a count an array of up to that many distinct
-/// fields, or if it is negative, of that many that may repeat. O(N) in the number of fields returned.
+/// `HRANDFIELD key [count [WITHVALUES]]`: a random field or null; with a positive count, an array of up to that many
+/// distinct fields; with a negative one, exactly that many, possibly repeated. O(N) in the number of fields returned.
 pub fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if args.len() == 2 {
         let mut random = Random::new(ctx.keyspace.random.next());
@@ -366,7 +366,7 @@ fn random_fields(ctx: &mut Context<'_>, args: Args<'_>, count: i64, with_values:
     read(ctx, args, |hash, mut out| {
         let Some(hash) = hash else { return out.reply.array(0) };
         let wanted = match hash.len() as u64 {
-            // All remaining fields may have expired: a lookup removes only up to a bounded number of them.
+            // All remaining fields may have expired: a lookup removes only a limited number of them.
             0 => 0,
             _ if count < 0 => count.unsigned_abs(),
             len => (count as u64).min(len),

@@ -1,5 +1,5 @@
-//! The blocking list commands. They do what the commands without the `B` do, but if those find no list, the client is
-//! parked until one of its keys has one. What is propagated is the command that does not block.
+//! The blocking list commands. They work like the commands without the `B`, but if no key has a list, the client blocks
+//! until one of its keys does. The non-blocking command is propagated.
 
 use crate::command::args::Args;
 use crate::command::context::Context;
@@ -10,7 +10,7 @@ use crate::db::Access;
 use crate::types::Kind;
 use crate::types::list::End;
 
-/// Waits until one of `keys` has a list.
+/// Blocks the client until one of `keys` has a list.
 fn wait<'a>(
     ctx: &mut Context<'_>,
     keys: impl Iterator<Item = &'a [u8]>,
@@ -43,19 +43,18 @@ fn pop(ctx: &mut Context<'_>, args: Args<'_>, end: End) -> Result {
     Ok(())
 }
 
-/// `BLPOP key [key …] timeout`: the first key that has a list, and the list's first element, taken out; null when none
-/// has one within the timeout, in seconds, 0 for ever. O(N).
+/// `BLPOP key [key …] timeout`: the first key that has a list, and the first element, which is removed; null if no key
+/// has a list within the timeout in seconds (0: no limit). O(N).
 pub fn blpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     pop(ctx, args, End::Front)
 }
 
-/// `BRPOP key [key …] timeout`: as `BLPOP`, the last element. O(N).
+/// `BRPOP key [key …] timeout`: the same for the last element. O(N).
 pub fn brpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     pop(ctx, args, End::Back)
 }
 
-/// `BLMOVE source destination LEFT | RIGHT LEFT | RIGHT timeout`: the element that was moved, or null after the
-/// timeout. O(1).
+/// `BLMOVE source destination LEFT | RIGHT LEFT | RIGHT timeout`: the moved element, or null after the timeout. O(1).
 pub fn blmove(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (from, to) = (end_argument(args, 3)?, end_argument(args, 4)?);
     let timeout_ms = waiting::seconds(args.get(5), ctx.now())?;
@@ -67,8 +66,8 @@ pub fn blmove(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `BRPOPLPUSH source destination timeout`: the last element of the one, now the first of the other, or null after the
-/// timeout. O(1).
+/// `BRPOPLPUSH source destination timeout`: the last element of the source, moved to the front of the destination, or
+/// null after the timeout. O(1).
 pub fn brpoplpush(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let timeout_ms = waiting::seconds(args.get(3), ctx.now())?;
     if !lists::move_element(ctx, args, End::Back, End::Front)? {
@@ -79,7 +78,7 @@ pub fn brpoplpush(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `BLMPOP timeout numkeys key [key …] LEFT | RIGHT [COUNT count]`: as `LMPOP`; null after the timeout. O(N+M).
+/// `BLMPOP timeout numkeys key [key …] LEFT | RIGHT [COUNT count]`: like `LMPOP`; null after the timeout. O(N+M).
 pub fn blmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let pop = MultiPop::parse(args, 2)?;
     let timeout_ms = waiting::seconds(args.get(1), ctx.now())?;

@@ -1,4 +1,4 @@
-//! Lists: elements in and out at both ends, by index and by value.
+//! Lists: elements are added and removed at both ends, by index and by value.
 
 pub mod blocking;
 
@@ -10,7 +10,7 @@ use crate::text::number::Decimal;
 use crate::types::list::{self, End, Needle};
 use crate::types::{Entry, Kind, Text};
 
-/// The event of a push at an end.
+/// The event of a push to an end.
 fn pushed(end: End) -> Event {
     match end {
         End::Front => Event::LPush,
@@ -18,7 +18,7 @@ fn pushed(end: End) -> Event {
     }
 }
 
-/// The event of a pop at an end.
+/// The event of a pop from an end.
 fn popped(end: End) -> Event {
     match end {
         End::Front => Event::LPop,
@@ -64,8 +64,8 @@ pub fn rpushx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     push(ctx, args, End::Back, false)
 }
 
-/// Takes `count` elements out at an end and replies with each; there are at least that many. An emptied list is
-/// deleted.
+/// Removes `count` elements from an end and replies with each; the list has at least that many. Deletes an emptied
+/// list.
 fn pop_each(ctx: &mut Context<'_>, key: Key<'_>, at: Position, end: End, count: usize) {
     let reply = &mut ctx.reply;
     let (left, debris) = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
@@ -98,12 +98,14 @@ fn pop(ctx: &mut Context<'_>, args: Args<'_>, name: &str, end: End) -> Result {
     Ok(())
 }
 
-/// `LPOP key [count]`: the first element, taken out, or null; with `count`, an array of that many. O(1) an element.
+/// `LPOP key [count]`: the first element, which is removed, or null; with `count`, an array of that many. O(1) an
+/// element.
 pub fn lpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     pop(ctx, args, "lpop", End::Front)
 }
 
-/// `RPOP key [count]`: the last element, taken out, or null; with `count`, an array of that many. O(1) an element.
+/// `RPOP key [count]`: the last element, which is removed, or null; with `count`, an array of that many. O(1) an
+/// element.
 pub fn rpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     pop(ctx, args, "rpop", End::Back)
 }
@@ -117,7 +119,7 @@ pub fn llen(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// The first index and the number of elements that Redis's `start` and `stop` mean in a list of `len`.
+/// Converts Redis's `start` and `stop` to the first index and the number of elements, in a list of `len`.
 fn clamp(start: i64, stop: i64, len: usize) -> (usize, usize) {
     let len = len as i64;
     let from = if start < 0 { (len + start).max(0) } else { start };
@@ -125,7 +127,7 @@ fn clamp(start: i64, stop: i64, len: usize) -> (usize, usize) {
     if from > to || from >= len { (0, 0) } else { (from as usize, (to - from + 1) as usize) }
 }
 
-/// Two integer arguments.
+/// Parses two integer arguments.
 fn bounds(args: Args<'_>) -> Result<(i64, i64)> {
     Ok((integer(args.get(2))?, integer(args.get(3))?))
 }
@@ -154,7 +156,7 @@ pub fn lrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// The place from the front that an index means, when it is within a list of `len`.
+/// Returns the position from the front for an index, if it is within a list of `len`.
 fn place(index: i64, len: usize) -> Option<usize> {
     let index = if index < 0 { index + len as i64 } else { index };
     usize::try_from(index).ok().filter(|index| *index < len)
@@ -184,7 +186,7 @@ pub fn lset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let index = integer(args.get(2))?;
     let value = args.get(3);
     let found = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
-        // As in Redis, before it is known whether the index is in the list.
+        // As in Redis, before the index is checked.
         list::expect(entry, [value].into_iter(), shapes);
         let index = place(index, list::len(entry))?;
         list::set(entry, index, value, shapes);
@@ -200,7 +202,7 @@ pub fn lset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// The place of the first element that equals `value`.
+/// The position of the first element that equals `value`.
 fn find_value(ctx: &Context<'_>, at: Position, value: &[u8]) -> Option<usize> {
     let needle = Needle::new(value);
     let (mut place, mut found) = (0, false);
@@ -225,7 +227,7 @@ pub fn linsert(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         return Ok(());
     };
     let value = args.get(4);
-    // As in Redis, before it is known whether the pivot is there.
+    // As in Redis, before the pivot is searched.
     ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
         list::expect(entry, [value].into_iter(), shapes);
     });
@@ -243,8 +245,8 @@ pub fn linsert(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `LREM key count element`: how many equal elements were removed: `count` from the front, from the back where it is
-/// negative, all where it is 0. O(N).
+/// `LREM key count element`: the number of equal elements removed: up to `count` from the front, from the back if
+/// `count` is negative, all if it is 0. O(N).
 pub fn lrem(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let count = integer(args.get(2))?;
     let key = ctx.first_key(args.get(1));
@@ -262,7 +264,7 @@ pub fn lrem(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     })
 }
 
-/// `LTRIM key start stop`: `OK`; only the elements between two indices stay. O(N).
+/// `LTRIM key start stop`: `OK`; keeps only the elements between two indices. O(N).
 pub fn ltrim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (start, stop) = bounds(args)?;
     let key = ctx.first_key(args.get(1));
@@ -331,7 +333,7 @@ impl Search {
         Ok(search)
     }
 
-    /// Calls `found` with the index of each match that is wanted.
+    /// Calls `found` with the index of each requested match.
     fn run(&self, entry: &Entry, value: &[u8], found: &mut impl FnMut(usize)) {
         let needle = Needle::new(value);
         let len = list::len(entry);
@@ -383,8 +385,8 @@ pub fn lpos(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Moves an element from an end of the list at `at`, which is `source`'s, to an end of `destination`, and replies with
-/// it.
+/// Moves an element from an end of the list at `at`, which is under `source`, to an end of `destination`, and replies
+/// with it.
 fn transfer(
     ctx: &mut Context<'_>,
     (source, mut at, from): (Key<'_>, Position, End),
@@ -394,7 +396,7 @@ fn transfer(
     let found = if rotates { Some(at) } else { ctx.find_kind(destination, Access::Write, Kind::List)? };
     let target = found.unwrap_or_else(|| {
         let target = ctx.insert(destination, list::create(destination.name));
-        // That, or the deletion of what had expired there, may have moved entries.
+        // The insertion, or the deletion of an expired key there, may have moved entries.
         at = ctx.find(source, Access::Inspect).expect("nothing expires within a command");
         target
     });
@@ -431,7 +433,7 @@ fn end_argument(args: Args<'_>, index: usize) -> Result<End> {
     }
 }
 
-/// Moves an element between the lists of arguments 1 and 2. Returns whether the first is there.
+/// Moves an element between the lists of arguments 1 and 2. Returns whether the first one exists.
 fn move_element(ctx: &mut Context<'_>, args: Args<'_>, from: End, to: End) -> Result<bool> {
     let source = ctx.first_key(args.get(1));
     let Some(at) = ctx.find_kind(source, Access::Write, Kind::List)? else { return Ok(false) };
@@ -440,7 +442,7 @@ fn move_element(ctx: &mut Context<'_>, args: Args<'_>, from: End, to: End) -> Re
     Ok(true)
 }
 
-/// `LMOVE source destination LEFT | RIGHT LEFT | RIGHT`: the element that was moved, or null. O(1).
+/// `LMOVE source destination LEFT | RIGHT LEFT | RIGHT`: the moved element, or null. O(1).
 pub fn lmove(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (from, to) = (end_argument(args, 3)?, end_argument(args, 4)?);
     if !move_element(ctx, args, from, to)? {
@@ -449,7 +451,8 @@ pub fn lmove(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `RPOPLPUSH source destination`: the last element of the one, now the first of the other, or null. O(1).
+/// `RPOPLPUSH source destination`: the last element of the source, moved to the front of the destination, or null.
+/// O(1).
 pub fn rpoplpush(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if !move_element(ctx, args, End::Back, End::Front)? {
         ctx.reply.null();
@@ -457,7 +460,7 @@ pub fn rpoplpush(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// The arguments of `LMPOP`, which those of `BLMPOP` end with.
+/// The arguments of `LMPOP`, which are also the last ones of `BLMPOP`.
 struct MultiPop<'a> {
     keys: Vec<&'a [u8]>,
     end: End,
@@ -465,7 +468,7 @@ struct MultiPop<'a> {
 }
 
 impl<'a> MultiPop<'a> {
-    /// Reads the arguments from `first` on, where the number of keys stands.
+    /// Parses the arguments from `first` on, which is the number of keys.
     fn parse(args: Args<'a>, first: usize) -> Result<MultiPop<'a>> {
         let positive = |arg: &[u8], refusal: &'static str| {
             whole_number(arg).filter(|number| *number > 0).ok_or(Error::new(refusal))
@@ -488,7 +491,8 @@ impl<'a> MultiPop<'a> {
         Ok(MultiPop { keys, end, count: count.unwrap_or(1) })
     }
 
-    /// Pops from the first key that has a list, and replies with both. Returns whether there was one.
+    /// Pops from the first key that has a list, and replies with the key and the elements. Returns whether a key has
+    /// one.
     fn run(&self, ctx: &mut Context<'_>) -> Result<bool> {
         for name in &self.keys {
             let key = ctx.key(name);
@@ -507,7 +511,7 @@ impl<'a> MultiPop<'a> {
     }
 }
 
-/// The command that takes elements out at an end.
+/// The command that pops from an end.
 fn pop_verb(end: End) -> &'static [u8] {
     match end {
         End::Front => b"LPOP",
@@ -515,8 +519,8 @@ fn pop_verb(end: End) -> &'static [u8] {
     }
 }
 
-/// `LMPOP numkeys key [key …] LEFT | RIGHT [COUNT count]`: the first key that has a list, and elements taken out of it;
-/// null when there is none. O(N+M).
+/// `LMPOP numkeys key [key …] LEFT | RIGHT [COUNT count]`: the first key that has a list, and the elements removed from
+/// it; null if no key has one. O(N+M).
 pub fn lmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if !MultiPop::parse(args, 1)?.run(ctx)? {
         ctx.reply.null_array();

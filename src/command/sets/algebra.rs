@@ -1,8 +1,8 @@
-//! Commands for several sets: intersection, union, difference, and their forms that store the result.
+//! Commands on several sets: intersection, union, difference, and the forms that store the result.
 //!
-//! An intersection walks the smallest set and asks the others, a difference walks the first; members are asked for in
-//! groups whose buckets and members are fetched from memory together ([`MemberTable::contains_each`]).
-//! Two intsets are merged as the sorted sequences that they are.
+//! An intersection walks the smallest set and looks its members up in the others; a difference walks the first set.
+//! Members are looked up in groups, so that their buckets and members are fetched from memory together
+//! ([`MemberTable::contains_each`]). Two intsets are merged as sorted sequences.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -24,7 +24,7 @@ pub(super) fn find_sets(
 }
 
 /// Finds the values of the keys from argument `first` up to `end`, which must be of these kinds; missing ones are
-/// `None`. Positions are taken after all lookups, since a lookup may delete an expired key, which can move entries.
+/// `None`. Positions are read after all lookups, since a lookup may delete an expired key, which can move entries.
 pub(in crate::command) fn find_all(
     ctx: &mut Context<'_>,
     args: Args<'_>,
@@ -50,8 +50,8 @@ fn lend<'a>(db: &'a Db, found: &[Option<Position>]) -> Vec<Ref<'a, Entry>> {
     found.iter().flatten().map(|at| db.get(*at)).collect()
 }
 
-/// Calls `see` with every member of `walked` that is in all of `asked`, or if `wanted` is false in none of them, until
-/// it returns `false`.
+/// Calls `see` with every member of `walked` that is in all of `asked` (in none of them if `wanted` is false), until it
+/// returns `false`.
 fn select<'a>(
     walked: SetRef<'a>,
     asked: &[SetRef<'_>],
@@ -78,7 +78,7 @@ fn select<'a>(
     }
 }
 
-/// Keeps the members of a group that are in `set`, or if `wanted` is false those that are not.
+/// Keeps the members of a group that are in `set`, or if `wanted` is false, those that are not.
 fn keep(set: SetRef<'_>, group: &mut Vec<Text<'_>>, digits: &mut [Vec<u8>; GROUP], wanted: bool) {
     let SetRef::Table(table) = set else {
         return group.retain(|member| set.contains_text(*member) == wanted);
@@ -93,7 +93,7 @@ fn keep(set: SetRef<'_>, group: &mut Vec<Text<'_>>, digits: &mut [Vec<u8>; GROUP
     group.retain(|_| found.next() == Some(&wanted));
 }
 
-/// Calls `see` with every integer of both sets, ascending, until it returns `false`.
+/// Calls `see` with every integer that is in both sets, ascending, until it returns `false`.
 fn merge(a: Intset<'_>, b: Intset<'_>, see: &mut impl FnMut(i64) -> bool) {
     let (mut a, mut b) = (a.iter(), b.iter());
     let (mut left, mut right) = (a.next(), b.next());
@@ -110,8 +110,8 @@ fn merge(a: Intset<'_>, b: Intset<'_>, see: &mut impl FnMut(i64) -> bool) {
     }
 }
 
-/// A merge reads both intsets; from this ratio of sizes on, it is cheaper to search the larger for each member of the
-/// smaller.
+/// A merge reads both intsets; from this ratio of sizes on, searching the larger for each member of the smaller is
+/// cheaper.
 const MERGE_RATIO: usize = 8;
 
 /// Calls `see` with every member that is in all sets, until it returns `false`.
@@ -126,10 +126,10 @@ fn intersect<'a>(sets: &mut [SetRef<'a>], see: &mut impl FnMut(Text<'a>) -> bool
     }
 }
 
-/// The union of the sets as a set under `key`; `None` if it is empty.
+/// Returns the union of the sets as a set under `key`; `None` if it is empty.
 fn unite(sets: &[SetRef<'_>], key: &[u8], shapes: &Shapes) -> Option<Entry> {
     let largest = sets.iter().map(SetRef::len).max()?;
-    // A union that is too large to be packed is built as a table; otherwise the members decide.
+    // A union that is too large for the packed encodings is built as a table; otherwise the members decide.
     let packed = shapes.set_max_intset_entries.max(shapes.set_max_listpack_entries);
     let expected = if largest > packed { largest } else { 1 };
     let (mut result, mut digits) = (None, Vec::new());
@@ -141,7 +141,7 @@ fn unite(sets: &[SetRef<'_>], key: &[u8], shapes: &Shapes) -> Option<Entry> {
     result
 }
 
-/// Calls `see` with every member of the first set that is in none of the others. If the others are many and small,
+/// Calls `see` with every member of the first set that is in none of the others. If the other sets are many and small,
 /// removes their members from a copy of the first set instead.
 fn subtract(sets: &[SetRef<'_>], shapes: &Shapes, see: &mut impl FnMut(Text<'_>)) {
     let Some((first, others)) = sets.split_first() else { return };
@@ -149,7 +149,7 @@ fn subtract(sets: &[SetRef<'_>], shapes: &Shapes, see: &mut impl FnMut(Text<'_>)
     let removing: usize = sets.iter().map(SetRef::len).sum();
     if asking <= removing {
         let mut others = others.to_vec();
-        // A larger set is more likely to have the member.
+        // A larger set is more likely to contain a member.
         others.sort_by_key(|set| std::cmp::Reverse(set.len()));
         return select(*first, &others, false, &mut |member| {
             see(member);
@@ -169,7 +169,7 @@ fn subtract(sets: &[SetRef<'_>], shapes: &Shapes, see: &mut impl FnMut(Text<'_>)
     SetRef::Table(&left).members().for_each(see);
 }
 
-/// The operation.
+/// A set operation.
 #[derive(Clone, Copy)]
 enum Operation {
     Intersection,
@@ -178,7 +178,7 @@ enum Operation {
 }
 
 impl Operation {
-    /// The event of storing its result.
+    /// The event when the result is stored.
     fn store_event(self) -> Event {
         match self {
             Operation::Intersection => Event::SInterStore,
@@ -187,7 +187,7 @@ impl Operation {
         }
     }
 
-    /// Calls `see` with every member of the result for the sets at `found`.
+    /// Calls `see` with every member of the result of the operation on the sets at `found`.
     fn run(self, db: &Db, found: &[Option<Position>], shapes: &Shapes, see: &mut impl FnMut(Text<'_>)) {
         let missing = match self {
             Operation::Intersection => found.iter().any(Option::is_none),
@@ -212,7 +212,7 @@ impl Operation {
         }
     }
 
-    /// The result as a set under `key`; `None` if it is empty.
+    /// Returns the result as a set under `key`; `None` if it is empty.
     fn collect(self, db: &Db, found: &[Option<Position>], shapes: &Shapes, key: &[u8]) -> Option<Entry> {
         if matches!(self, Operation::Union) {
             let entries = lend(db, found);
@@ -252,37 +252,37 @@ fn store_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) -> 
     Ok(())
 }
 
-/// `SINTER key [key …]`: the members that are in all sets. O(N·M), N the smallest set.
+/// `SINTER key [key …]`: the members that are in all sets. O(N·M), where N is the size of the smallest set.
 pub fn sinter(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     reply_result(ctx, args, Operation::Intersection)
 }
 
-/// `SINTERSTORE destination key [key …]`: how many were stored. O(N·M).
+/// `SINTERSTORE destination key [key …]`: the number of members stored. O(N·M).
 pub fn sinterstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     store_result(ctx, args, Operation::Intersection)
 }
 
-/// `SUNION key [key …]`: the members that are in one of the sets. O(N).
+/// `SUNION key [key …]`: the members that are in any of the sets. O(N).
 pub fn sunion(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     reply_result(ctx, args, Operation::Union)
 }
 
-/// `SUNIONSTORE destination key [key …]`: how many were stored. O(N).
+/// `SUNIONSTORE destination key [key …]`: the number of members stored. O(N).
 pub fn sunionstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     store_result(ctx, args, Operation::Union)
 }
 
-/// `SDIFF key [key …]`: the members of the first set that are in no other. O(N).
+/// `SDIFF key [key …]`: the members of the first set that are in no other set. O(N).
 pub fn sdiff(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     reply_result(ctx, args, Operation::Difference)
 }
 
-/// `SDIFFSTORE destination key [key …]`: how many were stored. O(N).
+/// `SDIFFSTORE destination key [key …]`: the number of members stored. O(N).
 pub fn sdiffstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     store_result(ctx, args, Operation::Difference)
 }
 
-/// The number of keys and the limit (0: none) of `SINTERCARD`. (`ZINTERCARD` checks in another order.)
+/// Parses the number of keys and the limit (0: none) of `SINTERCARD`. (`ZINTERCARD` checks in another order.)
 fn intercard_arguments(args: Args<'_>) -> Result<(usize, usize)> {
     const NO_KEYS: Error = Error::new("ERR numkeys should be greater than 0");
     let keys = integer(args.get(1)).map_err(|_| NO_KEYS)?;
@@ -302,7 +302,8 @@ fn intercard_arguments(args: Args<'_>) -> Result<(usize, usize)> {
     Ok((keys, limit))
 }
 
-/// `SINTERCARD numkeys key [key …] [LIMIT limit]`: how many members are in all sets, counted up to the limit. O(N·M).
+/// `SINTERCARD numkeys key [key …] [LIMIT limit]`: the number of members that are in all sets, counted up to the limit.
+/// O(N·M).
 pub fn sintercard(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (keys, limit) = intercard_arguments(args)?;
     let found = find_sets(ctx, args, 2, 2 + keys, Access::Read)?;

@@ -1,4 +1,4 @@
-//! Commands for single sets: adding, removing and testing members, random members, iteration. Those for several sets
+//! Commands on single sets: adding, removing and testing members, random members, iteration. Commands on several sets
 //! are in [`crate::command::sets::algebra`].
 
 pub mod algebra;
@@ -21,7 +21,7 @@ fn find_set(ctx: &mut Context<'_>, args: Args<'_>, access: Access) -> Result<Opt
     ctx.find_kind(key, access, Kind::Set)
 }
 
-/// `SADD key member [member …]`: how many were new. O(1) a member.
+/// `SADD key member [member …]`: the number of new members. O(1) a member.
 pub fn sadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let found = ctx.find_kind(key, Access::Write, Kind::Set)?;
@@ -49,7 +49,7 @@ pub fn sadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `SREM key member [member …]`: how many of them existed. O(1) a member.
+/// `SREM key member [member …]`: the number of members removed. O(1) a member.
 pub fn srem(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let found = ctx.find_kind(key, Access::Write, Kind::Set)?;
@@ -87,7 +87,7 @@ pub fn smove(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Moves `member` from one set to another. Returns whether it was in the first.
+/// Moves `member` from one set to another. Returns whether the first set had it.
 fn move_member(
     ctx: &mut Context<'_>,
     (source, from): (Key<'_>, Position),
@@ -125,7 +125,7 @@ pub fn sismember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// `SMISMEMBER key member [member …]`: 1 or 0 for each. O(1) a member.
 pub fn smismember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let found = find_set(ctx, args, Access::Read)?;
-    // A member may be named any number of times.
+    // A call may repeat a member any number of times.
     let bound = ctx.output_bound();
     ctx.reply.array(args.len() - 2);
     let entry = found.map(|at| ctx.keyspace.db(ctx.session.db).get(at));
@@ -196,7 +196,7 @@ fn spop_count(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         return Ok(());
     }
     reply_members(ctx, at);
-    // Redis reads the members as `SUNION` does, which counts another hit.
+    // Redis reads the members like `SUNION`, which counts another hit.
     ctx.keyspace.counters.hits += 1;
     ctx.removed(key, at, Event::SPop, len, true);
     let verb = ctx.keyspace.removal_verb(Removal::Emptied);
@@ -229,9 +229,9 @@ fn pop_each(ctx: &mut Context<'_>, key: Key<'_>, at: Position, count: usize) {
     propagate_popped(ctx, key, &popped.unwrap_or_default());
 }
 
-/// Propagates the removal of the members that were drawn, since a replica would draw others.
+/// Propagates the removal of the popped members, since a replica would choose others.
 fn propagate_popped(ctx: &mut Context<'_>, key: Key<'_>, popped: &[Vec<u8>]) {
-    /// How many members Redis puts into one command.
+    /// The number of members that Redis puts into one command.
     const AT_ONCE: usize = 1024;
     for members in popped.chunks(AT_ONCE) {
         let mut words: Vec<&[u8]> = vec![b"SREM", key.name];
@@ -240,8 +240,8 @@ fn propagate_popped(ctx: &mut Context<'_>, key: Key<'_>, popped: &[Vec<u8>]) {
     }
 }
 
-/// `SRANDMEMBER key [count]`: a random member or null; with `count`, up to that many distinct ones, or if it is
-/// negative, that many that may repeat. O(1) a member.
+/// `SRANDMEMBER key [count]`: a random member or null; with a positive `count`, up to that many distinct ones; with a
+/// negative one, exactly that many, possibly repeated. O(1) a member.
 pub fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if args.len() > 3 {
         return Err(SYNTAX);

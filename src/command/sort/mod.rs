@@ -1,15 +1,15 @@
-//! SORT and SORT_RO: the elements of a list, set or sorted set in an order of their own or of other keys.
+//! SORT and SORT_RO: the elements of a list, set or sorted set, ordered by their own values or by other keys.
 //!
 //! ```text
 //!  elements ──▶ weights by BY ──▶ order of the window ──▶ values by GET ──▶ reply, or a list
 //!  source.rs     pattern.rs        rank.rs                 pattern.rs
 //! ```
 //!
-//! The elements are copied out of the collection first, because the lookups of BY and GET may delete keys that have
-//! expired, and the destination may be the collection itself. Lookups are grouped so that their cache misses overlap.
+//! The elements are first copied out of the collection, because the lookups of BY and GET may delete expired keys, and
+//! the destination may be the collection itself. Lookups are grouped so that their cache misses overlap.
 //!
-//! Costs: O(N + M log M) for N elements and M in the window of LIMIT, and a lookup for each element with BY, for each
-//! in the window and each GET. If nothing is sorted, only the window of a list or sorted set is read.
+//! Costs: O(N + M log M) for N elements and M in the window of LIMIT, plus one lookup per element with BY, and one per
+//! element of the window and GET. Without sorting, only the window of a list or sorted set is read.
 
 mod pattern;
 mod rank;
@@ -30,13 +30,13 @@ use rank::{Texts, Wanted, by_numbers, by_texts, number};
 const NOT_A_SCORE: Error = Error::new("ERR One or more scores can't be converted into double");
 
 /// `SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern …]] [ASC | DESC] [ALPHA] [STORE destination]`:
-/// an array of the elements, or of the values of the GETs for each; with STORE the length of the list stored.
-/// O(N + M log M) for N elements of which M are returned.
+/// an array of the elements, or of the values of all GETs for each; with STORE, the length of the stored list. O(N + M
+/// log M) for N elements of which M are returned.
 pub fn sort(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     run(ctx, args, true)
 }
 
-/// `SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern …]] [ASC | DESC] [ALPHA]`: as `SORT`,
+/// `SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern …]] [ASC | DESC] [ALPHA]`: like `SORT`,
 /// without STORE. O(N + M log M).
 pub fn sort_ro(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     run(ctx, args, false)
@@ -44,7 +44,7 @@ pub fn sort_ro(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 
 /// The options of a call.
 struct SortRequest<'a> {
-    /// Whether to sort: false if there is a BY without a star.
+    /// Whether to sort: false for a BY without a star.
     sorted: bool,
     by: Option<Pattern<'a>>,
     alpha: bool,
@@ -100,7 +100,7 @@ impl<'a> SortRequest<'a> {
         Ok(request)
     }
 
-    /// Which part of the order of `len` elements is wanted.
+    /// The requested part of the order of `len` elements.
     fn window(&self, len: usize) -> Range<usize> {
         let start = usize::try_from(self.offset).unwrap_or(0).min(len);
         let count = usize::try_from(self.count).unwrap_or(len);
@@ -140,7 +140,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result {
     Ok(())
 }
 
-/// The indices of the elements in the window, in the wanted order.
+/// The indices of the elements in the window, in the requested order.
 fn order(
     ctx: &mut Context<'_>,
     request: &SortRequest<'_>,
@@ -148,7 +148,7 @@ fn order(
     window: Range<usize>,
 ) -> Result<Vec<usize>> {
     let wanted = Wanted { descending: request.descending, window };
-    // Without STORE, texts are compared as C strings, up to the first zero byte.
+    // Without STORE, texts compare as C strings, up to the first zero byte.
     let whole = request.store.is_some();
     let Some(by) = request.by else {
         if request.alpha {
@@ -195,7 +195,7 @@ fn number_of(text: Text<'_>) -> Option<f64> {
     }
 }
 
-/// Calls `see` with the text that a pattern has found: a string, or the value of a hash's field.
+/// Calls `see` with the text that a pattern found: a string, or the value of a hash field.
 fn with_text<R>(ctx: &Context<'_>, found: Found<'_>, see: impl FnOnce(Option<Text<'_>>) -> R) -> R {
     match found {
         Found::Nothing => see(None),
@@ -225,7 +225,7 @@ fn outputs<'a>(
 fn reply(ctx: &mut Context<'_>, request: &SortRequest<'_>, elements: &Texts, order: &[usize]) {
     ctx.reply.array(order.len() * request.get.len().max(1));
     let now = ctx.keyspace.moment.unix_ms;
-    // `GET` may repeat each element any number of times.
+    // A call may repeat `GET` any number of times.
     let bound = ctx.output_bound();
     follow(ctx, outputs(request, elements, order), |ctx, found| {
         if ctx.reply.buf.len() > bound {
@@ -262,7 +262,7 @@ fn store(
     let shapes = &ctx.keyspace.shapes;
     let list = (values.len() > 0).then(|| source::list(destination, values.iter(), shapes));
     ctx.keyspace.put_result(ctx.key(destination), list, Event::SortStore);
-    // Each element counts as a change, and one has been counted.
+    // Each element counts as a change, and one has already been counted.
     ctx.keyspace.count_changes(values.len().saturating_sub(1) as u64);
     ctx.reply.integer(values.len() as i64);
 }

@@ -1,4 +1,4 @@
-//! The patterns of BY and GET: the name of a key with a star for the element, and optionally a field of a hash.
+//! The patterns of BY and GET: the name of a key, with a star in place of the element, and optionally a hash field.
 //!
 //! ```text
 //!  weight_*          the string under weight_<element>
@@ -13,12 +13,12 @@ use crate::command::context::Context;
 use crate::db::{Access, Key, Position};
 use crate::text::words::shown;
 
-/// A pattern, parsed.
+/// A parsed pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pattern<'a> {
     /// `#`.
     Element,
-    /// There is no star in it.
+    /// A pattern without a star.
     Nothing,
     /// The text before and after the star, and the field.
     Key {
@@ -31,7 +31,7 @@ pub enum Pattern<'a> {
     },
 }
 
-/// Whether there is a star in a pattern. BY with a pattern that has none means not to sort.
+/// Whether a pattern has a star. BY with a pattern without one disables sorting.
 pub fn has_star(pattern: &[u8]) -> bool {
     memchr::memchr(b'*', shown(pattern)).is_some()
 }
@@ -58,18 +58,18 @@ impl<'a> Pattern<'a> {
     }
 }
 
-/// What a pattern has found for an element.
+/// The result of a pattern for an element.
 #[derive(Clone, Copy)]
 pub enum Found<'a> {
     /// Nothing: the key is missing, or the pattern has no star.
     Nothing,
     /// The element itself.
     Element(&'a [u8]),
-    /// The entry of a key, which may be of any type, and a field if it is to be a hash.
+    /// The entry of a key, of any type, and a field if it should be a hash.
     Entry(Position, Option<&'a [u8]>),
 }
 
-/// How many keys are prefetched together, so that their cache misses overlap.
+/// The number of keys that are prefetched together, so that their cache misses overlap.
 const GROUP: usize = 16;
 
 enum Lookup<'a> {
@@ -77,7 +77,7 @@ enum Lookup<'a> {
     Key { name: Range<usize>, hash: u64, field: Option<&'a [u8]> },
 }
 
-/// Looks up each pattern with its element and calls `visit` with what it finds, in order. A position is valid until the
+/// Looks up each pattern with its element and calls `visit` with the results, in order. A position is valid until the
 /// next lookup.
 pub fn follow<'a>(
     ctx: &mut Context<'_>,

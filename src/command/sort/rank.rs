@@ -1,9 +1,9 @@
-//! The order of SORT, without the keyspace: texts in; out come the indices of those in the wanted window, in order.
+//! The order of SORT, without the keyspace: takes texts, and returns the indices of those in the window, in order.
 //!
 //! Elements are first compared by a word, which is the number or the first eight bytes of the text and is stored next
-//! to the index; the text itself is only read if the words are equal. Ties are broken by the original index, so the
-//! order is total: the fast unstable sort gives a stable result, and a window can be found by partitioning, which takes
-//! O(N + W log W) for N elements and W in the window.
+//! to the index; the text itself is read only if the words are equal. The original index breaks ties, so the order is
+//! total: the fast unstable sort gives a stable result, and partitioning finds a window, which takes O(N + W log W) for
+//! N elements and W in the window.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -31,31 +31,31 @@ impl Texts {
         self.ends.push(self.bytes.len());
     }
 
-    /// How many there are.
+    /// The number of texts.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// The text `index`.
+    /// The text at `index`.
     pub fn get(&self, index: usize) -> &[u8] {
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.bytes[start..self.ends[index]]
     }
 
-    /// All of them.
+    /// All texts.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.len()).map(|index| self.get(index))
     }
 }
 
-/// An element: the word by which it is compared first, and its index.
+/// An element: the word that is compared first, and its index.
 #[derive(Clone, Copy)]
 struct Ranked {
     word: u64,
     index: usize,
 }
 
-/// Which part of the order is wanted, and its direction.
+/// The requested part of the order, and its direction.
 #[derive(Clone)]
 pub struct Wanted {
     /// Whether the greatest comes first.
@@ -64,13 +64,13 @@ pub struct Wanted {
     pub window: Range<usize>,
 }
 
-/// A word that compares as the number does; both zeros have the same word.
+/// Returns a word that compares like the number; both zeros have the same word.
 fn word_of_number(number: f64) -> u64 {
     let bits = (number + 0.0).to_bits();
     if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
 }
 
-/// A word that compares as the first eight bytes of the text do.
+/// Returns a word that compares like the first eight bytes of the text.
 fn word_of_text(text: &[u8]) -> u64 {
     let mut word = [0; 8];
     let len = text.len().min(8);
@@ -85,8 +85,8 @@ pub fn by_numbers(numbers: &[f64], elements: &Texts, wanted: &Wanted) -> Vec<usi
     order(keys.collect(), |index| elements.get(index), wanted)
 }
 
-/// Orders `count` elements by their `text`, where `None` comes before any text. Equal ones keep their order in either
-/// direction.
+/// Orders `count` elements by their `text`, where `None` comes before any text. Equal elements keep their order in both
+/// directions.
 pub fn by_texts<'a>(count: usize, text: impl Fn(usize) -> Option<&'a [u8]>, wanted: &Wanted) -> Vec<usize> {
     let word = |index| text(index).map_or(0, word_of_text);
     let keys = (0..count).map(|index| Ranked { word: word(index), index });
@@ -104,7 +104,7 @@ fn order<T: Ord>(mut keys: Vec<Ranked>, text: impl Fn(usize) -> T, wanted: &Want
     keys.iter().map(|key| key.index).collect()
 }
 
-/// Selects the elements in the window of the order, in no order.
+/// Selects the elements in the window of the order, unordered.
 fn take_window<'a>(
     keys: &'a mut [Ranked],
     window: &Range<usize>,
@@ -124,9 +124,9 @@ fn take_window<'a>(
     &mut keys[start..]
 }
 
-/// Parses a number as SORT does: by the rules of C's `strtod`, up to the first zero byte, with space allowed before it
-/// but not after it; an empty text is zero. `None` for anything that is not a number, NaN, and numbers that a double
-/// can only represent by rounding them to infinity or to a subnormal.
+/// Parses a number like SORT: by the rules of C's `strtod`, up to the first zero byte, with space allowed before it but
+/// not after it; an empty text is zero. `None` for anything that is not a number, NaN, and numbers that a double can
+/// represent only by rounding them to infinity or to a subnormal.
 pub fn number(text: &[u8]) -> Option<f64> {
     if let Some(integer) = number::parse_i64(text) {
         return Some(integer as f64);
@@ -140,7 +140,7 @@ pub fn number(text: &[u8]) -> Option<f64> {
     let start = text.iter().position(|byte| !blank(byte))?;
     let text = &text[start..];
     let number = number::parse_f64(text)?;
-    // A decimal number that is exactly subnormal has too many digits to occur; a hexadecimal one may have few.
+    // A decimal number that is exactly subnormal has too many digits to occur; a hexadecimal one may have only a few.
     let rounded = number.is_subnormal() && !text.iter().any(|byte| matches!(byte, b'x' | b'X'));
     if rounded { None } else { Some(number) }
 }

@@ -1,4 +1,4 @@
-//! What SORT needs from the types: the elements of a collection, and a list to store.
+//! The operations on types that SORT needs: the elements of a collection, and a list to store.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::types::set::SetRef;
 use crate::types::sorted_set::{SortedSetRef, to_large};
 use crate::types::{Encoding, Entry, Kind, Shapes, Text};
 
-/// How many elements the value has; `None` for a type that SORT refuses.
+/// The number of elements of the value; `None` for a type that SORT refuses.
 pub fn len(entry: &Entry) -> Option<usize> {
     match entry.kind() {
         Kind::List => Some(list::len(entry)),
@@ -20,7 +20,7 @@ pub fn len(entry: &Entry) -> Option<usize> {
     }
 }
 
-/// Converts a sorted set to its large form, as Redis does in order to sort it: clients can see the encoding.
+/// Converts a sorted set to its large form, as Redis does before it sorts it: clients can see the encoding.
 pub fn prepare(ctx: &mut Context<'_>, at: Position) {
     if ctx.db().get(at).kind() == Kind::SortedSet {
         ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| to_large(entry, shapes));
@@ -28,7 +28,7 @@ pub fn prepare(ctx: &mut Context<'_>, at: Position) {
     }
 }
 
-/// The elements in `window` of the collection's own order, or with `backwards` of the reverse. A set has an arbitrary
+/// The elements in `window` of the collection's own order, or of the reverse if `backwards`. A set has an arbitrary
 /// order and no direction.
 pub fn elements(entry: &Entry, window: Range<usize>, backwards: bool) -> Texts {
     let count = window.len();
@@ -65,7 +65,7 @@ pub fn elements(entry: &Entry, window: Range<usize>, backwards: bool) -> Texts {
     elements
 }
 
-/// A list of these elements, in the encoding of a list that was a quicklist and has shrunk to a single node.
+/// Builds a list of these elements, in the encoding of a quicklist that has shrunk to a single node.
 pub fn list<'a>(key: &[u8], elements: impl Iterator<Item = &'a [u8]>, shapes: &Shapes) -> Entry {
     let limits = NodeLimits::new(shapes);
     let mut quicklist = Quicklist::default();

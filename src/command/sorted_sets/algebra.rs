@@ -1,11 +1,10 @@
-//! Commands for several sorted sets, or sets, whose members count as having score 1: union, intersection, difference,
-//! and their forms that store the result.
+//! Commands on several sorted sets, or sets, whose members count as having score 1: union, intersection, difference,
+//! and the forms that store the result.
 //!
-//! The result is gathered in an unordered dict, sorted once, and built from that ([`Gather`]), which makes a union of
+//! An unordered dict collects the result, which is then sorted once and built ([`Gather`]); this makes a union of
 //! millions cheap. Lookups are grouped so that their cache misses overlap.
 //!
-//! Sets are processed in the order of their sizes, the smallest first, as in Redis: sums of more than two scores depend
-//! on it.
+//! As in Redis, sets are processed by size, smallest first: sums of more than two scores depend on the order.
 
 use crate::command::args::{Args, integer, whole_number};
 use crate::command::context::Context;
@@ -18,7 +17,7 @@ use crate::types::set::{self, SetRef};
 use crate::types::sorted_set::{self, GROUP, Gather, SortedSetRef};
 use crate::types::{Entry, Kind, Shapes, Text};
 
-/// The operation.
+/// A sorted set operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Operation {
     Union,
@@ -27,7 +26,7 @@ enum Operation {
 }
 
 impl Operation {
-    /// The event of storing its result.
+    /// The event when the result is stored.
     fn store_event(self) -> Event {
         match self {
             Operation::Union => Event::ZUnionStore,
@@ -37,7 +36,7 @@ impl Operation {
     }
 }
 
-/// How two scores of a member are combined.
+/// The way to combine two scores of a member.
 #[derive(Clone, Copy)]
 enum Aggregate {
     Sum,
@@ -192,7 +191,7 @@ impl Group<'_> {
         names
     }
 
-    /// Replaces the score of each element by what `merge` makes of it and of its score in `other`; drops those for
+    /// Replaces the score of each element by the result of `merge` for it and its score in `other`; drops elements for
     /// which that is `None`.
     fn keep(&mut self, other: Operand<'_>, mut merge: impl FnMut(f64, Option<f64>) -> Option<f64>) {
         let mut scores = [None; GROUP];
@@ -232,7 +231,7 @@ fn lend<'a>(
     operands
 }
 
-/// The result of `query` on the values of `found`, in no order.
+/// Returns the unordered result of `query` on the values of `found`.
 fn run(db: &Db, found: &[Option<Position>], query: &AlgebraQuery, shapes: &Shapes) -> Gather {
     let missing = match query.operation {
         Operation::Intersection => found.iter().any(Option::is_none),
@@ -322,7 +321,7 @@ fn intersect(
     smallest.in_groups(&mut |group| {
         weigh(group, *weight);
         for (other, weight) in others {
-            // As in Redis, a NaN here is only replaced by zero in a sum, unlike that of a member's first score.
+            // As in Redis, NaN becomes zero here only in a sum; in a member's first score it always does.
             group.keep(*other, |score, found| Some(aggregate.of(score, weight * found?)));
         }
         see(group)
@@ -333,7 +332,7 @@ fn subtract(operands: &[(Operand<'_>, f64)], shapes: &Shapes) -> Gather {
     let mut gather = Gather::with_room(shapes.seed, 0);
     let Some(((first, _), others)) = operands.split_first() else { return gather };
     let mut others = others.to_vec();
-    // A larger one is more likely to have the member.
+    // A larger operand is more likely to contain the member.
     others.sort_by_key(|(other, _)| std::cmp::Reverse(other.len()));
     first.in_groups(&mut |group| {
         for (other, _) in &others {
@@ -354,7 +353,7 @@ fn number_of_keys(args: Args<'_>, at: usize, name: &str) -> Result<usize> {
     usize::try_from(keys).ok().filter(|keys| *keys < args.len() - at).ok_or(SYNTAX)
 }
 
-/// Finds the operands, which Redis does before it parses the options.
+/// Finds the operands. Like Redis, before the options are parsed.
 fn find_operands(
     ctx: &mut Context<'_>,
     args: Args<'_>,
@@ -364,8 +363,8 @@ fn find_operands(
     find_all(ctx, args, first, first + keys, Access::Read, &[Kind::SortedSet, Kind::Set])
 }
 
-/// Parses the arguments, finds the keys and computes the result. Argument `numkeys_at` is the number of keys, after a
-/// destination if there is one.
+/// Parses the arguments, finds the keys and computes the result. Argument `numkeys_at` is the number of keys; a
+/// destination, if any, precedes it.
 fn compute(
     ctx: &mut Context<'_>,
     args: Args<'_>,
@@ -409,20 +408,20 @@ pub fn zunion(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     reply_result(ctx, args, Operation::Union, "zunion")
 }
 
-/// `ZUNIONSTORE destination numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX]`: how many were stored.
-/// O(N) + O(M log M).
+/// `ZUNIONSTORE destination numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX]`: the number of members
+/// stored. O(N) + O(M log M).
 pub fn zunionstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     store_result(ctx, args, Operation::Union, "zunionstore")
 }
 
 /// `ZINTER numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX] [WITHSCORES]`: the members that are in
-/// all sorted sets, in order. O(N·K) + O(M log M), N the smallest.
+/// all sorted sets, in order. O(N·K) + O(M log M), where N is the size of the smallest.
 pub fn zinter(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     reply_result(ctx, args, Operation::Intersection, "zinter")
 }
 
-/// `ZINTERSTORE destination numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX]`: how many were stored.
-/// O(N·K) + O(M log M).
+/// `ZINTERSTORE destination numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX]`: the number of members
+/// stored. O(N·K) + O(M log M).
 pub fn zinterstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     store_result(ctx, args, Operation::Intersection, "zinterstore")
 }
@@ -433,13 +432,13 @@ pub fn zdiff(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     reply_result(ctx, args, Operation::Difference, "zdiff")
 }
 
-/// `ZDIFFSTORE destination numkeys key [key …]`: how many were stored. O(N·K) + O(M log M).
+/// `ZDIFFSTORE destination numkeys key [key …]`: the number of members stored. O(N·K) + O(M log M).
 pub fn zdiffstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     store_result(ctx, args, Operation::Difference, "zdiffstore")
 }
 
-/// `ZINTERCARD numkeys key [key …] [LIMIT limit]`: how many members are in all sorted sets, counted up to the limit.
-/// O(N·K), N the smallest.
+/// `ZINTERCARD numkeys key [key …] [LIMIT limit]`: the number of members that are in all sorted sets, counted up to the
+/// limit. O(N·K), where N is the size of the smallest.
 pub fn zintercard(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let keys = number_of_keys(args, 1, "zintercard")?;
     let found = find_operands(ctx, args, 2, keys)?;
@@ -456,7 +455,7 @@ pub fn zintercard(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// How many members are in all of `found`, counted up to `limit` (0: all).
+/// Counts the members that are in all of `found`, up to `limit` (0: all).
 fn count_common(db: &Db, found: &[Option<Position>], limit: usize) -> usize {
     let entries: Vec<_> = found.iter().map(|at| at.map(|at| db.get(at))).collect();
     let query = AlgebraQuery::new(Operation::Intersection, 2, found.len());

@@ -1,5 +1,5 @@
-//! Commands for single sorted sets: scores, ranks, random members, iteration. Popping is in [`pops`], ranges are in
-//! [`ranges`], several sorted sets at once in [`algebra`].
+//! Commands on single sorted sets: scores, ranks, random members, iteration. Pops are in [`pops`], ranges in
+//! [`ranges`], commands on several sorted sets in [`algebra`].
 
 pub mod algebra;
 pub mod pops;
@@ -23,14 +23,14 @@ pub(super) fn find(ctx: &mut Context<'_>, args: Args<'_>, access: Access) -> Res
     ctx.find_kind(key, access, Kind::SortedSet)
 }
 
-/// How scores appear in a reply.
+/// The layout of scores in a reply.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scores {
-    /// Not at all.
+    /// No scores.
     None,
     /// Member, score, member, score.
     Flat,
-    /// An array of two for each.
+    /// An array of two for each element.
     Pairs,
 }
 
@@ -67,8 +67,8 @@ fn score_argument(arg: &[u8]) -> Result<f64> {
     number::parse_f64(arg).ok_or(NOT_A_FLOAT)
 }
 
-/// The flags of `ZADD`, whether it counts changes, and the index of the first score. `ZINCRBY` has no flags, but Redis
-/// parses them there too.
+/// Parses the flags of `ZADD`. Returns them, whether the reply counts changes, and the index of the first score.
+/// `ZINCRBY` has no flags, but Redis parses them there too.
 fn zadd_flags(args: Args<'_>, mut how: How) -> Result<(How, bool, usize)> {
     let (mut count_changes, mut first) = (false, 2);
     while first < args.len() {
@@ -99,8 +99,8 @@ fn zadd_flags(args: Args<'_>, mut how: How) -> Result<(How, bool, usize)> {
     Ok((how, count_changes, first))
 }
 
-/// `ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member …]`: how many members were added, or with `CH`
-/// added or changed; with `INCR` the new score, or null if a flag prevented it. O(log n) a member.
+/// `ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member …]`: the number of members added, or with `CH`
+/// added or changed; with `INCR` the new score, or null if a flag prevented the change. O(log n) a member.
 pub fn zadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     add(ctx, args, How::default())
 }
@@ -116,7 +116,7 @@ fn add(ctx: &mut Context<'_>, args: Args<'_>, how: How) -> Result {
     for i in (first + 2..args.len()).step_by(2) {
         score_argument(args.get(i))?;
     }
-    // The scores have been checked, and are parsed again as they are needed.
+    // The scores have been checked; they are parsed again when needed.
     let others = (first + 2..args.len()).step_by(2).map(|i| {
         let score = number::parse_f64(args.get(i)).unwrap_or_default();
         (score, args.get(i + 1))
@@ -136,16 +136,15 @@ fn add(ctx: &mut Context<'_>, args: Args<'_>, how: How) -> Result {
 /// The outcome of adding elements.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// How many are new.
+    /// The number of new elements.
     pub(super) added: u64,
-    /// How many have another score.
+    /// The number of elements whose score changed.
     pub(super) changed: u64,
     /// The score of the last one, unless a flag prevented it.
     last: Option<f64>,
 }
 
-/// Adds elements to the sorted set of `key`, or changes their scores. There are `count` of them, and the member of the
-/// first is `first`.
+/// Adds `count` elements to the sorted set of `key`, or changes their scores. The member of the first one is `first`.
 pub(super) fn apply_all<'a>(
     ctx: &mut Context<'_>,
     key: Key<'_>,
@@ -183,7 +182,7 @@ pub(super) fn apply_all<'a>(
     Ok(changes)
 }
 
-/// `ZREM key member [member …]`: how many of them existed. O(log n) a member.
+/// `ZREM key member [member …]`: the number of members removed. O(log n) a member.
 pub fn zrem(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let found = ctx.find_kind(key, Access::Write, Kind::SortedSet)?;
@@ -231,7 +230,7 @@ pub(super) fn for_each_score(
     reply: impl Fn(&mut Reply<'_>, Option<f64>),
 ) -> Result {
     let found = find(ctx, args, Access::Read)?;
-    // A member may be named any number of times.
+    // A call may repeat a member any number of times.
     let bound = ctx.output_bound();
     ctx.reply.array(args.len() - 2);
     let entry = found.map(|at| ctx.keyspace.db(ctx.session.db).get(at));
@@ -246,12 +245,12 @@ pub(super) fn for_each_score(
     Ok(())
 }
 
-/// `ZRANK key member [WITHSCORE]`: how many members come before it, with its score; null if it is missing. O(log n).
+/// `ZRANK key member [WITHSCORE]`: the number of members before it, and its score; null if it is missing. O(log n).
 pub fn zrank(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     rank(ctx, args, false)
 }
 
-/// `ZREVRANK key member [WITHSCORE]`: how many members come after it. O(log n).
+/// `ZREVRANK key member [WITHSCORE]`: the number of members after it, and its score; null if it is missing. O(log n).
 pub fn zrevrank(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     rank(ctx, args, true)
 }
@@ -283,8 +282,8 @@ fn rank(ctx: &mut Context<'_>, args: Args<'_>, backwards: bool) -> Result {
     Ok(())
 }
 
-/// `ZRANDMEMBER key [count [WITHSCORES]]`: a random member or null; with `count`, up to that many distinct ones,
-/// or if it is negative, that many that may repeat. O(log n) a member.
+/// `ZRANDMEMBER key [count [WITHSCORES]]`: a random member or null; with a positive `count`, up to that many distinct
+/// ones; with a negative one, exactly that many, possibly repeated. O(log n) a member.
 pub fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if args.len() == 2 {
         match find(ctx, args, Access::Read)? {
@@ -326,7 +325,7 @@ pub fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
             let count = set.len().min(count as usize);
             scores.begin(reply, count);
             if count == set.len() {
-                // All are wanted: Redis returns them from the last to the first.
+                // All members: Redis returns them from the last to the first.
                 return set.span(0..count, true).for_each(|element| scores.reply(reply, element));
             }
             set.sample_distinct(count, random, &mut |element| scores.reply(reply, element));

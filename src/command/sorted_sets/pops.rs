@@ -1,6 +1,6 @@
-//! Popping elements from either end of a sorted set, at once or as soon as there are any.
+//! Pops elements from either end of a sorted set, at once or as soon as it has any.
 //!
-//! Which key a command pops from, and how many elements, depends on when it is executed; so it is propagated as
+//! The key that a command pops from, and the number of elements, depend on when it executes, so it is propagated as
 //! `ZPOPMIN` or `ZPOPMAX` of that key.
 
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::text::number::Decimal;
 use crate::types::Kind;
 use crate::types::sorted_set::{self, SortedSetRef};
 
-/// Which end.
+/// The end to pop from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Min,
@@ -77,7 +77,7 @@ impl Layout {
 }
 
 /// Removes up to `count` elements from an end of the sorted set of `key`, which is at `at`, and replies with them.
-/// Returns how many there were.
+/// Returns the number of elements.
 fn pop(
     ctx: &mut Context<'_>,
     (key, at): (Key<'_>, Position),
@@ -137,12 +137,12 @@ struct PopQuery {
     /// The indices of the keys.
     keys: Range<usize>,
     end: End,
-    /// `None` for one that is not in an array of its own.
+    /// `None`: the reply is one element without an array of its own.
     count: Option<usize>,
 }
 
 impl PopQuery {
-    /// `numkeys key [key …] MIN | MAX [COUNT count]` from argument `keys_at` on.
+    /// Parses `numkeys key [key …] MIN | MAX [COUNT count]` from argument `keys_at` on.
     fn parse(args: Args<'_>, keys_at: usize) -> Result<PopQuery> {
         let above_0 = |arg, text| whole_number(arg).filter(|n| *n > 0).ok_or(Error::new(text));
         let keys = above_0(args.get(keys_at), "ERR numkeys should be greater than 0")?;
@@ -169,7 +169,7 @@ impl PopQuery {
         Ok(PopQuery { keys, end, count: Some(count.unwrap_or(1)) })
     }
 
-    /// Pops elements from the first key that exists. Returns whether one does.
+    /// Pops elements from the first key that exists. Returns whether a key exists.
     fn pop(&self, ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool> {
         for i in self.keys.clone() {
             let key = ctx.key(args.get(i));
@@ -190,7 +190,7 @@ impl PopQuery {
         Ok(false)
     }
 
-    /// [`PopQuery::pop`], or waits for one of the keys. The timeout is argument `timeout_at`.
+    /// Like [`PopQuery::pop`], but blocks the client if no key exists. The timeout is argument `timeout_at`.
     fn pop_or_wait(&self, ctx: &mut Context<'_>, args: Args<'_>, timeout_at: usize) -> Result {
         let timeout_ms = waiting::seconds(args.get(timeout_at), ctx.now())?;
         if !self.pop(ctx, args)? {
@@ -208,7 +208,7 @@ impl PopQuery {
 }
 
 /// `ZMPOP numkeys key [key …] MIN | MAX [COUNT count]`: the first key that exists, and its members with the lowest or
-/// highest scores, which are removed; null if there is no key. O(log n) a member.
+/// highest scores, which are removed; null if no key exists. O(log n) a member.
 pub fn zmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if !PopQuery::parse(args, 1)?.pop(ctx, args)? {
         ctx.reply.null_array();
@@ -216,19 +216,19 @@ pub fn zmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `BZMPOP timeout numkeys key [key …] MIN | MAX [COUNT count]`: as `ZMPOP`, but waits for a key if there is none.
-/// O(log n) a member.
+/// `BZMPOP timeout numkeys key [key …] MIN | MAX [COUNT count]`: like `ZMPOP`, but blocks until a key exists. O(log n)
+/// a member.
 pub fn bzmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     PopQuery::parse(args, 2)?.pop_or_wait(ctx, args, 1)
 }
 
 /// `BZPOPMIN key [key …] timeout`: the first key that exists, its member with the lowest score, which is removed, and
-/// the score; waits for a key if there is none. O(log n).
+/// the score; blocks until a key exists. O(log n).
 pub fn bzpopmin(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     pop_one_or_wait(ctx, args, End::Min)
 }
 
-/// `BZPOPMAX key [key …] timeout`: as `BZPOPMIN`, with the highest score. O(log n).
+/// `BZPOPMAX key [key …] timeout`: like `BZPOPMIN`, with the highest score. O(log n).
 pub fn bzpopmax(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     pop_one_or_wait(ctx, args, End::Max)
 }

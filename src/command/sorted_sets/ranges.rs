@@ -1,7 +1,7 @@
-//! Ranges of a sorted set, by rank, score or member: read, counted, stored, removed.
+//! Ranges of a sorted set, by rank, score or member: read, counted, stored or removed.
 //!
-//! Every range is first converted to a span of ranks, which `LIMIT` cuts and a reply or a removal walks. So an offset
-//! into a range costs nothing.
+//! Every range is first converted to a span of ranks; `LIMIT` shortens the span, and a reply or a removal walks it. So
+//! an offset into a range costs nothing.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::text::number;
 use crate::types::Kind;
 use crate::types::sorted_set::{self, Gather, LexBound, LexRange, ScoreRange, SortedSetRef};
 
-/// What the bounds of a range refer to.
+/// The unit of a range's bounds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Rank,
@@ -23,7 +23,7 @@ enum By {
 }
 
 impl By {
-    /// The event of removing a range.
+    /// The event when a range is removed.
     fn removal_event(self) -> Event {
         match self {
             By::Rank => Event::ZRemRangeByRank,
@@ -33,10 +33,10 @@ impl By {
     }
 }
 
-/// The bounds.
+/// The bounds of a range.
 #[derive(Clone, Copy)]
 enum Bounds<'a> {
-    /// Counted from the end if negative.
+    /// Ranks; negative ones count from the end.
     Ranks(i64, i64),
     Scores(ScoreRange),
     Members(LexRange<'a>),
@@ -68,7 +68,7 @@ impl<'a> Bounds<'a> {
         }
     }
 
-    /// The ranks in `set`. If `backwards`, bounds by rank count from the end.
+    /// Returns the ranks in `set`. If `backwards`, bounds by rank count from the end.
     fn span(&self, set: SortedSetRef<'_>, backwards: bool) -> Range<usize> {
         match self {
             Bounds::Scores(range) => set.score_span(range),
@@ -82,7 +82,7 @@ impl<'a> Bounds<'a> {
     }
 }
 
-/// The ranks from `start` to `stop`, which count from the end if negative.
+/// Returns the ranks from `start` to `stop`; negative ones count from the end.
 fn rank_span(start: i64, stop: i64, len: usize) -> Range<usize> {
     let absolute = |index: i64| if index < 0 { index.saturating_add(len as i64) } else { index };
     let start = absolute(start).max(0) as usize;
@@ -100,7 +100,7 @@ struct RangeQuery<'a> {
     limit: i64,
 }
 
-/// What the name of a command fixes; `ZRANGE` and `ZRANGESTORE` have options for it.
+/// The properties that the command's name fixes; `ZRANGE` and `ZRANGESTORE` have options for them.
 #[derive(Clone, Copy)]
 struct RangeForm {
     /// The argument with the key to read.
@@ -147,7 +147,7 @@ impl<'a> RangeQuery<'a> {
         if with_scores && by == By::Member {
             return Err(Error::new("ERR syntax error, WITHSCORES not supported in combination with BYLEX"));
         }
-        // Bounds by score and member are given in the order of the walk: the upper one first, if backwards.
+        // Bounds by score and member are in the order of the walk: if backwards, the upper one comes first.
         let (first, second) = (args.get(form.key_at + 1), args.get(form.key_at + 2));
         let swapped = backwards && by != By::Rank;
         let (min, max) = if swapped { (second, first) } else { (first, second) };
@@ -155,13 +155,13 @@ impl<'a> RangeQuery<'a> {
         Ok(RangeQuery { bounds, backwards, with_scores, offset, limit })
     }
 
-    /// The ranks in `set`, cut by offset and limit.
+    /// Returns the ranks in `set`, shortened by offset and limit.
     fn span(&self, set: SortedSetRef<'_>) -> Range<usize> {
         let span = self.bounds.span(set, self.backwards);
         if matches!(self.bounds, Bounds::Ranks(..)) {
             return span;
         }
-        // A negative offset is beyond the end.
+        // A negative offset skips everything.
         let skip = usize::try_from(self.offset).map_or(span.len(), |offset| offset.min(span.len()));
         let left = span.len() - skip;
         let take = usize::try_from(self.limit).map_or(left, |limit| limit.min(left));
@@ -193,7 +193,7 @@ fn reply_range(ctx: &mut Context<'_>, args: Args<'_>, form: RangeForm) -> Result
 }
 
 /// `ZRANGE key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]`: the members of a range, with
-/// their scores. O(log n) and O(1) a member.
+/// their scores if requested. O(log n) and O(1) a member.
 pub fn zrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     reply_range(ctx, args, RangeForm { key_at: 1, by: None, backwards: None, store: false })
 }
@@ -223,7 +223,7 @@ pub fn zrevrangebylex(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     reply_range(ctx, args, RangeForm::named(By::Member, true))
 }
 
-/// `ZRANGESTORE destination source start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count]`: how many elements were
+/// `ZRANGESTORE destination source start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count]`: the number of elements
 /// stored. O(log n) and O(1) an element.
 pub fn zrangestore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let query = RangeQuery::parse(args, RangeForm { key_at: 2, by: None, backwards: None, store: true })?;
@@ -254,12 +254,12 @@ fn count(ctx: &mut Context<'_>, args: Args<'_>, by: By) -> Result {
     Ok(())
 }
 
-/// `ZCOUNT key min max`: how many members have scores in the range. O(log n).
+/// `ZCOUNT key min max`: the number of members with scores in the range. O(log n).
 pub fn zcount(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     count(ctx, args, By::Score)
 }
 
-/// `ZLEXCOUNT key min max`: how many members lie in the range, where all scores are equal. O(log n).
+/// `ZLEXCOUNT key min max`: the number of members in the range, if all scores are equal. O(log n).
 pub fn zlexcount(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     count(ctx, args, By::Member)
 }
@@ -283,7 +283,7 @@ fn remove(ctx: &mut Context<'_>, args: Args<'_>, by: By) -> Result {
     })
 }
 
-/// `ZREMRANGEBYRANK key start stop`: how many were removed. O(log n) and O(1) an element.
+/// `ZREMRANGEBYRANK key start stop`: the number of elements removed. O(log n) and O(1) an element.
 pub fn zremrangebyrank(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     remove(ctx, args, By::Rank)
 }

@@ -1,4 +1,4 @@
-//! `XCLAIM` and `XAUTOCLAIM`: pending entries that another consumer takes over.
+//! `XCLAIM` and `XAUTOCLAIM`: assign pending entries to another consumer.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -9,35 +9,35 @@ use crate::db::{Access, Event, Key, Position};
 use crate::resp::Reply;
 use crate::types::stream::{ConsumerSlot, Group, Id, Stream, until_zero};
 
-/// How an entry is taken over.
+/// The options of a claim.
 struct Claim<'a> {
     group: &'a [u8],
     consumer: &'a [u8],
     now: i64,
-    /// Only entries that were delivered at least this many milliseconds ago.
+    /// Claims only entries delivered at least this many milliseconds ago.
     min_idle: i64,
-    /// The time of delivery that is noted.
+    /// The delivery time to store.
     time: i64,
-    /// The number of deliveries that is noted, in place of one more than before.
+    /// The delivery count to store; if `None`, the previous one plus 1.
     retries: Option<u64>,
-    /// Entries that are not pending become so.
+    /// Entries that are not pending become pending.
     force: bool,
-    /// Only IDs are returned, and nothing counts as delivered.
+    /// Returns only IDs, and does not count as a delivery.
     just_id: bool,
-    /// What became of entries, for a log or a replica; `None` where nobody listens.
+    /// The pending entries to propagate; `None` if nothing is propagated.
     told: Option<Vec<Told>>,
 }
 
-/// What became of an entry.
+/// The outcome for an entry.
 enum Outcome {
     Claimed,
-    /// It is not in the stream, and nothing of it is pending any more.
+    /// It is not in the stream, and is no longer pending. The flag tells whether it was pending.
     Gone(bool),
     Left,
 }
 
 impl Claim<'_> {
-    /// Tries to take over the entry that `word` names, and replies with it.
+    /// Tries to claim the entry that `word` names, and replies with it.
     fn one(
         &mut self,
         stream: &mut Stream,
@@ -59,7 +59,7 @@ impl Claim<'_> {
             }
             _ => {}
         }
-        // An entry that was not pending begins as if it was delivered once.
+        // An entry that was not pending starts with a count of one delivery.
         let count = before.map_or(1, |delivery| delivery.count);
         let count = self.retries.unwrap_or(if self.just_id { count } else { count.wrapping_add(1) });
         group.claim(id, slot, self.time, count, self.now);
@@ -72,15 +72,15 @@ impl Claim<'_> {
         Outcome::Claimed
     }
 
-    /// Notes for a log or a replica how an entry is pending; one that is not in the stream any more is taken off what
-    /// is pending there, too.
+    /// Records the state of a pending entry for propagation. For an entry that is no longer in the stream, replaying it
+    /// removes the entry from the pending ones as well.
     fn tell(&mut self, group: &Group, id: Id, word: &[u8]) {
         if let (Some(told), Some(delivery)) = (&mut self.told, group.pending().get(&id)) {
             told.push(Told::new(group, word, delivery));
         }
     }
 
-    /// The consumer, who is heard of now, and whether it is new.
+    /// Finds or adds the consumer, marks it as seen now, and returns whether it is new.
     fn consumer(&self, stream: &mut Stream) -> Option<(ConsumerSlot, bool)> {
         let group = stream.group_mut(self.group)?;
         let before = group.consumers().len();
@@ -88,8 +88,8 @@ impl Claim<'_> {
         Some((slot, group.consumers().len() > before))
     }
 
-    /// Declares and propagates what was changed: whether the consumer is new, and how many changes there were beside.
-    /// `moved` says that the group was set to another ID.
+    /// Declares and propagates the changes: whether the consumer is new, and the number of other changes. `moved`: the
+    /// group's last ID was set.
     fn declare(
         &self,
         ctx: &mut Context<'_>,
@@ -102,13 +102,14 @@ impl Claim<'_> {
         if added {
             ctx.changed(key, Event::XGroupCreateConsumer, 1);
         }
-        // Each of the others tells of the group's ID.
+        // Each propagated XCLAIM also sets the group's last ID.
         let only_moved = moved && changes == 0;
         if changes > 0 || only_moved {
             ctx.changed(key, Event::Bookkeeping, changes.max(1));
         }
         ctx.propagate_nothing();
-        // The XCLAIM of an entry creates the consumer, unless the entry was deleted: then it names the previous consumer.
+        // The XCLAIM of an entry creates the consumer, unless the entry was deleted: then it names the previous
+        // consumer.
         let is_told = self.told.iter().flatten().any(|told| told.consumer == self.consumer);
         if added && !is_told && ctx.propagates() {
             ctx.propagate_consumer(key, self.group, self.consumer);
@@ -124,7 +125,7 @@ impl Claim<'_> {
     }
 }
 
-/// Reads the options of `XCLAIM` from argument `at` on into `claim`, and the ID to set the group to.
+/// Parses the options of `XCLAIM` from argument `at` on into `claim`. Returns the ID to set the group to.
 fn claim_options(claim: &mut Claim<'_>, args: Args<'_>, mut at: usize) -> Result<Id> {
     let mut last_id = Id::MIN;
     let mut time = -1;
@@ -161,13 +162,13 @@ fn claim_options(claim: &mut Claim<'_>, args: Args<'_>, mut at: usize) -> Result
         };
         at += 1 + usize::from(takes_value);
     }
-    // A time that cannot be is taken for now: clients compute it from clocks of their own.
+    // An impossible time is replaced by now: clients compute it from clocks of their own.
     claim.time = if (0..=claim.now).contains(&time) { time } else { claim.now };
     Ok(last_id)
 }
 
 /// `XCLAIM key group consumer min-idle-time id [id …] [IDLE ms] [TIME unix-ms] [RETRYCOUNT count] [FORCE] [JUSTID]
-/// [LASTID id]`: the entries that were taken over, or their IDs. O(log N) each.
+/// [LASTID id]`: the claimed entries, or their IDs. O(log N) each.
 pub fn xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let Some((key, at)) = find_group(ctx, args, Access::Read)? else {
         return Err(no_such_group(args.get(1), args.get(2)));
@@ -176,7 +177,7 @@ pub fn xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let ids = leading_ids(args, 5);
     let mut claim = new_claim(ctx, args, min_idle);
     let last_id = claim_options(&mut claim, args, 5 + ids.len())?;
-    // An entry may be named any number of times.
+    // A call may repeat an entry any number of times.
     let bound = ctx.output_bound();
     let (added, changes, moved) = ctx.change_stream(at, |stream, _, reply| {
         let mut moved = false;
@@ -221,19 +222,19 @@ fn new_claim<'a>(ctx: &Context<'_>, args: Args<'a>, min_idle: i64) -> Claim<'a> 
     }
 }
 
-/// For each entry that is wanted, this many pending ones are looked at.
+/// The number of pending entries examined per requested entry.
 const ATTEMPTS: usize = 10;
 
 /// The largest `COUNT`: Redis multiplies it by the size of an ID.
 const MAX_COUNT: i64 = i64::MAX / 16;
 
-/// From here on Redis does not get the memory for that many IDs, whatever machine it runs on.
+/// From this count on, Redis cannot allocate memory for the IDs on any machine.
 const COUNT_OF_NO_MEMORY: i64 = 1 << 43;
 
-/// `XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]`: an ID to go on with, the entries that
-/// were taken over, and the IDs of those that were deleted and are not pending any more. O(1) for a small count.
+/// `XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]`: the ID to continue with, the claimed
+/// entries, and the IDs of deleted entries, which are no longer pending. O(1) for a small count.
 pub fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    // A key that is missing is a miss also where an argument is wrong.
+    // A missing key counts as a miss even if an argument is invalid.
     ctx.find(ctx.first_key(args.get(1)), Access::Read);
     let min_idle = integer(args.get(4)).map_err(|_| "ERR Invalid min-idle-time argument for XAUTOCLAIM")?;
     let start = range_start(args.get(5))?;
@@ -268,7 +269,7 @@ pub fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 }
 
 impl Claim<'_> {
-    /// Takes over what is pending from `start` on and returns how many changes that were.
+    /// Claims pending entries from `start` on. Returns the number of changes.
     fn walk(
         &mut self,
         stream: &mut Stream,
@@ -281,7 +282,7 @@ impl Claim<'_> {
         let next_from = |stream: &Stream, from: Id| {
             stream.group(group).and_then(|group| group.pending().range(from..).next()).map(|(id, _)| *id)
         };
-        // The claimed ones come behind what is only known after them.
+        // The claimed entries follow an ID and a count that are known only at the end.
         let mut claimed = Vec::new();
         let mut entries = Reply::new(&mut claimed, reply.protocol);
         let (mut count, mut gone) = (0, Vec::new());

@@ -1,4 +1,4 @@
-//! Consumer groups: `XGROUP`, what is acknowledged, and what is pending.
+//! Consumer groups: `XGROUP`, acknowledgements, and pending entries.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -9,7 +9,7 @@ use crate::resp::Reply;
 use crate::text::number::Decimal;
 use crate::types::stream::{Delivery, Group, Id, until_zero};
 
-/// The refusal of a call that names a group which is not there.
+/// The error for a missing group.
 pub(super) fn no_such_group(key: &[u8], group: &[u8]) -> Error {
     Error::concat(&[
         b"NOGROUP No such key '",
@@ -20,7 +20,7 @@ pub(super) fn no_such_group(key: &[u8], group: &[u8]) -> Error {
     ])
 }
 
-/// The same as `XGROUP` and `XINFO` say it of a stream that is there.
+/// The same error, as `XGROUP` and `XINFO` word it for an existing stream.
 pub(super) fn no_such_group_of(key: &[u8], group: &[u8]) -> Error {
     Error::concat(&[
         b"NOGROUP No such consumer group '",
@@ -31,7 +31,7 @@ pub(super) fn no_such_group_of(key: &[u8], group: &[u8]) -> Error {
     ])
 }
 
-/// The refusal of a subcommand's arguments.
+/// The error for invalid arguments of a subcommand.
 pub(super) fn wrong_arguments(args: Args<'_>, container: &str) -> Error {
     let name = until_zero(args.get(1));
     Error::concat(&[
@@ -43,7 +43,7 @@ pub(super) fn wrong_arguments(args: Args<'_>, container: &str) -> Error {
     ])
 }
 
-/// Finds the stream at argument 1, and only if it has the group of argument 2.
+/// Finds the stream at argument 1 if it has the group of argument 2.
 pub(super) fn find_group<'a>(
     ctx: &mut Context<'_>,
     args: Args<'a>,
@@ -55,7 +55,7 @@ pub(super) fn find_group<'a>(
     Ok(found.map(|at| (key, at)))
 }
 
-/// An entry that is pending, in the words that a log or a replica is told of it.
+/// A pending entry, in the form in which it is propagated.
 pub(super) struct Told {
     pub consumer: Vec<u8>,
     pub id: Vec<u8>,
@@ -64,7 +64,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Says of an entry, whose ID is `id` in words, what `group` notes of it.
+    /// Copies the state of the entry with the ID text `id` from `group`.
     pub fn new(group: &Group, id: &[u8], delivery: &Delivery) -> Told {
         Told {
             consumer: group.owner(delivery).name().to_vec(),
@@ -76,7 +76,7 @@ impl Told {
 }
 
 impl Context<'_> {
-    /// Propagates that an entry is pending as the `XCLAIM` that makes it so; `last_id` is the group's.
+    /// Propagates a pending entry as the `XCLAIM` that creates it; `last_id` is the group's.
     pub(super) fn propagate_claim(&mut self, key: Key<'_>, group: &[u8], told: &Told, last_id: Id) {
         let (time, count) = (Decimal::new(told.time), Decimal::new(told.count as i64));
         self.propagate(&[
@@ -102,7 +102,7 @@ impl Context<'_> {
         self.propagate(&[b"XGROUP", b"CREATECONSUMER", key.name, group, consumer]);
     }
 
-    /// Propagates how far a group of the stream at `at` has read.
+    /// Propagates the read position of a group of the stream at `at`.
     pub(super) fn propagate_progress(&mut self, key: Key<'_>, at: Position, group: &[u8]) {
         let progress = self.read_stream(at, |stream, _| {
             stream.group(group).map(|group| (group.last_id, group.entries_read_of_log()))
@@ -154,7 +154,7 @@ fn find<'a>(ctx: &mut Context<'_>, args: Args<'a>) -> Result<(Key<'a>, Position)
     Ok((key, at))
 }
 
-/// The same, which must have the group of argument 3.
+/// Like [`find`], for a stream that must have the group of argument 3.
 fn find_with_group<'a>(ctx: &mut Context<'_>, args: Args<'a>) -> Result<(Key<'a>, Position)> {
     let (key, at) = find(ctx, args)?;
     if ctx.read_stream(at, |stream, _| stream.group(args.get(3)).is_none()) {
@@ -186,7 +186,7 @@ pub fn xgroup_create(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         return Err(Error::new("BUSYGROUP Consumer Group name already exists"));
     }
     if found.is_none() {
-        // The stream itself is new.
+        // The stream is new as well.
         ctx.changed(key, Event::Unnamed, 0);
     }
     ctx.changed(key, Event::XGroupCreate, 1);
@@ -215,7 +215,7 @@ pub fn xgroup_setid(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Declares a change that was made to `key` or was not.
+/// Declares whether `key` was changed.
 fn declare(ctx: &mut Context<'_>, key: Key<'_>, event: Event, happened: bool) {
     if happened {
         ctx.changed(key, event, 1);
@@ -224,7 +224,7 @@ fn declare(ctx: &mut Context<'_>, key: Key<'_>, event: Event, happened: bool) {
     }
 }
 
-/// `XGROUP DESTROY key group`: 1 if the group was there, else 0. O(N) in what is pending.
+/// `XGROUP DESTROY key group`: 1 if the group existed, else 0. O(N) in its pending entries.
 pub fn xgroup_destroy(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (key, at) = find(ctx, args)?;
     let removed = ctx.change_stream(at, |stream, _, _| stream.remove_group(args.get(3)).is_some());
@@ -245,7 +245,7 @@ pub fn xgroup_createconsumer(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `XGROUP DELCONSUMER key group consumer`: how much it had pending. O(N) in that number.
+/// `XGROUP DELCONSUMER key group consumer`: the number of its pending entries. O(N) in that number.
 pub fn xgroup_delconsumer(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (key, at) = find_with_group(ctx, args)?;
     let removed = ctx.change_stream(at, |stream, _, _| {
@@ -256,13 +256,13 @@ pub fn xgroup_delconsumer(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `XACK key group id [id …]`: how many entries were pending, and are not any more. O(log N) each.
+/// `XACK key group id [id …]`: the number of entries that were pending and now are not. O(log N) each.
 pub fn xack(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let Some((key, at)) = find_group(ctx, args, Access::Read)? else {
         ctx.reply.integer(0);
         return Ok(());
     };
-    // All of them are looked at before anything is changed.
+    // All IDs are checked before anything is changed.
     for arg in args.iter_from(3) {
         strict_id(arg)?;
     }
@@ -278,7 +278,7 @@ pub fn xack(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// The range that `XPENDING` is asked for.
+/// The range of an `XPENDING` call.
 struct Asked<'a> {
     min_idle: i64,
     from: Id,
@@ -309,9 +309,9 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// `XPENDING key group [[IDLE min-idle-time] start end count [consumer]]`: how many entries are pending, the first and
-/// the last one's ID, and how many each consumer has; with a range, for each entry its ID, its consumer, how long ago
-/// and how often it was delivered. O(N) in what is looked at.
+/// `XPENDING key group [[IDLE min-idle-time] start end count [consumer]]`: the number of pending entries, the first and
+/// last of their IDs, and the number per consumer; with a range, for each entry its ID, its consumer, the time since
+/// its last delivery, and its delivery count. O(N) in the entries examined.
 pub fn xpending(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let asked = Asked::parse(args)?;
     let now = ctx.now();
@@ -357,7 +357,7 @@ fn reply_pending(reply: &mut Reply<'_>, group: &Group, asked: &Asked<'_>, now: i
     };
     let header = reply.deferred_array();
     let mut count = 0;
-    // A range whose end is below its start has nothing in it; a tree would panic.
+    // A range whose end is below its start is empty; the tree would panic.
     let from = if asked.from <= asked.to { asked.from } else { asked.to };
     let all = group.pending_of(slot, from..=asked.to).filter(|(id, _)| *id >= asked.from);
     let idle = |time: i64| now.wrapping_sub(time);
@@ -373,7 +373,7 @@ fn reply_pending(reply: &mut Reply<'_>, group: &Group, asked: &Asked<'_>, now: i
     reply.finish_array(header, count);
 }
 
-/// The IDs of a call, from argument `first` to the first that is not one.
+/// Parses the IDs of a call, from argument `first` up to the first that is not an ID.
 pub(super) fn leading_ids(args: Args<'_>, first: usize) -> Vec<Id> {
     args.iter_from(first).map_while(|arg| strict_id(arg).ok()).collect()
 }

@@ -1,4 +1,4 @@
-//! `XINFO`: what a stream, its groups and their consumers are made of.
+//! `XINFO`: describes a stream, its groups and their consumers.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -9,7 +9,7 @@ use crate::db::{Access, Position};
 use crate::resp::Reply;
 use crate::types::stream::{Consumer, Group, Id, Record, Stream};
 
-/// How many entries, pending ones and so on are shown in full when nothing else is said.
+/// The default number of entries, pending entries and so on in a full reply.
 const SHOWN: usize = 10;
 
 /// Finds the stream at argument 2.
@@ -35,8 +35,8 @@ fn id_field(reply: &mut Reply<'_>, name: &str, id: Id) {
     reply_id(reply, id);
 }
 
-/// `XINFO STREAM key [FULL [COUNT count]]`: figures of a stream with its first and last entry; in full, with entries,
-/// groups, consumers, and what is pending of them. O(1), in full O(N), and O(nodes) for the figures of Redis's index.
+/// `XINFO STREAM key [FULL [COUNT count]]`: figures of a stream with its first and last entry; in full, with its
+/// entries, groups, consumers, and pending entries. O(1), in full O(N), and O(nodes) for the figures of Redis's index.
 pub fn xinfo_stream(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let at = find(ctx, args)?;
     let full = match args.len() {

@@ -1,4 +1,4 @@
-//! Streams: entries added, read by range, deleted and trimmed. Other commands of streams are in [`stream_reads`],
+//! Streams: entries are added, read by range, deleted and trimmed. Other commands of streams are in [`stream_reads`],
 //! [`stream_groups`], [`stream_claims`] and [`stream_info`].
 //!
 //! [`stream_reads`]: crate::command::streams::reads
@@ -20,23 +20,23 @@ use crate::text::number::{Decimal, digits_u64};
 use crate::types::stream::{Bound, Id, MAX_BYTES, Record, Stream, Trim, WantedId};
 use crate::types::{Entry, Kind, Shapes};
 
-/// The refusal of a text that is not an ID.
+/// The error for an invalid ID.
 pub(super) const INVALID_ID: Error = Error::new("ERR Invalid stream ID specified as stream command argument");
 const INVALID_START: Error = Error::new("ERR invalid start ID for the interval");
 const INVALID_END: Error = Error::new("ERR invalid end ID for the interval");
 
-/// The stream in an entry that was found as one.
+/// Returns the stream in an entry that is known to hold one.
 pub(super) fn stream_of(entry: &Entry) -> &Stream {
     entry.container().expect("a stream has one form")
 }
 
-/// The same, to change.
+/// The same, mutable.
 pub(super) fn stream_of_mut(entry: &mut Entry) -> &mut Stream {
     entry.container_mut().expect("a stream has one form")
 }
 
 impl Context<'_> {
-    /// Changes the stream at `at`; what came of it is to be declared.
+    /// Changes the stream at `at`; the caller declares the changes.
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub(super) fn change_stream<R>(
@@ -66,7 +66,7 @@ impl Context<'_> {
         self.find_kind(key, access, Kind::Stream)
     }
 
-    /// Adds an empty stream under `key`, which is not there.
+    /// Adds an empty stream under the missing key `key`.
     pub(super) fn insert_stream(&mut self, key: Key<'_>) -> Position {
         self.insert(key, Entry::with_container(key.name, Stream::default(), None))
     }
@@ -91,7 +91,7 @@ pub(super) fn reply_record(reply: &mut Reply<'_>, record: &Record<'_>) {
     }
 }
 
-/// Replies with entries and returns how many there were.
+/// Replies with entries and returns their number.
 pub(super) fn reply_records<'a>(reply: &mut Reply<'_>, records: impl Iterator<Item = Record<'a>>) -> usize {
     let header = reply.deferred_array();
     let mut count = 0;
@@ -103,17 +103,17 @@ pub(super) fn reply_records<'a>(reply: &mut Reply<'_>, records: impl Iterator<It
     count
 }
 
-/// Parses an ID, whose second number defaults to 0.
+/// Parses an ID, whose sequence number defaults to 0.
 pub(super) fn strict_id(arg: &[u8]) -> Result<Id> {
     Id::parse(arg, 0).ok_or(INVALID_ID)
 }
 
-/// The IDs in the arguments from `first` on.
+/// Parses the IDs in the arguments from `first` on.
 pub(super) fn strict_ids(args: Args<'_>, first: usize) -> Result<Vec<Id>> {
     args.iter_from(first).map(strict_id).collect()
 }
 
-/// A bound of a range, and whether it is without the ID itself.
+/// Parses a bound of a range. Returns the ID, and whether it is exclusive.
 fn bound(arg: &[u8], missing_seq: u64) -> Result<(Id, bool)> {
     let (id, open) = match arg {
         [b'(', id @ ..] if !id.is_empty() => (Id::parse(id, missing_seq), true),
@@ -138,11 +138,11 @@ pub(super) fn range_end(arg: &[u8]) -> Result<Id> {
     }
 }
 
-/// How to trim, as the options so far say.
+/// The trimming options parsed so far.
 #[derive(Default)]
 struct Options {
     bound: Option<Bound>,
-    /// The argument of the bound.
+    /// The index of the bound.
     bound_at: usize,
     approximately: bool,
     limit: Option<u64>,
@@ -183,7 +183,7 @@ impl Options {
         Ok((options, at, wanted))
     }
 
-    /// Reads `[= | ~] threshold` from argument `at` on and returns where the threshold is.
+    /// Parses `[= | ~] threshold` from argument `at` on and returns the index of the threshold.
     fn strategy(
         &mut self,
         args: Args<'_>,
@@ -205,8 +205,8 @@ impl Options {
         Ok(at)
     }
 
-    /// The trimming that the options ask for, if any. A propagated call has an exact threshold in place of the
-    /// approximate one, but still has the client's `LIMIT`.
+    /// Returns the requested trimming, if any. A propagated call has an exact threshold in place of the approximate
+    /// one, but still the client's `LIMIT`.
     fn trim(&self, adds: bool, ctx: &Context<'_>) -> Result<Option<Trim>> {
         let Some(bound) = self.bound else {
             return match self.limit {
@@ -225,7 +225,7 @@ impl Options {
             (Some(_), false) => return Err(LIMIT_ALONE),
             (Some(limit), true) => limit,
             (None, false) => 0,
-            // Bounds the time that one command may take.
+            // Limits the time of one command.
             (None, true) => match ctx.keyspace.shapes.stream_node_max_entries.saturating_mul(100) {
                 0 => 10_000,
                 limit => limit.min(1_000_000),
@@ -234,8 +234,8 @@ impl Options {
         Ok(Some(Trim { bound, approximately: self.approximately, limit }))
     }
 
-    /// The words that say exactly what was trimmed approximately: the arguments to replace and what with. The stream is
-    /// as it is after trimming.
+    /// Returns the words that turn an approximate trim into an exact one: the indices of the arguments to replace, and
+    /// their replacements. `stream` has already been trimmed.
     fn exactly(&self, stream: &Stream) -> Option<[(usize, Vec<u8>); 2]> {
         let bound = match self.bound? {
             _ if !self.approximately => return None,
@@ -249,7 +249,7 @@ impl Options {
 const LIMIT_ALONE: Error = Error::new("ERR syntax error, LIMIT cannot be used without the special ~ option");
 
 /// `XADD key [NOMKSTREAM] [MAXLEN | MINID [= | ~] threshold [LIMIT count]] * | id field value [field value …]`: the ID
-/// of the new entry, or null without a stream to add it to. O(1), and O(N) in what is trimmed.
+/// of the new entry, or null if `NOMKSTREAM` finds no stream. O(1), and O(N) in the trimmed entries.
 pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (options, id_at, wanted) = Options::parse(args, true)?;
     let trim = options.trim(true, ctx)?;
@@ -275,7 +275,7 @@ pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let id = match added {
         Ok(id) => id,
         Err(error) => {
-            // A stream that was made for the entry stays, as in Redis.
+            // A stream created for the entry stays, as in Redis.
             match found {
                 Some(_) => ctx.unchanged(),
                 None => ctx.changed(key, Event::Bookkeeping, 1),
@@ -299,14 +299,14 @@ pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Deletes what `trim` says and returns how many entries that were; to be declared.
+/// Deletes the entries that `trim` selects. Returns their number, which the caller declares.
 fn trim_stream(ctx: &mut Context<'_>, at: Position, trim: &Trim) -> u64 {
     let (deleted, debris) = ctx.change_stream(at, |stream, _, _| stream.trim(trim));
     ctx.keyspace.discard(debris);
     deleted
 }
 
-/// Adds an entry of `fields` pairs, which `items` yields one after the other.
+/// Adds an entry of `fields` pairs; `items` yields fields and values alternately.
 fn append<'a>(
     stream: &mut Stream,
     (wanted, now): (WantedId, u64),
@@ -328,7 +328,7 @@ fn append<'a>(
     Ok(id)
 }
 
-/// `XTRIM key MAXLEN | MINID [= | ~] threshold [LIMIT count]`: how many entries were deleted. O(N) in that number.
+/// `XTRIM key MAXLEN | MINID [= | ~] threshold [LIMIT count]`: the number of entries deleted. O(N) in that number.
 pub fn xtrim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (options, ..) = Options::parse(args, false)?;
     let trim = options.trim(false, ctx)?;
@@ -363,7 +363,7 @@ pub fn xrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     range(ctx, args, false)
 }
 
-/// `XREVRANGE key end start [COUNT count]`: the same from the last on. O(log N + M).
+/// `XREVRANGE key end start [COUNT count]`: the same, from the last entry on. O(log N + M).
 pub fn xrevrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     range(ctx, args, true)
 }
@@ -376,7 +376,7 @@ fn range(ctx: &mut Context<'_>, args: Args<'_>, backwards: bool) -> Result {
         if !args.is(at, "count") || at + 1 == args.len() {
             return Err(SYNTAX);
         }
-        // -1 is Redis's mark for no count, and anything else below 0 for none of them.
+        // In Redis, -1 means no count, and any other negative count means no entries.
         most = match integer(args.get(at + 1))? {
             count @ 0.. => Some(count as usize),
             _ => Some(0),
@@ -401,7 +401,7 @@ fn range(ctx: &mut Context<'_>, args: Args<'_>, backwards: bool) -> Result {
     Ok(())
 }
 
-/// `XDEL key id [id …]`: how many entries were deleted. O(log N) each.
+/// `XDEL key id [id …]`: the number of entries deleted. O(log N) each.
 pub fn xdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let Some(at) = ctx.find_stream(key, Access::Write)? else {

@@ -1,4 +1,4 @@
-//! `XREAD` and `XREADGROUP`: what is new in several streams at once.
+//! `XREAD` and `XREADGROUP`: read new entries of several streams at once.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -12,16 +12,16 @@ use crate::text::words::shown;
 use crate::types::Kind;
 use crate::types::stream::{ConsumerSlot, Id, Stream, until_zero};
 
-/// What a call asks for.
+/// The options of a call.
 struct Options<'a> {
     /// The most entries of each stream.
     most: usize,
     noack: bool,
     group: Option<(&'a [u8], &'a [u8])>,
-    /// The argument of the first key; as many IDs as there are keys follow them.
+    /// The index of the first key; after the keys come as many IDs.
     first: usize,
     keys: usize,
-    /// `BLOCK`: whether to wait for entries if there are none, and for how many milliseconds at most.
+    /// `BLOCK`: whether to wait if there are no entries, and the timeout in milliseconds.
     waits: bool,
     timeout_ms: Option<u64>,
 }
@@ -86,7 +86,7 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
-    /// The keys, with the arguments of their IDs.
+    /// Returns the keys, each with the index of its ID.
     fn streams(&self, args: Args<'a>) -> impl Iterator<Item = (&'a [u8], usize)> + use<'a> {
         let keys = self.keys;
         (self.first..self.first + keys).map(move |at| (args.get(at), at + keys))
@@ -99,14 +99,14 @@ const UNBALANCED_GROUP: Error = Error::new(
     "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.",
 );
 
-/// The reply of several streams, whose number is not known before the end.
+/// A reply with several streams, whose number is known only at the end.
 struct Streams {
     header: Option<Deferred>,
     count: usize,
 }
 
 impl Streams {
-    /// Begins the reply of one more stream.
+    /// Begins the reply for one more stream.
     fn begin(&mut self, reply: &mut Reply<'_>, key: &[u8]) {
         if self.header.is_none() {
             self.header = Some(reply.deferred());
@@ -118,7 +118,7 @@ impl Streams {
         self.count += 1;
     }
 
-    /// Ends the reply. Returns whether there was any.
+    /// Ends the reply. Returns whether it has any stream.
     fn end(self, reply: &mut Reply<'_>) -> bool {
         match self.header {
             None => return false,
@@ -129,8 +129,8 @@ impl Streams {
     }
 }
 
-/// For a call that found nothing: waits if it has `BLOCK`, with the arguments in `rewritten` replaced; otherwise
-/// replies null.
+/// For a call that found no entries: with `BLOCK`, blocks the client with the arguments in `rewritten` replaced;
+/// otherwise replies null.
 fn wait_or_null(
     ctx: &mut Context<'_>,
     args: Args<'_>,
@@ -143,7 +143,7 @@ fn wait_or_null(
     ctx.wait_for(Wait {
         keys: options.streams(args).map(|(name, _)| name.to_vec()).collect(),
         kind: Kind::Stream,
-        // A group is deleted with its stream, and a client that waits for it gets an error.
+        // A group is deleted with its stream, and a client blocked on the group gets an error.
         even_if_gone: options.group.is_some(),
         timeout_ms: options.timeout_ms,
         null: Null::Array,
@@ -152,7 +152,7 @@ fn wait_or_null(
 }
 
 /// `XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key …] id [id …]`: for each stream with entries above its ID,
-/// the key and these entries; null when there are none, with `BLOCK` after waiting for some. `$` is the ID of the last
+/// the key and these entries; null if no stream has any (with `BLOCK`, only after waiting). `$` is the ID of the last
 /// entry. O(log N + M) a stream.
 pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let options = Options::parse(args, false, ctx.now(), ctx.origin.is_script())?;
@@ -166,7 +166,7 @@ pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
                 let last =
                     found.map_or(Id::MIN, |at| ctx.read_stream(at, |stream, _| stream.figures().last_id));
                 if options.waits {
-                    // What is new is so from now on, however often the command is executed.
+                    // `$` keeps its current value when the command executes again after blocking.
                     rewritten.push((id_at, last.to_text()));
                 }
                 (key, last)
@@ -181,7 +181,7 @@ pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         });
     }
     let mut streams = Streams { header: None, count: 0 };
-    // A stream may be named any number of times.
+    // A call may repeat a stream any number of times.
     let bound = ctx.output_bound();
     for (key, after) in wanted {
         if ctx.reply.buf.len() > bound {
@@ -203,9 +203,9 @@ pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key …] id [id …]`: as
-/// `XREAD`; `>` stands for entries that the group was not given yet, which become the consumer's pending ones, and an
-/// ID for those that it has pending already. O(log N + M) a stream.
+/// `XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key …] id [id …]`: like
+/// `XREAD`; `>` reads entries not yet delivered to the group, which become pending for the consumer, and an ID reads
+/// entries that are already pending for it. O(log N + M) a stream.
 pub fn xreadgroup(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let options = Options::parse(args, true, ctx.now(), ctx.origin.is_script())?;
     let Some((group, consumer)) = options.group else { return Err(SYNTAX) };
@@ -271,13 +271,13 @@ struct Reading<'a> {
     most: usize,
     noack: bool,
     now: i64,
-    /// The entries delivered from the current stream with their delivery counts, for a log or a replica; `None` if nothing
-    /// is propagated.
+    /// The entries delivered from the current stream with their delivery counts, for propagation; `None` if nothing is
+    /// propagated.
     delivered: Option<Vec<(Id, u64)>>,
 }
 
 impl Reading<'_> {
-    /// Reads from one stream: what is new, or what the consumer has pending above an ID.
+    /// Reads from one stream: new entries, or the consumer's pending ones above an ID.
     fn one(
         &mut self,
         ctx: &mut Context<'_>,
@@ -289,7 +289,7 @@ impl Reading<'_> {
         let (added, served) = ctx.change_stream(at, |stream, _, reply| {
             let last = stream.last_entry();
             let Some(found) = stream.group_mut(self.group) else { return (false, false) };
-            // It is a consumer from then on, served or not.
+            // The call creates the consumer, even if it returns no entry.
             let before = found.consumers().len();
             let slot = found.find_or_add(self.consumer, self.now);
             let added = found.consumers().len() > before;
@@ -343,7 +343,7 @@ impl Reading<'_> {
                 reply_record(reply, &record);
                 seen.push(*id);
             } else {
-                // It is not acknowledged yet, and is deleted.
+                // The entry is pending but has been deleted.
                 reply.array(2);
                 reply_id(reply, *id);
                 reply.null_array();
@@ -372,7 +372,7 @@ impl Reading<'_> {
         let reached = ctx.read_stream(at, |stream, _| stream.group(self.group).map(|group| group.last_id));
         for &(id, count) in pending {
             let told = Told { consumer: self.consumer.to_vec(), id: id.to_text(), time: self.now, count };
-            // `XGROUP SETID` may have set the group back behind its pending entries.
+            // `XGROUP SETID` may have moved the group back behind its pending entries.
             let last_id = if new { id } else { reached.unwrap_or(Id::MIN) };
             ctx.propagate_claim(key, self.group, &told, last_id);
         }
