@@ -1,5 +1,5 @@
-//! The functions without a library's name: types and conversions, raw access, metatables, iteration, errors, and what
-//! concerns the collector. Loading code and its environments are in `load.rs`.
+//! The functions without a library's name: types and conversions, raw access, metatables, iteration, errors, and the
+//! collector. Loading code and its environments are in `load.rs`.
 
 use super::{optional_int, store};
 use crate::lua::heap::{Function, Heap, NoSuchKey, Walk};
@@ -30,7 +30,7 @@ const FUNCTIONS: [(&str, Native); 17] = [
     ("xpcall", xpcall),
 ];
 
-/// Values that a native function may have on the stack in the reference implementation, which limits `unpack`.
+/// The number of values that a native function may have on the stack in the reference implementation; limits `unpack`.
 const MOST_UNPACKED: i64 = 8000;
 
 /// Makes `next`, and what `ipairs` returns.
@@ -48,7 +48,7 @@ pub fn open(m: &mut Machine) {
     for (name, native) in FUNCTIONS {
         m.register(globals, name, native);
     }
-    // The speed of the collector, which these remember without heeding it.
+    // The collector's `setpause` and `setstepmul`: stored and returned, but without effect.
     let pace = [Value::Number(200.0); 2];
     let function = m.heap.new_native_with("collectgarbage", collectgarbage, &pace);
     m.heap.set_field(globals, "collectgarbage", function);
@@ -56,7 +56,7 @@ pub fn open(m: &mut Machine) {
     let Iterators { next, .. } = m.iterators();
     m.heap.set_field(globals, "next", Value::Function(next));
 
-    // The metatables that `newproxy` has made, without keeping them alive. It is its own metatable.
+    // A weak table of the metatables made by `newproxy`. It is its own metatable.
     let known = m.heap.new_table(0, 1);
     let mode = m.heap.string(b"kv");
     m.heap.set_field(known, "__mode", Value::String(mode));
@@ -101,7 +101,7 @@ fn tostring(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     Ok(Outcome::Values(1))
 }
 
-/// A native function that returns exactly one result of what it has called.
+/// Continues a native function that returns exactly one result of its call.
 #[derive(Debug)]
 struct FirstResult;
 
@@ -131,8 +131,8 @@ fn tonumber(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     m.one(number.map_or(Value::Nil, Value::Number))
 }
 
-/// The integer that `text` consists of, up to its end or a zero byte, as C's `strtoul` reads it: blanks before and after
-/// it, a sign and, in base 16, `0x` are allowed; it saturates at 2⁶⁴ - 1, and what is below 0 counts from 2⁶⁴ down.
+/// Returns the integer that `text` consists of, up to its end or a zero byte, as C's `strtoul` reads it: blanks around
+/// it, a sign and, in base 16, `0x` are allowed. It saturates at 2⁶⁴ - 1; negative numbers count down from 2⁶⁴.
 fn parse_integer(text: &[u8], base: u32) -> Option<f64> {
     let end = memchr::memchr(0, text).unwrap_or(text.len());
     let mut rest = trim_start(&text[..end]);
@@ -162,7 +162,7 @@ fn parse_integer(text: &[u8], base: u32) -> Option<f64> {
     })
 }
 
-/// Without the blanks, in C's sense, that it begins with.
+/// Returns `text` without leading white space, as C's `isspace` defines it.
 fn trim_start(text: &[u8]) -> &[u8] {
     let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t'..=b'\r')).count();
     &text[blanks..]
@@ -202,7 +202,7 @@ fn rawset(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     m.one(Value::Table(table))
 }
 
-/// `getmetatable(v)`: what its field `__metatable` says, if it has one.
+/// `getmetatable(v)`: the metatable, or its field `__metatable` if it has one.
 fn getmetatable(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let value = m.check_any(call, 1)?;
     let shown = match m.metamethod(value, Event::Metatable) {
@@ -230,8 +230,8 @@ fn setmetatable(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     m.one(Value::Table(table))
 }
 
-/// `newproxy([true | false | proxy])`: an object without contents, without a metatable, with a new one, or with that of
-/// another.
+/// `newproxy([true | false | proxy])`: an object without contents, with a new metatable, with none, or with that of
+/// another proxy.
 fn newproxy(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let Value::Table(known) = m.upvalue(call, 0) else { unreachable!("made with the table of metatables") };
     let metatable = match m.argument(call, 1) {
@@ -265,7 +265,7 @@ fn next(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     }
 }
 
-/// The search for the next pair over empty slots.
+/// A search for the next pair that has empty slots to skip.
 #[derive(Debug)]
 struct Next {
     position: usize,
@@ -338,7 +338,7 @@ fn select(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if first < 1 {
         return Err(m.bad_argument(1, "index out of range"));
     }
-    // The arguments are what was pushed last.
+    // The arguments are on top of the stack.
     Ok(Outcome::Values(others + 1 - first as usize))
 }
 
@@ -370,14 +370,14 @@ fn unpack(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 
 // Errors
 
-/// `assert(v [, message])`: all its arguments, unless `v` is false.
+/// `assert(v [, message])`: returns all its arguments unless `v` is false.
 fn assert(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if !m.check_any(call, 1)?.is_false() {
         return Ok(Outcome::Values(call.count()));
     }
     match m.optional_string(call, 2)? {
         Some(message) => {
-            // As a text of C, it ends at a zero byte.
+            // A C string ends at a zero byte.
             let end = memchr::memchr(0, m.heap.bytes(message)).unwrap_or(m.heap.bytes(message).len());
             let text = m.position(1);
             Message { text, n: 2, at: 0, end }.go_on(m, call)
@@ -386,7 +386,7 @@ fn assert(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     }
 }
 
-/// `error(message [, level])`: a string gets the position of the function at that level.
+/// `error(message [, level])`: adds the position of the function at that level to a string.
 fn error(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let level = optional_int(m, call, 2, 1)?;
     let value = m.argument(call, 1);
@@ -399,7 +399,7 @@ fn error(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     Err(Raised(value))
 }
 
-/// An error message that is being built: the bytes from `at` to `end` of the `n`th argument are missing.
+/// An error message under construction: the bytes from `at` to `end` of the `n`th argument are missing.
 #[derive(Debug)]
 struct Message {
     text: Vec<u8>,
@@ -460,7 +460,7 @@ fn collectgarbage(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let option =
         m.optional_string(call, 1)?.map_or(b"collect".to_vec(), |option| m.heap.bytes(option).to_vec());
     m.charge(option.len() / BYTES_PER_STEP);
-    // As a text of C, it ends at a zero byte.
+    // A C string ends at a zero byte.
     let option = option.split(|byte| *byte == 0).next().unwrap_or_default();
     let is_known = [&b"stop"[..], b"restart", b"collect", b"count", b"step", b"setpause", b"setstepmul"]
         .contains(&option);
@@ -499,7 +499,7 @@ impl Continue for Collected {
     }
 }
 
-/// Stores a number in an upvalue, and returns the one that was there.
+/// Stores a number in an upvalue and returns the previous one.
 fn remember(m: &mut Machine, call: Call, n: usize, number: i32) -> Value {
     let before = m.upvalue(call, n);
     m.set_upvalue(call, n, Value::Number(f64::from(number)));

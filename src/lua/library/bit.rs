@@ -1,21 +1,22 @@
 //! `bit`: operations on the 32 bits of numbers, as the library of that name for Lua 5.1 defines them.
 //!
-//! A number stands for its remainder modulo 2³², rounded to the nearest integer, ties to even; results are signed. What is
-//! beyond ±2⁵¹ gives some bits or other, but those that it gives everywhere: they are taken from the representation of the
-//! number after 2⁵² + 2⁵¹ has been added, which leaves the integer in its low bits.
+//! A number stands for its remainder modulo 2³², rounded to the nearest integer, ties to even; results are signed.
+//! Numbers beyond ±2⁵¹ give arbitrary bits, but the same on every platform: bits are read from the number's
+//! representation after adding 2⁵² + 2⁵¹, which leaves the integer in the low bits.
 
 use crate::lua::machine::{Call, Machine, Outcome, Raised};
 use crate::lua::value::Value;
 
-/// Added to a number so that its integer part is found in the low bits of the representation.
+/// Added to a number to move its integer part into the low bits of the representation.
 const ALIGN: f64 = ((1u64 << 52) + (1u64 << 51)) as f64;
 
-/// The bits for which `number` stands.
+/// Returns the bits that `number` stands for.
 fn bits_of(number: f64) -> u32 {
     (number + ALIGN).to_bits() as u32
 }
 
-/// `x` in hexadecimal: the lowest digits, as many as `digits` says, at most 8; in capitals if it is negative.
+/// Formats `x` in hexadecimal: its lowest digits, as many as `digits` says, at most 8; in capitals if `digits` is
+/// negative.
 fn hexadecimal(x: u32, digits: i32) -> Vec<u8> {
     let shown = digits.unsigned_abs().min(8) as usize;
     let mut text = if digits < 0 { format!("{x:08X}") } else { format!("{x:08x}") }.into_bytes();
@@ -63,7 +64,7 @@ fn fold(m: &mut Machine, call: Call, f: fn(u32, u32) -> u32) -> Result<Outcome, 
     result(m, x)
 }
 
-/// `f(x, by)`, of which only the lowest five bits of `by` count.
+/// `f(x, by)`, using only the lowest five bits of `by`.
 fn shift(m: &mut Machine, call: Call, f: fn(u32, u32) -> u32) -> Result<Outcome, Raised> {
     let x = argument(m, call, 1)?;
     let by = argument(m, call, 2)?;

@@ -1,4 +1,4 @@
-//! `coroutine`. The machine does what these functions say: it changes threads between two instructions.
+//! `coroutine`. The machine switches threads between two instructions, as the outcomes of these functions request.
 
 use crate::lua::heap::Function;
 use crate::lua::machine::{Call, Machine, Native, Outcome, Raised, Status};

@@ -1,13 +1,14 @@
-//! Runs programs for the tests of libraries, and shows what they return.
+//! Runs programs for the tests of libraries and formats their results.
 
 use crate::lua::heap::Heap;
 use crate::lua::machine::{Libraries, Machine, Options, Progress};
 use crate::lua::value::Value;
 
-/// The values that a program returns, or its error: strings in quotes, the pairs of a table in the order of their text.
+/// Returns the values that a program returns, or its error: strings in quotes, the pairs of a table sorted by their
+/// text.
 ///
-/// The program is run with all the time it needs, and again with as little at a time as can be: what can be suspended
-/// is, and has to come to the same end.
+/// Runs the program once with an unlimited budget, and again with a tiny one: all work that can be suspended is, and
+/// must give the same result.
 pub fn evaluate(source: &str) -> String {
     let at_once = evaluate_with(source, 1 << 40, 64 << 20);
     let in_steps = evaluate_with(source, 20, 64 << 20);
@@ -15,7 +16,7 @@ pub fn evaluate(source: &str) -> String {
     at_once
 }
 
-/// As `evaluate`, once, with a budget for each run and a limit of memory.
+/// Like `evaluate`, but runs once, with a budget per run and a memory limit.
 pub fn evaluate_with(source: &str, budget: usize, memory_limit_bytes: usize) -> String {
     let mut machine = Machine::new(Options { seed: 1, memory_limit_bytes, libraries: Libraries::Redis });
     let function = match machine.load(source.as_bytes(), b"=t") {
@@ -66,13 +67,13 @@ fn quoted(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string().replace("\\'", "'")
 }
 
-/// Bytes as they are written between quotes.
+/// Formats bytes as they are written between quotes.
 pub fn literal(bytes: &[u8]) -> String {
     let escapes: Vec<String> = bytes.iter().map(|byte| format!("\\{byte:03}")).collect();
     escapes.concat()
 }
 
-/// The bytes that hexadecimal digits, with spaces for the eye, stand for.
+/// Parses hexadecimal digits; spaces are ignored.
 pub fn hexadecimal(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b' ').collect();
     let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).expect("ASCII"), 16).expect("digits");

@@ -1,7 +1,7 @@
-//! Code that is loaded while a program runs, and the tables in which functions look for globals.
+//! Loading code while a program runs, and the tables in which functions look up globals.
 //!
-//! Only source can be loaded. There is no other form: what `string.dump` returns, or a hostile program builds, is text
-//! with a syntax error.
+//! Only source can be loaded. There is no binary form: the output of `string.dump`, or bytecode built by a hostile
+//! program, is text with a syntax error.
 
 use super::{check_int, optional_int};
 use crate::lua::heap::Function;
@@ -9,13 +9,13 @@ use crate::lua::machine::{Activity, BYTES_PER_STEP, Call, Continue, Level, Machi
 use crate::lua::names;
 use crate::lua::value::{TableId, Value};
 
-/// The longest source. Longer ones are refused, since compiling cannot be suspended.
+/// The longest source. Longer ones are rejected, since compiling cannot be suspended.
 const LONGEST: usize = 1 << 20;
 
-/// The most steps that compiling a byte takes: those of a sum of names of one letter.
+/// The maximum number of steps to compile a byte, reached by a sum of one-letter names.
 const STEPS_PER_BYTE: usize = 8;
 
-/// Defines the functions. `xpcall` is there already.
+/// Defines the functions. Requires `xpcall`.
 pub fn open(m: &mut Machine) {
     let globals = m.globals();
     m.register(globals, "loadstring", loadstring);
@@ -27,7 +27,7 @@ pub fn open(m: &mut Machine) {
     m.heap.set_field(globals, "load", function);
 }
 
-/// Returns the function with the code of `source`, or nil and a message. The name of the chunk ends at a zero byte.
+/// Compiles `source` and returns the function, or nil and a message. The name of the chunk ends at a zero byte.
 fn compile(m: &mut Machine, source: &[u8], chunk: &[u8]) -> Result<Outcome, Raised> {
     m.charge(source.len() * STEPS_PER_BYTE);
     match m.load(source, chunk) {
@@ -59,8 +59,9 @@ fn loadstring(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     compile(m, &source, &chunk)
 }
 
-/// `load(reader [, chunk])`: the source is what `reader` returns, piece by piece, until it returns nil or an empty string.
-/// Its errors are returned as those of the source are, so it is called by `xpcall` (`pcall` may make texts of them).
+/// `load(reader [, chunk])`: the source is the concatenation of the pieces that `reader` returns, until it returns nil
+/// or an empty string. Errors of `reader` are returned like errors in the source, so it is called through `xpcall`
+/// (`pcall` may turn them into text).
 fn load(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     m.check_function(call, 1)?;
     m.optional_string(call, 2)?;
@@ -72,7 +73,7 @@ fn same(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     m.one(m.argument(call, 1))
 }
 
-/// The name of a chunk that `load` makes.
+/// The name of the chunk for `load`.
 fn load_name(m: &Machine, call: Call) -> Vec<u8> {
     match m.argument(call, 2) {
         Value::String(chunk) => names::kept(m.heap.bytes(chunk)).into_owned(),
@@ -107,7 +108,7 @@ impl Continue for Load {
         let failure = if is_read {
             let before = self.source.len();
             let is_text = match piece {
-                // A piece that is too long by itself is not copied.
+                // A piece that exceeds the limit by itself is not copied.
                 Value::String(string) if m.heap.bytes(string).len() > LONGEST => {
                     return refuse(m, &load_name(m, call));
                 }
@@ -137,11 +138,11 @@ impl Continue for Load {
 /// A function as argument 1 names it.
 enum Named {
     Function(Value),
-    /// Not known by name: the one whose frame is at this level, without a function of Lua in it.
+    /// A frame that has no Lua function.
     Native,
 }
 
-/// The function that argument 1 is, or that is running at the level that it says.
+/// Returns the function running at `level`, which is argument 1.
 fn named_function(m: &mut Machine, level: i32) -> Result<Named, Raised> {
     if level < 0 {
         return Err(m.bad_argument(1, "level must be non-negative"));
@@ -160,7 +161,7 @@ fn named_function(m: &mut Machine, level: i32) -> Result<Named, Raised> {
     Ok(if is_native { Named::Native } else { Named::Function(m.function_at(level as usize)) })
 }
 
-/// The environment of a function of Lua.
+/// Returns the environment of a Lua function.
 fn environment_of(m: &Machine, function: Value) -> Option<TableId> {
     match function {
         Value::Function(id) => match m.heap.function(id) {

@@ -1,5 +1,5 @@
-//! `math`. The functions are those of the platform's C library, as for the reference implementation, to the last bit;
-//! `frexp` and `ldexp`, which Rust's standard library does not have, are exact.
+//! `math`. The functions call the platform's C library, as the reference implementation does, so results agree to the
+//! last bit. `frexp` and `ldexp`, which Rust's standard library lacks, are exact.
 
 use std::f64::consts::PI;
 
@@ -7,7 +7,7 @@ use super::check_int;
 use crate::lua::machine::{Call, Machine, Native, Outcome, Raised};
 use crate::lua::value::Value;
 
-/// Functions of one number.
+/// Functions of one argument.
 const UNARY: [(&str, Native); 19] = [
     ("abs", |m, call| unary(m, call, f64::abs)),
     ("acos", |m, call| unary(m, call, f64::acos)),
@@ -30,7 +30,7 @@ const UNARY: [(&str, Native); 19] = [
     ("randomseed", randomseed),
 ];
 
-/// Functions of two.
+/// Functions of two arguments.
 const BINARY: [(&str, Native); 7] = [
     ("atan2", |m, call| binary(m, call, f64::atan2)),
     ("fmod", |m, call| binary(m, call, |x, y| x % y)),
@@ -48,7 +48,7 @@ pub fn open(m: &mut Machine) {
     }
     m.register(library, "frexp", frexp);
     m.register(library, "modf", modf);
-    // The name that `fmod` had in Lua 5.0.
+    // The name of `fmod` in Lua 5.0.
     let fmod = m.heap.field(library, "fmod");
     m.heap.set_field(library, "mod", fmod);
     m.heap.set_field(library, "pi", Value::Number(PI));
@@ -61,13 +61,13 @@ fn unary(m: &mut Machine, call: Call, f: fn(f64) -> f64) -> Result<Outcome, Rais
 }
 
 fn binary(m: &mut Machine, call: Call, f: fn(f64, f64) -> f64) -> Result<Outcome, Raised> {
-    // The reference implementation looks at the second one first.
+    // The reference implementation checks the second argument first.
     let y = m.check_number(call, 2)?;
     let x = m.check_number(call, 1)?;
     m.one(Value::Number(f(x, y)))
 }
 
-/// The first argument that no later one `beats`.
+/// Returns the first argument that no later one `beats`.
 fn extreme(m: &mut Machine, call: Call, beats: fn(f64, f64) -> bool) -> Result<Outcome, Raised> {
     let mut best = m.check_number(call, 1)?;
     for n in 2..=call.count() {
@@ -104,8 +104,8 @@ fn modf(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     Ok(Outcome::Values(2))
 }
 
-/// `math.random([[low,] high])`: in [0, 1), or an integer of `low` (1) to `high`. Bounds are ints, and so is, beyond its
-/// limits, the width of the interval.
+/// `math.random([[low,] high])`: in [0, 1), or an integer from `low` (1) to `high`. Bounds are C `int`s, as is the
+/// width of the interval, which may wrap around.
 fn random(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let random = m.random.next();
     let (low, high) = match call.count() {
@@ -130,7 +130,7 @@ fn randomseed(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 
 const EXPONENT_BITS: u64 = 0x7FF << 52;
 
-/// `m` and `e` such that `x == m * 2^e` and `0.5 <= |m| < 1`; `x` and 0 if there are none.
+/// Returns `m` and `e` such that `x == m * 2^e` and `0.5 <= |m| < 1`, or `x` and 0 if there are none.
 fn split(x: f64) -> (f64, i32) {
     if x == 0.0 || !x.is_finite() {
         return (x, 0);
@@ -144,7 +144,7 @@ fn split(x: f64) -> (f64, i32) {
     (f64::from_bits(bits & !EXPONENT_BITS | 1022 << 52), exponent)
 }
 
-/// `x * 2^exponent`, rounded once.
+/// Returns `x * 2^exponent`, rounded once.
 fn scale(x: f64, exponent: i32) -> f64 {
     let (mantissa, own) = split(x);
     if mantissa == 0.0 || !mantissa.is_finite() {
@@ -159,7 +159,7 @@ fn scale(x: f64, exponent: i32) -> f64 {
     }
 }
 
-/// `mantissa * 2^exponent` for `0.5 <= |mantissa| < 1` and a result that is neither subnormal nor infinite.
+/// Returns `mantissa * 2^exponent` for `0.5 <= |mantissa| < 1` and a result that is neither subnormal nor infinite.
 fn with_exponent(mantissa: f64, exponent: i32) -> f64 {
     f64::from_bits(mantissa.to_bits() & !EXPONENT_BITS | ((exponent + 1022) as u64) << 52)
 }
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn ldexp_rounds_once_where_the_result_is_subnormal() {
         assert_eq!(scale(1.0, -1074), 5e-324);
-        // Half of the least number: a tie, to even.
+        // Half of the smallest number: a tie, rounded to even.
         assert_eq!(scale(1.0, -1075), 0.0);
         assert_eq!(scale(1.0 + f64::EPSILON, -1075), 5e-324);
         assert_eq!(scale(3.0, -1075), 1e-323);

@@ -1,4 +1,4 @@
-//! The functions that programs find in their globals, one file a library.
+//! The functions in the programs' globals, one file per library.
 
 mod base;
 mod bit;
@@ -23,7 +23,7 @@ use super::value::{TableId, Value};
 
 pub use self::random::Random;
 
-/// Makes the functions that the machine has to know.
+/// Creates the iterator functions that the machine itself uses.
 pub(super) fn iterators(heap: &mut Heap) -> Iterators {
     base::iterators(heap)
 }
@@ -46,34 +46,35 @@ pub(super) fn open_all(m: &mut Machine, libraries: Libraries) {
     }
 }
 
-/// Makes the table of a library a global. Its size was such that `next` returns the functions in Redis' order.
+/// Makes the table of a library a global. The table's initial size is such that `next` returns the functions in Redis'
+/// order.
 fn publish(m: &mut Machine, name: &str, library: TableId) {
     let globals = m.globals();
     m.heap.set_field(globals, name, Value::Table(library));
 }
 
-/// Undoes what a program has changed in the libraries.
+/// Undoes the changes that a program has made to the libraries.
 pub(super) fn reset(m: &mut Machine) {
     json::reset(m);
 }
 
-/// Argument `n` as an `int` of C: the lowest 32 bits of the number, cut to an integer.
+/// Returns argument `n` as a C `int`: the lowest 32 bits of the number, truncated to an integer.
 fn check_int(m: &mut Machine, call: Call, n: usize) -> Result<i32, Raised> {
     m.check_number(call, n).map(to_int)
 }
 
-/// As `check_int`; `default` if there is no such argument, or if it is nil.
+/// Like `check_int`; returns `default` if the argument is missing or nil.
 fn optional_int(m: &mut Machine, call: Call, n: usize, default: i32) -> Result<i32, Raised> {
     if m.argument(call, n).is_nil() { Ok(default) } else { check_int(m, call, n) }
 }
 
-/// What no 64-bit integer can hold gives 0, as the conversion of the processors does on which scripts were written.
+/// A number beyond 64-bit integers gives 0, as on the processors for which scripts were written.
 fn to_int(number: f64) -> i32 {
     const BEYOND: f64 = (1u64 << 63) as f64;
     if (-BEYOND..BEYOND).contains(&number) { number as i64 as i32 } else { 0 }
 }
 
-/// `table[key] = value`. Errors have no position, as those of operations inside native functions.
+/// `table[key] = value`. Errors have no position, as in other operations inside native functions.
 fn store(m: &mut Machine, table: TableId, key: Value, value: Value) -> Result<(), Raised> {
     m.heap.set(table, key, value).map_err(|error| match error {
         TableError::NilKey => m.plain_error("table index is nil"),
@@ -88,7 +89,7 @@ mod tests {
     use super::to_int;
     use crate::lua::{Libraries, Machine, Options, Progress, Value};
 
-    /// Runs a program with a budget of `budget` at a time. Returns what it returns, and how often it was suspended.
+    /// Runs a program with a budget of `budget` at a time. Returns its results and the number of suspensions.
     fn run(source: &str, budget: usize) -> (String, usize) {
         let options = Options { seed: 1, memory_limit_bytes: 1 << 28, libraries: Libraries::Redis };
         let mut m = Machine::new(options);

@@ -1,4 +1,4 @@
-//! `os`, of which only the clock is safe to offer.
+//! `os`: only the clock is safe to offer.
 
 use crate::lua::machine::{Call, Machine, Outcome, Raised};
 use crate::lua::value::Value;

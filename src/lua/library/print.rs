@@ -1,4 +1,4 @@
-//! `print`, for tests: what it prints is collected in `Machine::output`.
+//! `print`, for tests: collects its output in `Machine::output`.
 
 use crate::lua::machine::{Call, Continue, Machine, Outcome, Raised};
 use crate::lua::value::Value;
@@ -8,14 +8,14 @@ pub fn open(m: &mut Machine) {
     m.register(globals, "print", print);
 }
 
-/// `print(…)`: each value as the global function `tostring` returns it.
+/// `print(…)`: formats each value with the global function `tostring`.
 fn print(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     Box::new(Print { n: 0 }).call_for_next(m, call)
 }
 
 #[derive(Debug)]
 struct Print {
-    /// Arguments for which `tostring` has been called.
+    /// The number of arguments for which `tostring` has been called.
     n: usize,
 }
 
@@ -46,7 +46,7 @@ impl Continue for Print {
         if !m.heap.to_bytes(text, &mut m.output) {
             return Err(m.error("'tostring' must return a string to 'print'"));
         }
-        // As a text of C, it ends at a zero byte.
+        // A C string ends at a zero byte.
         if let Some(length) = memchr::memchr(0, &m.output[begin..]) {
             m.output.truncate(begin + length);
         }

@@ -1,13 +1,13 @@
-//! The generator behind `math.random`: the 48-bit linear congruential generator of `drand48`, as Redis uses, so that a
-//! seed gives the same sequence here and there, on every platform.
+//! The generator behind `math.random`: the 48-bit linear congruential generator of `drand48`, as in Redis, so a seed
+//! gives the same sequence in both and on every platform.
 //!
 //! ```text
 //!   X' = (X × 5DEECE66D₁₆ + B₁₆) mod 2⁴⁸      a number of 31 bits is X >> 17
 //! ```
 
-/// The numbers that `next` returns are below this one.
+/// `next` reduces its numbers modulo this and divides them by it.
 const RANGE: u32 = i32::MAX as u32;
-/// What a seed is followed by in the initial state.
+/// The low bits of the initial state, below the seed.
 const LOW_BITS: u64 = 0x330E;
 
 /// The state of the generator. It belongs to a machine, and outlives a script.
@@ -29,7 +29,7 @@ impl Random {
         self.state = u64::from(seed as u32) << 16 | LOW_BITS;
     }
 
-    /// The next number of the sequence: 0 or more, and less than 1.
+    /// Returns the next number of the sequence, in [0, 1).
     pub fn next(&mut self) -> f64 {
         self.state = self.state.wrapping_mul(0x5_DEEC_E66D).wrapping_add(0xB) & ((1 << 48) - 1);
         let bits = (self.state >> 17) as u32;

@@ -5,16 +5,15 @@
 //!    │ ≤ pivot … │ i →   unknown   ← j │ … ≥ pivot │ pivot │ ≥ │
 //! ```
 //!
-//! Which elements are compared, and in which order, follows the reference implementation: a function that defines the
-//! order can see it, and the result of an inconsistent one depends on it. Since that function may be one of Lua, the
-//! algorithm is written as a machine of states, one for each place where a comparison happens (`Step`): each of them
-//! ends by choosing the next two values. The smaller part of a range is sorted first, so that the list of ranges that
-//! are left never has more than 32 entries.
+//! The choice and order of comparisons follow the reference implementation: an order function can observe them, and the
+//! result of an inconsistent one depends on them. Since that function may be a Lua function, the algorithm is a state
+//! machine with one state for each place where a comparison happens (`Step`); each step ends by choosing the next two
+//! values. The smaller part of a range is sorted first, so the list of remaining ranges never has more than 32 entries.
 
 use crate::lua::machine::{Call, Continue, Event, Machine, Outcome, Raised, again};
 use crate::lua::value::{TableId, Value};
 
-/// Comparisons before the budget is charged for them.
+/// The number of comparisons between charges to the budget.
 const CHARGE_EVERY: usize = 64;
 
 /// `table.sort(table [, comes_before])`
@@ -44,34 +43,34 @@ pub fn sort(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     sort.run(m, call, table, hand, None)
 }
 
-/// The comparison that is under way.
+/// The comparison in progress.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// `high < low`? Then they are swapped.
+    /// `high < low`? If so, they are swapped.
     Ends,
-    /// `middle < low`? Then they are swapped.
+    /// `middle < low`? If so, they are swapped.
     MiddleLow,
-    /// `high < middle`? Then they are swapped.
+    /// `high < middle`? If so, they are swapped.
     MiddleHigh,
-    /// `i < pivot`? Then `i` goes on.
+    /// `i < pivot`? If so, `i` advances.
     Up,
-    /// `pivot < j`? Then `j` goes on.
+    /// `pivot < j`? If so, `j` advances.
     Down,
 }
 
-/// What is compared, and what has to be remembered in the meantime.
+/// The values being compared, and those kept meanwhile.
 #[derive(Clone, Copy, Debug, Default)]
 struct Hand {
     pivot: Value,
     /// The element at `i`, while `j` moves.
     left: Value,
-    /// The question is whether `x < y`.
+    /// The comparison is `x < y`.
     x: Value,
     y: Value,
 }
 
 impl Hand {
-    /// Puts the values on the stack, where they stay alive.
+    /// Pushes the values on the stack, which keeps them alive.
     fn push(self, m: &mut Machine) {
         for value in [self.pivot, self.left, self.x, self.y] {
             m.push(value);
@@ -84,16 +83,16 @@ impl Hand {
     }
 }
 
-/// How a comparison turns out.
+/// The result of a comparison.
 enum Comparison {
     Known(bool),
-    /// As this function says.
+    /// The function to call decides.
     Call(Value),
     /// The budget is used up before the result is known.
     Later,
 }
 
-/// The range `low..=high` that is being sorted, and those that are left.
+/// The range `low..=high` being sorted, and the remaining ranges.
 #[derive(Debug)]
 struct Sort {
     low: i64,
@@ -102,11 +101,11 @@ struct Sort {
     j: i64,
     step: Step,
     ranges: Vec<(i64, i64)>,
-    /// There is a function that compares.
+    /// Whether there is an order function.
     has_order: bool,
-    /// It has been called.
+    /// Whether it has been called.
     called: bool,
-    /// Comparisons since the budget was charged.
+    /// The number of comparisons since the budget was charged.
     charged: usize,
 }
 
@@ -122,8 +121,8 @@ impl Continue for Sort {
 }
 
 impl Sort {
-    /// Goes on until everything is in order, or until a function has to be called. `answer` is that of the comparison
-    /// under way, if it is known already.
+    /// Sorts until everything is in order or the order function has to be called. `answer` is the result of the
+    /// comparison in progress, if it is already known.
     fn run(
         mut self: Box<Self>,
         m: &mut Machine,
@@ -165,7 +164,7 @@ impl Sort {
         }
     }
 
-    /// Whether `x < y`.
+    /// Compares `x < y`.
     fn compare(&self, m: &mut Machine, call: Call, hand: Hand) -> Result<Comparison, Raised> {
         if self.has_order {
             return Ok(Comparison::Call(m.argument(call, 2)));
@@ -189,7 +188,7 @@ impl Sort {
         }
     }
 
-    /// Does what follows from `x < y`, and chooses the next two values. Returns `false` when everything is in order.
+    /// Acts on the result of `x < y`, and chooses the next two values. Returns `false` when everything is in order.
     fn advance(
         &mut self,
         m: &mut Machine,
@@ -257,7 +256,8 @@ impl Sort {
         hand.y = y;
     }
 
-    /// The least, middle and last element are in order: moves the middle one, the pivot, out of the way.
+    /// Begins partitioning once the first, middle and last element are in order: moves the middle one, the pivot, out
+    /// of the way.
     fn begin_partition(
         &mut self,
         m: &mut Machine,
@@ -287,7 +287,7 @@ impl Sort {
         self.ask(Step::Down, hand, hand.pivot, element(m, table, self.j));
     }
 
-    /// The pivot is at `i`: what is left are the parts on either side of it, the smaller one to be sorted first.
+    /// Splits the range at the pivot, which is at `i`. The smaller part is sorted first.
     fn split(&mut self) {
         let (below, above) = ((self.low, self.i - 1), (self.i + 1, self.high));
         if self.i - self.low < self.high - self.i {
@@ -297,7 +297,7 @@ impl Sort {
         }
     }
 
-    /// Begins with the next range of two or more elements. Returns `false` if there is none.
+    /// Begins the next range of two or more elements. Returns `false` if there is none.
     fn next_range(&mut self, m: &Machine, table: TableId, hand: &mut Hand) -> bool {
         while let Some((low, high)) = self.ranges.pop() {
             if low < high {
@@ -311,7 +311,7 @@ impl Sort {
     }
 }
 
-/// An inconsistent order makes `i` and `j` leave the range, but not beyond 0.
+/// Returns an element. An inconsistent order moves `i` and `j` out of the range, but not beyond 0.
 #[inline]
 fn element(m: &Machine, table: TableId, index: i64) -> Value {
     m.heap.get_index(table, index as usize)

@@ -1,4 +1,4 @@
-//! `table`. Work that grows with the table is charged to the budget, and goes on later when that is used up.
+//! `table`. Work that grows with the table is charged to the budget, and is suspended when that is used up.
 
 use super::{check_int, optional_int, sort, store};
 use crate::lua::heap::{NoSuchKey, Walk};
@@ -20,9 +20,9 @@ const FUNCTIONS: [(&str, Native); 9] = [
     ("sort", sort::sort),
 ];
 
-/// Elements that are looked at before the budget is charged for them.
+/// The number of elements examined between charges to the budget.
 const SLICE: i64 = 1024;
-/// How many elements of a sequence are moved at once.
+/// The number of sequence elements moved at once.
 const MOVED_AT_ONCE: usize = 16 * 1024;
 
 pub fn open(m: &mut Machine) {
@@ -52,7 +52,7 @@ fn getn(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     m.one(Value::Number(length as f64))
 }
 
-/// `table.setn(table, n)`, which no longer is what it was.
+/// `table.setn(table, n)`: obsolete, and always an error.
 fn setn(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     m.check_table(call, 1)?;
     Err(m.error("'setn' is obsolete"))
@@ -80,7 +80,7 @@ struct Concat {
     buffer: Vec<u8>,
     next: i64,
     last: i64,
-    /// How many bytes of the next element, or of the separator after it, are copied.
+    /// The number of bytes copied of the next element, or of the separator after it.
     at: usize,
     is_separator: bool,
 }
@@ -100,7 +100,7 @@ impl Concat {
                     return Err(m.error(text));
                 }
             }
-            // The string, and what the vector has grown to.
+            // Room for the string beside the vector and its spare capacity.
             m.afford(self.buffer.len() + self.buffer.capacity())?;
             let steps = (self.next - first) as usize + (self.buffer.len() - before) / BYTES_PER_STEP;
             if !m.charge(steps) && self.next <= self.last {
@@ -169,7 +169,7 @@ fn insert(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
                 set_element(m, table, position, value)?;
                 return Ok(Outcome::Values(0));
             }
-            // Makes the table grow by one; all others move within it.
+            // This makes the table grow by one; all other elements move within it.
             let last = element(m, table, length);
             set_element(m, table, end, last)?;
             MoveUp { to: length, position }.go_on(m, call)
@@ -178,7 +178,7 @@ fn insert(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     }
 }
 
-/// The elements from `position` on move up by one, the last of them to `to`; then `insert` stores its value.
+/// Moves the elements from `position` on up by one, the last of them to `to`; then `insert` stores its value.
 #[derive(Debug)]
 struct MoveUp {
     to: i64,
@@ -222,7 +222,8 @@ impl Continue for MoveUp {
     }
 }
 
-/// The elements of the table's sequence, if the indices `first..=last` are among them, and may be changed.
+/// Returns the elements of the table's sequence, if the indices `first..=last` are among them and the table may be
+/// changed.
 fn writable_array(m: &mut Machine, table: TableId, first: i64, last: i64) -> Option<&mut [Value]> {
     let table = m.heap.table_mut(table);
     let is_inside = 1 <= first && first <= last && last as usize <= table.array().len();
@@ -241,7 +242,7 @@ fn remove(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     MoveDown { to: position, length }.go_on(m, call)
 }
 
-/// The elements behind `to` move down by one; the last one goes. What was removed is on the stack.
+/// Moves the elements after `to` down by one and removes the last. The removed value is on the stack.
 #[derive(Debug)]
 struct MoveDown {
     to: i64,
@@ -284,7 +285,7 @@ impl Continue for MoveDown {
     }
 }
 
-// Walking
+// Iteration
 
 /// `table.maxn(table)`: the largest positive number among the keys, or 0.
 fn maxn(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
@@ -294,7 +295,7 @@ fn maxn(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 
 #[derive(Debug)]
 struct Maxn {
-    /// Where in the table it is; nobody changes it meanwhile.
+    /// The position in the table, which cannot change meanwhile.
     position: usize,
     largest: f64,
 }
@@ -334,14 +335,14 @@ impl Continue for Maxn {
     }
 }
 
-/// `table.foreach(table, f)`: calls `f(key, value)` for each pair until it returns something.
+/// `table.foreach(table, f)`: calls `f(key, value)` for each pair until it returns a value.
 fn foreach(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     m.check_table(call, 1)?;
     m.check_function(call, 2)?;
     Foreach { walked: Some(0) }.call_for_next(m, call)
 }
 
-/// What the function has returned, unless that is nothing.
+/// Pops the function's first result; `None` if there is none or it is nil.
 fn take_answer(m: &mut Machine, results: usize) -> Option<Value> {
     let answer = if results > 0 { m.from_top(results) } else { Value::Nil };
     m.drop_values(results);
@@ -350,7 +351,7 @@ fn take_answer(m: &mut Machine, results: usize) -> Option<Value> {
 
 #[derive(Debug)]
 struct Foreach {
-    /// The position of the search for the next pair, while it runs.
+    /// The position of the search for the next pair, during the search.
     walked: Option<usize>,
 }
 
@@ -361,7 +362,7 @@ impl Foreach {
         let mut position = self.walked.unwrap_or(0);
         match m.walk(table, &mut position) {
             Walk::Pair(_, key, value) => {
-                // Once for the continuation, and once as an argument.
+                // Once for the continuation and once as an argument.
                 m.push(key);
                 let function = m.argument(call, 2);
                 m.push(function);
@@ -393,7 +394,7 @@ impl Continue for Foreach {
     }
 }
 
-/// `table.foreachi(table, f)`: calls `f(index, value)` for the elements of a sequence until it returns something.
+/// `table.foreachi(table, f)`: calls `f(index, value)` for the elements of a sequence until it returns a value.
 fn foreachi(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let Some((table, length)) = check_length(m, call)? else { return again(foreachi) };
     m.check_function(call, 2)?;
@@ -402,7 +403,7 @@ fn foreachi(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 
 #[derive(Debug)]
 struct Foreachi {
-    /// For which the function was called last.
+    /// The index for which the function was last called.
     index: i64,
     length: i64,
 }

@@ -3,12 +3,12 @@
 use crate::lua::heap::Heap;
 use crate::lua::value::{TableId, Value};
 
-/// What becomes of an infinity or NaN that is encoded.
+/// How to encode an infinity or NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalid {
-    /// An error.
+    /// As an error.
     Off,
-    /// `inf`, `-inf` or `nan`, which is not JSON.
+    /// As `inf`, `-inf` or `nan`, which is not JSON.
     On,
     Null,
 }
@@ -16,11 +16,11 @@ pub enum Invalid {
 /// The values of all settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// A table with too few of its elements becomes an object, instead of an error.
+    /// Whether a sparse table becomes an object instead of an error.
     pub encode_sparse_convert: bool,
-    /// Fewer than one element in so many is too few; 0 allows any number.
+    /// A table is sparse if its largest index exceeds this many times its number of elements; 0 disables the check.
     pub encode_sparse_ratio: i32,
-    /// A largest index up to this is never too large.
+    /// A table whose largest index is at most this is never sparse.
     pub encode_sparse_safe: i32,
     pub encode_max_depth: i32,
     pub encode_invalid_numbers: Invalid,
@@ -54,7 +54,7 @@ pub enum Setting {
     EncodeDepth,
     EncodeInvalid,
     Precision,
-    /// Without effect.
+    /// Has no effect.
     KeepBuffer,
     DecodeInvalid,
     DecodeDepth,
@@ -63,7 +63,7 @@ pub enum Setting {
 impl Setting {
     const COUNT: usize = Setting::DecodeDepth as usize;
 
-    /// Its value in a table made by `Config::store`.
+    /// Returns the setting's value in a table made by `Config::store`.
     pub fn get(self, table: TableId, heap: &Heap) -> i32 {
         match heap.get_index(table, self as usize) {
             Value::Number(number) => number as i32,
@@ -78,14 +78,14 @@ impl Setting {
 }
 
 impl Config {
-    /// A new table with these settings.
+    /// Creates a table with these settings.
     pub fn store(&self, heap: &mut Heap) -> TableId {
         let table = heap.new_table(Setting::COUNT, 0);
         self.write(table, heap);
         table
     }
 
-    /// Puts these settings into a table made by `store`.
+    /// Writes these settings to a table made by `store`.
     pub fn write(&self, table: TableId, heap: &mut Heap) {
         for (setting, value) in [
             (Setting::SparseConvert, i32::from(self.encode_sparse_convert)),
@@ -102,7 +102,7 @@ impl Config {
         }
     }
 
-    /// The settings in a table made by `store`.
+    /// Reads the settings from a table made by `store`.
     pub fn load(table: TableId, heap: &Heap) -> Config {
         let values = heap.table(table).array();
         let get = |setting: Setting| match values.get(setting as usize - 1) {

@@ -1,8 +1,8 @@
-//! JSON as values.
+//! Decodes JSON into values.
 //!
-//! The tables that are being filled are a stack of their own, so that depth costs no stack of the processor's, and the
-//! work can stop after any element and go on later. A table is put into the one around it as soon as it is made: while
-//! the root is alive, all that is decoded is.
+//! The tables being filled are on an explicit stack, so nesting takes no space on the native stack, and the work can be
+//! suspended after any element. A table is stored in the one around it as soon as it is made, so all decoded values are
+//! alive while the root is.
 
 use super::config::Config;
 use super::scan::{Found, Scanner, Text};
@@ -10,14 +10,14 @@ use super::{Failure, MOST_SLOTS, SLICE};
 use crate::lua::heap::{Heap, OutOfMemory, TableError};
 use crate::lua::value::{StringId, TableId, Value};
 
-/// A table of which a part is read.
+/// A table of which a part has been read.
 #[derive(Clone, Copy, Debug)]
 enum Frame {
     Array {
         table: TableId,
         length: usize,
     },
-    /// With the key whose value comes next.
+    /// `key` belongs to the value that comes next.
     Object {
         table: TableId,
         key: Option<StringId>,
@@ -40,9 +40,9 @@ enum Expected {
     Not(&'static str),
 }
 
-/// A document, and how far it is decoded.
+/// A document and the decoding progress.
 ///
-/// The objects in it stay valid while what `root` returns is alive and not changed.
+/// Its objects stay valid while the value that `root` returns is alive and unchanged.
 #[derive(Debug)]
 pub struct Decoder {
     scanner: Scanner,
@@ -52,7 +52,7 @@ pub struct Decoder {
     /// The place of an unexpected string.
     wrong_at: usize,
     most_depth: usize,
-    /// How far the reference implementation would have filled Lua's stack.
+    /// The number of Lua stack slots that the reference implementation would use.
     slots: usize,
 }
 
@@ -99,7 +99,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// The key whose value has not been read yet.
+    /// Returns the key whose value has not been read yet.
     pub fn key_in_hand(&self) -> Value {
         match self.stack.last() {
             Some(Frame::Object { key: Some(key), .. }) => Value::String(*key),
@@ -107,17 +107,17 @@ impl Decoder {
         }
     }
 
-    /// The value of the document, as far as it is read.
+    /// The document's value, as far as it has been read.
     pub fn root(&self) -> Value {
         self.root
     }
 
-    /// Bytes of memory, excluding the values.
+    /// Bytes of memory in use, excluding the values.
     pub fn heap_bytes(&self) -> usize {
         self.scanner.heap_bytes()
     }
 
-    /// How many bytes are read.
+    /// The number of bytes read.
     pub fn place(&self) -> usize {
         self.scanner.place()
     }
@@ -163,7 +163,7 @@ impl Decoder {
         }
     }
 
-    /// Puts a value where it belongs.
+    /// Stores a value in the table, or as the root, that it belongs to.
     #[inline]
     fn store(&mut self, value: Value, heap: &mut Heap) -> Result<(), Failure> {
         match self.stack.last_mut() {
@@ -203,7 +203,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// One table deeper, which needs `slots` of Lua's stack in the reference implementation.
+    /// Checks that one more nesting level, which needs `slots` of Lua's stack in the reference implementation, is
+    /// allowed.
     fn descend(&self, slots: usize) -> Result<(), Failure> {
         let depth = self.stack.len() + 1;
         if depth <= self.most_depth && self.slots + slots <= MOST_SLOTS {
@@ -274,7 +275,7 @@ impl Decoder {
         Ok(true)
     }
 
-    /// Reads an unexpected string, and returns the error for it, or that for invalid syntax in it.
+    /// Reads an unexpected string and returns the error for it, or for invalid syntax in it.
     fn wrong_string(&mut self, expected: &str) -> Result<bool, Failure> {
         let place = self.wrong_at;
         match self.scanner.string() {
@@ -284,7 +285,7 @@ impl Decoder {
         }
     }
 
-    /// Reads what follows a value. Returns whether it was the end of the document.
+    /// Reads the token after a value. Returns whether it was the end of the document.
     #[inline]
     fn rest(&mut self) -> Result<bool, Failure> {
         let byte = self.scanner.next();
@@ -324,7 +325,7 @@ fn mismatch(expected: &str, found: Found) -> Failure {
     Failure::Message(format!("Expected {expected} but found {name} at character {}", place + 1))
 }
 
-/// A key that is a string is refused only for want of memory.
+/// Storing under a string key fails only for lack of memory.
 fn refused(_: TableError) -> Failure {
     Failure::from(OutOfMemory)
 }

@@ -1,9 +1,9 @@
-//! Values as JSON.
+//! Encodes values as JSON.
 //!
-//! The tables that are being written are on an explicit stack. So nesting takes no space on the native stack, and the
-//! work can be suspended after any value. A table becomes an array if all its keys are positive integers, and not too far
-//! apart; see [`Opening::look_at`]. Shared tables can produce a document larger than any memory, so the heap is asked for
-//! room before each [`SLICE`] of output.
+//! The tables being written are on an explicit stack, so nesting takes no space on the native stack, and the work can
+//! be suspended after any value. A table becomes an array if all its keys are positive integers and not too far apart;
+//! see [`Opening::look_at`]. Shared tables can produce a document larger than any memory, so the heap is asked for room
+//! before each [`SLICE`] of output.
 
 use super::config::{Config, Invalid};
 use super::{Failure, MOST_SLOTS, SLICE};
@@ -13,10 +13,10 @@ use crate::lua::number;
 use crate::lua::value::{StringId, TableId, Value};
 use crate::text::printf;
 
-/// Digits of a number by default, for which `number` has a faster way.
+/// The default number of significant digits, for which `number` has a faster path.
 const USUAL_PRECISION: usize = 14;
 
-/// For each byte: 0, the letter that follows the backslash in its escape, or `u` for one in hexadecimal.
+/// For each byte: 0, the letter after the backslash in its escape, or `u` for a hexadecimal escape.
 const ESCAPES: [u8; 256] = {
     let mut escapes = [0; 256];
     let mut byte = 0;
@@ -36,12 +36,12 @@ const ESCAPES: [u8; 256] = {
     escapes
 };
 
-/// A table of which a part is written.
+/// A table of which a part has been written.
 #[derive(Clone, Copy, Debug)]
 enum Frame {
-    /// The elements up to `done` are.
+    /// The elements up to `done` are written.
     Array { table: TableId, done: usize, length: usize },
-    /// The pairs before `position` are written, except for `value`, which is that of the last one.
+    /// The pairs before `position` are written, except for `value`, which belongs to the last of them.
     Object { table: TableId, position: usize, value: Option<Value> },
 }
 
@@ -60,7 +60,7 @@ struct Keys {
     items: i32,
 }
 
-/// A string that has been written partly.
+/// A string of which a part has been written.
 #[derive(Clone, Copy, Debug)]
 struct Writing {
     string: StringId,
@@ -68,9 +68,9 @@ struct Writing {
     is_key: bool,
 }
 
-/// What is written so far, and where to go on.
+/// The output so far, and where to continue.
 ///
-/// The tables in it stay valid while the value that was given to `start` is alive and not changed.
+/// Its tables stay valid while the value given to `start` is alive and unchanged.
 #[derive(Debug)]
 pub struct Encoder {
     config: Config,
@@ -80,7 +80,7 @@ pub struct Encoder {
     writing: Option<Writing>,
     /// Slots of tables checked since the last [`Encoder::take_steps`].
     looked_at: usize,
-    /// How far the reference implementation would have filled Lua's stack.
+    /// The number of Lua stack slots that the reference implementation would use.
     slots: usize,
 }
 
@@ -166,7 +166,7 @@ impl Encoder {
         std::mem::take(&mut self.looked_at) / SLOTS_PER_STEP
     }
 
-    /// How many bytes are written.
+    /// The number of bytes written.
     pub fn length(&self) -> usize {
         self.out.len()
     }
@@ -177,7 +177,7 @@ impl Encoder {
         self.out
     }
 
-    /// Writes a value; of a table, the opening bracket.
+    /// Writes a value; for a table, the opening bracket.
     fn push_value(&mut self, value: Value, heap: &Heap) -> Result<(), Failure> {
         match value {
             Value::Nil | Value::Null => self.out.extend_from_slice(b"null"),
@@ -218,7 +218,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Writes the opening bracket of a table: of an array, if all its keys are positive integers.
+    /// Writes the opening bracket of a table; it becomes an array if all its keys are positive integers.
     fn open_as(&mut self, table: TableId, keys: Option<Keys>) -> Result<(), Failure> {
         let length = match keys {
             Some(keys) => self.array_length(keys)?,
@@ -236,8 +236,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// The length of a table that is written as an array: its largest key, if it has keys. If more of them are missing
-    /// than the configuration allows, it is an error, or an object.
+    /// Returns the length of a table as an array, which is its largest key. Returns `None` to write an object: for an
+    /// empty table, or for a sparse one if the configuration converts it. Otherwise a sparse table is an error.
     ///
     /// The reference implementation counts in C's `int`. So does this, and larger keys make an object.
     fn array_length(&self, Keys { largest, items }: Keys) -> Result<Option<usize>, Failure> {
@@ -251,9 +251,9 @@ impl Encoder {
         Ok((largest > 0).then_some(largest as usize))
     }
 
-    /// Writes what separates it from the pair before, the key, and a colon.
+    /// Writes the separator from the previous pair, the key, and a colon.
     fn push_key(&mut self, key: Value, heap: &Heap) -> Result<(), Failure> {
-        // No complete value ends with it.
+        // No complete value ends with this byte.
         if self.out.last() != Some(&b'{') {
             self.out.push(b',');
         }
@@ -298,7 +298,7 @@ impl Encoder {
     fn push_string(&mut self, string: StringId, is_key: bool, heap: &Heap) -> Result<(), Failure> {
         let bytes = heap.bytes(string);
         if bytes.len() > SLICE {
-            // Six times as long, if all of it has to be escaped.
+            // Escaping every byte makes it six times as long.
             heap.afford(self.out.capacity() + bytes.len().saturating_mul(6))?;
         }
         self.out.reserve(bytes.len().min(SLICE) + 2);

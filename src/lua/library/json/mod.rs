@@ -1,8 +1,8 @@
-//! `cjson`: values as JSON and back, as the module of that name in Redis, version 2.1.0.
+//! `cjson`: encodes and decodes JSON like the module of that name in Redis, version 2.1.0.
 //!
-//! A module table has a configuration, which its functions read and change; `cjson.new()` returns a module with one of
-//! its own. The configuration is in a table that all functions of the module have as an upvalue. Long documents are
-//! encoded and decoded in slices, between which the machine can be suspended.
+//! A module table has a configuration, which its functions read and change; `cjson.new()` returns a module with its
+//! own. The configuration is a table that all functions of the module have as an upvalue. Long documents are encoded
+//! and decoded in slices, and the machine can be suspended between them.
 
 mod config;
 mod decode;
@@ -20,11 +20,11 @@ use crate::lua::machine::{Call, Continue, Machine, Native, Outcome, Raised};
 use crate::lua::value::{TableId, Value};
 use crate::text::words;
 
-/// The slots of Lua's stack that a function in C may use. The reference implementation keeps the tables it is working on
-/// there, and refuses a document that is nested deeper, whatever the configuration says.
+/// The number of Lua stack slots that a C function may use. The reference implementation keeps the tables it is working
+/// on there, and rejects a document nested deeper, whatever the configuration says.
 const MOST_SLOTS: usize = 8000;
 
-/// So many bytes are written or read before the heap is asked for room, and the machine whether there is time.
+/// Bytes written or read between checks of the heap's room and the machine's budget.
 const SLICE: usize = 64 << 10;
 
 /// Why a document cannot be encoded or decoded.
@@ -46,7 +46,7 @@ pub fn open(machine: &mut Machine) {
     super::publish(machine, "cjson", module);
 }
 
-/// A table of the functions, with a configuration of their own.
+/// Creates a table of the functions, with its own configuration.
 fn new_module(machine: &mut Machine) -> TableId {
     let heap = &mut machine.heap;
     let module = heap.new_table(0, 0);
@@ -75,13 +75,13 @@ fn new_module(machine: &mut Machine) -> TableId {
     module
 }
 
-/// `cjson.new()`: a module with a configuration of its own.
+/// `cjson.new()`: a module with its own configuration.
 fn new(machine: &mut Machine, _: Call) -> Result<Outcome, Raised> {
     let module = new_module(machine);
     machine.one(Value::Table(module))
 }
 
-/// The table with the configuration of the function that is running.
+/// Returns the configuration table of the running function.
 fn settings(machine: &Machine, call: Call) -> TableId {
     match machine.upvalue(call, 0) {
         Value::Table(table) => table,
@@ -149,7 +149,7 @@ fn decode(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     Box::new(Reading { copied: Vec::new() }).go_on(machine, call)
 }
 
-/// A document that is being copied: creating values could move the original while it is read.
+/// A document being copied: creating values could move the original while it is read.
 #[derive(Debug)]
 struct Reading {
     copied: Vec<u8>,
@@ -160,7 +160,7 @@ impl Reading {
         let text = machine.check_string(call, 1)?;
         let length = machine.heap.bytes(text).len();
         if self.copied.is_empty() {
-            // One byte more for the zero at the end.
+            // One more byte for the zero at the end.
             self.copied.reserve_exact(length + 1);
         }
         if !machine.copy_in_pieces(text, 0, length, &mut self.copied) {
@@ -191,7 +191,7 @@ fn go_on_decoding(machine: &mut Machine, call: Call, mut decoder: Decoder) -> Re
             return machine.one(value);
         }
         if !has_time {
-            // Keeps alive what is decoded.
+            // Keeps the decoded values alive.
             machine.set_argument(call, 1, decoder.root());
             machine.push(decoder.key_in_hand());
             return Ok(Outcome::Pause(Box::new(decoder)));
@@ -210,7 +210,7 @@ impl Continue for Decoder {
     }
 }
 
-// Settings. Each function returns the value, after it has set it to its argument, if that is not nil.
+// Settings. Each function sets the value to its argument, unless that is nil, and returns the value.
 
 /// `cjson.encode_sparse_array([convert [, ratio [, safe]]])`
 fn encode_sparse_array(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
@@ -278,7 +278,7 @@ fn change(machine: &mut Machine, setting: Setting, settings: TableId, value: i32
     setting.set(settings, value, &mut machine.heap);
 }
 
-/// Gives the global module the settings that it began with, so that no program finds those of another one.
+/// Resets the global module to its initial settings, so that no program sees those of another.
 pub fn reset(machine: &mut Machine) {
     if !std::mem::take(&mut machine.is_json_changed) {
         return;
@@ -293,7 +293,7 @@ pub fn reset(machine: &mut Machine) {
     }
 }
 
-/// Sets a number to the `n`th argument, unless that is nil, and pushes it.
+/// Sets a number to the `n`th argument unless that is nil; pushes the number.
 fn integer(
     machine: &mut Machine,
     call: Call,
@@ -306,7 +306,7 @@ fn integer(
     if !machine.argument(call, n).is_nil() {
         let value = check_int(machine, call, n)?;
         if !(least..=most).contains(&value) {
-            // Redis says that of the first argument, whichever it is.
+            // Redis blames the first argument, whichever it is.
             return Err(machine.bad_argument(1, &format!("expected integer between {least} and {most}")));
         }
         change(machine, setting, settings, value);
@@ -316,8 +316,8 @@ fn integer(
     Ok(())
 }
 
-/// Sets one of `names` to the first argument, which is the word or a boolean, unless it is nil; pushes a boolean for
-/// the first two words, and the word otherwise.
+/// Sets one of `names` to the first argument, which is the word or a boolean, unless it is nil. Pushes a boolean for
+/// the first two words, and otherwise the word.
 fn choice(machine: &mut Machine, call: Call, setting: Setting, names: &[&str]) -> Result<(), Raised> {
     let settings = settings(machine, call);
     match machine.argument(call, 1) {

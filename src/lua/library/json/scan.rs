@@ -1,50 +1,50 @@
-//! The words of a JSON document: white space, strings, numbers and names, and what an error calls them.
+//! The tokens of a JSON document: white space, strings, numbers and names, and their names in errors.
 //!
-//! They are those of the reference implementation, which is more lenient than the standard: control characters may be
-//! in strings, and a number is whatever C's `strtod` makes of it, with hexadecimal ones, infinity and NaN, unless the
-//! configuration forbids that. A zero byte ends the document, as it ends C's strings; the scanner has one behind every
-//! text, so that there is a next byte everywhere.
+//! The tokens are those of the reference implementation, which is more lenient than the standard: strings may contain
+//! control characters, and a number is anything that C's `strtod` accepts, including hexadecimal, infinity and NaN,
+//! unless the configuration forbids that. A zero byte ends the document, as it ends C strings; the scanner appends one
+//! to every text, so there is always a next byte.
 
 use memchr::{memchr, memchr2};
 
 use crate::text::number;
 
-/// Powers of ten that are doubles without rounding.
+/// Powers of ten that are exact as doubles.
 const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
     1e19, 1e20, 1e21, 1e22,
 ];
 
-/// Integers of so many digits are doubles without rounding.
+/// Integers of up to this many digits are exact as doubles.
 const EXACT_DIGITS: usize = 15;
 
-/// So much of a string is looked at byte by byte: most are shorter.
+/// The first bytes of a string, which are scanned one by one: most strings are shorter.
 const SHORT: usize = 24;
 
-/// How many bytes of a string or of white space are read at once.
+/// The number of bytes of a string or of white space that are read in one piece.
 const PIECE: usize = 64 << 10;
 
-/// The longest number. Numbers are read at once, so longer ones are refused.
+/// The longest number. Numbers are read in one piece, so longer ones are rejected.
 const LONGEST_NUMBER: usize = 64 << 10;
 
-/// Something that is not what was expected.
+/// An unexpected token or a malformed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Of a token, or what is wrong with it.
+    /// The name of the token, or the defect in it.
     pub name: &'static str,
-    /// Where it is, from 0.
+    /// Its position, from 0.
     pub place: usize,
 }
 
-/// A text, and how far it is read.
+/// A text and the reading position.
 #[derive(Debug)]
 pub struct Scanner {
-    /// Up to its first zero byte, which is kept.
+    /// The text up to its first zero byte, inclusive.
     text: Vec<u8>,
     at: usize,
-    /// Numbers are what `strtod` takes for one.
+    /// Whether numbers are all that `strtod` accepts.
     takes_invalid: bool,
-    /// The content of a string with escapes or of a long string, as far as it has been read.
+    /// The content read so far of a string with escapes or of a long string.
     unescaped: Vec<u8>,
     /// Where reading such a string continues.
     open: Option<usize>,
@@ -79,17 +79,17 @@ impl Scanner {
         true
     }
 
-    /// Bytes of memory that it holds.
+    /// Bytes of memory in use.
     pub fn heap_bytes(&self) -> usize {
         self.text.capacity() + self.unescaped.capacity()
     }
 
-    /// How much is read.
+    /// The number of bytes read.
     pub fn place(&self) -> usize {
         self.at
     }
 
-    /// Steps over white space, and returns the byte that follows; 0 at the end.
+    /// Skips white space and returns the byte after it; 0 at the end.
     #[inline]
     pub fn next(&mut self) -> u8 {
         loop {
@@ -100,14 +100,14 @@ impl Scanner {
         }
     }
 
-    /// Steps over the byte that `next` returned, which is not 0.
+    /// Skips the byte that `next` returned, which is not 0.
     #[inline]
     pub fn skip(&mut self) {
         debug_assert!(self.text[self.at] != 0);
         self.at += 1;
     }
 
-    /// Steps over `name`, if it is next.
+    /// Skips `name` if it is next. Returns whether it was.
     pub fn skip_name(&mut self, name: &[u8]) -> bool {
         let is_next = self.text[self.at..].starts_with(name);
         if is_next {
@@ -116,7 +116,7 @@ impl Scanner {
         is_next
     }
 
-    /// Reads a piece of a string.
+    /// Whether only a part of a string has been read.
     #[inline]
     pub fn is_in_string(&self) -> bool {
         self.open.is_some()
@@ -144,7 +144,8 @@ impl Scanner {
         }
     }
 
-    /// The place of the next quote, backslash or zero byte, and true; or the place to continue from, and false.
+    /// Returns the position of the next quote, backslash or zero byte, and true; or the position to continue from, and
+    /// false.
     #[inline]
     fn special_from(&self, start: usize) -> (usize, bool) {
         let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0);
@@ -191,7 +192,7 @@ impl Scanner {
         Ok(Some(Text::Here(&self.unescaped)))
     }
 
-    /// Appends what the escape at `at` stands for; returns where it ends.
+    /// Appends the character of the escape at `at`; returns where the escape ends.
     fn escape(&mut self, at: usize) -> Result<usize, Found> {
         let byte = match self.text[at + 1] {
             byte @ (b'"' | b'\\' | b'/') => byte,
@@ -212,7 +213,7 @@ impl Scanner {
         Ok(at + 2)
     }
 
-    /// The number that is next: a digit, a minus, or what only `strtod` takes for the beginning of one.
+    /// Reads the next number, which begins with a digit, a minus, or a character that only `strtod` accepts there.
     #[inline]
     pub fn number(&mut self) -> Result<f64, Found> {
         let invalid = Found { name: "invalid number", place: self.at };
@@ -231,12 +232,12 @@ impl Scanner {
         Ok(number)
     }
 
-    /// Whether what is next, which begins with a letter or a plus, has to be read as a number.
+    /// Whether the next token, which begins with a letter or a plus, has to be read as a number.
     pub fn is_invalid_number(&self) -> bool {
         self.takes_invalid && is_invalid(&self.text[self.at..])
     }
 
-    /// What an error calls the token that is next.
+    /// Names the next token for an error.
     pub fn found(&mut self) -> Found {
         let byte = self.next();
         let place = self.at;
@@ -265,7 +266,7 @@ impl Scanner {
     }
 }
 
-/// Whether the byte may be in a number after the first character.
+/// Whether the byte may be in a number after its first character.
 fn is_of_number(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'+' | b'-')
 }
@@ -274,7 +275,8 @@ fn unfinished(place: usize) -> Found {
     Found { name: "unexpected end of string", place }
 }
 
-/// The character of the escape with which `text` begins, and its length: 6, or 12 for a pair of surrogates.
+/// Decodes the escape at the start of `text`. Returns the character and the escape's length: 6, or 12 for a surrogate
+/// pair.
 fn unicode_escape(text: &[u8]) -> Option<(char, usize)> {
     let first = hex4(text.get(2..6)?)?;
     if first & 0xf800 != 0xd800 {
@@ -296,8 +298,8 @@ fn hex4(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |value, &digit| Some((value << 4) | char::from(digit).to_digit(16)?))
 }
 
-/// Whether `text` begins with a number that JSON does not have: with a plus, hexadecimal, with leading zeros, an
-/// infinity or NaN.
+/// Whether `text` begins with a number that JSON does not allow: one with a plus, in hexadecimal, with leading zeros,
+/// an infinity or NaN.
 fn is_invalid(text: &[u8]) -> bool {
     let (sign, rest) = (text[0], text.strip_prefix(b"-").unwrap_or(text));
     match rest[0] {
@@ -307,12 +309,12 @@ fn is_invalid(text: &[u8]) -> bool {
     }
 }
 
-/// Whether `text` begins with `name`, in letters of any case.
+/// Whether `text` begins with `name`, ignoring case.
 fn has_name(text: &[u8], name: &[u8]) -> bool {
     text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
 }
 
-/// The number with which `text`, which ends with a zero byte, begins, and its length, as `strtod` reads it.
+/// Reads the number at the start of `text`, which ends with a zero byte, as `strtod` does. Returns it and its length.
 #[inline]
 fn prefix(text: &[u8]) -> Option<(f64, usize)> {
     let negative = text[0] == b'-';
@@ -369,7 +371,7 @@ fn prefix(text: &[u8]) -> Option<(f64, usize)> {
     Some((number::strtod(&text[..at])?, at))
 }
 
-/// As `prefix`, of a number that is hexadecimal, an infinity or NaN. The sign ends at `start`.
+/// Like `prefix`, for a number that is hexadecimal, an infinity or NaN. The sign ends at `start`.
 #[cold]
 fn unusual_prefix(text: &[u8], start: usize) -> Option<(f64, usize)> {
     let rest = &text[start..];
@@ -388,7 +390,7 @@ fn unusual_prefix(text: &[u8], start: usize) -> Option<(f64, usize)> {
     Some((number::strtod(&text[..end])?, end))
 }
 
-/// How long the number `0x…` is. It is just the zero if no digit follows.
+/// Returns the length of the number `0x…`. If no digit follows, the number is only the zero.
 fn hexadecimal_length(text: &[u8]) -> usize {
     let digits = |at: usize| text[at..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let whole = digits(2);
@@ -412,7 +414,7 @@ fn hexadecimal_length(text: &[u8]) -> usize {
     at
 }
 
-/// The length of the letters in parentheses that may follow `nan`.
+/// Returns the length of the parenthesised letters that may follow `nan`.
 fn payload_length(text: &[u8]) -> usize {
     if text[0] != b'(' {
         return 0;

@@ -1,8 +1,8 @@
-//! What the module returns, and every error. What is expected is what Redis returns.
+//! The module's results, and every error. The expected values are Redis' own.
 
 use crate::lua::library::evaluate::{evaluate, evaluate_with, literal};
 
-/// Checks programs, each with what it returns.
+/// Checks programs, each with its expected result.
 #[track_caller]
 fn check(cases: &[(&str, &str)]) {
     for (source, expected) in cases {
@@ -10,7 +10,7 @@ fn check(cases: &[(&str, &str)]) {
     }
 }
 
-/// Checks what texts decode to, with invalid numbers and without, or to the message of an error.
+/// Checks the values or errors of decoded texts, with and without invalid numbers.
 #[track_caller]
 fn check_decode(cases: &[(&str, &str, &str)]) {
     for (text, lenient, strict) in cases {

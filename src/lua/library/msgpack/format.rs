@@ -1,8 +1,9 @@
-//! The first bytes of values: what kind of value, and how its length or itself is written. Numbers are big-endian.
+//! The first bytes of values: the kind of value, and the encoding of its length or of the value. Numbers are
+//! big-endian.
 
-/// Integers below it are the byte itself.
+/// Smaller bytes are the integer itself.
 pub const FIRST_MAP: u8 = 0x80;
-/// Maps of up to 15 pairs: the byte plus their number.
+/// Maps of up to 15 pairs: `FIRST_MAP` plus their number.
 pub const LAST_MAP: u8 = 0x8f;
 pub const FIRST_ARRAY: u8 = 0x90;
 pub const LAST_ARRAY: u8 = 0x9f;
@@ -28,5 +29,5 @@ pub const ARRAY_16: u8 = 0xdc;
 pub const ARRAY_32: u8 = 0xdd;
 pub const MAP_16: u8 = 0xde;
 pub const MAP_32: u8 = 0xdf;
-/// Integers from -32 to -1 are the byte itself.
+/// Bytes from here on are the integers from -32 to -1.
 pub const FIRST_NEGATIVE: u8 = 0xe0;

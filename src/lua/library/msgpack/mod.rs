@@ -1,7 +1,7 @@
-//! `cmsgpack`: values as MessagePack and back, as the module of that name in Redis, version 0.4.0.
+//! `cmsgpack`: packs and unpacks MessagePack like the module of that name in Redis, version 0.4.0.
 //!
 //! The format is that of <https://github.com/msgpack/msgpack/blob/master/spec.md>, without binary and extension types.
-//! Long values are packed and unpacked in slices, between which the machine can be suspended.
+//! Long values are packed and unpacked in slices, and the machine can be suspended between them.
 
 mod format;
 mod pack;
@@ -17,7 +17,7 @@ use crate::lua::machine::{
 };
 use crate::lua::value::Value;
 
-/// So many bytes are written or read before the heap is asked for room, and the machine whether there is time.
+/// Bytes written or read between checks of the heap's room and the machine's budget.
 const SLICE: usize = 64 << 10;
 
 /// Makes the module a global.
@@ -40,7 +40,7 @@ pub fn open(machine: &mut Machine) {
     super::publish(machine, "cmsgpack", module);
 }
 
-/// `cmsgpack.pack(value, …)`: the values one after the other in a string.
+/// `cmsgpack.pack(value, …)`: the packed values, concatenated in a string.
 fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if call.count() == 0 {
         return Err(machine.bad_argument(0, "MessagePack pack needs input."));
@@ -48,7 +48,7 @@ fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     go_on_packing(machine, call, Packing { packer: Packer::default(), argument: 0 })
 }
 
-/// A packer, and the argument that it is at.
+/// A packer and the number of the current argument.
 #[derive(Debug)]
 struct Packing {
     packer: Packer,
@@ -93,26 +93,26 @@ fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     begin_unpacking(machine, call, Limits { most: 0, offset: 0, arguments: call.count() })
 }
 
-/// `cmsgpack.unpack_one(text [, offset])`: where the next value begins, or -1, and the value at the offset.
+/// `cmsgpack.unpack_one(text [, offset])`: the position of the next value, or -1, and the value at the offset.
 fn unpack_one(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let offset = machine.optional_integer(call, 2, 0)?;
     begin_unpacking(machine, call, Limits { most: 1, offset, arguments: 1 })
 }
 
-/// `cmsgpack.unpack_limit(text, limit [, offset])`: where the next value begins, or -1, and up to `limit` values.
+/// `cmsgpack.unpack_limit(text, limit [, offset])`: the position of the next value, or -1, and up to `limit` values.
 fn unpack_limit(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let most = machine.check_integer(call, 2)?;
     let offset = machine.optional_integer(call, 3, 0)?;
     begin_unpacking(machine, call, Limits { most, offset, arguments: 1 })
 }
 
-/// What to unpack.
+/// The part of the text to unpack.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Without a limit and an offset it is everything, and where the next value begins is not returned.
+    /// Without a limit and an offset, everything is unpacked, and the position of the next value is not returned.
     most: i64,
     offset: i64,
-    /// The arguments that the reference implementation keeps on the stack.
+    /// The number of arguments that the reference implementation keeps on the stack.
     arguments: usize,
 }
 
@@ -121,7 +121,7 @@ fn begin_unpacking(machine: &mut Machine, call: Call, limits: Limits) -> Result<
     let length = machine.heap.bytes(text).len();
     let Limits { most, offset, .. } = limits;
     if offset < 0 || most < 0 {
-        // As C's `int`, and with the length for the limit.
+        // As C's `int`, and with the length in place of the limit, as in Redis.
         let (offset, length) = (offset as i32, length as i32);
         let text = format!("Invalid request to unpack with offset of {offset} and limit of {length}.");
         return Err(machine.error(text));
@@ -134,7 +134,7 @@ fn begin_unpacking(machine: &mut Machine, call: Call, limits: Limits) -> Result<
     Box::new(Reading { copied: Vec::new(), limits }).go_on(machine, call)
 }
 
-/// A text that is being copied: creating values could move the original while it is read.
+/// A text being copied: creating values could move the original while it is read.
 #[derive(Debug)]
 struct Reading {
     copied: Vec<u8>,
@@ -168,11 +168,11 @@ impl Continue for Reading {
     }
 }
 
-/// An unpacker, and what to do with its values.
+/// An unpacker, and how to return its values.
 #[derive(Debug)]
 struct Unpacking {
     unpacker: Unpacker,
-    /// Where its text begins, if where it ends is to be returned.
+    /// The start of its text, if the position of the next value is to be returned.
     offset: Option<usize>,
     arguments: usize,
 }

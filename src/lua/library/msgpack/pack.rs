@@ -1,36 +1,36 @@
-//! Values as MessagePack.
+//! Packs values as MessagePack.
 //!
-//! The tables that are being written are a stack of their own. It is never deep, since a table within 16 others becomes
-//! nil, but tables that share tables can name more bytes than there is memory for, hence the question to the heap before
-//! each further slice of output.
+//! The tables being written are on an explicit stack. It is never deep, since a table within 16 others becomes nil. But
+//! tables that share tables can stand for more bytes than there is memory, so the heap is asked for room before each
+//! further slice of output.
 
 use super::{SLICE, format};
 use crate::lua::heap::{Heap, OutOfMemory, Walk};
 use crate::lua::machine::{PIECE_SLOTS, SLOTS_PER_STEP};
 use crate::lua::value::{StringId, TableId, Value};
 
-/// A table within so many others becomes nil.
+/// A table within this many others becomes nil.
 const MOST_DEPTH: usize = 16;
 
-/// A table of which a part is written.
+/// A table of which a part has been written.
 #[derive(Clone, Copy, Debug)]
 enum Frame {
-    /// The elements up to `done` are.
+    /// The elements up to `done` are written.
     Array { table: TableId, done: usize, length: usize },
-    /// The pairs before `position` are, but for the value of the last of them, unless it is nil.
+    /// The pairs before `position` are written, except for the last one's `value` unless that is nil.
     Map { table: TableId, position: usize, value: Value },
 }
 
-/// What is written so far, and where to go on.
+/// The output so far, and where to continue.
 ///
-/// The objects in it stay valid while the value that was given to `start` is alive and not changed.
+/// Its objects stay valid while the value given to `start` is alive and unchanged.
 #[derive(Debug, Default)]
 pub struct Packer {
     out: Vec<u8>,
     stack: Vec<Frame>,
     /// A table whose pairs are being counted.
     opening: Option<Opening>,
-    /// A string, and how many of its bytes are written.
+    /// A string being written, and how many of its bytes are.
     writing: Option<(StringId, usize)>,
     /// Slots of tables checked since the last `take_steps`.
     looked_at: usize,
@@ -41,15 +41,15 @@ pub struct Packer {
 struct Opening {
     table: TableId,
     position: usize,
-    /// How many pairs these slots contain, and their largest key.
+    /// The number of pairs in these slots, and their largest key.
     count: usize,
     largest: f64,
-    /// All keys are positive integers.
+    /// Whether all keys are positive integers.
     has_indexes: bool,
 }
 
 impl Packer {
-    /// Begins a value, which `run` completes.
+    /// Begins a value; `run` completes it.
     pub fn start(&mut self, value: Value, heap: &Heap) -> Result<(), OutOfMemory> {
         self.push_value(value, heap)
     }
@@ -110,18 +110,18 @@ impl Packer {
         std::mem::take(&mut self.looked_at) / SLOTS_PER_STEP
     }
 
-    /// How many bytes are written.
+    /// The number of bytes written.
     pub fn length(&self) -> usize {
         self.out.len()
     }
 
-    /// The values that are written.
+    /// The packed values.
     pub fn finish(self) -> Vec<u8> {
         debug_assert!(self.stack.is_empty());
         self.out
     }
 
-    /// Writes a value; of a table, the number of its elements.
+    /// Writes a value; for a table, the number of its elements.
     fn push_value(&mut self, value: Value, heap: &Heap) -> Result<(), OutOfMemory> {
         match value {
             Value::Boolean(true) => self.out.push(format::TRUE),
@@ -168,8 +168,8 @@ impl Packer {
         }
     }
 
-    /// Counts more pairs of a table, and after the last one writes their number. The table is an array if its keys are the
-    /// integers from 1 to that number, or if it is empty. As keys are C's `int`, a larger one makes a map.
+    /// Counts more pairs of a table, and writes their number after the last one. The table is an array if its keys are
+    /// the integers from 1 to that number, or if it is empty. Keys are C `int`s, so a larger one makes a map.
     fn go_on_opening(&mut self, mut opening: Opening, heap: &Heap) {
         let (table, from) = (heap.table(opening.table), opening.position);
         let end = from + PIECE_SLOTS;
@@ -206,8 +206,8 @@ impl Packer {
         }
     }
 
-    /// A length in the fewest bytes: up to `most_short` in the byte `short` itself, then after a byte that says how many
-    /// bytes it has, of which the one for four follows that for two, `long`.
+    /// Writes a length in the fewest bytes: in the byte `short` up to `most_short`; as one byte after `byte`, if there
+    /// is such a form; as two bytes after `long`; or as four bytes after `long + 1`.
     fn push_length(&mut self, length: usize, short: u8, most_short: usize, byte: Option<u8>, long: u8) {
         match (length, byte) {
             (..=31, _) if length <= most_short => self.out.push(short | length as u8),
@@ -217,7 +217,7 @@ impl Packer {
         }
     }
 
-    /// An integer if it is one, the shorter kind of double if that is the same number, or else the longer.
+    /// Writes an integral number as an integer, and others as a 32-bit float if that is exact, or else as a 64-bit one.
     fn push_number(&mut self, number: f64) {
         let integer = number as i64;
         if integer as f64 == number && integer != i64::MAX {
@@ -244,7 +244,7 @@ impl Packer {
         }
     }
 
-    /// `kind`, and the lowest `size` bytes of `bits`.
+    /// Writes `kind` and the lowest `size` bytes of `bits`.
     fn push_number_of(&mut self, kind: u8, bits: u64, size: usize) {
         self.out.push(kind);
         self.out.extend_from_slice(&bits.to_be_bytes()[8 - size..]);

@@ -1,8 +1,8 @@
-//! What the module returns, and every error. What is expected is what Redis returns.
+//! The module's results, and every error. The expected values are Redis' own.
 
 use crate::lua::library::evaluate::{evaluate, evaluate_with, hexadecimal, literal};
 
-/// Checks what expressions are packed to, in hexadecimal, with spaces for the eye.
+/// Checks the packed form of expressions, in hexadecimal; spaces are ignored.
 #[track_caller]
 fn check_pack(cases: &[(&str, &str)]) {
     for (values, expected) in cases {
@@ -12,7 +12,7 @@ fn check_pack(cases: &[(&str, &str)]) {
     }
 }
 
-/// Checks the results of a function for a text in hexadecimal and other arguments.
+/// Checks a function's results for a text in hexadecimal and further arguments.
 #[track_caller]
 fn check_unpack(cases: &[(&str, &str, &str, &str)]) {
     for (function, text, arguments, expected) in cases {

@@ -1,16 +1,16 @@
-//! MessagePack as values.
+//! Unpacks MessagePack into values.
 //!
-//! The tables that are being filled are a stack of their own, so that depth costs no stack of the processor's, and the
-//! work can stop after any element and go on later. For that, all that is unpacked is reachable from one table, that of
-//! the results: a table is put into the one around it as soon as it is made, or, while it is the key of a pair, into the
-//! results at an index below 0.
+//! The tables being filled are on an explicit stack, so nesting takes no space on the native stack, and the work can be
+//! suspended after any element. All unpacked values must therefore be reachable from one table, the results: a table is
+//! stored in the one around it as soon as it is made, or, while it is the key of a pair, in the results at an index
+//! below 0.
 
 use super::{SLICE, format};
 use crate::lua::heap::{Heap, OutOfMemory, TableError};
 use crate::lua::value::{TableId, Value};
 
-/// The slots of Lua's stack that a function in C may use. The reference implementation unpacks there, and refuses what
-/// needs more: too many values at once, or too deep tables.
+/// The number of Lua stack slots that a C function may use. The reference implementation unpacks there, and rejects
+/// texts that need more: too many values at once, or too deeply nested tables.
 pub const MOST_SLOTS: usize = 8000;
 
 const TOO_MANY: Failure =
@@ -26,7 +26,7 @@ const NAN_KEY: Failure = Failure::Key("table index is NaN");
 pub enum Failure {
     /// An error with a position.
     Text(&'static str),
-    /// A key that no table can have, which is an error without a position.
+    /// A key that no table can have. This error has no position.
     Key(&'static str),
     Memory,
 }
@@ -47,7 +47,7 @@ impl From<TableError> for Failure {
     }
 }
 
-/// A table of which a part is read.
+/// A table of which a part has been read.
 #[derive(Clone, Copy, Debug)]
 enum Frame {
     Array {
@@ -56,7 +56,7 @@ enum Frame {
         length: usize,
         has_nil: bool,
     },
-    /// `left` values are to come. The key of the next is read, or comes first.
+    /// `left` values remain. The next key has been read or comes first.
     Map {
         table: TableId,
         left: usize,
@@ -64,9 +64,9 @@ enum Frame {
     },
 }
 
-/// A text, and how far it is unpacked.
+/// A text and the unpacking progress.
 ///
-/// The objects in it stay valid while the table of the results is alive and not changed.
+/// Its objects stay valid while the table of the results is alive and unchanged.
 #[derive(Debug)]
 pub struct Unpacker {
     text: Vec<u8>,
@@ -76,14 +76,14 @@ pub struct Unpacker {
     count: usize,
     most: usize,
     stack: Vec<Frame>,
-    /// A long string that is being copied: the part copied so far, and where the string ends.
+    /// A long string being copied: the part copied so far, and where the string ends.
     copying: Option<(Vec<u8>, usize)>,
-    /// How far the reference implementation would have filled Lua's stack, but for the results.
+    /// The number of Lua stack slots that the reference implementation would use, without the results.
     slots: usize,
 }
 
 impl Unpacker {
-    /// Of up to `most` values. `slots` are in use on the stack of the reference implementation.
+    /// Unpacks up to `most` values. `slots` are already in use on the reference implementation's stack.
     pub fn new(text: Vec<u8>, most: usize, slots: usize, heap: &mut Heap) -> Unpacker {
         Unpacker {
             text,
@@ -117,7 +117,7 @@ impl Unpacker {
                         self.hold_key(heap)?;
                         return Ok(false);
                     }
-                    // The key is not to be found in any table yet.
+                    // The key is not in any table yet.
                     self.value(heap)?;
                 }
                 _ if self.at >= stop => return Ok(false),
@@ -141,12 +141,12 @@ impl Unpacker {
         Ok(true)
     }
 
-    /// Bytes of memory, excluding the values.
+    /// Bytes of memory in use, excluding the values.
     pub fn heap_bytes(&self) -> usize {
         self.text.capacity() + self.copying.as_ref().map_or(0, |(copied, _)| copied.capacity())
     }
 
-    /// How many bytes are read.
+    /// The number of bytes read.
     pub fn place(&self) -> usize {
         self.at
     }
@@ -155,17 +155,17 @@ impl Unpacker {
         self.at == self.text.len()
     }
 
-    /// The table of the results.
+    /// The table of results.
     pub fn values(&self) -> TableId {
         self.values
     }
 
-    /// How many results there are, which may be nil.
+    /// The number of results, some of which may be nil.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Reads a value; of a table, the number of its elements.
+    /// Reads a value; for a table, the number of its elements.
     fn value(&mut self, heap: &mut Heap) -> Result<(), Failure> {
         let [kind] = self.peek(0)?;
         if self.slots + self.count + 1 > MOST_SLOTS {
@@ -188,7 +188,7 @@ impl Unpacker {
             format::UNSIGNED_8 => self.scalar(2, f64::from(u8::from_be_bytes(self.peek(1)?))),
             format::UNSIGNED_16 => self.scalar(3, f64::from(u16::from_be_bytes(self.peek(1)?))),
             format::UNSIGNED_32 => self.scalar(5, f64::from(u32::from_be_bytes(self.peek(1)?))),
-            // The reference implementation has no larger integers than C's `long`.
+            // The reference implementation's largest integers are C `long`s.
             format::UNSIGNED_64 | format::SIGNED_64 => {
                 self.scalar(9, i64::from_be_bytes(self.peek(1)?) as f64)
             }
@@ -209,7 +209,7 @@ impl Unpacker {
         self.complete(value)
     }
 
-    /// The bytes that begin `from` bytes ahead.
+    /// Returns the bytes at an offset of `from` from the current position.
     fn peek<const N: usize>(&self, from: usize) -> Result<[u8; N], Failure> {
         self.text[self.at..].get(from..from + N).and_then(|bytes| bytes.try_into().ok()).ok_or(MISSING)
     }
@@ -236,7 +236,7 @@ impl Unpacker {
         value
     }
 
-    /// Reads the string of `length` bytes after `header` bytes.
+    /// Reads a string of `length` bytes after `header` bytes.
     fn string(&mut self, header: usize, length: usize, heap: &mut Heap) -> Result<(), Failure> {
         let bytes = self.text[self.at..].get(header..header + length).ok_or(MISSING)?;
         if length > SLICE {
@@ -251,7 +251,7 @@ impl Unpacker {
         self.complete(value)
     }
 
-    /// Keeps a key alive while its value is read. Keys that are tables are kept alive as results already.
+    /// Keeps a key alive while its value is read. Keys that are tables are already alive among the results.
     fn hold_key(&mut self, heap: &mut Heap) -> Result<(), Failure> {
         let depth = self.stack.len() + 1;
         if let Some(Frame::Map { key: Some(key @ Value::String(_)), .. }) = self.stack.last() {
@@ -281,7 +281,7 @@ impl Unpacker {
         Ok(())
     }
 
-    /// Puts a value, or a table that is about to be filled, where it belongs.
+    /// Stores a value, or a table about to be filled, in the table it belongs to.
     fn attach(&mut self, value: Value, heap: &mut Heap) -> Result<(), Failure> {
         let depth = self.stack.len() + 1;
         match self.stack.last_mut() {
@@ -289,7 +289,7 @@ impl Unpacker {
             None => heap.set_index(self.values, self.count + 1, value)?,
             Some(Frame::Array { table, done, has_nil, .. }) => {
                 *has_nil |= value.is_nil();
-                // Elements behind a nil are not necessarily in the table's sequence.
+                // Elements after a nil are not necessarily in the table's sequence.
                 if *has_nil {
                     heap.set_index(*table, *done + 1, value)?;
                 } else {
@@ -307,7 +307,7 @@ impl Unpacker {
         Ok(())
     }
 
-    /// Goes on behind a value that is complete.
+    /// Advances past a complete value.
     fn complete(&mut self, value: Value) -> Result<(), Failure> {
         match self.stack.last_mut() {
             None => self.count += 1,
@@ -329,7 +329,7 @@ impl Unpacker {
         Ok(())
     }
 
-    /// Goes on behind the innermost table.
+    /// Ends the innermost table and advances past it.
     fn close(&mut self, table: TableId) -> Result<(), Failure> {
         self.slots -= match self.stack.pop() {
             Some(Frame::Array { .. }) => 2,
@@ -339,7 +339,7 @@ impl Unpacker {
     }
 }
 
-/// Whether a table can have the key.
+/// Whether a table can have this key.
 fn is_valid(key: Value) -> bool {
     match key {
         Value::Nil => false,

@@ -1,4 +1,4 @@
-//! Classes of bytes in patterns: `%a`, `[%w_-]`, as C's `isalpha` and its like sort them in the C locale.
+//! Classes of bytes in patterns: `%a`, `[%w_-]`, as C's `isalpha` and related functions define them in the C locale.
 
 /// A set of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub struct Set([u64; 4]);
 impl Set {
     const EMPTY: Set = Set([0; 4]);
 
-    /// Whether a byte is one of the set.
+    /// Whether the set contains a byte.
     #[inline]
     pub fn contains(&self, byte: u8) -> bool {
         self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 != 0
@@ -29,13 +29,13 @@ impl Set {
         }
     }
 
-    /// All bytes that are not in it.
+    /// Returns the set of all other bytes.
     #[must_use]
     pub fn complement(&self) -> Set {
         Set(self.0.map(|word| !word))
     }
 
-    /// The bytes that `bracketed`, which is what stands between `[` and `]`, denotes.
+    /// Returns the set that `bracketed`, the text between `[` and `]`, denotes.
     pub fn new(bracketed: &[u8]) -> Set {
         let mut set = Set::EMPTY;
         let (items, is_negated) = items(bracketed);
@@ -53,15 +53,15 @@ impl Set {
     }
 }
 
-/// A part of a set as written.
+/// An element of a set as written.
 enum Item {
-    /// `%` and this letter.
+    /// `%` and a letter.
     Class(u8),
-    /// A byte, or two with a `-` between them.
+    /// A byte, or two bytes with a `-` between them.
     Range(u8, u8),
 }
 
-/// The parts of what stands between `[` and `]`, and whether it begins with `^`.
+/// Splits the text between `[` and `]` into elements; also returns whether it begins with `^`.
 fn items(bracketed: &[u8]) -> (impl Iterator<Item = Item>, bool) {
     let (mut rest, is_negated) = match bracketed {
         [b'^', rest @ ..] => (rest, true),
@@ -70,7 +70,7 @@ fn items(bracketed: &[u8]) -> (impl Iterator<Item = Item>, bool) {
     let items = std::iter::from_fn(move || {
         let (item, after) = match rest {
             [b'%', letter, after @ ..] => (Item::Class(*letter), after),
-            // A range has taken the `%` before it, which would have escaped this one; so this one escapes the `]`.
+            // The `%` that would have escaped this one ended a range, so this one escapes the closing `]`.
             [b'%'] => (Item::Class(b']'), &[][..]),
             [first, b'-', last, after @ ..] => (Item::Range(*first, *last), after),
             [byte, after @ ..] => (Item::Range(*byte, *byte), after),
@@ -82,7 +82,7 @@ fn items(bracketed: &[u8]) -> (impl Iterator<Item = Item>, bool) {
     (items, is_negated)
 }
 
-/// Whether what stands between `[` and `]` denotes `byte`.
+/// Whether the text between `[` and `]` denotes a set that contains `byte`.
 pub fn is_bracketed(byte: u8, bracketed: &[u8]) -> bool {
     let (mut items, is_negated) = items(bracketed);
     let is_listed = items.any(|item| match item {
@@ -92,7 +92,7 @@ pub fn is_bracketed(byte: u8, bracketed: &[u8]) -> bool {
     is_listed != is_negated
 }
 
-/// Whether `%` and `letter` denotes `byte`.
+/// Whether the class `%letter` contains `byte`.
 #[inline]
 pub fn is_in(byte: u8, letter: u8) -> bool {
     match of_letter(letter) {
@@ -101,8 +101,8 @@ pub fn is_in(byte: u8, letter: u8) -> bool {
     }
 }
 
-/// The set of a letter, and whether the letter stands for its members, as a small one does; a capital letter stands for
-/// all other bytes. `None` for a byte that is not a class.
+/// Returns the set for a letter, and whether the letter stands for its members, as a lower-case one does; an upper-case
+/// letter stands for all other bytes. `None` for a byte that is not a class.
 #[inline]
 pub fn of_letter(letter: u8) -> Option<(&'static Set, bool)> {
     let set = match letter | 0x20 {
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The bytes below 128 that a set denotes.
+    /// Lists the bytes below 128 in a set.
     fn members(bracketed: &[u8]) -> String {
         (0..128).filter(|&byte| is_bracketed(byte, bracketed)).map(char::from).collect()
     }

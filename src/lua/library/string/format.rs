@@ -1,4 +1,4 @@
-//! `string.format`: reads the template of conversions, and prints each argument by C's rules (`text::printf`).
+//! `string.format`: reads the conversions in the format and prints each argument by C's rules (`text::printf`).
 
 use memchr::memchr;
 
@@ -8,9 +8,9 @@ use crate::lua::number;
 use crate::lua::value::{StringId, Value};
 use crate::text::printf::{Base, Notation, Specification};
 
-/// Flags of a conversion beyond which they are said to be repeated.
+/// With more flags, a conversion fails with "repeated flags".
 const MOST_FLAGS: usize = 5;
-/// A string of this length is not cut at a zero byte, unless there is a precision.
+/// A string of at least this length is not cut at a zero byte, unless there is a precision.
 const LONG: usize = 100;
 
 /// `string.format(format, …)`
@@ -25,7 +25,7 @@ struct Formatting {
     out: Vec<u8>,
     at: usize,
     n: usize,
-    /// A long string that is being appended.
+    /// A long string being appended.
     copying: Option<Copying>,
 }
 
@@ -60,8 +60,8 @@ impl Work for Formatting {
 }
 
 impl Formatting {
-    /// Appends the text before a conversion and converts an argument, or does a part of that. Returns whether the template
-    /// is complete.
+    /// Appends the text before a conversion and converts an argument, or does a part of that. Returns whether the whole
+    /// format is done.
     #[inline]
     fn step(&mut self, machine: &mut Machine, call: Call, template: StringId) -> Result<bool, Raised> {
         if let Some(copying) = self.copying {
@@ -122,7 +122,7 @@ impl Formatting {
     }
 }
 
-/// What follows a `%`: its specification, its letter, which is 0 at the end, and how many bytes that are.
+/// Parses the text after a `%`: returns its specification, its letter (0 at the end), and the number of bytes parsed.
 fn parse(text: &[u8]) -> Result<(Specification, u8, usize), &'static str> {
     let mut specification = Specification::default();
     let mut at = 0;
@@ -154,13 +154,13 @@ fn parse(text: &[u8]) -> Result<(Specification, u8, usize), &'static str> {
     }
 }
 
-/// The number that a text begins with, of at most two digits, and how many they are.
+/// Returns the number at the start of a text, of at most two digits, and the number of its digits.
 fn two_digits(text: &[u8]) -> (usize, usize) {
     let digits = text.iter().take(2).take_while(|byte| byte.is_ascii_digit());
     digits.fold((0, 0), |(value, count), digit| (value * 10 + usize::from(digit - b'0'), count + 1))
 }
 
-/// Appends argument `n`. Returns where to start copying if that is a long string.
+/// Appends argument `n`. If it is a long string, returns where to start copying.
 fn convert(
     machine: &mut Machine,
     call: Call,
@@ -204,9 +204,9 @@ fn convert(
     Ok(None)
 }
 
-/// `%c`: a byte. The reference implementation prints it as a string of C, which a zero byte ends.
+/// `%c`: a byte. The reference implementation prints it as a C string, which ends at a zero byte.
 fn push_char(specification: Specification, value: f64, out: &mut Vec<u8>) {
-    // An `int` in C, of which what does not fit is a number whose last byte is 0.
+    // A C `int`. Out of range, the conversion gives a number whose last byte is 0.
     let byte = i32::try_from(number::to_integer(value)).map_or(0, |value| value as u8);
     let start = out.len();
     Specification { precision: None, ..specification }.push_bytes(out, &[byte]);
@@ -243,14 +243,14 @@ fn push_string(
         }
         out.extend_from_slice(bytes);
     } else {
-        // A zero byte ends it, as in C.
+        // A zero byte ends the string, as in C.
         let bytes = &bytes[..length.min(LONG.max(specification.precision.unwrap_or(LONG)))];
         specification.push_bytes(out, memchr(0, bytes).map_or(bytes, |end| &bytes[..end]));
     }
     Ok(None)
 }
 
-/// `%q`: the string as a literal of Lua.
+/// `%q`: the string as a Lua literal.
 fn push_quoted(machine: &mut Machine, call: Call, n: usize, out: &mut Vec<u8>) -> Result<Copying, Raised> {
     let string = machine.check_string(call, n)?;
     let length = machine.heap.bytes(string).len();

@@ -3,8 +3,8 @@
 //! The functions with patterns are in `search` (`find`, `match`, `gmatch`) and `substitute` (`gsub`), on top of the
 //! matcher in `pattern`; `format` is in its own file; the simple functions are here. All can be called as methods.
 //!
-//! Long work can be suspended: matching at any step, copying and comparing between pieces. Memory for a result that may
-//! be large is requested first.
+//! Long work can be suspended: matching at any step, copying and comparing between pieces. Room for a potentially large
+//! result is requested first.
 
 mod class;
 mod format;
@@ -19,9 +19,9 @@ use crate::lua::machine::{
 };
 use crate::lua::value::{StringId, Value};
 
-/// Results up to this length do not need a vector on their way.
+/// Results up to this length need no intermediate vector.
 const SHORT: usize = 40;
-/// Values that a function may return, its arguments included, as in the reference implementation.
+/// The maximum number of values that a function returns, its arguments included, as in the reference implementation.
 const MOST_VALUES: usize = 8000;
 
 /// Registers the library, and makes it the methods of strings.
@@ -53,18 +53,19 @@ pub fn open(machine: &mut Machine) {
     machine.set_string_metatable(metatable);
 }
 
-/// A place in a string of `length` bytes, counted from 1, or, if negative, from the end; 0 before the beginning.
+/// Returns a position in a string of `length` bytes, counted from 1, or from the end if negative; 0 if it is before the
+/// beginning.
 fn place(n: i64, length: usize) -> usize {
     let n = if n < 0 { n.saturating_add(length as i64 + 1) } else { n };
     usize::try_from(n).unwrap_or(0)
 }
 
-/// An integer argument, cut to 32 bits, where the reference implementation takes an `int`.
+/// An integer argument, truncated to 32 bits, where the reference implementation takes an `int`.
 fn check_int(machine: &mut Machine, call: Call, n: usize) -> Result<i32, Raised> {
     Ok(machine.check_integer(call, n)? as i32)
 }
 
-/// The bytes of `string` from one place to another, as a string.
+/// Returns the bytes of `string` from one position to another, as a string.
 fn slice(machine: &mut Machine, string: StringId, from: usize, to: usize) -> Result<StringId, Raised> {
     let bytes = machine.heap.bytes(string);
     let length = to - from;
@@ -82,7 +83,7 @@ fn slice(machine: &mut Machine, string: StringId, from: usize, to: usize) -> Res
     Ok(machine.heap.string_from(bytes))
 }
 
-/// A part of a string that is being copied.
+/// A part of a string being copied.
 #[derive(Debug, Default)]
 struct Slice {
     copied: Vec<u8>,
@@ -115,11 +116,11 @@ impl Slice {
 #[derive(Clone, Copy, Debug)]
 struct Transform {
     of_piece: fn(&mut [u8]),
-    /// Starts with the last piece.
+    /// Whether it starts with the last piece.
     is_backward: bool,
 }
 
-/// Returns what `transform` makes of the bytes of the first argument.
+/// Returns the result of `transform` for the bytes of the first argument.
 fn transformed(machine: &mut Machine, call: Call, transform: Transform) -> Result<Outcome, Raised> {
     let string = machine.check_string(call, 1)?;
     let bytes = machine.heap.bytes(string);
@@ -170,18 +171,18 @@ impl Work for Transforming {
     }
 }
 
-/// What a function does that can be suspended.
+/// Work of a function that can be suspended.
 trait Work: Debug + 'static {
     /// Works until there is an outcome, or until the budget is used up.
     fn go_on(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Outcome>, Raised>;
 
-    /// As that of `Continue`.
+    /// See `Continue::heap_bytes`.
     fn heap_bytes(&self) -> usize {
         0
     }
 }
 
-/// Begins work, which needs no memory unless it has to be suspended.
+/// Begins work. It needs no allocation unless it has to be suspended.
 #[inline(always)]
 fn begin<W: Work>(mut work: W, machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     match work.go_on(machine, call)? {
@@ -301,7 +302,7 @@ fn char(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     Ok(Outcome::Values(1))
 }
 
-/// `string.dump(function)`: refused, since there is no way back from bytes to code.
+/// `string.dump(function)`: always fails, since bytes cannot be loaded as code.
 fn dump(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     machine.check_function(call, 1)?;
     Err(machine.error("unable to dump given function"))
@@ -325,11 +326,11 @@ fn rep(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     begin(Repetition { result: Vec::with_capacity(length), length }, machine, call)
 }
 
-/// A string that `rep` makes of the first argument.
+/// The string that `rep` builds from the first argument.
 #[derive(Debug)]
 struct Repetition {
     result: Vec<u8>,
-    /// Of the whole result.
+    /// The length of the whole result.
     length: usize,
 }
 
@@ -343,7 +344,7 @@ impl Work for Repetition {
                 let end = unit.len().min(before + PIECE_BYTES);
                 self.result.extend_from_slice(&unit[before..end]);
             } else {
-                // Doubles the length each time. The copy starts at the beginning of a repetition.
+                // Each copy doubles the length, and starts at the beginning of a repetition.
                 let from = before % unit.len();
                 let most = PIECE_BYTES.min(before - from).min(self.length - before);
                 self.result.extend_from_within(from..from + most);

@@ -1,8 +1,9 @@
-//! The matcher of patterns: a machine with a stack of its own, which counts its steps and can stop at any of them.
+//! The pattern matcher: a machine with its own stack, which counts its steps and can stop at any of them.
 //!
-//! A pattern is a row of items. Alternatives come only from the suffixes `?`, `*`, `+` and `-`; each that is passed leaves
-//! on the stack what to try next if the rest of the pattern fails. The rest is always the remainder of the same row, so a
-//! choice is two or three positions, and the stack is never deeper than the pattern is long (and has a limit below that).
+//! A pattern is a sequence of items. Only the suffixes `?`, `*`, `+` and `-` create alternatives; each one passed
+//! pushes a choice, to try if the rest of the pattern fails. The rest is always the remainder of the same sequence, so
+//! a choice is two or three positions, and the stack is never deeper than the pattern is long (with a limit below
+//! that).
 //!
 //! ```text
 //!   pattern  %a* - ( %d+ ) x       subject  ab-12y
@@ -10,9 +11,10 @@
 //!   choices  Fewer{ab: 0..2 then `-`}  Fewer{12: 4..5 then `)`}
 //! ```
 //!
-//! An error of the pattern shows when its item is reached, not before, as in the reference implementation; so patterns are
-//! interpreted as they are written. What makes it fast: repeated items are run with one loop each; a search skips to where
-//! the first byte of the pattern is, and a shorter repetition to where the byte after it is.
+//! An error in the pattern is reported when its item is reached, not before, as in the reference implementation, so
+//! patterns are interpreted as written. Three techniques make this fast: one loop runs each repeated item, a search
+//! skips to the next occurrence of the pattern's first byte, and a shrinking repetition skips to the byte that follows
+//! it.
 
 use std::ops::Range;
 
@@ -20,68 +22,68 @@ use memchr::{memchr, memrchr};
 
 use super::class::{self, Set};
 
-/// The most captures of a pattern.
+/// The maximum number of captures of a pattern.
 pub const MOST_CAPTURES: usize = 32;
-/// The most choices that wait. The reference implementation would have overrun the stack of C.
+/// The maximum number of pending choices. The reference implementation would have overrun the C stack.
 const MOST_CHOICES: usize = 1 << 16;
-/// Choices that need no allocation.
+/// The number of choices that need no allocation.
 const INLINE_CHOICES: usize = 6;
-/// Captures that need none.
+/// The number of captures that need no allocation.
 const INLINE_CAPTURES: usize = 4;
-/// Bytes that one step of a loop over the subject covers.
+/// The number of subject bytes that one step of a loop covers.
 const STRIDE: usize = 1024;
-/// Bytes that it looks at in the time of a step, about.
+/// The approximate number of bytes that a loop examines in the time of one step.
 const STRIDE_PER_STEP: usize = 8;
 
-/// The longest set. A set is read at each match, so longer ones are refused.
+/// The longest set. A set is read at each match, so longer ones are rejected.
 const LONGEST_SET: usize = 1 << 16;
-/// Sets up to this length are matched without a charge.
+/// The length up to which sets are matched without a charge.
 const SHORT_SET: usize = 64;
 
-/// The escape.
+/// The escape character.
 const ESCAPE: u8 = b'%';
 
-/// What is wrong with a pattern, as the script is told.
+/// The error message for a malformed pattern.
 pub type Malformed = &'static str;
 
-/// Where a capture is.
+/// The position of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capture {
-    /// It has begun here.
+    /// The capture begins here and is not closed.
     Open(usize),
-    /// `()`: a place, from 0.
+    /// `()`: a position, from 0.
     Position(usize),
-    /// The bytes from one place to another.
+    /// The bytes from one position to another.
     Range(usize, usize),
 }
 
-/// What a run of the machine came to.
+/// The result of a run of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// The pattern matches from the first to the second place.
+    /// The pattern matches from the first to the second position.
     Found(usize, usize),
-    /// It does not match.
+    /// There is no match.
     Nothing,
-    /// The steps are used up: run on when there are more.
+    /// The steps are used up: call `run` again with more.
     Paused,
 }
 
-/// What to try when the pattern fails after the item that left it.
+/// The alternative to try when the pattern fails later.
 #[derive(Clone, Copy, Debug)]
 enum Choice {
-    /// Go on at another place.
+    /// Continue at another position.
     Go { at: usize, item: usize },
     /// A repetition of `low..high` may be shorter.
     Fewer { low: usize, high: usize, next: usize },
     /// A repetition of the item may be longer.
     More { at: usize, item: usize, next: usize },
-    /// A capture was begun after the choice below.
+    /// Drop a capture that began after the choice below was pushed.
     Reopen,
-    /// This capture was ended after the choice below, and begins at `start`.
+    /// Reopen this capture, which was closed after the choice below was pushed and begins at `start`.
     Unclose { index: usize, start: usize },
 }
 
-/// A stack of which the lowest `N` items need no allocation.
+/// A stack whose lowest `N` items need no allocation.
 #[derive(Debug)]
 struct Stack<T, const N: usize> {
     inline: [T; N],
@@ -90,7 +92,7 @@ struct Stack<T, const N: usize> {
 }
 
 impl<T: Copy, const N: usize> Stack<T, N> {
-    /// An empty stack; `filler` stands where nothing is.
+    /// Creates an empty stack; `filler` fills the unused places.
     fn new(filler: T) -> Stack<T, N> {
         Stack { inline: [filler; N], count: 0, more: Vec::new() }
     }
@@ -134,14 +136,14 @@ impl<T: Copy, const N: usize> Stack<T, N> {
     }
 }
 
-/// What the next step does.
+/// The action of the next step.
 #[derive(Clone, Copy, Debug)]
 enum Mode {
     /// Match the item.
     Item,
-    /// Go on with a repetition that began at `low`; the item ends at `end`.
+    /// Continue a repetition that began at `low`; the item ends at `end`.
     Repeat { low: usize, end: usize },
-    /// Look for the byte that closes as many as are open.
+    /// Search for the byte that closes `open` open ones.
     Balance { open: usize },
     /// Take the topmost choice.
     Retreat,
@@ -152,16 +154,16 @@ enum Mode {
 enum Single {
     Any,
     Byte(u8),
-    /// All but one.
+    /// All bytes but one.
     Not(u8),
     Class(&'static Set),
-    /// All that are not of a class.
+    /// All bytes outside a class.
     NotClass(&'static Set),
     Members(Set),
 }
 
 impl Single {
-    /// How many of the first bytes are of the item.
+    /// Returns the number of leading bytes that the item matches.
     fn run_length(&self, bytes: &[u8]) -> usize {
         let end = match self {
             Single::Any => None,
@@ -174,7 +176,7 @@ impl Single {
         end.unwrap_or(bytes.len())
     }
 
-    /// The place of the first byte that is of the item.
+    /// Returns the position of the first byte that the item matches.
     fn find(&self, bytes: &[u8]) -> Option<usize> {
         match self {
             Single::Any => (!bytes.is_empty()).then_some(0),
@@ -187,17 +189,17 @@ impl Single {
     }
 }
 
-/// A pattern without its `^`, and without what follows a zero byte.
+/// A pattern without its `^`, cut at its first zero byte.
 #[derive(Clone, Copy)]
 struct Pattern<'a>(&'a [u8]);
 
 impl<'a> Pattern<'a> {
-    /// The byte at a place, or 0 at the end.
+    /// Returns the byte at a position, or 0 at the end.
     fn at(self, place: usize) -> u8 {
         self.0.get(place).copied().unwrap_or(0)
     }
 
-    /// Where the single item that begins at `place`, which is not the end, ends.
+    /// Returns the end of the single item that begins at `place`, which is not the end of the pattern.
     fn single_end(self, place: usize) -> Result<usize, Malformed> {
         let mut place = place + 1;
         match self.0[place - 1] {
@@ -207,7 +209,7 @@ impl<'a> Pattern<'a> {
                 if self.at(place) == b'^' {
                     place += 1;
                 }
-                // A `]` that comes first is a member.
+                // A leading `]` is a member of the set.
                 loop {
                     let byte = self.at(place);
                     place += 1;
@@ -226,7 +228,7 @@ impl<'a> Pattern<'a> {
         }
     }
 
-    /// What stands between the brackets of a set.
+    /// Returns the text between the brackets of a set.
     fn bracketed(self, place: usize, end: usize) -> &'a [u8] {
         &self.0[place + 1..end - 1]
     }
@@ -258,8 +260,8 @@ impl<'a> Pattern<'a> {
         }
     }
 
-    /// The byte that a match from `place` on has to begin with, where an item says so that cannot be an error, and that
-    /// cannot be left out.
+    /// Returns the byte that a match from `place` on must begin with, if the item there is a literal, is not optional,
+    /// and cannot be an error.
     fn literal(self, place: usize) -> Option<u8> {
         let (byte, next) = match *self.0.get(place..)? {
             [ESCAPE, byte, ..] if byte.is_ascii_punctuation() => (byte, place + 2),
@@ -269,12 +271,12 @@ impl<'a> Pattern<'a> {
         (!matches!(self.at(next), b'?' | b'*' | b'-')).then_some(byte)
     }
 
-    /// As [`Pattern::literal`], also after a parenthesis, which has been passed before.
+    /// Like [`Pattern::literal`], but skips a closing parenthesis, which has already been matched once.
     fn literal_again(self, place: usize) -> Option<u8> {
         self.literal(place + usize::from(self.at(place) == b')'))
     }
 
-    /// The item that a match begins with, and its place, if it is a single one that cannot be left out and is not an error.
+    /// Returns the pattern's first item and its position, if it is a single one that is neither optional nor an error.
     fn first(self) -> Option<(usize, Single)> {
         let place = usize::from(matches!(self.0, [b'(', next, ..] if *next != b')'));
         match self.0[place..] {
@@ -286,38 +288,38 @@ impl<'a> Pattern<'a> {
     }
 }
 
-/// What is matched, and with what.
+/// The subject and the pattern.
 #[derive(Clone, Copy)]
 struct Text<'a> {
     subject: &'a [u8],
     pattern: Pattern<'a>,
 }
 
-/// The machine. It holds places only, and so can be kept while the subject and the pattern are elsewhere; each run gets
-/// the same ones again.
+/// The machine. It holds only positions, so it can be kept without the subject and the pattern; each run must get the
+/// same ones.
 #[derive(Debug)]
 pub struct Matcher {
-    /// Which part of the pattern as written there is to match.
+    /// The part of the pattern as written that is matched.
     pattern: Range<usize>,
     is_anchored: bool,
-    /// The first item and its place, by which a search skips places where no match begins.
+    /// The first item and its position; lets a search skip places where no match begins.
     first: Option<(usize, Single)>,
-    /// Where the match began.
+    /// The position where the match began.
     start: usize,
-    /// The place in the subject.
+    /// The position in the subject.
     at: usize,
-    /// The place in the pattern.
+    /// The position in the pattern.
     item: usize,
     mode: Mode,
     choices: Stack<Choice, INLINE_CHOICES>,
     captures: Stack<Capture, INLINE_CAPTURES>,
-    /// Steps that are left.
+    /// The remaining steps.
     steps: usize,
 }
 
 impl Matcher {
-    /// A machine that looks for a match from `start` on. A zero byte ends the pattern, as it ends strings of C. If
-    /// `anchors`, a pattern that begins with `^` matches at `start` only.
+    /// Creates a machine that searches for a match from `start` on. A zero byte ends the pattern, as it ends C strings.
+    /// If `anchors`, a pattern that begins with `^` matches only at `start`.
     #[inline(always)]
     pub fn new(pattern: &[u8], start: usize, anchors: bool) -> Matcher {
         let is_anchored = anchors && pattern.first() == Some(&b'^');
@@ -338,7 +340,7 @@ impl Matcher {
         }
     }
 
-    /// Begins anew at another place.
+    /// Restarts at another position.
     pub fn restart(&mut self, start: usize) {
         self.start = start;
         self.at = start;
@@ -348,7 +350,7 @@ impl Matcher {
         self.captures.clear();
     }
 
-    /// Whether the pattern matches at the start only.
+    /// Whether the pattern matches only at the start.
     pub fn is_anchored(&self) -> bool {
         self.is_anchored
     }
@@ -357,13 +359,13 @@ impl Matcher {
         self.steps = self.steps.saturating_sub(steps);
     }
 
-    /// How many captures the match has that was found.
+    /// Returns the number of captures of the match found.
     pub fn captures(&self) -> usize {
         self.captures.count
     }
 
-    /// The capture numbered `index`, from 0, of a match that was found at `start..end`: the whole match if there are no
-    /// captures at all.
+    /// Returns the capture numbered `index`, from 0, of a match found at `start..end`. Without captures, capture 0 is
+    /// the whole match.
     pub fn capture(&self, index: usize, start: usize, end: usize) -> Result<Capture, Malformed> {
         match self.captures.get(index) {
             Some(Capture::Open(_)) => Err("unfinished capture"),
@@ -373,7 +375,7 @@ impl Matcher {
         }
     }
 
-    /// Looks for a match, for at most about as many steps as `steps` says, and lowers it by those taken.
+    /// Searches for a match in at most about `steps` steps, and subtracts those taken.
     pub fn run(&mut self, subject: &[u8], pattern: &[u8], steps: &mut usize) -> Result<Progress, Malformed> {
         self.steps = *steps;
         let progress = self.search(Text { subject, pattern: Pattern(&pattern[self.pattern.clone()]) });
@@ -395,7 +397,8 @@ impl Matcher {
         }
     }
 
-    /// Goes to the next place where a match can begin; false if there is none, or if the steps are used up before.
+    /// Advances to the next position where a match can begin. Returns false if there is none, or if the steps are used
+    /// up first.
     fn skip(&mut self, subject: &[u8]) -> bool {
         let Some((_, single)) = &self.first else {
             return true;
@@ -412,7 +415,7 @@ impl Matcher {
                 return true;
             }
             if self.start == subject.len() {
-                // So that this is not taken for a pause.
+                // Keeps the end of the search from looking like a pause.
                 self.steps = self.steps.max(1);
                 return false;
             }
@@ -532,7 +535,7 @@ impl Matcher {
         }
     }
 
-    /// Goes on with a greedy repetition of the item at `item..end` that began at `low`, for one stride.
+    /// Continues a greedy repetition of the item at `item..end` that began at `low`, for one stride.
     fn repeat(&mut self, text: Text, low: usize, end: usize) -> Result<(), Malformed> {
         let single = match self.first {
             Some((place, single)) if place == self.item => single,
@@ -579,7 +582,7 @@ impl Matcher {
         Ok(())
     }
 
-    /// Makes a lazy repetition longer, by as many as are certain to be needed, if the subject has them.
+    /// Extends a lazy repetition up to the next byte that can follow it, if the subject has one.
     fn repeat_more(&mut self, start: usize, item: usize, next: usize, text: Text) -> Result<(), Malformed> {
         let follows = text.pattern.literal_again(next);
         let rest = &text.subject[start..];
@@ -615,7 +618,7 @@ impl Matcher {
         Ok(())
     }
 
-    /// Leaves a choice on the stack.
+    /// Pushes a choice.
     #[inline]
     fn choose(&mut self, choice: Choice) -> Result<(), Malformed> {
         if self.choices.count == MOST_CHOICES {
@@ -649,12 +652,12 @@ impl Matcher {
         Err("invalid pattern capture")
     }
 
-    /// `%1`: the bytes that a capture has.
+    /// `%1`: the bytes of a capture.
     fn match_capture(&mut self, digit: u8, text: Text) -> Result<bool, Malformed> {
         let index = usize::from(digit).wrapping_sub(usize::from(b'1'));
         match self.captures.get(index) {
             None | Some(Capture::Open(_)) => Err("invalid capture index"),
-            // The reference implementation takes it for one that is too long.
+            // The reference implementation treats it as a capture that is too long to match.
             Some(Capture::Position(_)) => Ok(false),
             Some(Capture::Range(start, end)) => {
                 self.spend((end - start) / (STRIDE / 16));
@@ -668,7 +671,7 @@ impl Matcher {
         }
     }
 
-    /// `%f[set]`: a byte of the set after one that is not of it. The ends of the subject are zero bytes.
+    /// `%f[set]`: a byte in the set after one outside it. The ends of the subject are zero bytes.
     fn match_frontier(&mut self, text: Text) -> Result<bool, Malformed> {
         let place = self.item + 2;
         if text.pattern.at(place) != b'[' {
@@ -686,7 +689,7 @@ impl Matcher {
         Ok(!class::is_bracketed(before, set) && class::is_bracketed(after, set))
     }
 
-    /// `%bxy`: from an `x` to the `y` that closes it.
+    /// `%bxy`: from an `x` to the matching `y`.
     fn begin_balance(&mut self, text: Text) -> Result<bool, Malformed> {
         let (first, last) = (text.pattern.at(self.item + 2), text.pattern.at(self.item + 3));
         if first == 0 || last == 0 {
@@ -700,7 +703,7 @@ impl Matcher {
         Ok(true)
     }
 
-    /// Goes on looking for the end, for one stride, or returns false.
+    /// Continues the search for the matching byte for one stride. Returns false if there is none.
     fn balance(&mut self, text: Text, mut open: usize) -> bool {
         self.spend(STRIDE / STRIDE_PER_STEP);
         let (first, last) = (text.pattern.at(self.item + 2), text.pattern.at(self.item + 3));
@@ -729,7 +732,7 @@ impl Matcher {
 mod tests {
     use super::*;
 
-    /// The match as text, with its captures, as `string.find` tells them; runs of `slice` steps at a time.
+    /// Formats the match and its captures as `string.find` returns them; runs `slice` steps at a time.
     fn find_in_slices(subject: &[u8], pattern: &[u8], slice: usize) -> Result<Option<String>, Malformed> {
         let mut matcher = Matcher::new(pattern, 0, true);
         loop {

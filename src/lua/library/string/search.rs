@@ -8,13 +8,13 @@ use crate::lua::heap::Heap;
 use crate::lua::machine::{Call, Machine, Outcome, Raised};
 use crate::lua::value::{StringId, Value};
 
-/// Steps of the matcher before the budget is looked at.
+/// The number of matcher steps between checks of the budget.
 const STEPS_AT_ONCE: usize = 1000;
 
-/// How many plain bytes a search compares at once.
+/// The number of plain bytes that a search compares at once.
 const LONGEST_AT_ONCE: usize = 1 << 16;
 
-/// Places with the right first byte that a search for plain bytes looks at one by one.
+/// The number of positions with the right first byte that a plain search checks one by one.
 const PLACES_AT_FIRST: usize = 8;
 
 /// A string and a pattern. The function's arguments or upvalues keep them alive.
@@ -22,7 +22,7 @@ const PLACES_AT_FIRST: usize = 8;
 pub struct Sources {
     pub subject: StringId,
     pub pattern: StringId,
-    /// `^` anchors the pattern.
+    /// Whether `^` anchors the pattern.
     pub anchors: bool,
 }
 
@@ -36,20 +36,20 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Charges the budget for finding the end of the pattern.
+    /// Charges the budget for finding the pattern's end.
     #[inline]
     pub fn pay(self, machine: &mut Machine) {
         let length = machine.heap.bytes(self.pattern).len();
         machine.charge(length / (2 * BYTES_PER_STEP));
     }
 
-    /// A matcher for a search from `start` on.
+    /// Creates a matcher for a search from `start` on.
     #[inline]
     pub fn matcher(self, heap: &Heap, start: usize) -> Matcher {
         Matcher::new(heap.bytes(self.pattern), start, self.anchors)
     }
 
-    /// Runs the matcher until it is paused because the budget is used up, or has come to an end; and whether any budget is
+    /// Runs the matcher until it finishes or the budget is used up. Returns its progress, and whether any budget is
     /// left.
     pub fn run(self, machine: &mut Machine, matcher: &mut Matcher) -> Result<(Progress, bool), Raised> {
         loop {
@@ -82,8 +82,8 @@ impl Sources {
         }
     }
 
-    /// Pushes the captures from `captures.index` on, or the whole match if there are none. Returns how many values these
-    /// are; `None` if the budget is used up after some of them.
+    /// Pushes the captures from `captures.index` on, or the whole match if there are none. Returns the number of
+    /// values; `None` if the budget is used up after some of them.
     pub fn push_captures(
         self,
         machine: &mut Machine,
@@ -102,7 +102,7 @@ impl Sources {
     }
 }
 
-/// The capture that is being copied, and how many bytes are.
+/// The capture being copied, and the progress of the copy.
 #[derive(Debug, Default)]
 pub struct Captures {
     index: usize,
@@ -110,7 +110,7 @@ pub struct Captures {
 }
 
 impl Captures {
-    /// As that of `Continue`.
+    /// See `Continue::heap_bytes`.
     pub fn heap_bytes(&self) -> usize {
         self.slice.copied.capacity()
     }
@@ -147,9 +147,10 @@ fn push_place(machine: &mut Machine, found: Option<usize>, length: usize) -> Res
 /// A search for plain bytes in a long string.
 #[derive(Debug)]
 struct PlainSearch {
-    /// There is no match before this place.
+    /// There is no match before this position.
     at: usize,
-    /// How many bytes are equal here. Of a long pattern only the first bytes are searched for; the others are compared.
+    /// The number of bytes known to be equal here. A long pattern is searched for by its first bytes; the rest is
+    /// compared.
     equal: usize,
 }
 
@@ -167,7 +168,7 @@ impl Found {
 }
 
 impl PlainSearch {
-    /// Searches more bytes. Returns how many, and the result of the search once it is known.
+    /// Searches more bytes. Returns their number, and the search's result once it is known.
     fn step(&mut self, subject: &[u8], pattern: &[u8]) -> (usize, Found) {
         if self.at + pattern.len() > subject.len() {
             return (0, Found::Nowhere);
@@ -211,12 +212,12 @@ impl Work for PlainSearch {
     }
 }
 
-/// Where `needle` is first found.
+/// Returns the first position of `needle`.
 fn find_bytes(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     let Some((&first, rest)) = needle.split_first() else {
         return Some(0);
     };
-    // To prepare a search that is fast in the worst case takes longer than to look at a few places.
+    // Preparing a search that is fast in the worst case takes longer than checking a few positions.
     let mut from = 0;
     for _ in 0..PLACES_AT_FIRST {
         let place = from + memchr(first, &haystack[from..])?;
@@ -228,7 +229,7 @@ fn find_bytes(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     memmem::find(&haystack[from..], needle).map(|distance| from + distance)
 }
 
-/// Whether nothing in a pattern is special, up to the first zero byte.
+/// Whether a pattern has no special characters before its first zero byte.
 fn is_plain(pattern: &[u8]) -> bool {
     if pattern.len() > PIECE_BYTES {
         // The matcher decides, item by item.
@@ -245,7 +246,7 @@ pub fn find_captures(machine: &mut Machine, call: Call) -> Result<Outcome, Raise
     begin(Search::new(machine, sources, start, false), machine, call)
 }
 
-/// The place where the search starts: the third argument.
+/// Returns the position where the search starts: the third argument.
 fn start(machine: &mut Machine, call: Call, sources: Sources) -> Result<usize, Raised> {
     let length = machine.heap.bytes(sources.subject).len();
     let start = place(machine.optional_integer(call, 3, 1)?, length);
@@ -257,7 +258,7 @@ fn start(machine: &mut Machine, call: Call, sources: Sources) -> Result<usize, R
 struct Search {
     sources: Sources,
     matcher: Matcher,
-    /// The place of the match is told, and captures only if there are any.
+    /// Whether to return the match's position, and captures only if there are any.
     is_find: bool,
     /// The match whose captures are being copied.
     found: Option<(usize, usize)>,
@@ -312,7 +313,7 @@ pub fn gmatch(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     machine.one(iterator)
 }
 
-/// What `gmatch` returns. Its values: the string, the pattern, and the place from which on to search.
+/// The iterator that `gmatch` returns. Its upvalues: the string, the pattern, and the position to search from.
 fn next_match(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let (Value::String(subject), Value::String(pattern)) =
         (machine.upvalue(call, 0), machine.upvalue(call, 1))
@@ -354,7 +355,7 @@ impl Work for Iteration {
             self.found = Some(found);
             return Ok(None);
         };
-        // After an empty match it goes on one place further.
+        // After an empty match, the search continues one position further.
         let (start, end) = found;
         let next = if end == start { end + 1 } else { end };
         machine.set_upvalue(call, 2, Value::Number(next as f64));

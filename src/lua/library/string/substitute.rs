@@ -1,4 +1,4 @@
-//! `string.gsub`: replaces what a pattern matches by a template, by values of a table, or by what a function returns.
+//! `string.gsub`: replaces matches of a pattern by a template, by values of a table, or by the results of a function.
 
 use memchr::memchr;
 
@@ -11,7 +11,7 @@ use crate::lua::machine::{
 use crate::lua::number;
 use crate::lua::value::{StringId, Value};
 
-/// Metatables that are followed for one access.
+/// The maximum number of metatables followed for one access.
 const LONGEST_CHAIN: usize = 100;
 
 /// `string.gsub(s, pattern, replacement [, most])`
@@ -57,24 +57,24 @@ pub fn gsub(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     }
 }
 
-/// What matches are replaced by.
+/// The source of the replacements.
 #[derive(Clone, Copy, Debug)]
 enum Replacement {
-    /// A string, in which `%1` stands for a capture, unless it is plain.
+    /// A string, in which `%1` stands for a capture unless `is_plain`.
     Template { template: StringId, is_plain: bool },
-    /// The value at the first capture in the table that is the third argument.
+    /// The value of the first capture in the table that is the third argument.
     Table,
-    /// What the third argument returns for the captures.
+    /// The result of the third argument, called with the captures.
     Function,
 }
 
-/// Where a substitution has come to.
+/// The state of a substitution.
 enum Step {
     /// The results are pushed.
     Finished,
     /// The budget is used up.
     Paused,
-    /// A function and its arguments are pushed, whose result is the replacement.
+    /// A function and its arguments are pushed; its result is the replacement.
     Call { arguments: usize },
 }
 
@@ -85,30 +85,30 @@ struct Substitution {
     matcher: Matcher,
     replacement: Replacement,
     result: Vec<u8>,
-    /// The subject up to here is in the result.
+    /// The subject up to this position is in the result.
     copied: usize,
-    /// The match that is being replaced.
+    /// The match being replaced.
     found: (usize, usize),
     count: i32,
     most: i32,
-    /// There is nothing more to look for.
+    /// Whether there is nothing more to search.
     is_done: bool,
     stage: Stage,
     captures: Captures,
     /// Bytes of a string that must be appended first.
     waiting: Option<(StringId, usize, usize)>,
-    /// That string is on the stack.
+    /// Whether that string is on the stack.
     holds_value: bool,
 }
 
 /// The next step.
 #[derive(Clone, Copy, Debug)]
 enum Stage {
-    /// Search the next match.
+    /// Search for the next match.
     Search,
     /// Append the replacement of the match.
     Replace,
-    /// Expand the template from this place on.
+    /// Expand the template from this position on.
     Expand(usize),
     /// Look up the key on the stack.
     LookUp,
@@ -116,9 +116,9 @@ enum Stage {
     Push,
     /// Append the function's result.
     Called,
-    /// Move behind the match.
+    /// Move past the match.
     Advance,
-    /// Append the bytes behind the last match, and return the result.
+    /// Append the bytes after the last match, and return the result.
     Rest,
     Finish,
 }
@@ -202,7 +202,7 @@ impl Substitution {
         }
     }
 
-    /// Goes on behind the match. After an empty one the next byte stays as it is.
+    /// Moves past the match. After an empty match, the next byte is copied unchanged.
     fn advance(&mut self, machine: &Machine) {
         let (start, end) = self.found;
         self.copied = end;
@@ -222,7 +222,7 @@ impl Substitution {
         Ok(())
     }
 
-    /// Appends bytes of a string. If there are many, `copy_waiting` does so in pieces.
+    /// Appends bytes of a string. If there are many, `copy_waiting` does it in pieces.
     #[inline]
     fn append(
         &mut self,
@@ -241,7 +241,7 @@ impl Substitution {
         Ok(())
     }
 
-    /// Appends the bytes that are still to be appended. Returns false if the budget is used up before the last of them.
+    /// Appends the waiting bytes. Returns false if the budget is used up before the last of them.
     #[inline]
     fn copy_waiting(&mut self, machine: &mut Machine) -> bool {
         while let Some((string, from, to)) = self.waiting {
@@ -258,7 +258,7 @@ impl Substitution {
         true
     }
 
-    /// Continues with the replacement of the match. Returns `None` once it, or a part of it, is appended.
+    /// Continues replacing the match. Returns `None` once the replacement, or a part of it, is appended.
     fn replace(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Step>, Raised> {
         match (self.stage, self.replacement) {
             (Stage::Expand(at), Replacement::Template { template, .. }) => {
@@ -381,7 +381,7 @@ impl Substitution {
         Err(machine.plain_error("loop in gettable"))
     }
 
-    /// Appends a replacement that a program has given: `nil` and `false` leave the match as it is.
+    /// Appends a replacement value from the program: `nil` and `false` keep the match unchanged.
     fn add_value(&mut self, machine: &mut Machine, value: Value) -> Result<(), Raised> {
         match value {
             Value::Nil | Value::Boolean(false) => {
@@ -390,7 +390,7 @@ impl Substitution {
             Value::String(string) => {
                 self.append(machine, string, 0, machine.heap.bytes(string).len())?;
                 if self.waiting.is_some() {
-                    // The stack keeps it alive.
+                    // The stack keeps the value alive.
                     machine.push(value);
                     self.holds_value = true;
                 }

@@ -9,31 +9,31 @@
 //! f d    4 and 8 bytes of a floating-point number      space    nothing
 //! ```
 
-/// The most bytes that an integer can have.
+/// The maximum size of an integer in bytes.
 const LARGEST_INTEGER: i32 = 32;
-/// The most digits of a number, leading zeros included.
+/// The maximum number of digits of a number, leading zeros included.
 const MOST_DIGITS: usize = 1 << 12;
-/// What `!` aligns to.
+/// The default alignment of `!`.
 const USUAL_ALIGNMENT: i32 = 8;
 
-/// What is wrong with a format.
+/// The defect in a format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// A number, for the reason that the text gives.
+    /// An invalid number, with the error message.
     Size(String),
-    /// There is no such option.
+    /// An unknown option.
     Option(u8),
 }
 
-/// A letter of a format.
+/// An option of a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item {
     pub letter: u8,
-    /// In bytes; 0 if it is not known from the format, or if the option takes none.
+    /// In bytes; 0 if the format does not determine it, or if the option takes none.
     pub size: usize,
 }
 
-/// How far a format is read, and the settings that its options have made. The text of the format is given each time.
+/// The position in a format, and the settings made by its options. The caller passes the text of the format each time.
 #[derive(Clone, Debug)]
 pub struct Format {
     at: usize,
@@ -46,12 +46,12 @@ impl Format {
         Format { at: 0, alignment: 1, is_little_endian: true }
     }
 
-    /// How many bytes of the format have been read.
+    /// The number of bytes of the format read so far.
     pub fn place(&self) -> usize {
         self.at
     }
 
-    /// The next option, before the end or a zero byte. `set` executes one that neither reads nor writes.
+    /// Returns the next option, up to the end or a zero byte. `set` executes one that neither reads nor writes.
     #[inline]
     pub fn next(&mut self, text: &[u8]) -> Result<Option<Item>, Wrong> {
         let Some(&letter @ 1..) = text.get(self.at) else { return Ok(None) };
@@ -75,7 +75,7 @@ impl Format {
         Ok(Some(Item { letter, size }))
     }
 
-    /// The number that is next, up to C's largest `int`, or `default`.
+    /// Parses a number, up to C's largest `int`; returns `default` if there is none.
     fn number(&mut self, text: &[u8], default: i32) -> Result<i32, Wrong> {
         let rest = &text[self.at..];
         let digits = rest.iter().take(MOST_DIGITS).take_while(|byte| byte.is_ascii_digit()).count();
@@ -110,9 +110,9 @@ impl Format {
         Ok(())
     }
 
-    /// How many bytes come before an item at `position`, for its alignment.
+    /// Returns the number of alignment bytes before an item at `position`.
     ///
-    /// It is the formula of the reference implementation also for sizes that are no power of two.
+    /// This is the reference implementation's formula, even for sizes that are not a power of two.
     pub fn padding(&self, position: usize, item: Item) -> usize {
         if item.size == 0 || item.letter == b'c' {
             return 0;

@@ -1,7 +1,7 @@
-//! `struct`: numbers and strings as the bytes of a C structure and back, as the module of that name in Redis, version
-//! 0.2.
+//! `struct`: packs numbers and strings into the bytes of a C structure and back, like the module of that name in Redis,
+//! version 0.2.
 //!
-//! A format is a string of options (`format.rs`); packing, unpacking and the size are three ways of walking it, in time
+//! A format is a string of options (`format.rs`). Packing, unpacking and computing the size all walk it, in time
 //! proportional to the length of the format and the bytes.
 
 mod format;
@@ -15,7 +15,7 @@ use crate::lua::machine::{BYTES_PER_STEP, Call, Continue, Machine, Native, Outco
 use crate::lua::number;
 use crate::lua::value::{StringId, Value};
 
-/// The slots of Lua's stack that a function in C may use: the reference implementation unpacks no more values.
+/// The number of Lua stack slots that a C function may use: the reference implementation unpacks no more values.
 const MOST_SLOTS: usize = 8000;
 
 /// Makes the module a global.
@@ -37,7 +37,7 @@ fn raise(machine: &mut Machine, wrong: Wrong) -> Raised {
     }
 }
 
-/// How many options of a format are executed between two checks of the budget.
+/// The number of options executed between two checks of the budget.
 const OPTIONS_AT_ONCE: usize = 1000;
 
 /// `struct.pack(format, value, …)`
@@ -51,9 +51,9 @@ fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 struct Packing {
     format: Format,
     out: Vec<u8>,
-    /// The argument that was packed last.
+    /// The number of the last packed argument.
     n: usize,
-    /// That argument's bytes that are still to be copied, if it is a string.
+    /// The bytes of that argument left to copy, if it is a string.
     copying: Option<Copying>,
 }
 
@@ -61,7 +61,7 @@ struct Packing {
 struct Copying {
     at: usize,
     end: usize,
-    /// The bytes to append after them.
+    /// The bytes to append after the string.
     ending: &'static [u8],
 }
 
@@ -84,7 +84,7 @@ impl Packing {
         }
     }
 
-    /// Executes some options more, or copies some bytes more. Returns whether that was the end.
+    /// Executes more options, or copies more bytes. Returns whether packing is done.
     fn step(&mut self, machine: &mut Machine, call: Call, text: StringId) -> Result<bool, Raised> {
         for _ in 0..OPTIONS_AT_ONCE {
             if let Some(Copying { at, end, ending }) = self.copying.take() {
@@ -148,7 +148,7 @@ impl Continue for Packing {
     }
 }
 
-/// The `n`th argument as a number. The reference implementation has put a nil behind the last one.
+/// Returns the `n`th argument as a number. The reference implementation pushes a nil after the last argument.
 fn check_number(machine: &mut Machine, call: Call, n: usize) -> Result<f64, Raised> {
     if n > call.count() {
         return Err(machine.bad_argument(n, "number expected, got nil"));
@@ -156,7 +156,7 @@ fn check_number(machine: &mut Machine, call: Call, n: usize) -> Result<f64, Rais
     machine.check_number(call, n)
 }
 
-/// Appends the `n`th argument, which is a string. Returns the part of a long one that is to be copied later.
+/// Appends the `n`th argument, which is a string. Returns the part of a long one that has to be copied later.
 fn push_string(
     machine: &mut Machine,
     call: Call,
@@ -171,7 +171,7 @@ fn push_string(
     let length = machine.heap.bytes(string).len();
     let size = if item.size == 0 { length } else { item.size };
     if length < size {
-        // Redis says that of the argument that follows.
+        // Redis blames the next argument.
         return Err(machine.bad_argument(n + 1, "string too short"));
     }
     machine.afford(out.len() + size)?;
@@ -184,7 +184,7 @@ fn push_string(
     Ok(None)
 }
 
-/// Appends the lowest `size` bytes of a value, with zeros from the ninth on.
+/// Appends the lowest `size` bytes of a value, as zeros from the ninth on.
 fn push_integer(out: &mut Vec<u8>, value: u64, size: usize, is_little_endian: bool) {
     let start = out.len();
     out.extend((0..size).map(|index| value.checked_shr(8 * index as u32).unwrap_or(0) as u8));
@@ -193,7 +193,7 @@ fn push_integer(out: &mut Vec<u8>, value: u64, size: usize, is_little_endian: bo
     }
 }
 
-/// `struct.unpack(format, text [, position])`: the values, and the position behind them.
+/// `struct.unpack(format, text [, position])`: the values, and the position after them.
 fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     machine.check_string(call, 1)?;
     machine.check_string(call, 2)?;
@@ -201,7 +201,7 @@ fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if position == 0 {
         return Err(machine.bad_argument(3, "offset must be 1 or greater"));
     }
-    // A negative position is a very large one.
+    // A negative position becomes a very large one.
     let position = (position as usize).wrapping_sub(1);
     Unpacking { format: Format::new(), position, count: 0, copying: None }.go_on(machine, call)
 }
@@ -211,9 +211,9 @@ fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 struct Unpacking {
     format: Format,
     position: usize,
-    /// The values that are on the stack.
+    /// The number of values on the stack.
     count: usize,
-    /// A long string that is being copied, and where it ends.
+    /// A long string being copied, with its position and its end.
     copying: Option<(Vec<u8>, usize, usize)>,
 }
 
@@ -234,7 +234,7 @@ impl Unpacking {
         }
     }
 
-    /// Executes some options more, or copies some bytes more. Returns whether that was the end.
+    /// Executes more options, or copies more bytes. Returns whether unpacking is done.
     fn step(
         &mut self,
         machine: &mut Machine,
@@ -339,7 +339,7 @@ fn check_data(machine: &mut Machine, length: usize, position: usize, size: usize
     Err(machine.bad_argument(2, "data string too short"))
 }
 
-/// Takes the value before a `c0` from the stack: its size.
+/// Pops the value before a `c0`: its size.
 fn pop_size(machine: &mut Machine, count: usize) -> Result<usize, Raised> {
     let size = if count == 0 { None } else { machine.heap.to_number(machine.from_top(1)) };
     let Some(size) = size else { return Err(machine.error("format 'c0' needs a previous size")) };
@@ -347,15 +347,15 @@ fn pop_size(machine: &mut Machine, count: usize) -> Result<usize, Raised> {
     Ok(number::to_unsigned(size) as usize)
 }
 
-/// The number in all the bytes; of more than eight, those that are not the lowest have no effect.
+/// Returns the number in the bytes. Of more than eight bytes, only the lowest eight count.
 fn unsigned(bytes: &[u8], is_little_endian: bool) -> u64 {
     let add = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
     if is_little_endian { bytes.iter().rev().fold(0, add) } else { bytes.iter().fold(0, add) }
 }
 
-/// As `unsigned`, or with the highest bit of the bytes as a sign.
+/// Like `unsigned`, or with the highest bit of the bytes as the sign.
 ///
-/// Of more than eight bytes, the bit is not where it would be, but where x86-64 shifts it: by a multiple of 64 less.
+/// With more than eight bytes, the sign bit is where x86-64 shifts it: at its position modulo 64.
 fn integer(bytes: &[u8], is_little_endian: bool, is_signed: bool) -> f64 {
     let value = unsigned(bytes, is_little_endian);
     if !is_signed {
@@ -404,7 +404,7 @@ impl Measuring {
         match (item.letter, item.size) {
             (b's', _) => Err(machine.bad_argument(1, "option 's' has no fixed size")),
             (b'c', 0) => Err(machine.bad_argument(1, "option 'c0' has no fixed size")),
-            // Letters that are no options count nothing.
+            // Letters that are not options count as nothing.
             (letter, _) if letter.is_ascii_alphanumeric() => Ok(()),
             (letter, _) => {
                 format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, wrong))

@@ -1,8 +1,8 @@
-//! What the module returns, and every error. What is expected is what Redis returns.
+//! The module's results, and every error. The expected values are Redis' own.
 
 use crate::lua::library::evaluate::{evaluate, hexadecimal, literal};
 
-/// Checks expressions that pack, each with the bytes in hexadecimal or the message of an error.
+/// Checks expressions that pack, each with the expected bytes in hexadecimal or the error message.
 #[track_caller]
 fn check_pack(cases: &[(&str, &str)]) {
     for (arguments, expected) in cases {
@@ -16,7 +16,7 @@ fn check_pack(cases: &[(&str, &str)]) {
     }
 }
 
-/// Checks what is unpacked with a format from a text in hexadecimal, and other arguments.
+/// Checks the values unpacked with a format from a text in hexadecimal and other arguments.
 #[track_caller]
 fn check_unpack(cases: &[(&str, &str, &str, &str)]) {
     for (format, text, arguments, expected) in cases {
@@ -35,7 +35,7 @@ fn check(cases: &[(&str, &str)]) {
     }
 }
 
-/// Bytes in hexadecimal as they are written between quotes.
+/// Converts hexadecimal bytes to escapes as written between quotes.
 fn escaped(text: &str) -> String {
     literal(&hexadecimal(text))
 }
