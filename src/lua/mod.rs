@@ -6,10 +6,10 @@
 //!                                  functions of the host ▼  │ results        library: string, table, math, cjson, …
 //! ```
 //!
-//! The language is that of the reference implementation, 5.1.5, to the text of its errors and the order of `next`.
-//! Everything a program can reach is in the arenas of a `Heap`; nothing in here is `unsafe`, and nothing knows who runs
-//! the machine. A program can be suspended at any instruction and go on later, its memory and its calls are limited, and
-//! nothing it does makes the machine recurse on the stack of the process.
+//! The language is that of the reference implementation, 5.1.5, down to the error messages and the order of `next`. All
+//! objects that a program can reach are in the arenas of a `Heap`. Nothing in this module is `unsafe` or depends on the
+//! machine's host. A program can be suspended at any instruction and resumed later, its memory and its call depth are
+//! limited, and nothing it does makes the machine recurse on the native stack.
 
 #![forbid(unsafe_code)]
 

@@ -1,26 +1,26 @@
-//! Names for messages: of chunks, of the variable in a register, of the function that is called.
+//! Names for messages: of chunks, of the variable in a register, of the called function.
 //!
-//! The name of a value in a temporary register is not kept anywhere. It is found again by going through the code up to
-//! the instruction in question, to see which one put the value there: `attempt to call field 'x'` if that read a field.
-//! Where the code branches, this follows jumps forward, as the reference implementation does, so that the names are the
-//! same even where they are a guess.
+//! The name of a value in a temporary register is not stored. It is reconstructed by scanning the code up to the
+//! instruction in question for the one that put the value there: `attempt to call field 'x'` if it read a field. At
+//! branches, the scan follows forward jumps, as the reference implementation does, so names agree even where they are a
+//! guess.
 
 use super::code::{Instruction, Operand, Prototype};
 use super::heap::Heap;
 use super::value::Value;
 
-/// The longest name of a chunk in a message is one less, for the zero that ends a C string.
+/// The size of a chunk's name in a message, including the zero that ends a C string.
 const CHUNK_ID: usize = 60;
-/// As `CHUNK_ID`, in errors of syntax.
+/// Like `CHUNK_ID`, in syntax errors.
 const CHUNK_ID_OF_SYNTAX: usize = 80;
 
-/// The bytes up to the first zero: what C takes for a string.
+/// Returns the bytes before the first zero byte, as a C string ends there.
 pub fn until_zero(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     &bytes[..end]
 }
 
-/// The part of a chunk's name that messages show, with the bytes by which they see that it was truncated.
+/// Returns the part of a chunk's name that messages show, and enough bytes more to show that it was truncated.
 pub fn kept(chunk: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     let chunk = until_zero(chunk);
     let most = 2 * CHUNK_ID_OF_SYNTAX;
@@ -30,18 +30,18 @@ pub fn kept(chunk: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     }
 }
 
-/// A chunk's name as messages show it: what follows `=`, the end of what follows `@`, or the beginning of the first line
-/// of the source as `[string "…"]`.
+/// Formats a chunk's name for messages: the text after `=`, the end of the text after `@`, or the beginning of the
+/// source's first line as `[string "…"]`.
 pub fn chunk_id(chunk: &[u8]) -> Vec<u8> {
     cut_chunk_id(chunk, CHUNK_ID)
 }
 
-/// As `chunk_id`, for errors of syntax, where the name may be longer.
+/// Like `chunk_id`, for syntax errors, where the name may be longer.
 pub(super) fn chunk_id_of_syntax(chunk: &[u8]) -> Vec<u8> {
     cut_chunk_id(chunk, CHUNK_ID_OF_SYNTAX)
 }
 
-/// In `size` bytes with the zero at its end.
+/// Fits a chunk's name into `size` bytes, including the zero byte at the end.
 fn cut_chunk_id(chunk: &[u8], size: usize) -> Vec<u8> {
     let chunk = until_zero(chunk);
     match chunk.split_first() {
@@ -62,8 +62,8 @@ fn cut_chunk_id(chunk: &[u8], size: usize) -> Vec<u8> {
     }
 }
 
-/// What kind of variable the value in `register` is when the instruction at `pc` is executed, and the variable's name, if
-/// that can be told.
+/// Returns the kind and the name of the variable whose value is in `register` when the instruction at `pc` is executed,
+/// if they can be determined.
 pub fn of_register(
     prototype: &Prototype,
     pc: usize,
@@ -95,7 +95,7 @@ pub fn of_register(
     }
 }
 
-/// As `of_register`, of the function that the instruction at `pc` calls.
+/// Like `of_register`, for the function that the instruction at `pc` calls.
 pub fn of_call(prototype: &Prototype, pc: usize, heap: &Heap) -> Option<(&'static str, Vec<u8>)> {
     let register = match *prototype.code.get(pc)? {
         Instruction::Call { function, .. } | Instruction::TailCall { function, .. } => function,
@@ -105,13 +105,13 @@ pub fn of_call(prototype: &Prototype, pc: usize, heap: &Heap) -> Option<(&'stati
     of_register(prototype, pc, register, heap)
 }
 
-/// The names of the local variables visible at `pc`, in the order of their registers.
+/// The names of the local variables visible at `pc`, in register order.
 pub fn locals(prototype: &Prototype, pc: usize) -> impl Iterator<Item = &[u8]> {
     let seen = move |begin: u32, end: u32| begin as usize <= pc && pc < end as usize;
     prototype.locals.iter().filter(move |local| seen(local.begin, local.end)).map(|local| &*local.name)
 }
 
-/// The local variable in `register` that the instruction at `pc` sees.
+/// Returns the local variable in `register` that is visible to the instruction at `pc`.
 fn local(prototype: &Prototype, pc: usize, register: u8) -> Option<&[u8]> {
     locals(prototype, pc).nth(usize::from(register))
 }
@@ -130,8 +130,8 @@ fn text(value: Value, heap: &Heap) -> &[u8] {
     }
 }
 
-/// The last instruction before `end` that changes `register`, on the way that takes all jumps forward which do not lead
-/// past `end`.
+/// Returns the last instruction before `end` that changes `register`, on the path that takes all forward jumps that do
+/// not go past `end`.
 fn last_change(prototype: &Prototype, end: usize, register: u8) -> Option<usize> {
     let mut last = None;
     let mut pc = 0;
@@ -151,7 +151,8 @@ fn last_change(prototype: &Prototype, end: usize, register: u8) -> Option<usize>
     last
 }
 
-/// Whether `instruction` changes `register`. That `Test` does is not so, but the names that follow from it are expected.
+/// Whether `instruction` changes `register`. `Test` does not, but counts, since the names that follow from it are
+/// expected.
 fn changes(mut instruction: Instruction, register: u8) -> bool {
     if let Some(to) = instruction.destination() {
         return *to == register;

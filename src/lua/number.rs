@@ -1,16 +1,16 @@
-//! Numbers as text, by Lua's rules: `tonumber`, and what `tostring` and `..` print.
+//! Numbers as text, by Lua's rules: `tonumber`, and the output of `tostring` and `..`.
 
 use crate::text::{number, printf, words};
 
-/// The significant digits of a number in a string.
+/// The significant digits of a number converted to a string.
 const DIGITS: usize = 14;
-/// Whole numbers below this have no more digits, and are printed as integers.
+/// Whole numbers below this have at most that many digits, and are printed as integers.
 const WHOLE: f64 = 1e14;
 
-/// The longest number. Numbers are read at once, so a longer string is not converted.
+/// The longest number. Numbers are read in one piece, so longer strings are not converted.
 pub const LONGEST: usize = 1 << 18;
 
-/// Like [`parse`], for a string that is not too long.
+/// Like [`parse`]; rejects strings that are too long.
 pub fn parse_short(bytes: &[u8]) -> Option<f64> {
     if bytes.len() <= LONGEST { parse(bytes) } else { None }
 }
@@ -20,10 +20,10 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// The number that a string holds, with white space around it: decimal, hexadecimal (`0x1p4`), `inf` or `nan`, as C's
-/// `strtod` reads them. As in C, a zero byte ends the string.
+/// Parses the number in a string, with white space around it: decimal, hexadecimal (`0x1p4`), `inf` or `nan`, as C's
+/// `strtod` reads it. As in C, a zero byte ends the string.
 pub fn parse(bytes: &[u8]) -> Option<f64> {
-    // Every integer below 10^15 is a double.
+    // Every integer below 10^15 is exact as a double.
     if matches!(bytes.len(), 1..=15) && bytes.iter().all(u8::is_ascii_digit) {
         return Some(bytes.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0')) as f64);
     }
@@ -43,14 +43,15 @@ pub fn format(value: f64, buffer: &mut Vec<u8>) {
     }
 }
 
-/// A number cut to an integer, as C's cast does it on x86-64: what does not fit, and NaN, is the least integer.
+/// Truncates a number to an integer, as C's cast does on x86-64: NaN and numbers out of range become the smallest
+/// integer.
 pub fn to_integer(value: f64) -> i64 {
     const LIMIT: f64 = (1u64 << 63) as f64;
     if (-LIMIT..LIMIT).contains(&value) { value as i64 } else { i64::MIN }
 }
 
-/// A number cut to an integer without a sign, as C's cast does it on x86-64: a negative one is taken modulo 2^64; of what
-/// does not fit, numbers that are too large are 0, others 2^63.
+/// Truncates a number to an unsigned integer, as C's cast does on x86-64: a negative one is taken modulo 2^64. Out of
+/// range, numbers that are too large become 0, and others 2^63.
 pub fn to_unsigned(value: f64) -> u64 {
     const HALF: f64 = (1u64 << 63) as f64;
     if value >= HALF { to_integer(value - HALF) as u64 ^ 1 << 63 } else { to_integer(value) as u64 }

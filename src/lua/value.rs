@@ -1,28 +1,28 @@
-//! A value of Lua: sixteen bytes, copied freely. What does not fit is named by its place in an arena of the heap
-//! (`heap/`), so that no value owns memory, and a wrong program can at worst meet the wrong object, never free memory.
+//! A Lua value: sixteen bytes, copied freely. Larger objects are named by their slot in an arena of the heap (`heap/`),
+//! so no value owns memory: a wrong program can at worst reach the wrong object, never free memory.
 
-/// The place of a string. The highest bit says that the string is long, and so not unique: two long strings with the
-/// same bytes may have different places.
+/// The slot of a string. The highest bit marks a long string, which is not unique: two long strings with the same bytes
+/// may have different slots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct StringId(pub(in crate::lua) u32);
 
-/// The place of a table.
+/// The slot of a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub struct TableId(pub(in crate::lua) u32);
 
-/// The place of a function: a closure of Lua or a native function.
+/// The slot of a function: a Lua closure or a native function.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct FunctionId(pub(in crate::lua) u32);
 
-/// The place of a variable that a closure has captured.
+/// The slot of a captured variable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct UpvalueId(pub(in crate::lua) u32);
 
-/// The place of a coroutine.
+/// The slot of a coroutine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct ThreadId(pub(in crate::lua) u32);
 
-/// The place of an object made by `newproxy`.
+/// The slot of an object made by `newproxy`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct ProxyId(pub(in crate::lua) u32);
 
@@ -59,26 +59,26 @@ pub enum Value {
     Nil,
     /// `true` or `false`
     Boolean(bool),
-    /// All numbers are of double precision.
+    /// A number; all are doubles.
     Number(f64),
     /// Any bytes.
     String(StringId),
     /// A table.
     Table(TableId),
-    /// A function of Lua, a native one, or one of the host.
+    /// A Lua, native or host function.
     Function(FunctionId),
     /// A coroutine.
     Thread(ThreadId),
-    /// A full userdata that is nothing but a metatable.
+    /// A full userdata that consists only of a metatable.
     Proxy(ProxyId),
-    /// The one light userdata there is: a null pointer, as which `cjson` represents `null`.
+    /// The only light userdata: a null pointer, which `cjson` uses for `null`.
     Null,
 }
 
 const _: () = assert!(size_of::<Value>() == 16);
 
 impl Value {
-    /// The name of its type, as `type` returns it.
+    /// Returns the name of its type, as `type` does.
     pub fn type_name(self) -> &'static str {
         match self {
             Value::Nil => "nil",
@@ -92,7 +92,7 @@ impl Value {
         }
     }
 
-    /// A number that stands for the object's address when it is printed, made of its arena slot.
+    /// Returns a number that stands for the object's address in output, computed from its arena slot.
     pub fn address(self) -> Option<u64> {
         let place = match self {
             Value::Table(id) => id.0,
@@ -104,7 +104,7 @@ impl Value {
         Some((u64::from(place) + 1) << 4)
     }
 
-    /// Whether a condition takes it for false: `nil` and `false`.
+    /// Whether the value counts as false in a condition: `nil` and `false`.
     #[inline(always)]
     pub fn is_false(self) -> bool {
         matches!(self, Value::Nil | Value::Boolean(false))

@@ -1,4 +1,4 @@
-//! Calls and returns: how a frame comes about, and where the results of a function go when it is removed.
+//! Calls and returns: how a frame is made, and where a function's results go when its frame is removed.
 
 use std::rc::Rc;
 
@@ -8,10 +8,10 @@ use super::{Event, LARGEST_STACK, MOST_FRAMES, MOST_NESTING, Machine, Progress, 
 use crate::lua::heap::{Closure, Function};
 use crate::lua::value::Value;
 
-/// Where execution goes on.
+/// Where execution continues.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// In the last frame, whichever that is now.
+    /// In the last frame.
     Frame,
     /// In the last frame, after a collection.
     Collect,
@@ -19,7 +19,7 @@ pub(super) enum Next {
 }
 
 impl Machine {
-    /// Calls the value at `function` on the stack with the `count` values that follow it.
+    /// Calls the value at `function` on the stack with the `count` values after it.
     pub(super) fn start(
         &mut self,
         function: usize,
@@ -57,7 +57,7 @@ impl Machine {
         }
     }
 
-    /// Puts what `__call` says in front of a value that is not a function.
+    /// Inserts the `__call` metamethod before a value that is not a function.
     fn insert_callable(&mut self, function: usize, count: usize) -> Result<(), Raised> {
         let value = self.thread.stack[function];
         let callable = self.metamethod(value, Event::Call);
@@ -81,7 +81,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Pushes a frame for a function of Lua, whose `count` arguments follow `function` on the stack.
+    /// Pushes a frame for a Lua function, whose `count` arguments follow `function` on the stack.
     #[inline]
     pub(super) fn enter(
         &mut self,
@@ -97,7 +97,7 @@ impl Machine {
         let mut base = function + 1;
         let mut extra = 0;
         if prototype.is_variadic {
-            // Parameters move above all arguments, so that those beyond them lie below the base.
+            // Parameters move above all arguments, so the extra arguments lie below the base.
             base += count;
             extra = count.saturating_sub(parameters);
         }
@@ -133,7 +133,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The table `arg` of a function that takes `...` without using it.
+    /// Creates the table `arg` of a function that takes `...` without using it.
     fn set_arg(&mut self, base: usize, parameters: usize, extra: usize) -> Result<(), Raised> {
         self.afford(extra * size_of::<Value>())?;
         self.charge(extra / (VALUES_PER_STEP / 2));
@@ -148,7 +148,8 @@ impl Machine {
         Ok(())
     }
 
-    /// The nesting of one more frame, if there may be one. The handler of an error has some more room than others.
+    /// Returns the nesting level of one more frame, if it is allowed. An error handler may nest a little deeper than
+    /// others.
     #[inline(always)]
     fn nest(&mut self, deliver: Deliver) -> Result<u32, Raised> {
         let nesting = self.thread.own_nesting() + u32::from(deliver.is_nested());
@@ -171,7 +172,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Does what a native function has returned. Its frame is not on the stack.
+    /// Carries out a native function's outcome. Its frame is not on the stack.
     pub(super) fn conclude(
         &mut self,
         call: Call,
@@ -206,7 +207,7 @@ impl Machine {
         }
     }
 
-    /// A frame for a native function that has to wait.
+    /// Pushes a frame for a native function that has to wait.
     pub(super) fn push_native(&mut self, call: Call, deliver: Deliver, then: Then) -> Result<(), Raised> {
         let nesting = self.nest(deliver)?;
         self.thread.frames.push(Frame {
@@ -222,7 +223,7 @@ impl Machine {
         Ok(())
     }
 
-    /// A frame for a native function that continues later; the memory that it holds counts until then.
+    /// Pushes a frame for a native function that continues later. The memory that it holds counts until then.
     fn push_waiting(&mut self, call: Call, deliver: Deliver, rest: Box<dyn Continue>) -> Result<(), Raised> {
         let held = rest.heap_bytes();
         self.push_native(call, deliver, Then::Continue(rest))?;
@@ -237,7 +238,7 @@ impl Machine {
         self.thread.frames.truncate(kept);
     }
 
-    /// The native function of the last frame continues with the last `count` values on the stack.
+    /// Lets the native function of the last frame continue with the last `count` values on the stack.
     pub(super) fn set_ready(&mut self, count: usize) {
         match self.thread.frames.last_mut() {
             Some(Frame { activity: Activity::Native { ready, .. }, .. }) => *ready = count,
@@ -277,8 +278,8 @@ impl Machine {
         self.thread.stack[from] = Value::Boolean(status);
     }
 
-    /// Hands `count` results, which begin at `from`, to where they are expected. The frame of the function that
-    /// returns them has been removed; `function` is where it was.
+    /// Moves `count` results, which begin at `from`, to their destination. The frame of the returning function has been
+    /// removed; `function` is where it was.
     pub(super) fn deliver(
         &mut self,
         deliver: Deliver,
@@ -355,7 +356,7 @@ impl Machine {
         Ok(Next::Frame)
     }
 
-    /// The function of the last frame returns `count` values, which begin at `from`.
+    /// Returns `count` values, which begin at `from`, from the function of the last frame.
     #[inline]
     pub(super) fn leave(&mut self, from: usize, count: usize) -> Result<Next, Raised> {
         let Some(frame) = self.thread.frames.pop() else { unreachable!("a function returns from its frame") };
@@ -369,7 +370,7 @@ impl Machine {
         self.deliver(frame.deliver, frame.function, from, count)
     }
 
-    /// The last frame of the thread has returned.
+    /// Ends the thread, whose last frame has returned.
     fn finish(&mut self, from: usize, count: usize) -> Result<Next, Raised> {
         if self.current != self.main {
             return self.finish_thread(from, count);
@@ -380,7 +381,7 @@ impl Machine {
         Ok(Next::Collect)
     }
 
-    /// A call of the value at `function` takes the place of the last frame.
+    /// Replaces the last frame by a call of the value at `function`.
     pub(super) fn tail_call(&mut self, function: usize, mut count: usize) -> Result<Next, Raised> {
         let id = loop {
             if let Value::Function(id) = self.thread.stack[function] {
@@ -390,7 +391,7 @@ impl Machine {
             count += 1;
         };
         let Function::Lua(closure) = self.heap.function(id) else {
-            // A native function sees its caller; what it returns is returned in turn by the instruction that follows.
+            // A native function must see its caller; the next instruction returns its results.
             return self.start(function, count, Deliver::Call { wanted: 0 });
         };
         let closure = Rc::clone(closure);

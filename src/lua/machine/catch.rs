@@ -1,5 +1,5 @@
-//! Errors that are caught: `pcall` and `xpcall`. The functions leave a frame that waits; an error looks for the last such
-//! frame, and makes it return.
+//! Catching errors: `pcall` and `xpcall`. The functions leave a waiting frame; an error finds the last such frame and
+//! makes it return.
 
 use super::calls::Next;
 use super::native::{Call, Raised};
@@ -8,7 +8,7 @@ use super::{Machine, Progress};
 use crate::lua::value::Value;
 
 impl Machine {
-    /// `pcall`: calls the first argument with the others. `xpcall`: calls the first one; the second is the handler.
+    /// `pcall` calls the first argument with the others. `xpcall` calls the first one; the second is the handler.
     pub(super) fn protect(
         &mut self,
         call: Call,
@@ -24,7 +24,7 @@ impl Machine {
         self.start(call.base, call.count - 1, Deliver::Continue)
     }
 
-    /// Whether an error is being handled by the handler of an `xpcall`.
+    /// Whether the handler of an `xpcall` is running.
     pub(super) fn is_handling(&self) -> bool {
         self.thread.frames.iter().any(|frame| frame.deliver == Deliver::Handled)
     }
@@ -39,7 +39,7 @@ impl Machine {
         })
     }
 
-    /// Takes an error to whoever catches it. `None`: execution goes on.
+    /// Unwinds to the frame that catches an error. Returns `None` if execution continues.
     pub(super) fn unwind(&mut self, raised: Raised) -> Result<Option<Progress>, Raised> {
         let next = match self.catching_frame() {
             Some((index, None)) => {
@@ -70,7 +70,7 @@ impl Machine {
         let place = self.thread.top - 2;
         let depth = self.thread.frames.len();
         match self.start(place, 1, Deliver::Handled) {
-            // It could not even begin.
+            // The handler could not even start.
             Err(_) if self.thread.frames.len() == depth => {
                 self.catch(index, Value::String(self.fixed.in_handler), None)
             }
@@ -78,7 +78,7 @@ impl Machine {
         }
     }
 
-    /// The handler has returned.
+    /// Returns the result of a handler from its `xpcall`.
     pub(super) fn handled(&mut self, value: Value) -> Result<Next, Raised> {
         match self.catching_frame() {
             Some((index, _)) => self.catch(index, value, None),
@@ -86,7 +86,8 @@ impl Machine {
         }
     }
 
-    /// What `pcall` returns of an error: of a table the host's field if that is a text, else the table and the field.
+    /// Returns `pcall`'s results for an error. For a table, that is the host's error field if it is a string or number,
+    /// and otherwise the table and the field.
     fn without_table(&self, error: Value) -> (Value, Option<Value>) {
         let (Value::Table(table), Some(name)) = (error, self.error_field) else { return (error, None) };
         match self.heap.get_string(table, name) {
@@ -95,7 +96,7 @@ impl Machine {
         }
     }
 
-    /// The frame at `index`, of `pcall` or `xpcall`, returns false, the error and what comes with it.
+    /// Returns false, the error and `field`, if any, from the `pcall` or `xpcall` frame at `index`.
     fn catch(&mut self, index: usize, error: Value, field: Option<Value>) -> Result<Next, Raised> {
         let failed = self.thread.end();
         self.drop_frames(index + 1);
@@ -104,7 +105,7 @@ impl Machine {
         };
         self.close_upvalues(base);
         self.thread.top = base;
-        // What has failed keeps nothing alive, least of all the memory for want of which it has failed.
+        // The failed calls keep nothing alive, least of all the memory whose lack made them fail.
         self.thread.stack[base..failed].fill(Value::Nil);
         if matches!(error, Value::String(text) if text == self.fixed.out_of_memory) {
             self.heap.request_collection();
@@ -117,7 +118,7 @@ impl Machine {
         self.deliver(deliver, base - 1, base, self.thread.top - base)
     }
 
-    /// The running coroutine ends with an error, which goes to the one that has resumed it.
+    /// Ends the running coroutine with an error, which goes to its resumer.
     fn die(&mut self, error: Value) -> Result<Option<Progress>, Raised> {
         self.end_thread(Status::Dead);
         let Some(Frame { activity: Activity::Native { then, .. }, base, deliver, .. }) =
@@ -137,7 +138,7 @@ impl Machine {
         }
     }
 
-    /// A message with the position of the function that is running in front.
+    /// Prefixes a message with the position of the running function.
     pub(super) fn with_position(&mut self, error: Value) -> Value {
         let mut message = self.position(1);
         self.charge_text(error);

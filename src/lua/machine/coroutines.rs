@@ -1,4 +1,4 @@
-//! Coroutines: a thread of the heap takes the place of the running one, and gives it back.
+//! Coroutines: a thread from the heap replaces the running one, and later switches back.
 
 use super::calls::Next;
 use super::native::{Call, Raised};
@@ -7,7 +7,7 @@ use super::{MOST_NESTING, Machine, VALUES_PER_STEP};
 use crate::lua::value::{ThreadId, Value};
 
 impl Machine {
-    /// A coroutine that will call `function`.
+    /// Creates a coroutine that will call `function`.
     pub fn new_thread(&mut self, function: Value) -> ThreadId {
         let mut thread = Thread::new(self.thread_globals());
         thread.stack[0] = function;
@@ -16,17 +16,17 @@ impl Machine {
         self.heap.new_thread(thread)
     }
 
-    /// The coroutine that runs; `None` for the main program.
+    /// The running coroutine; `None` for the main program.
     pub fn running(&self) -> Option<ThreadId> {
         (self.current != self.main).then_some(self.current)
     }
 
-    /// Whether a coroutine runs, waits or has ended.
+    /// Whether a coroutine is running, waiting or dead.
     pub fn status_of(&self, thread: ThreadId) -> Status {
         if thread == self.current { Status::Running } else { self.heap.thread(thread).status }
     }
 
-    /// Puts another thread in the place of the running one.
+    /// Replaces the running thread with another.
     pub(super) fn switch_to(&mut self, thread: ThreadId) {
         let (now, before) = self.thread.recount();
         self.heap.count_bytes(now, before);
@@ -36,7 +36,7 @@ impl Machine {
         self.current = thread;
     }
 
-    /// Ends or suspends the running coroutine; the one that has resumed it runs on.
+    /// Ends or suspends the running coroutine, and continues its resumer.
     pub(super) fn end_thread(&mut self, status: Status) {
         self.thread.status = status;
         if status == Status::Dead {
@@ -51,7 +51,7 @@ impl Machine {
         self.thread.status = Status::Running;
     }
 
-    /// `coroutine.resume`: hands the last `values` values to a coroutine.
+    /// `coroutine.resume`: passes the last `values` values to a coroutine.
     pub(super) fn resume_thread(
         &mut self,
         call: Call,
@@ -98,7 +98,7 @@ impl Machine {
         Ok(Next::Frame)
     }
 
-    /// `coroutine.yield`: hands its arguments to the one that has resumed the running coroutine.
+    /// `coroutine.yield`: passes its arguments to the resumer of the running coroutine.
     pub(super) fn yield_thread(&mut self, call: Call, deliver: Deliver) -> Result<Next, Raised> {
         if self.current == self.main || self.thread.own_nesting() > 0 || deliver.is_nested() {
             return Err(self.plain_error("attempt to yield across metamethod/C-call boundary"));
@@ -110,14 +110,14 @@ impl Machine {
         self.hand_over(&passed)
     }
 
-    /// The function of the running coroutine has returned.
+    /// Ends the running coroutine, whose function has returned.
     pub(super) fn finish_thread(&mut self, from: usize, count: usize) -> Result<Next, Raised> {
         let passed: Vec<Value> = self.thread.stack[from..from + count].to_vec();
         self.end_thread(Status::Dead);
         self.hand_over(&passed)
     }
 
-    /// Values for the function that has resumed a coroutine.
+    /// Passes values to the function that resumed a coroutine.
     fn hand_over(&mut self, values: &[Value]) -> Result<Next, Raised> {
         self.charge(values.len() / (VALUES_PER_STEP / 2));
         for value in values {

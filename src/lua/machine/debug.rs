@@ -1,9 +1,9 @@
-//! Debugger support: stops the machine at each new line, shows its stack, and executes other code while it is stopped.
+//! Debugger support: stops the machine at each new line, shows its stack, and executes other code during a stop.
 //!
-//! Traced code is executed by a second copy of the interpreter loop (`run.rs`), so tracing costs nothing when it is
-//! off. In that copy `Frame::pc` points behind the current instruction, so that the next one can be compared with it.
-//! As in the reference implementation, a line is new at the start of a function, after a jump backwards, and where the
-//! line number changes.
+//! A second copy of the interpreter loop (`run.rs`) executes traced code, so tracing costs nothing when it is off. In
+//! that copy `Frame::pc` points after the current instruction, so that the next one can be compared with it. As in the
+//! reference implementation, a line is new at the start of a function, after a backward jump, and where the line number
+//! changes.
 
 use super::native::{Call, Raised};
 use super::thread::{Activity, Deliver, Frame};
@@ -12,10 +12,10 @@ use crate::lua::code::{Instruction, Prototype};
 use crate::lua::names;
 use crate::lua::value::Value;
 
-/// How many instructions are executed between two [`Stop::Count`].
+/// The number of instructions between two [`Stop::Count`].
 const COUNT: u32 = 100_000;
 
-/// Why a traced machine has stopped.
+/// Why a traced machine stopped.
 #[derive(Clone, Copy, Debug)]
 pub enum Stop {
     /// Before the first instruction of a line.
@@ -33,7 +33,7 @@ pub struct Traced {
     pub chunk: Vec<u8>,
     /// The current line.
     pub line: u32,
-    /// The variable by which the function was called, if it is known.
+    /// The variable that the function was called by, if it is known.
     pub name: Option<Vec<u8>>,
 }
 
@@ -53,22 +53,22 @@ enum At {
 #[derive(Debug, Default)]
 pub(super) struct Tracing {
     is_on: bool,
-    /// The machine is executing the function given to [`Machine::evaluate`].
+    /// Whether the machine is executing the function given to [`Machine::evaluate`].
     is_aside: bool,
     at: At,
-    /// Instructions until the next [`Stop::Count`].
+    /// The number of instructions until the next [`Stop::Count`].
     left: u32,
     /// The top of the stack before [`Machine::evaluate`].
     top: usize,
 }
 
 impl Tracing {
-    /// Whether the traced copy of the loop is to be used.
+    /// Whether to use the traced copy of the loop.
     pub fn is_active(&self) -> bool {
         self.is_on && !self.is_aside
     }
 
-    /// The instruction at which the last frame, whose `Frame::pc` is `pc`, resumes.
+    /// Returns the instruction at which the last frame, whose `Frame::pc` is `pc`, resumes.
     pub fn resume_at(&self, pc: usize) -> usize {
         if self.at == At::Nothing { pc } else { pc - 1 }
     }
@@ -80,8 +80,8 @@ impl Tracing {
         }
     }
 
-    /// Called before the instruction at `pc` of the last frame is executed. Returns why the machine stops first, if it
-    /// does.
+    /// Returns why the machine stops before the instruction at `pc` of the last frame, if it does. Called before each
+    /// instruction.
     pub fn stop_at(&mut self, frames: &mut [Frame], prototype: &Prototype, pc: usize) -> Option<Stop> {
         let frame = frames.last_mut()?;
         let (before, is_counted) = match std::mem::take(&mut self.at) {
@@ -110,8 +110,8 @@ impl Tracing {
     }
 }
 
-/// Whether the reference implementation has one instruction for the one at `pc` and the one executed before it, which
-/// ends at `before`: a test with its jump, and the end of a loop's step.
+/// Whether the reference implementation has a single instruction for the one at `pc` and the previously executed one,
+/// which ends at `before`: a test with its jump, or the end of a loop's step.
 fn is_continuation(prototype: &Prototype, before: usize, pc: usize) -> bool {
     match prototype.code[pc] {
         Instruction::IterateNext { .. } => true,
@@ -139,8 +139,8 @@ impl Machine {
         self.tracing.is_on
     }
 
-    /// Calls a function without arguments while the machine is stopped. `run` returns [`Stop::Evaluated`] when it has
-    /// finished; the stopped program then continues unchanged.
+    /// Calls a function without arguments during a stop. `run` returns [`Stop::Evaluated`] when the call ends; the
+    /// stopped program then continues unchanged.
     pub fn evaluate(&mut self, function: Value) {
         self.tracing.is_aside = true;
         self.tracing.top = self.thread.top;
@@ -159,7 +159,7 @@ impl Machine {
         }
     }
 
-    /// Ends an evaluation. Its status and its value are on the stack at `from`.
+    /// Ends an evaluation, whose status and value are on the stack at `from`.
     pub(super) fn evaluated(&mut self, from: usize, count: usize) -> Progress {
         let value = if count > 1 { self.thread.stack[from + 1] } else { Value::Nil };
         let is_good = !self.thread.stack[from].is_false();
@@ -172,7 +172,7 @@ impl Machine {
         Progress::Stopped(Stop::Evaluated(result))
     }
 
-    /// The Lua functions on the running thread's call stack, the innermost first.
+    /// Lists the Lua functions on the running thread's call stack, innermost first.
     pub fn calls_under_way(&self) -> Vec<Traced> {
         let frames = &self.thread.frames;
         let traced = |(index, frame): (usize, &Frame)| {
@@ -195,8 +195,8 @@ impl Machine {
         self.place(1).map(|(chunk, line)| (names::chunk_id(&chunk), line))
     }
 
-    /// The visible local variables of a level of the call stack (0: the innermost) with their values, in the order of
-    /// their declaration; empty for a native function. `None` if there is no such level.
+    /// Lists the visible local variables of a level of the call stack (0: the innermost) with their values, in
+    /// declaration order; empty for a native function. `None` if there is no such level.
     pub fn locals(&self, level: usize) -> Option<Vec<(&[u8], Value)>> {
         let frame = self.thread.frames.iter().rev().nth(level)?;
         let Activity::Lua(closure) = &frame.activity else { return Some(Vec::new()) };

@@ -1,4 +1,4 @@
-//! What an error says: the position, and the variable that caused it.
+//! Error messages: the position, and the variable at fault.
 
 use super::Machine;
 use super::native::Raised;
@@ -7,10 +7,10 @@ use super::thread::{Activity, Deliver};
 use crate::lua::names;
 use crate::lua::value::Value;
 
-/// A level of the stack of calls, as `error` and `getfenv` count them.
+/// A level of the call stack, as `error` and `getfenv` count levels.
 pub enum Level<'a> {
     Frame(&'a super::thread::Frame),
-    /// The frame of a function that made a tail call is gone.
+    /// A function that made a tail call; its frame is gone.
     TailCall,
 }
 
@@ -25,7 +25,7 @@ impl Machine {
         self.charge(self.thread.frames.last().map_or(0, |frame| frame.pc / SCANNED_PER_STEP));
     }
 
-    /// The function at a level: 1 is the caller of the native function that is running.
+    /// Returns the function at a level: 1 is the caller of the running native function.
     pub fn level(&self, level: usize) -> Option<Level<'_>> {
         let mut left = level.checked_sub(1)?;
         // The frame of a debugger's evaluation is not a level.
@@ -43,7 +43,7 @@ impl Machine {
         None
     }
 
-    /// The function that is running at a level; nil if there is none.
+    /// Returns the function running at a level, or nil if there is none.
     pub fn function_at(&self, level: usize) -> Value {
         match self.level(level) {
             Some(Level::Frame(frame)) => self.thread.stack[frame.function],
@@ -51,7 +51,7 @@ impl Machine {
         }
     }
 
-    /// `chunk:line: ` of the function at a level, or nothing if it is not a function of Lua.
+    /// Formats `chunk:line: ` for the function at a level; empty if that is not a Lua function.
     pub fn position(&self, level: usize) -> Vec<u8> {
         let Some(Level::Frame(frame)) = self.level(level) else { return Vec::new() };
         let Activity::Lua(closure) = &frame.activity else { return Vec::new() };
@@ -61,14 +61,14 @@ impl Machine {
         position
     }
 
-    /// The chunk and the line where the function at a level is, if it is one of Lua.
+    /// Returns the chunk and the current line of the function at a level, if it is a Lua function.
     pub fn place(&self, level: usize) -> Option<(std::rc::Rc<[u8]>, u32)> {
         let Some(Level::Frame(frame)) = self.level(level) else { return None };
         let Activity::Lua(closure) = &frame.activity else { return None };
         Some((closure.prototype.chunk.clone(), line_of(&closure.prototype.lines, frame.pc)))
     }
 
-    /// As `bad_argument`, with any bytes.
+    /// Like `bad_argument`, for a text of any bytes.
     pub fn bad_argument_bytes(&mut self, n: usize, text: &[u8]) -> Raised {
         self.charge_name();
         let name = match self.thread.frames.last() {
@@ -104,7 +104,7 @@ impl Machine {
         self.error(message)
     }
 
-    /// `attempt to index local 'x' (a nil value)`, where the value is in a register of the running function.
+    /// `attempt to index local 'x' (a nil value)`; `register` is the running function's register that holds the value.
     pub(super) fn type_error(&mut self, operation: &str, value: Value, register: Option<u8>) -> Raised {
         self.charge_name();
         let name = register.and_then(|register| self.name_of_register(register));
@@ -138,7 +138,7 @@ impl Machine {
     }
 }
 
-/// The line of the instruction before `pc`, which is the one that is being executed.
+/// Returns the line of the instruction before `pc`, which is the one being executed.
 pub(super) fn line_of(lines: &[u32], pc: usize) -> u32 {
     lines.get(pc.saturating_sub(1)).copied().unwrap_or(0)
 }

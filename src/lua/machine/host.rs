@@ -1,4 +1,4 @@
-//! What the host of a machine does with it.
+//! The interface of a machine to its host.
 
 use std::rc::Rc;
 
@@ -12,14 +12,14 @@ use crate::lua::library;
 use crate::lua::value::{StringId, TableId, Value};
 
 impl Machine {
-    /// A function with the code of `source`. The error is the message for the user. `chunk` names it in messages: `=name`
-    /// and `@name` as they are, or the source itself.
+    /// Compiles `source` and returns it as a function. The error is the message for the user. `chunk` names the source
+    /// in messages: `=name` and `@name` as they are, or the source itself.
     pub fn load(&mut self, source: &[u8], chunk: &[u8]) -> Result<Value, Vec<u8>> {
         let environment = self.thread_globals();
         self.load_with(source, chunk, environment)
     }
 
-    /// As `load`, with another table of globals.
+    /// Like `load`, with another table of globals.
     pub fn load_with(&mut self, source: &[u8], chunk: &[u8], environment: TableId) -> Result<Value, Vec<u8>> {
         let prototype = compiler::compile(source, chunk, &mut self.heap)?;
         let code_bytes = prototype.tree_bytes();
@@ -28,15 +28,15 @@ impl Machine {
         Ok(Value::Function(self.heap.new_function(Function::Lua(Rc::new(closure)))))
     }
 
-    /// Undoes what a program has changed in the libraries for those that come after it: the settings of `cjson`.
+    /// Undoes the changes that a program has made to the libraries, for the programs after it: the settings of `cjson`.
     pub fn reset_libraries(&mut self) {
         library::reset(self);
     }
 
-    /// Begins a call. The machine is idle.
+    /// Begins a call. The machine must be idle.
     pub fn begin(&mut self, function: Value, arguments: &[Value]) {
         debug_assert!(self.is_idle(), "a call is under way");
-        // A collection that began earlier has not marked the objects that the host has made since.
+        // A collection that began earlier has not marked the objects that the host has created since.
         self.heap.cancel_collection();
         self.thread.top = 0;
         self.push(function);
@@ -55,7 +55,7 @@ impl Machine {
         }
     }
 
-    /// Whether no call is under way.
+    /// Whether no call is in progress.
     pub fn is_idle(&self) -> bool {
         self.current == self.main && self.thread.frames.is_empty()
     }
@@ -65,9 +65,9 @@ impl Machine {
         self.is_idle() && self.thread.top == 0
     }
 
-    /// Executes about `budget` instructions. Short of them ends when something is expected of the host.
+    /// Executes about `budget` instructions. Returns earlier if the host has to act.
     pub fn run(&mut self, budget: usize) -> Progress {
-        // With less it would not get past a call.
+        // A smaller budget would not get past a call.
         self.budget = i64::try_from(budget).unwrap_or(i64::MAX).max(CALL_STEPS);
         self.granted = self.budget;
         let mut raised = None;
@@ -97,12 +97,12 @@ impl Machine {
         Ok(progress)
     }
 
-    /// Result `n` of a call that has finished, from 0; valid until the next one begins.
+    /// Returns result `n` of a finished call, from 0; valid until the next call begins.
     pub fn result(&self, n: usize) -> Value {
         self.thread.stack[n]
     }
 
-    /// After `Progress::Host`: the last `results` values that were pushed are the function's results.
+    /// Ends a `Progress::Host` with success: the last `results` values pushed are the function's results.
     pub fn provide(&mut self, results: usize) {
         let Some((call, deliver)) = self.host.take() else { return };
         let from = self.thread.top - results;
@@ -110,7 +110,7 @@ impl Machine {
         self.set_pending(delivered);
     }
 
-    /// After `Progress::Host`: the function has failed.
+    /// Ends a `Progress::Host` with an error.
     pub fn raise(&mut self, error: Value) {
         self.host = None;
         self.tracing.forget_place();
@@ -132,7 +132,7 @@ impl Machine {
         self.tidy_up();
     }
 
-    /// After a call: what it has left behind does not wait for the next one.
+    /// Cleans up after a call, so that its garbage does not wait for the next one.
     pub(super) fn tidy_up(&mut self) {
         self.heap.set_automatic(true);
         self.heap.request_collection_at_rest();
@@ -143,7 +143,7 @@ impl Machine {
         self.heap.wants_collection()
     }
 
-    /// Forgets the call under way on the main thread.
+    /// Discards the main thread's current call.
     pub(super) fn reset(&mut self) {
         self.close_upvalues(0);
         self.drop_frames(0);
@@ -163,7 +163,7 @@ impl Machine {
         self.pending = Some(Pending::Leave(Progress::Failed(Failure { value, place })));
     }
 
-    /// The table in which a function of Lua looks for globals.
+    /// Sets the table in which a Lua function looks up globals.
     pub fn set_environment(&mut self, function: Value, environment: TableId) {
         if let Value::Function(id) = function
             && let Function::Lua(closure) = self.heap.function(id)
@@ -172,7 +172,7 @@ impl Machine {
         }
     }
 
-    /// A function of the host, which `Progress::Host` names by its number.
+    /// Creates a host function; `Progress::Host` reports its number.
     pub fn new_host_function(&mut self, name: &'static str, number: u32) -> Value {
         Value::Function(self.heap.new_function(Function::Host { number, name }))
     }
@@ -187,20 +187,19 @@ impl Machine {
         Kept(self.kept.len() as u32 - 1)
     }
 
-    /// A value that the host keeps.
+    /// Returns a value that the host keeps.
     pub fn kept(&self, kept: &Kept) -> Value {
         self.kept[kept.0 as usize]
     }
 
-    /// Ends what `keep` has begun.
+    /// Lets go of a value kept by `keep`.
     #[expect(clippy::needless_pass_by_value, reason = "what is released cannot be used any more")]
     pub fn release(&mut self, kept: Kept) {
         self.kept[kept.0 as usize] = Value::Nil;
         self.free_kept.push(kept.0);
     }
 
-    /// From now on `pcall` returns this field of an error that is a table, if it is a string or a number there, instead of
-    /// the table.
+    /// Makes `pcall` replace an error that is a table by this field of it, if the field is a string or a number.
     pub fn set_error_field(&mut self, name: StringId) {
         self.error_field = Some(name);
     }

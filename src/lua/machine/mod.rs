@@ -1,9 +1,9 @@
-//! The machine: executes compiled functions, and is suspended and resumed by its host.
+//! The machine: executes compiled functions; its host suspends and resumes it.
 //!
-//! The host loads a chunk, begins a call, and lets the machine run for a number of instructions at a time. `run` returns
-//! when the call has finished or failed, when the budget is used up, or when the program calls a function of the host:
-//! the host does what was asked, hands over results, and runs on. No function of the host is called from within, and
-//! no call of a Lua function uses the stack of the process, so all there is of a program is in the machine, at rest.
+//! The host loads a chunk, begins a call, and lets the machine run for a number of instructions at a time. `run`
+//! returns when the call has finished or failed, when the budget is used up, or when the program calls a host function:
+//! the host executes it, pushes the results, and calls `run` again. The machine never calls the host, and no call of a
+//! Lua function uses the native stack, so between runs a program's whole state is in the machine.
 
 mod calls;
 mod catch;
@@ -33,48 +33,48 @@ use super::heap::{Heap, Marker};
 use super::library;
 use super::value::{FunctionId, StringId, TableId, ThreadId, Value};
 
-/// Calls that can be under way at once: the reference implementation's limit, as far as a program can reach it.
+/// The maximum depth of calls: the reference implementation's limit, as far as a program can reach it.
 pub(super) const MOST_FRAMES: usize = 16_382;
-/// Levels of calls by native functions and operators.
+/// The maximum nesting of calls by native functions and operators.
 pub(super) const MOST_NESTING: u32 = 200;
-/// Values that a stack can hold.
+/// The maximum number of values on a stack.
 pub(super) const LARGEST_STACK: usize = 1 << 22;
 
-/// Which functions there are.
+/// The set of functions that programs get.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Libraries {
-    /// Those of the language that do not reach outside, for tests beside the reference implementation.
+    /// The language's functions that do not reach outside, for tests against the reference implementation.
     Full,
-    /// Those that Redis offers.
+    /// The functions that Redis offers.
     Redis,
 }
 
-/// How a machine is made.
+/// The parameters of a new machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Keys the hashes of strings.
     pub seed: u64,
-    /// More than this cannot be in use.
+    /// The maximum memory in use.
     pub memory_limit_bytes: usize,
-    /// Which functions there are.
+    /// The functions that programs get.
     pub libraries: Libraries,
 }
 
-/// Why `run` has returned.
+/// Why `run` returned.
 #[derive(Debug)]
 pub enum Progress {
     /// The call has returned; `Machine::result` reads its results.
     Finished {
-        /// How many there are.
+        /// The number of results.
         results: usize,
     },
     /// The call has failed.
     Failed(Failure),
     /// The budget is used up.
     Paused,
-    /// A function of the host was called. `provide` or `raise` says how that ended.
+    /// The program called a host function. End the call with `provide` or `raise`.
     Host {
-        /// The number with which it was made.
+        /// The number that it was created with.
         function: u32,
         /// Its arguments.
         call: Call,
@@ -83,12 +83,12 @@ pub enum Progress {
     Stopped(Stop),
 }
 
-/// An error that nobody has caught.
+/// An uncaught error.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The error, which stays alive until the next call begins.
+    /// The error value, which stays alive until the next call begins.
     pub value: Value,
-    /// The chunk and the line that were being executed.
+    /// The chunk and the line where the error occurred.
     pub place: Option<(Rc<[u8]>, u32)>,
 }
 
@@ -96,7 +96,7 @@ pub struct Failure {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kept(u32);
 
-/// What a metatable can define.
+/// An operation that a metatable can define.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     Index,
@@ -150,54 +150,54 @@ struct Fixed {
     n: StringId,
 }
 
-/// A machine: a program's functions and data, and how far it has come.
+/// A machine: a program's functions, data and execution state.
 #[derive(Debug)]
 pub struct Machine {
     /// All objects.
     pub heap: Heap,
-    /// The thread that runs, taken from its place in the heap.
+    /// The running thread, taken out of its slot in the heap.
     thread: Thread,
     current: ThreadId,
     main: ThreadId,
     globals: TableId,
     string_metatable: Option<TableId>,
-    /// Steps that are left, and how many there were when the last `run` began.
+    /// The remaining steps, and their number when the last `run` began.
     budget: i64,
     granted: i64,
     fixed: Fixed,
     kept: Vec<Value>,
     free_kept: Vec<u32>,
-    /// A call of the host that has not ended, and what becomes of its results.
+    /// A call of a host function that has not ended, and the destination of its results.
     host: Option<(Call, Deliver)>,
-    /// How `provide` or `raise` has ended a call.
+    /// How `provide` or `raise` ended a call.
     pending: Option<Pending>,
-    /// An unfinished search for the length of a table: the elements before this one are not nil.
+    /// An unfinished search for a table's length: the elements before this one are not nil.
     searched: Option<(TableId, usize)>,
     iterators: Iterators,
     /// The state of the debugger's tracing.
     tracing: debug::Tracing,
-    /// What `pcall` returns of an error that is a table.
+    /// The field that `pcall` returns in place of an error that is a table.
     error_field: Option<StringId>,
-    /// A setting of `cjson` was changed since they were last reset.
+    /// Whether a setting of `cjson` was changed since the last reset.
     pub(in crate::lua) is_json_changed: bool,
     /// The state of `math.random`.
     pub random: library::Random,
-    /// Seconds of processor time, for `os.clock`.
+    /// Returns the processor time in seconds, for `os.clock`.
     pub clock: fn() -> f64,
-    /// The output of `print`, and, of a traced machine, messages of native functions for the debugger.
+    /// The output of `print` and, for a traced machine, native functions' messages to the debugger.
     pub output: Vec<u8>,
 }
 
-/// Functions that a loop does not call, since the machine knows what they return.
+/// Iterators that a loop does not call, since the machine computes their results itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Iterators {
     /// The function `next`.
     pub next: FunctionId,
-    /// What `ipairs` returns.
+    /// The iterator that `ipairs` returns.
     pub ipairs_step: FunctionId,
 }
 
-/// With what the next `run` begins.
+/// The first action of the next `run`.
 #[derive(Debug)]
 enum Pending {
     Raised(Raised),
@@ -205,7 +205,7 @@ enum Pending {
 }
 
 impl Machine {
-    /// A machine with its libraries, and nothing to do.
+    /// Creates an idle machine with its libraries.
     pub fn new(options: Options) -> Machine {
         let mut heap = Heap::new(options.seed, options.memory_limit_bytes);
         if options.libraries == Libraries::Redis {
@@ -248,9 +248,9 @@ impl Machine {
         machine
     }
 
-    // What libraries need
+    // For the libraries
 
-    /// The functions that a loop does not call.
+    /// The iterators that a loop does not call.
     pub fn iterators(&self) -> Iterators {
         self.iterators
     }
@@ -260,7 +260,7 @@ impl Machine {
         self.globals
     }
 
-    /// The table of a library: the global of that name, made if there is none.
+    /// Returns the table of a library: the global of that name, created if necessary.
     pub fn library(&mut self, name: &str) -> TableId {
         if let Value::Table(table) = self.heap.field(self.globals, name) {
             return table;
@@ -276,12 +276,12 @@ impl Machine {
         self.heap.set_field(table, name, function);
     }
 
-    /// The metatable of all strings.
+    /// Sets the metatable of all strings.
     pub fn set_string_metatable(&mut self, metatable: TableId) {
         self.string_metatable = Some(metatable);
     }
 
-    /// The metatable of any value.
+    /// Returns the metatable of any value.
     pub fn metatable_of(&self, value: Value) -> Option<TableId> {
         match value {
             Value::Table(table) => self.heap.metatable(table),
@@ -291,7 +291,7 @@ impl Machine {
         }
     }
 
-    /// What the metatable of a value says for an event; `nil` if nothing.
+    /// Returns the metamethod of a value for an event; `nil` if there is none.
     pub fn metamethod(&self, value: Value, event: Event) -> Value {
         match self.metatable_of(value) {
             Some(metatable) => self.heap.get_string(metatable, self.fixed.events[event as usize]),
@@ -299,12 +299,12 @@ impl Machine {
         }
     }
 
-    /// The globals of the thread that runs.
+    /// Returns the globals of the running thread.
     pub fn thread_globals(&self) -> TableId {
         self.thread.globals.unwrap_or(self.globals)
     }
 
-    /// Gives the thread that runs another table of globals.
+    /// Sets the globals of the running thread.
     pub fn set_thread_globals(&mut self, globals: TableId) {
         self.thread.globals = Some(globals);
     }
@@ -375,7 +375,7 @@ impl Machine {
         self.heap.set_automatic(is_on);
     }
 
-    /// Collects within the budget. Returns whether the collection is complete. Fails if memory exceeds the limit even
+    /// Collects within the budget. Returns whether the collection is complete. Fails if memory still exceeds the limit
     /// then. Called between instructions, when all live values are reachable from the stack and the frames.
     #[cold]
     pub(super) fn make_room(&mut self) -> Result<bool, Raised> {
@@ -393,7 +393,7 @@ impl Machine {
         Ok(true)
     }
 
-    /// Room for `needed` values on the stack.
+    /// Makes room for `needed` values on the stack.
     #[cold]
     pub(super) fn grow_stack(&mut self, needed: usize) {
         let length = needed.max(self.thread.stack.len() * 2).next_multiple_of(thread::WINDOW);
@@ -403,7 +403,7 @@ impl Machine {
         self.heap.count_bytes(grown * size_of::<Value>(), 0);
     }
 
-    /// Gives memory of the stack back after a peak.
+    /// Frees stack memory after a peak.
     fn shrink_stack(&mut self, end: usize) {
         let needed = (end + 2 * thread::WINDOW).next_multiple_of(thread::WINDOW);
         if needed * 4 < self.thread.stack.len() {
@@ -414,7 +414,7 @@ impl Machine {
         }
     }
 
-    /// Room for `count` values above what is in use; `None` if that is more than a stack can hold.
+    /// Makes room for `count` more values; `None` if a stack cannot hold that many.
     pub fn reserve_stack(&mut self, count: usize) -> Option<()> {
         let needed = self.thread.top.checked_add(count)?;
         if needed > LARGEST_STACK {

@@ -1,7 +1,7 @@
-//! Functions written in Rust, as programs call them: what they get, and what they return.
+//! The interface of functions written in Rust: their arguments and outcomes.
 //!
-//! A native function must not call the machine: it would need the stack of the process for each level, and could not be
-//! suspended. It returns an `Outcome` that says what is to be done, and how it continues.
+//! A native function must not call the machine: each level would need native stack, and could not be suspended. Instead
+//! it returns an `Outcome`, which names the next action and how the function continues.
 
 use std::fmt::Debug;
 
@@ -14,11 +14,11 @@ use crate::lua::value::{FunctionId, StringId, TableId, Value};
 /// A function written in Rust.
 pub type Native = fn(&mut Machine, Call) -> Result<Outcome, Raised>;
 
-/// An error on its way to whoever catches it.
+/// An error that is being thrown.
 #[derive(Clone, Copy, Debug)]
 pub struct Raised(pub Value);
 
-/// The arguments of a native function, by their place on the stack.
+/// The arguments of a native function, by their position on the stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
     pub(super) base: usize,
@@ -26,38 +26,38 @@ pub struct Call {
 }
 
 impl Call {
-    /// How many arguments there are.
+    /// The number of arguments.
     pub fn count(self) -> usize {
         self.count
     }
 }
 
-/// What a native function wants to happen.
+/// The action that a native function requests.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each variant says what its fields mean")]
 pub enum Outcome {
-    /// It returns the values that it has pushed last.
+    /// Return the values pushed last.
     Values(usize),
-    /// Call the function that was pushed before the last `arguments` values.
+    /// Call the function pushed before the last `arguments` values.
     Call { arguments: usize, then: Box<dyn Continue> },
-    /// As `Call`; the results are its own.
+    /// Like `Call`, but return its results.
     TailCall { arguments: usize },
-    /// It has used up the budget, and continues when there is more.
+    /// The budget is used up: continue when there is more.
     Pause(Box<dyn Continue>),
-    /// Call the first argument with the others, or, for `xpcall`, the second without any, and catch errors.
+    /// Call the first argument with the others, or, for `xpcall`, without any; catch errors.
     Protect { has_handler: bool },
-    /// Resume the coroutine with the last `values` values that were pushed.
+    /// Resume the coroutine with the last `values` values pushed.
     Resume { thread: crate::lua::value::ThreadId, values: usize, is_wrapped: bool },
-    /// Suspend the running coroutine, and hand over the arguments.
+    /// Suspend the running coroutine, passing on the arguments.
     Yield,
 }
 
-/// The rest of a native function. It may hold plain data only; values that it needs later stay on the stack.
+/// The rest of a native function. It may hold only plain data; values that it needs later stay on the stack.
 pub trait Continue: Debug {
-    /// Goes on. The last `results` values on the stack are what the called function has returned.
+    /// Continues. The last `results` values on the stack are the results of the called function.
     fn resume(self: Box<Self>, machine: &mut Machine, call: Call, results: usize) -> Result<Outcome, Raised>;
 
-    /// Bytes of memory that it holds while it waits, if they may be many.
+    /// Bytes of memory held while it waits, if they may be many.
     fn heap_bytes(&self) -> usize {
         0
     }
@@ -66,13 +66,13 @@ pub trait Continue: Debug {
 impl Machine {
     // The stack
 
-    /// The `n`th argument, from 1; `nil` if there are fewer.
+    /// Returns the `n`th argument, from 1; `nil` if there are fewer.
     #[inline]
     pub fn argument(&self, call: Call, n: usize) -> Value {
         if n <= call.count { self.thread.stack[call.base + n - 1] } else { Value::Nil }
     }
 
-    /// Puts another value in the place of an argument, to be found there by a continuation.
+    /// Replaces an argument, for use by a continuation.
     pub fn set_argument(&mut self, call: Call, n: usize, value: Value) {
         debug_assert!(n <= call.count, "argument {n} of {}", call.count);
         self.thread.stack[call.base + n - 1] = value;
@@ -94,19 +94,19 @@ impl Machine {
         self.push(Value::String(string));
     }
 
-    /// The value that was pushed last, which is taken from the stack.
+    /// Pops the value pushed last.
     #[inline]
     pub fn pop(&mut self) -> Value {
         self.thread.top -= 1;
         self.thread.stack[self.thread.top]
     }
 
-    /// Takes `count` values from the stack.
+    /// Pops `count` values.
     pub fn drop_values(&mut self, count: usize) {
         self.thread.top -= count;
     }
 
-    /// The `n`th value from the top, from 1.
+    /// Returns the `n`th value from the top, from 1.
     pub fn from_top(&self, n: usize) -> Value {
         self.thread.stack[self.thread.top - n]
     }
@@ -118,7 +118,7 @@ impl Machine {
         Ok(Outcome::Values(1))
     }
 
-    /// A value of the native function that is running, the `n`th from 0 (`Heap::new_native_with`).
+    /// Returns an upvalue of the running native function, the `n`th from 0 (`Heap::new_native_with`).
     pub fn upvalue(&self, call: Call, n: usize) -> Value {
         match self.callee(call).map(|id| self.heap.function(id)) {
             Some(Function::Native { upvalues, .. }) => upvalues.get(n).copied().unwrap_or_default(),
@@ -126,12 +126,12 @@ impl Machine {
         }
     }
 
-    /// Changes a value of the native function that is running.
+    /// Sets an upvalue of the running native function.
     pub fn set_upvalue(&mut self, call: Call, n: usize, value: Value) {
         self.heap.set_native_upvalue(self.thread.stack[call.base - 1], n, value);
     }
 
-    /// The native function that is running.
+    /// The running native function.
     pub fn callee(&self, call: Call) -> Option<FunctionId> {
         match self.thread.stack[call.base - 1] {
             Value::Function(id) => Some(id),
@@ -141,7 +141,7 @@ impl Machine {
 
     // Arguments
 
-    /// An argument that must be there.
+    /// Returns an argument; fails if it is missing.
     pub fn check_any(&mut self, call: Call, n: usize) -> Result<Value, Raised> {
         if n > call.count {
             return Err(self.bad_argument(n, "value expected"));
@@ -149,7 +149,7 @@ impl Machine {
         Ok(self.argument(call, n))
     }
 
-    /// An argument that must be a table.
+    /// Returns a table argument; fails for other types.
     pub fn check_table(&mut self, call: Call, n: usize) -> Result<TableId, Raised> {
         match self.argument(call, n) {
             Value::Table(table) => Ok(table),
@@ -157,7 +157,7 @@ impl Machine {
         }
     }
 
-    /// An argument that must be a function.
+    /// Returns a function argument; fails for other types.
     pub fn check_function(&mut self, call: Call, n: usize) -> Result<Value, Raised> {
         match self.argument(call, n) {
             function @ Value::Function(_) => Ok(function),
@@ -165,7 +165,7 @@ impl Machine {
         }
     }
 
-    /// A number, or a string that is one.
+    /// Returns a number argument, or the number that a string represents.
     #[inline]
     pub fn check_number(&mut self, call: Call, n: usize) -> Result<f64, Raised> {
         let value = self.argument(call, n);
@@ -187,23 +187,23 @@ impl Machine {
         self.heap.to_number(value)
     }
 
-    /// As `check_number`; `default` instead of `nil`.
+    /// Like `check_number`; returns `default` for `nil`.
     pub fn optional_number(&mut self, call: Call, n: usize, default: f64) -> Result<f64, Raised> {
         if self.argument(call, n).is_nil() { Ok(default) } else { self.check_number(call, n) }
     }
 
-    /// A number, cut to an integer.
+    /// Returns a number argument, truncated to an integer.
     #[inline]
     pub fn check_integer(&mut self, call: Call, n: usize) -> Result<i64, Raised> {
         self.check_number(call, n).map(number::to_integer)
     }
 
-    /// As `check_integer`; `default` instead of `nil`.
+    /// Like `check_integer`; returns `default` for `nil`.
     pub fn optional_integer(&mut self, call: Call, n: usize, default: i64) -> Result<i64, Raised> {
         if self.argument(call, n).is_nil() { Ok(default) } else { self.check_integer(call, n) }
     }
 
-    /// A string, or a number, which becomes one, also where the argument is on the stack.
+    /// Returns a string argument. Converts a number to a string, on the stack too.
     #[inline]
     pub fn check_string(&mut self, call: Call, n: usize) -> Result<StringId, Raised> {
         match self.argument(call, n) {
@@ -219,7 +219,7 @@ impl Machine {
         }
     }
 
-    /// As `check_string`; `None` for `nil`.
+    /// Like `check_string`; returns `None` for `nil`.
     pub fn optional_string(&mut self, call: Call, n: usize) -> Result<Option<StringId>, Raised> {
         if self.argument(call, n).is_nil() { Ok(None) } else { self.check_string(call, n).map(Some) }
     }
@@ -251,17 +251,17 @@ impl Machine {
         Raised(Value::String(self.heap.string(text.as_ref())))
     }
 
-    /// The error of a program that wants more memory than it may have.
+    /// The error of a program that exceeds its memory limit.
     pub fn out_of_memory(&mut self, _: OutOfMemory) -> Raised {
         Raised(Value::String(self.fixed.out_of_memory))
     }
 
-    /// Fails if `bytes` more cannot be had.
+    /// Fails if there is no room for `bytes` more.
     pub fn afford(&mut self, bytes: usize) -> Result<(), Raised> {
         self.heap.afford(bytes).map_err(|error| self.out_of_memory(error))
     }
 
-    /// The error of a key that cannot be stored.
+    /// The error for a key that cannot be stored.
     pub fn table_error(&mut self, error: TableError) -> Raised {
         match error {
             TableError::NilKey => self.error("table index is nil"),

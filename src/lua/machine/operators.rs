@@ -1,4 +1,4 @@
-//! What operators do with other operands than numbers: strings that are numbers, and metamethods.
+//! Operators on operands that are not numbers: strings that represent numbers, and metamethods.
 
 use super::calls::Next;
 use super::native::Raised;
@@ -8,10 +8,10 @@ use super::{Event, Machine, Progress};
 use crate::lua::code::Operand;
 use crate::lua::value::{TableId, Value};
 
-/// Metatables that are followed for one access.
+/// The maximum number of metatables followed for one access.
 const LONGEST_CHAIN: usize = 100;
 
-/// An arithmetic operator.
+/// Computes an arithmetic operator.
 #[inline(always)]
 pub(super) fn compute(event: Event, left: f64, right: f64) -> f64 {
     match event {
@@ -26,7 +26,7 @@ pub(super) fn compute(event: Event, left: f64, right: f64) -> f64 {
 }
 
 impl Machine {
-    /// Where values can be put behind the registers of the running function.
+    /// Returns the stack position after the registers of the running function.
     pub(super) fn behind_registers(&self) -> usize {
         match self.thread.frames.last() {
             Some(Frame { activity: Activity::Lua(closure), base, .. }) => {
@@ -65,7 +65,7 @@ impl Machine {
         }
     }
 
-    /// `to = object[key]`; the object is in `register`, if it is in one.
+    /// `to = object[key]`; `register` is the object's register, if it is in one.
     pub(super) fn index(
         &mut self,
         object: Value,
@@ -133,7 +133,7 @@ impl Machine {
         Ok(if self.heap.wants_collection() { Next::Collect } else { Next::Frame })
     }
 
-    /// `to = left operator right`, where not both are numbers.
+    /// `to = left operator right`, unless both are numbers.
     pub(super) fn arithmetic(
         &mut self,
         event: Event,
@@ -165,7 +165,7 @@ impl Machine {
         self.arithmetic(Event::Negate, to, (value, operand), (value, operand))
     }
 
-    /// `to = #value`, of what is neither a table nor a string.
+    /// `to = #value`, for a value that is neither a table nor a string.
     pub(super) fn length_of(&mut self, to: u8, from: u8) -> Result<Next, Raised> {
         let value = self.read(from);
         let method = self.metamethod(value, Event::Length);
@@ -175,7 +175,7 @@ impl Machine {
         self.call_metamethod(method, &[value, Value::Nil], Deliver::Register(to))
     }
 
-    /// `to = first .. … .. last`, from the right, strings and numbers that follow each other at once.
+    /// `to = first .. … .. last`, from the right; joins runs of strings and numbers at once.
     pub(super) fn concatenate(&mut self, to: u8, first: u8, last: u8) -> Result<Next, Raised> {
         let mut last = last;
         while last > first {
@@ -202,7 +202,7 @@ impl Machine {
         Ok(if self.heap.wants_collection() { Next::Collect } else { Next::Frame })
     }
 
-    /// Joins the strings and numbers up to register `last`, in the register of the first of them.
+    /// Joins the strings and numbers up to register `last` into the register of the first of them.
     fn join(&mut self, to: u8, first: u8, last: u8) -> Result<Joined, Raised> {
         let mut begin = last;
         let mut length = 0;
@@ -222,7 +222,7 @@ impl Machine {
         self.join_texts((to, first), (begin, last), length)
     }
 
-    /// `left == right`, of different objects that may have a metamethod for it. The result decides about the next jump.
+    /// `left == right` for different objects that may have a metamethod for it. The result decides the next jump.
     pub(super) fn equal_objects(
         &mut self,
         left: Value,
@@ -240,7 +240,7 @@ impl Machine {
         Ok(Next::Frame)
     }
 
-    /// Skips the next jump unless `result` is what is expected.
+    /// Skips the next jump unless `result` is `expected`.
     pub(super) fn decide(&mut self, result: bool, expected: bool) {
         if result != expected
             && let Some(frame) = self.thread.frames.last_mut()
@@ -249,7 +249,7 @@ impl Machine {
         }
     }
 
-    /// `left < right`, or `left <= right`. The result decides about the next jump.
+    /// `left < right` or `left <= right`. The result decides the next jump.
     pub(super) fn compare(
         &mut self,
         event: Event,
@@ -282,7 +282,7 @@ impl Machine {
         Err(self.compare_error(left, right))
     }
 
-    /// The metamethod that two values have in common.
+    /// Returns the metamethod that two values have in common.
     pub fn common_metamethod(&self, left: Value, right: Value, event: Event) -> Option<Value> {
         let method = self.metamethod(left, event);
         (!method.is_nil() && self.heap.equal(method, self.metamethod(right, event))).then_some(method)

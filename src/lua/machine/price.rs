@@ -1,11 +1,12 @@
 //! Charging work to the budget of `run`. The budget is counted in steps of about 10 ns.
 //!
 //! Instructions are charged where a program can repeat them: at calls and backward jumps. An instruction or a native
-//! function that touches many stack values, table slots or string bytes is charged for these, too. It works in pieces,
-//! and checks the budget between two of them. The rest of the work is done by a continuation, or by executing the same
-//! instruction or function again ([`Again`]); its progress is stored in the machine or the string.
+//! function that touches many stack values, table slots or string bytes is also charged for these. It works in pieces,
+//! and checks the budget between them. A continuation does the rest of the work, or the same instruction or function is
+//! executed again ([`Again`]); the progress is stored in the machine or the string.
 //!
-//! `tests/lua/steps.rs` checks for each native function what a hostile call is charged, and the most that it does at once.
+//! `tests/lua/steps.rs` checks for each native function the charge for a hostile call, and the most work it does at
+//! once.
 //!
 //! Some work is bounded only by the memory of a machine, 1 GiB, or by other limits:
 //!
@@ -21,26 +22,26 @@ use super::native::{Call, Continue, Native, Outcome, Raised};
 use crate::lua::heap::{Heap, Walk};
 use crate::lua::value::{TableId, Value};
 
-/// How many values are copied on the stack, or pushed, in the time of a step.
+/// The number of values copied on the stack, or pushed, in the time of one step.
 pub const VALUES_PER_STEP: usize = 4;
 
-/// How many slots of a table are read in the time of a step.
+/// The number of table slots read in the time of one step.
 pub const SLOTS_PER_STEP: usize = 8;
 
-/// How many bytes are copied, compared or mapped in the time of a step, in new or uncached memory.
+/// The number of bytes copied, compared or mapped in the time of one step, in new or uncached memory.
 pub const BYTES_PER_STEP: usize = 32;
 
-/// How many bytes are processed one by one in the time of a step.
+/// The number of bytes processed one by one in the time of one step.
 pub const SCANNED_PER_STEP: usize = 8;
 
-/// How many bytes are copied or compared between two checks of the budget.
+/// The number of bytes copied or compared between two checks of the budget.
 pub const PIECE_BYTES: usize = 1 << 18;
 
-/// How many slots of a table are read between two checks of the budget.
+/// The number of table slots read between two checks of the budget.
 pub const PIECE_SLOTS: usize = 4096;
 
 impl Machine {
-    /// Takes `steps` from the budget. Returns whether any are left. If not, a function of unknown duration returns
+    /// Subtracts `steps` from the budget. Returns whether any are left. If not, a function of unknown duration returns
     /// `Outcome::Pause`.
     #[inline]
     pub fn charge(&mut self, steps: usize) -> bool {
@@ -61,12 +62,12 @@ impl Machine {
         self.budget -= (count / VALUES_PER_STEP) as i64;
     }
 
-    /// Steps that the last `run` has taken beyond its budget: the work that could not be suspended.
+    /// The steps that the last `run` took beyond its budget: work that could not be suspended.
     pub fn overdraft(&self) -> usize {
         usize::try_from(-self.budget).unwrap_or(0)
     }
 
-    /// Steps that the last `run` has taken.
+    /// The steps that the last `run` took.
     pub fn spent(&self) -> usize {
         usize::try_from(self.granted - self.budget).unwrap_or(0)
     }
@@ -78,7 +79,7 @@ impl Machine {
     }
 }
 
-/// As [`Machine::length`].
+/// See [`Machine::length`].
 #[inline(always)]
 pub(super) fn length(
     heap: &Heap,
@@ -145,21 +146,21 @@ impl Machine {
     /// See [`Heap::is_room_ready`].
     #[inline]
     pub fn is_room_ready(&mut self, table: TableId, key: Value) -> bool {
-        // A debugger's program does not wait.
+        // A debugged program does not pause.
         self.tracing.is_active() || self.heap.is_room_ready(table, key, &mut self.budget)
     }
 
-    /// For native functions that do much with the heap at once, and pay for it themselves.
+    /// For native functions that do a lot with the heap at once and charge for it themselves.
     pub fn heap_and_budget(&mut self) -> (&mut Heap, &mut i64) {
         (&mut self.heap, &mut self.budget)
     }
 }
 
-/// A native function that has used up the budget before it had any effect: it is called again.
+/// A native function that used up the budget before it had any effect: it is called again.
 #[derive(Debug)]
 struct Again(Native);
 
-/// See [`Again`].
+/// Calls a native function again when there is more budget: see [`Again`].
 pub fn again(native: Native) -> Result<Outcome, Raised> {
     Ok(Outcome::Pause(Box::new(Again(native))))
 }

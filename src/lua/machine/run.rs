@@ -1,11 +1,11 @@
 //! The loop that executes instructions.
 //!
-//! A function's registers are seen as an array of 256 values, which a register, being a byte, cannot exceed. What needs
-//! the whole machine (a metamethod, memory, a call) saves the place in the frame, and begins anew with whatever frame is
-//! the last one then.
+//! A function's registers are accessed as an array of 256 values, which a register, being a byte, cannot exceed. An
+//! operation that needs the whole machine (a metamethod, memory, a call) saves the position in the frame; the loop then
+//! restarts with the frame that is last at that point.
 //!
-//! The budget is taken from at calls, and at jumps backwards by the length of the loop; a program cannot execute more
-//! instructions than its length without one of them.
+//! The budget is charged at calls, and at backward jumps by the length of the loop; a program cannot execute more
+//! instructions than its length without one of these.
 
 use std::rc::Rc;
 
@@ -20,10 +20,10 @@ use crate::lua::code::{Capture, Instruction, Operand, Prototype};
 use crate::lua::heap::{Closure, Function, Heap, Upvalue, Walk};
 use crate::lua::value::{FunctionId, TableId, Value};
 
-/// Steps that a call is counted as.
+/// The steps charged for a call.
 pub(super) const CALL_STEPS: i64 = 8;
 
-/// How many slots of a table a loop searches for a pair before it calls `next`, which searches more.
+/// The number of table slots that a loop searches for a pair before it calls `next`, which searches more.
 const SLOTS_AT_ONCE: usize = 64;
 
 #[inline(always)]
@@ -32,8 +32,8 @@ fn operand(registers: &[Value; WINDOW], constants: &[Value], operand: Operand) -
     if index < WINDOW { registers[index] } else { constants[index - WINDOW] }
 }
 
-/// What an iterator that the machine knows returns for a table and a control, nil at the end; `None` if it has to be
-/// called.
+/// Computes an iterator's results for a table and a control value without a call; nil at the end. `None` if the
+/// iterator has to be called.
 #[inline(always)]
 fn iterate(
     known: Iterators,
@@ -63,7 +63,7 @@ fn iterate(
 }
 
 impl Machine {
-    /// Executes until something is expected of the host.
+    /// Executes until the host has to act.
     pub(super) fn execute(&mut self) -> Result<Progress, Raised> {
         loop {
             if self.heap.wants_collection() && !self.make_room()? {
@@ -71,14 +71,14 @@ impl Machine {
             }
             let next = match self.thread.frames.last() {
                 None => return Ok(Progress::Finished { results: self.thread.top }),
-                // Memory may be requested between instructions other than calls and jumps.
+                // Instructions other than calls and jumps may also request memory.
                 Some(_) if self.budget <= 0 && !self.tracing.is_active() => return Ok(Progress::Paused),
                 Some(Frame { activity: Activity::Lua(_), .. }) if self.tracing.is_active() => {
                     self.execute_lua::<true>()?
                 }
                 Some(Frame { activity: Activity::Lua(_), .. }) => self.execute_lua::<false>()?,
                 Some(_) => {
-                    // Functions that a native one calls need not make calls or jumps of their own.
+                    // A native function may call functions in a loop without any calls or jumps by them.
                     if self.budget <= 0 {
                         return Ok(Progress::Paused);
                     }
@@ -123,7 +123,7 @@ impl Machine {
                     }
                 }};
             }
-            // Suspends the program, to go on with the instruction at `$pc`, once the budget is used up.
+            // Suspends the program once the budget is used up, to resume at the instruction at `$pc`.
             macro_rules! spend {
                 ($steps:expr, $pc:expr) => {
                     if !TRACED && self.budget <= 0 {
@@ -134,7 +134,7 @@ impl Machine {
                     self.budget -= $steps;
                 };
             }
-            // Like `leave_for`, for work that may take long: suspends the program after it if the budget is used up.
+            // Like `leave_for`, for long work: suspends the program after it if the budget is used up.
             macro_rules! leave_for_long {
                 ($step:expr) => {{
                     save!();
@@ -145,7 +145,7 @@ impl Machine {
                     }
                 }};
             }
-            // A long key has to be hashed and compared first. That may take several attempts.
+            // A long key has to be hashed and compared first, which may take several attempts.
             macro_rules! prepare_key {
                 ($table:expr, $key:expr) => {
                     if let Value::String(string) = $key
@@ -172,7 +172,7 @@ impl Machine {
                         }
                     }};
                 }
-                // After an instruction that has charged the budget, has taken memory, and has saved the place.
+                // Follows an instruction that has charged the budget, has allocated memory, and has saved its position.
                 macro_rules! continue_unless_due {
                     () => {{
                         if self.heap.wants_collection() || (!TRACED && self.budget <= 0) {
@@ -403,7 +403,7 @@ impl Machine {
                                 let native = *native;
                                 self.thread.top = place + 1 + count;
                                 let call = Call { base: place + 1, count };
-                                // Matched where it lies: to move it first would take longer than most functions.
+                                // Matched in place: moving it first would take longer than most functions.
                                 match native(self, call) {
                                     Ok(Outcome::Values(count)) => {
                                         self.deliver_results(results, place, self.thread.top - count, count);
@@ -507,7 +507,7 @@ impl Machine {
         }
     }
 
-    /// How many values an instruction means: `encoded - 1`, or those from `from` up to the top.
+    /// Decodes the number of values of an instruction: `encoded - 1`, or all from `from` up to the top.
     #[inline(always)]
     fn count(&mut self, encoded: u16, from: usize) -> usize {
         if encoded == 0 {
@@ -535,7 +535,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Stores the values that follow a table on the stack in it, from `start + 1` on.
+    /// Stores the values after a table on the stack in the table, from index `start + 1` on.
     fn set_list(&mut self, place: usize, count: u16, start: u32) -> Result<(), Raised> {
         let Value::Table(table) = self.thread.stack[place] else { return Ok(()) };
         let count = if count == 0 { self.thread.top - place - 1 } else { usize::from(count) };
@@ -566,7 +566,7 @@ impl Machine {
         self.thread.stack[base + usize::from(to)] = Value::Function(function);
     }
 
-    /// Copies arguments beyond the parameters to a register and on.
+    /// Copies arguments beyond the parameters to register `to` and those after it.
     fn copy_extra(&mut self, base: usize, to: u8, count: u16) -> Result<(), Raised> {
         let extra = self.thread.frames.last().map_or(0, |frame| frame.extra);
         let place = base + usize::from(to);
@@ -585,7 +585,7 @@ impl Machine {
     }
 }
 
-/// Whether two values that are not the same could be equal by a metamethod.
+/// Whether a metamethod could make two different values equal.
 #[inline(always)]
 fn may_define_equality(a: Value, b: Value) -> bool {
     matches!((a, b), (Value::Table(_), Value::Table(_)) | (Value::Proxy(_), Value::Proxy(_)))

@@ -1,7 +1,7 @@
-//! Operators on long strings, in pieces: comparing, joining, and preparing keys for a table lookup.
+//! Operators on long strings, in pieces: comparison, concatenation, and preparing keys for a table lookup.
 //!
-//! Comparing and joining push a frame, like a native function with a continuation. A lookup is executed again instead: the
-//! string stores how far it is hashed, and the heap how far two strings are equal.
+//! Comparison and concatenation push a frame, like a native function with a continuation. A lookup is executed again
+//! instead: the string stores how far it is hashed, and the heap how far two strings are equal.
 
 use super::calls::Next;
 use super::native::{Call, Continue, Outcome, Raised};
@@ -11,21 +11,21 @@ use super::{Event, MOST_FRAMES, MOST_NESTING, Machine};
 use crate::lua::heap::{Heap, OutOfMemory};
 use crate::lua::value::{StringId, TableId, Value};
 
-/// The state of operands to be joined.
+/// The progress of a concatenation.
 pub(super) enum Joined {
-    /// They are joined in this register.
+    /// The operands are joined in this register.
     At(u8),
-    /// They are being joined.
+    /// The operands are still being joined.
     Later(Next),
 }
 
 impl Machine {
-    /// Whether the stack has room for a frame that continues work later.
+    /// Whether the stack has room for a frame that continues the work later.
     fn can_wait(&self) -> bool {
         self.thread.nesting() < MOST_NESTING && self.thread.frames.len() < MOST_FRAMES
     }
 
-    /// Continues an operator's work later; its operands are behind the registers.
+    /// Schedules an operator's work for later; its operands are after the registers.
     fn wait_for(
         &mut self,
         operands: &[Value],
@@ -41,7 +41,7 @@ impl Machine {
         self.conclude(Call { base: place + 1, count: operands.len() }, deliver, Outcome::Pause(work))
     }
 
-    /// Compares two strings: `==` without a metamethod. The result decides whether the next jump is taken.
+    /// Compares two strings: `==` without a metamethod. The result decides the next jump.
     pub(super) fn compare_texts(
         &mut self,
         event: Option<Event>,
@@ -70,8 +70,8 @@ impl Machine {
         Ok(Next::Frame)
     }
 
-    /// Joins the operands in the registers `begin..=last`, which are strings and numbers of about `length` bytes, in the
-    /// first of them; `to` and `first` are those of the instruction.
+    /// Joins the operands in the registers `begin..=last`, which are strings and numbers of about `length` bytes, into
+    /// the first of them; `to` and `first` are those of the instruction.
     pub(super) fn join_texts(
         &mut self,
         (to, first): (u8, u8),
@@ -90,7 +90,7 @@ impl Machine {
         Ok(Joined::At(begin))
     }
 
-    /// Copies the bytes of a string from `from` to `to` that are not in `copied` yet. Returns false if the budget is used up
+    /// Copies the bytes of a string in `from..to` that are not in `copied` yet. Returns false if the budget is used up
     /// before the last of them.
     pub fn copy_in_pieces(&mut self, string: StringId, from: usize, to: usize, copied: &mut Vec<u8>) -> bool {
         if copied.capacity() < to - from {
@@ -120,7 +120,7 @@ impl Machine {
         Some(self.heap.equal(a, b))
     }
 
-    /// The order of two strings; `None` as for `equal_in_pieces`.
+    /// Compares two strings for order; `None` as in `equal_in_pieces`.
     pub fn order_in_pieces(&mut self, a: StringId, b: StringId) -> Option<std::cmp::Ordering> {
         let common = self.heap.bytes(a).len().min(self.heap.bytes(b).len());
         if common <= PIECE_BYTES {
@@ -148,11 +148,11 @@ impl Machine {
     }
 }
 
-/// Prepares the lookup of a long string as a key: hashes it, and compares it with an equal key. Returns false if the budget
-/// is used up; then it must be called again.
+/// Prepares the lookup of a long string as a key: hashes it, and compares it with an equal key. Returns false if the
+/// budget is used up; it must then be called again.
 #[cold]
 pub(super) fn prepare_key(heap: &Heap, budget: &mut i64, object: Value, key: StringId) -> bool {
-    // Earlier lookups have compared keys with the same first bytes. They are charged here.
+    // Charges for comparisons of keys with the same first bytes in earlier lookups.
     *budget -= (heap.strings().take_looked_at() / BYTES_PER_STEP) as i64;
     while let Some(bytes) = heap.strings().hash_piece(key, PIECE_BYTES) {
         *budget -= (bytes / SCANNED_PER_STEP) as i64;
@@ -170,11 +170,11 @@ pub(super) fn prepare_key(heap: &Heap, budget: &mut i64, object: Value, key: Str
     true
 }
 
-/// A comparison of two strings, which are the arguments of its frame.
+/// A comparison of two strings, the arguments of its frame.
 #[derive(Debug)]
 struct Comparing {
     event: Option<Event>,
-    /// How many bytes are equal so far.
+    /// The number of bytes known to be equal.
     at: usize,
 }
 
@@ -214,7 +214,8 @@ impl Continue for Comparing {
     }
 }
 
-/// Operands in the registers up to `last`. Those before `register` are joined, and `at` bytes of the one in it.
+/// The concatenation of the registers up to `last`. Those before `register` are joined, as are the first `at` bytes of
+/// `register`.
 #[derive(Debug)]
 struct Joining {
     joined: Vec<u8>,
@@ -224,7 +225,7 @@ struct Joining {
 }
 
 impl Joining {
-    /// Copies more bytes. Returns whether there is more to do.
+    /// Copies more bytes. Returns whether any are left.
     fn step(&mut self, m: &mut Machine) -> bool {
         let before = self.joined.len();
         let value = m.read(self.register);

@@ -1,13 +1,13 @@
-//! A thread of execution: its stack of values, and the frames of the calls that are under way. The main program is one,
-//! and each coroutine.
+//! A thread of execution: its value stack and the frames of its current calls. The main program is one, and so is each
+//! coroutine.
 //!
 //! ```text
 //!  stack  │ f │ a b │ registers of f …  │ g │ 1 2 │ registers of g …       │ nil …
 //!               ▲ base of f                   ▲ base of g                 ▲ top, during a native call
 //! ```
 //!
-//! A frame's registers begin behind its function. 256 values from `base` on can always be accessed, so that a register
-//! is found without a check.
+//! A frame's registers begin after its function. The 256 values from `base` on are always accessible, so a register
+//! access needs no bounds check.
 
 use std::rc::Rc;
 
@@ -15,23 +15,23 @@ use super::native::{Call, Continue};
 use crate::lua::heap::{Closure, Marker};
 use crate::lua::value::{TableId, ThreadId, UpvalueId, Value};
 
-/// Registers that an instruction can name.
+/// The number of registers that an instruction can name.
 pub const WINDOW: usize = 256;
 
-/// What is under way in a frame.
+/// The activity of a frame.
 #[derive(Debug)]
 pub enum Activity {
     Lua(Rc<Closure>),
-    /// A native function that waits for a call, for more budget, or for the host.
+    /// A native function that waits for a call, for more budget or for the host.
     Native {
         call: Call,
         then: Then,
-        /// Values on the stack with which it continues.
+        /// The number of values on the stack with which it continues.
         ready: usize,
     },
 }
 
-/// How a native function goes on.
+/// How a native function continues.
 #[derive(Debug)]
 pub enum Then {
     Continue(Box<dyn Continue>),
@@ -43,63 +43,63 @@ pub enum Then {
     Resumed {
         is_wrapped: bool,
     },
-    /// `coroutine.yield`: its results are what the coroutine is resumed with.
+    /// `coroutine.yield`: returns the values with which the coroutine is resumed.
     Yielded,
 }
 
-/// What becomes of a function's results.
+/// The destination of a function's results.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Deliver {
-    /// They go to where the function was, and on: `wanted - 1` of them, or all, if `wanted` is 0.
+    /// The position of the called function and those after it: `wanted - 1` results, or all if `wanted` is 0.
     Call { wanted: u16 },
-    /// The first goes to a register: what a metamethod computes.
+    /// The first result goes to a register, as a metamethod's does.
     Register(u8),
-    /// As `Call`, but an operation of the loop waits for them.
+    /// Like `Call`, but an operation of the loop waits for the results.
     Iterate { wanted: u16 },
-    /// Nothing is expected.
+    /// Nowhere.
     Discard,
-    /// The first, taken for a condition and negated if `negated`, decides whether the next jump is skipped.
+    /// The first result, as a condition that is negated if `negated`, decides whether the next jump is skipped.
     Compare { expected: bool, negated: bool },
-    /// The first takes the place of the operands `last` and the one before; then concatenation goes on.
+    /// The first result replaces the operand `last` and the one before it; the concatenation then continues.
     Concatenate { to: u8, first: u8, last: u8 },
-    /// They are left on the stack for the native function below.
+    /// The results stay on the stack for the native function below.
     Continue,
-    /// The first is what `xpcall` returns for the error.
+    /// The first result is `xpcall`'s result for the error.
     Handled,
-    /// They are the results of the thread.
+    /// The results are those of the thread.
     Finish,
-    /// They are the result of a debugger's evaluation.
+    /// The result is that of a debugger's evaluation.
     Evaluated,
 }
 
 impl Deliver {
-    /// Whether a native function or an operator waits for the results, and so counts as a level of nesting in C.
+    /// Whether a native function or an operator waits for the results, which counts as a nesting level in C.
     pub fn is_nested(self) -> bool {
         !matches!(self, Deliver::Call { .. } | Deliver::Finish)
     }
 }
 
-/// A call that is under way.
+/// A call in progress.
 #[derive(Debug)]
 pub struct Frame {
     pub activity: Activity,
-    /// Where the called value is on the stack.
+    /// The stack position of the called value.
     pub function: usize,
-    /// Where its first register or argument is.
+    /// The stack position of its first register or argument.
     pub base: usize,
     /// The next instruction.
     pub pc: usize,
-    /// Arguments beyond the parameters, which lie just below `base`.
+    /// The number of arguments beyond the parameters; they lie just below `base`.
     pub extra: usize,
     pub deliver: Deliver,
-    /// Levels of nesting of this thread up to this frame, itself included.
+    /// The nesting level of this frame in its thread.
     pub nesting: u32,
-    /// Calls that this one has taken the place of.
+    /// The number of calls that this one replaced.
     pub tail_calls: u32,
 }
 
 impl Frame {
-    /// Bytes of memory that a native function holds while it waits.
+    /// Bytes of memory held by a waiting native function.
     pub fn held_bytes(&self) -> usize {
         match &self.activity {
             Activity::Native { then: Then::Continue(rest), .. } => rest.heap_bytes(),
@@ -108,15 +108,15 @@ impl Frame {
     }
 }
 
-/// What a coroutine does.
+/// The state of a coroutine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Status {
     /// Has not begun, or has yielded.
     #[default]
     Suspended,
-    /// Is the one that runs.
+    /// Is the running coroutine.
     Running,
-    /// Has resumed another one, which has not come back.
+    /// Has resumed another coroutine that is still active.
     Normal,
     /// Has returned or failed.
     Dead,
@@ -125,18 +125,18 @@ pub enum Status {
 #[derive(Debug, Default)]
 pub struct Thread {
     pub stack: Vec<Value>,
-    /// The end of what is in use, where the registers of a frame do not say it.
+    /// The end of the stack in use, where a frame's registers do not determine it.
     pub top: usize,
     pub frames: Vec<Frame>,
-    /// Captured variables whose place is on this stack, by place.
+    /// Open captured variables on this stack, by position.
     pub open: Vec<(usize, UpvalueId)>,
     pub status: Status,
-    /// The globals of functions that are loaded while it runs.
+    /// The globals of functions loaded while the thread runs.
     pub globals: Option<TableId>,
     pub resumer: Option<ThreadId>,
-    /// Levels of nesting when it was resumed.
+    /// The nesting level at which it was resumed.
     pub nesting_below: u32,
-    /// The memory of frames and open variables that the heap knows of.
+    /// The memory of frames and open variables that the heap has counted.
     counted_bytes: usize,
 }
 
@@ -149,19 +149,19 @@ impl Thread {
         self.stack.capacity() * size_of::<Value>() + self.counted_bytes
     }
 
-    /// Measures the frames and open variables anew. Returns their bytes of memory now, and those at the last time.
+    /// Recalculates the memory of the frames and open variables. Returns its bytes now, and at the last count.
     pub fn recount(&mut self) -> (usize, usize) {
         let now = self.frames.capacity() * size_of::<Frame>()
             + self.open.capacity() * size_of::<(usize, UpvalueId)>();
         (now, std::mem::replace(&mut self.counted_bytes, now))
     }
 
-    /// Levels of nesting of this thread.
+    /// The nesting level within this thread.
     pub fn own_nesting(&self) -> u32 {
         self.frames.last().map_or(0, |frame| frame.nesting)
     }
 
-    /// Levels of nesting, with those of the threads below.
+    /// The nesting level including the threads below.
     pub fn nesting(&self) -> u32 {
         self.nesting_below + self.own_nesting()
     }
@@ -177,7 +177,7 @@ impl Thread {
         registers.max(self.top)
     }
 
-    /// Marks what is on the stack below `end`, and forgets what is left over above it.
+    /// Marks the values on the stack below `end`, and clears those above it.
     pub fn mark(&mut self, marker: &mut Marker<'_>, end: usize) {
         if let Some(globals) = self.globals {
             marker.table(globals);

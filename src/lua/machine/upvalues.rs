@@ -1,12 +1,12 @@
-//! Captured variables. As long as the function that declares a variable runs, it is in a register, and those that have
-//! captured it refer to that; then it gets a place of its own.
+//! Captured variables. While the function that declares a variable runs, the variable is in a register, and closures
+//! refer to that register; afterwards it has its own slot.
 
 use super::Machine;
 use crate::lua::heap::Upvalue;
 use crate::lua::value::{UpvalueId, Value};
 
 impl Machine {
-    /// The captured variable for a place on the stack: the one that is there, or a new one.
+    /// Returns the captured variable for a stack position: the existing one, or a new one.
     pub(super) fn capture(&mut self, place: usize) -> UpvalueId {
         let position = self.thread.open.partition_point(|(open, _)| *open < place);
         if let Some((open, upvalue)) = self.thread.open.get(position)
@@ -19,7 +19,7 @@ impl Machine {
         upvalue
     }
 
-    /// Gives the captured variables from a place on a value of their own.
+    /// Closes the captured variables from a stack position on: copies their values out of the stack.
     pub(super) fn close_upvalues(&mut self, from: usize) {
         while let Some((place, upvalue)) = self.thread.open.last().copied()
             && place >= from
@@ -30,7 +30,7 @@ impl Machine {
         }
     }
 
-    /// The value of a captured variable that is not closed.
+    /// Reads a captured variable that is not closed.
     pub(super) fn read_open(&self, upvalue: Upvalue) -> Value {
         match upvalue {
             Upvalue::Closed(value) => value,
