@@ -1,17 +1,17 @@
-//! Latencies with three significant digits from 1 µs to an hour, their mean, and the shortest and longest of them.
+//! Latencies with three significant digits from 1 µs to an hour, with their mean, minimum and maximum.
 //!
-//! A percentile is the highest value of its bucket, but never above the longest that was recorded. Histograms of threads
+//! A percentile is the highest value of its bucket, but never above the longest recorded latency. Histograms of threads
 //! or rounds are merged by adding counts.
 
 use crate::text::histogram::{self, bucket};
 
-/// Buckets for a doubling of the latency.
+/// The number of buckets per doubling of the latency.
 const PARTS: usize = 1024;
-/// Longer latencies count as this: an hour.
+/// Longer latencies are counted as an hour.
 pub const LONGEST_US: u64 = 3_600_000_000;
 const BUCKETS: usize = bucket(LONGEST_US, PARTS) + 1;
 
-/// Latencies in microseconds with how often each occurred.
+/// Latencies in microseconds and their counts.
 #[derive(Clone, Debug)]
 pub struct Histogram {
     counts: histogram::Histogram<PARTS, BUCKETS>,
@@ -28,7 +28,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Records `times` requests that took `ns` nanoseconds each; they count in whole microseconds, at least one.
+    /// Records `times` requests that took `ns` nanoseconds each, rounded to whole microseconds, at least one.
     #[inline]
     pub fn record_ns(&mut self, ns: u64, times: u64) {
         let value = ((ns + 500) / 1000).clamp(1, LONGEST_US);
@@ -39,7 +39,7 @@ impl Histogram {
         self.max = self.max.max(value);
     }
 
-    /// Adds all that `other` recorded.
+    /// Adds the latencies of `other`.
     pub fn merge(&mut self, other: &Histogram) {
         self.counts.merge(&other.counts);
         self.count += other.count;
@@ -48,7 +48,7 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
-    /// How many latencies were recorded.
+    /// The number of recorded latencies.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -63,18 +63,18 @@ impl Histogram {
         self.max
     }
 
-    /// The average in microseconds, from the nanoseconds that were recorded.
+    /// The average in microseconds, computed from the recorded nanoseconds.
     pub fn mean(&self) -> f64 {
         if self.count == 0 { 0.0 } else { self.sum_ns as f64 / self.count as f64 / 1000.0 }
     }
 
-    /// The latency in microseconds that `percent` of the requests did not exceed, at most 1/1,024 above the recorded
-    /// one. 0 is the shortest, 100 the longest.
+    /// Returns the latency in microseconds that `percent` of the requests did not exceed, at most 1/1,024 too high. 0
+    /// is the minimum, 100 the maximum.
     pub fn percentile(&self, percent: f64) -> u64 {
         self.counts.percentile(percent).clamp(self.min(), self.max)
     }
 
-    /// How many took at most `us` microseconds, or as much as shares a bucket with that.
+    /// Counts the latencies of at most `us` microseconds, and those that share a bucket with it.
     pub fn count_up_to(&self, us: u64) -> u64 {
         if us >= self.max {
             return self.count;
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(histogram.percentile(100.0), LONGEST_US);
     }
 
-    /// Values of every magnitude, so that every width of bucket occurs.
+    /// Values of every magnitude, to cover every bucket width.
     fn latencies() -> impl Strategy<Value = Vec<u64>> {
         let one = (0u32..32).prop_flat_map(|bits| 1u64..=(1u64 << bits).min(LONGEST_US));
         proptest::collection::vec(one, 1..300)

@@ -1,7 +1,7 @@
 //! Results as one JSON document.
 //!
-//! Latencies are milliseconds, rates are a second, processor times are microseconds a request. Figures of a result are
-//! medians of its rounds, which follow one by one.
+//! Latencies are in milliseconds, rates per second, processor times in microseconds per request. The figures of a
+//! result are medians of its rounds, which follow individually.
 
 use super::options::Options;
 use super::report::{Measured, PERCENTILES};
@@ -10,7 +10,7 @@ use super::subject::Subject;
 use super::text::ratio;
 use crate::text::json::Writer;
 
-/// Fields of INFO that say what was measured.
+/// The INFO fields that describe the server measured.
 pub const FACTS: [&str; 14] = [
     "redis_version",
     "redstart_version",
@@ -28,7 +28,7 @@ pub const FACTS: [&str; 14] = [
     "role",
 ];
 
-/// The document, with a line end.
+/// Returns the document, with a line end.
 pub fn document(options: &Options, command_line: &str, subjects: &[Subject], results: &[Measured]) -> String {
     let mut writer = Writer::default();
     writer.braces(|writer| {

@@ -3,12 +3,13 @@
 //! | file | |
 //! |---|---|
 //! | [`options`] | the command line |
-//! | [`suite`] | the tests and what each sends |
-//! | [`subject`] | a server: its address, its greeting, what it says about itself |
-//! | [`plan`] | what a run is to do, and what it counts |
-//! | [`run`] | a run: threads, progress, the sum |
+//! | [`suite`] | the tests and their requests |
+//! | [`subject`] | a server: its address, greeting and description |
+//! | [`plan`] | the parameters of a run and its counts |
+//! | [`run`] | a run: threads, progress, totals |
 //! | [`worker`] | the loop of a thread: connections, batches, replies |
-//! | [`template`], [`replies`], [`schedule`] | its parts: requests written in place, replies counted as they pass, moments of an open loop |
+//! | [`template`], [`replies`], [`schedule`] | its parts: requests written in place, replies counted as they stream by,
+//! the schedule of an open loop |
 //! | [`histogram`], [`timeline`] | latencies by size, replies by time |
 //! | [`report`] | the results of a test |
 //! | [`text`], [`json`], [`page`], [`svg`] | results as text, as JSON, and as a page with charts |
@@ -48,7 +49,7 @@ use run::{Outcome, Progress, Watcher};
 use subject::Subject;
 use suite::Test;
 
-/// Measures as the command line says.
+/// Runs the benchmark that the command line describes.
 pub fn main(call: &Call) -> ExitCode {
     let matches =
         match call.matches(command().override_usage(format!("{} [OPTIONS] [COMMAND]...", call.program))) {
@@ -66,7 +67,7 @@ pub fn main(call: &Call) -> ExitCode {
         .and_then(|options| Session::begin(options, command_line)?.run());
     match result {
         Ok(code) => code,
-        // Whoever read the output has gone.
+        // The reader of the output has gone.
         Err(Stop::Closed) => ExitCode::SUCCESS,
         Err(Stop::Because(text)) => {
             tell(text);
@@ -75,7 +76,7 @@ pub fn main(call: &Call) -> ExitCode {
     }
 }
 
-/// The command line for a report: passwords are left out, and words that a shell would cut are quoted.
+/// Formats the command line for a report: omits passwords, and quotes words that a shell would split.
 fn shown(words: impl Iterator<Item = String>) -> String {
     let mut shown = Vec::new();
     let mut is_secret = false;
@@ -98,12 +99,12 @@ fn shown(words: impl Iterator<Item = String>) -> String {
     shown.join(" ")
 }
 
-/// Why a benchmark ends early.
+/// Why a benchmark stops early.
 #[derive(Debug)]
 enum Stop {
-    /// Nobody reads the output.
+    /// The reader of the output has gone.
     Closed,
-    /// What is to be said.
+    /// An error, with its message.
     Because(String),
 }
 
@@ -121,14 +122,14 @@ struct Session {
     options: Options,
     command_line: String,
     subjects: Vec<Subject>,
-    /// Where the page goes.
+    /// The destination of the page.
     page: Option<PageFile>,
-    /// Of the tests that have run; with `-l`, of the last time.
+    /// The results of the tests that have run; with `-l`, of the last repetition.
     results: Vec<Measured>,
 }
 
 impl Session {
-    /// Meets the servers.
+    /// Connects to the servers.
     fn begin(options: Options, command_line: String) -> Result<Session, Stop> {
         let page = options.html.as_deref().map(PageFile::open).transpose()?;
         let mut subjects = Vec::new();
@@ -186,7 +187,7 @@ impl Session {
         }
     }
 
-    /// Runs every test on every server. Returns why they ended before their end, if they did.
+    /// Runs every test on every server. If they stop early, returns why.
     fn all_tests(&mut self, tests: &[Test]) -> Result<Option<String>, Stop> {
         for test in tests {
             let (measured, ended) = self.one_test(test)?;
@@ -199,8 +200,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Runs a test in rounds, each of them on every server in turn, so that what changes on the machine meanwhile
-    /// changes it for all.
+    /// Runs a test in rounds, each on every server in turn, so that changes on the machine affect all servers alike.
     fn one_test(&mut self, test: &Test) -> Result<(Vec<Measured>, Option<String>), Stop> {
         let of = |subject| Measured { title: test.title.clone(), subject, rounds: Vec::new() };
         let mut all: Vec<Measured> = (0..self.subjects.len()).map(of).collect();
@@ -223,7 +223,7 @@ impl Session {
                 }
             }
         }
-        // A run that failed before its first reply has found nothing.
+        // A run that failed before its first reply has no result.
         for measured in &mut all {
             measured.rounds.retain(|round| round.tally.latencies.count() > 0);
         }
@@ -270,11 +270,11 @@ impl Session {
     }
 }
 
-/// The file of the page. It is opened before the first test, so that a run is not in vain.
+/// The page's file. It is opened before the first test, so that an unwritable path is detected before the run.
 struct PageFile {
     path: PathBuf,
     file: File,
-    /// Whether it is to be removed: it is new, and nothing has been written to it.
+    /// Whether to remove the file: it is new and still empty.
     is_stray: bool,
 }
 
@@ -289,7 +289,7 @@ impl PageFile {
         }
     }
 
-    /// Puts the page in the place of what was there.
+    /// Replaces the file's content by the page.
     fn write(mut self, page: &str) -> Result<(), Stop> {
         // A pipe has no length to set.
         let is_regular = self.file.metadata().is_ok_and(|metadata| metadata.is_file());
@@ -320,12 +320,12 @@ fn say(text: &str) -> Result<(), Stop> {
     Ok(console::print(text.as_bytes())?)
 }
 
-/// Shows a run's progress where a terminal watches, and errors of the server in any case.
+/// Shows a run's progress on a terminal, and errors of the server everywhere.
 struct Screen<'a> {
     subject: &'a mut Subject,
     title: String,
     shows: bool,
-    /// Whether the line of progress is on the screen.
+    /// Whether the progress line is on the screen.
     has_line: bool,
 }
 
@@ -347,7 +347,7 @@ impl Watcher for Screen<'_> {
         let line = format!(
             "\r\x1b[K{title}: rps={rate:.1} (overall: {all:.1}) avg_msec={latency:.3} (overall: {average:.3})"
         );
-        // If nobody sees it, the result will not be written either, and that ends the benchmark.
+        // If this fails, writing the result will fail too and end the benchmark.
         self.has_line = console::draw(line.as_bytes()).is_ok();
     }
 

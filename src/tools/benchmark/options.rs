@@ -1,4 +1,4 @@
-//! The command line: redis-benchmark's options, and those that it does not have.
+//! The command line: redis-benchmark's options and our own.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use crate::sys::process::random_bytes;
 use crate::tools::client::{Address, Target, target_arguments};
 use crate::tools::console::tell;
 
-/// Requests of a test, unless the options say something else.
+/// The default number of requests per test.
 const REQUESTS: u64 = 100_000;
-/// Rounds of a comparison, unless the options say something else.
+/// The default number of rounds of a comparison.
 const COMPARED_ROUNDS: u64 = 3;
-/// Values are not larger than this.
+/// The maximum size of a value.
 const LARGEST_SIZE: i64 = 1 << 30;
-/// Digits behind the point of a millisecond: the clock's, unless the options say fewer.
+/// The default number of decimals of a millisecond: the clock's resolution.
 const DIGITS: i64 = 3;
 
 const EXAMPLES: &str = "\
@@ -37,14 +37,14 @@ Examples:
 
 In a command, __rand_int__ becomes twelve random digits below what -r gives, and __data__ a value of -d bytes.";
 
-/// What results are printed as.
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Percentiles, distribution and summary of each test.
+    /// Percentiles, distribution and summary per test.
     Full,
-    /// A line for each test.
+    /// One line per test.
     Quiet,
-    /// A line of comma-separated values for each test.
+    /// One line of comma-separated values per test.
     Csv,
     /// One document at the end.
     Json,
@@ -53,49 +53,49 @@ pub enum Format {
 /// The options of a benchmark.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The server, and those that it is compared with.
+    /// The server, and the servers to compare it with.
     pub targets: Vec<Target>,
-    /// What is run.
+    /// The tests to run.
     pub tests: Vec<Test>,
-    /// Connections.
+    /// The number of connections.
     pub clients: usize,
-    /// Requests of each test; without a number it ends by the time.
+    /// The number of requests per test; `None` if only the duration ends a test.
     pub requests: Option<u64>,
-    /// Seconds of each test.
+    /// The duration of each test in seconds.
     pub duration: Option<f64>,
-    /// Bytes of a value.
+    /// The size of a value in bytes.
     pub size: usize,
-    /// Random numbers are below this.
+    /// The upper bound of random numbers, exclusive.
     pub range: Option<u64>,
-    /// Requests that a connection sends at once.
+    /// The number of requests that a connection sends at once.
     pub pipeline: usize,
-    /// Threads, if `--threads` was given.
+    /// The number of threads, if `--threads` was given.
     pub threads: Option<usize>,
-    /// Whether connections are kept.
+    /// Whether connections are kept open.
     pub keeps_alive: bool,
     /// Whether `CLIENT TRACKING on` is sent first.
     pub tracks: bool,
     /// The rate of an open loop.
     pub pace: Option<Pace>,
-    /// How often each test runs.
+    /// The number of runs of each test.
     pub rounds: usize,
-    /// Where random numbers begin.
+    /// The seed of random numbers.
     pub seed: u64,
     /// Whether an error of the server ends the benchmark.
     pub stops_at_error: bool,
     /// Whether the tests repeat forever.
     pub repeats: bool,
-    /// Whether connections are opened and left alone.
+    /// Whether to open connections and leave them idle.
     pub idles: bool,
-    /// What results are printed as.
+    /// The output format.
     pub format: Format,
-    /// Digits behind the point of a millisecond.
+    /// The number of decimals of a millisecond.
     pub precision: usize,
-    /// Where the report goes as a page.
+    /// The file for the report as a page.
     pub html: Option<PathBuf>,
 }
 
-/// An option whose numbers out of range are taken for the nearest one within, as scripts rely on.
+/// An option that clamps numbers out of range, as scripts expect.
 fn clamped(name: &'static str, short: char, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .short(short)
@@ -133,7 +133,7 @@ fn seconds_or_rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The command line for clap.
+/// Builds the command line for clap.
 pub fn command() -> Command {
     let target = target_arguments().map(|argument| match argument.get_id().as_str() {
         // -n is the number of requests here.
@@ -214,7 +214,7 @@ fn output_arguments() -> [Arg; 9] {
 }
 
 impl Options {
-    /// The options of a command line; the error is what is wrong with them.
+    /// Parses the options of a command line. The error describes the invalid option.
     pub fn from_matches(matches: &ArgMatches) -> Result<Options, String> {
         for (name, what) in [("tls", "TLS"), ("cluster", "Cluster mode")] {
             if matches.get_flag(name) {
@@ -276,7 +276,7 @@ fn format(matches: &ArgMatches) -> Format {
     }
 }
 
-/// A time without a number of requests has none, except that requests at even distances are as many as fit.
+/// With a duration but no number of requests, requests are unlimited; at even distances, their number is what fits.
 fn requests(given: Option<u64>, duration: Option<f64>, pace: Option<Pace>) -> Option<u64> {
     let fitting = match (duration, pace) {
         (Some(duration), Some(pace)) if !pace.is_poisson => {
@@ -345,7 +345,7 @@ fn tests(matches: &ArgMatches, data: &[u8], has_range: bool) -> Result<Vec<Test>
 }
 
 impl Options {
-    /// What a server is called in the output.
+    /// Returns the name of a server in the output.
     pub fn name(&self, subject: usize) -> String {
         match &self.targets[subject].address {
             Address::Unix(path) => path.display().to_string(),

@@ -1,7 +1,7 @@
-//! Results as one page of HTML, without anything from outside: charts are inline SVG, the style is `page.css`.
+//! Results as one HTML page without external resources: charts are inline SVG, the style is `page.css`.
 //!
 //! An overview of all tests comes first, then each test with its throughput over time and its latencies by percentile,
-//! and at the end what is needed to repeat it: the command line, the settings, and the servers' own words.
+//! and finally everything needed to repeat the run: the command line, the settings, and the servers' descriptions.
 
 use std::fmt::{self, Write};
 
@@ -16,16 +16,16 @@ use crate::sys::{calendar, clock};
 use crate::text::figures::{COUNTS, exact, in_unit};
 use crate::text::html::Escaped;
 
-/// Points of a line over time: more would be noise.
+/// The number of points of a line over time: more would be noise.
 const MOMENTS: usize = 120;
-/// A last interval that the end of the run has cut to less than this is not drawn.
+/// The minimum share of the last interval, which the end of the run cuts off, for it to be drawn.
 const LEAST_PART: f64 = 0.3;
-/// Steps between two powers of ten of the latencies' axis.
+/// The number of steps per power of ten on the latency axis.
 const STEPS: usize = 40;
-/// The busiest that a client may be, of its threads, before it may have been the limit.
+/// The share of its threads' time above which the client may have been the bottleneck.
 const BUSY: f64 = 0.9;
 
-/// What is to be said of the results as a page.
+/// The page under construction.
 struct Page<'a> {
     options: &'a Options,
     subjects: &'a [Subject],
@@ -33,7 +33,7 @@ struct Page<'a> {
     out: String,
 }
 
-/// The page.
+/// Returns the page.
 pub fn document(options: &Options, command_line: &str, subjects: &[Subject], results: &[Measured]) -> String {
     let mut page = Page { options, subjects, results, out: String::new() };
     page.head();
@@ -49,18 +49,18 @@ pub fn document(options: &Options, command_line: &str, subjects: &[Subject], res
     page.out
 }
 
-/// A whole number with a comma after each thousand.
+/// Formats a whole number with digit grouping.
 fn grouped(number: f64) -> String {
     exact(number.round() as u64)
 }
 
-/// A rate at a mark of an axis: `80k`, `1.5M`.
+/// Formats a rate for an axis mark: `80k`, `1.5M`.
 fn mark(rate: f64) -> String {
     let (rate, unit) = in_unit(rate, 1000.0, &COUNTS);
     format!("{}{unit}", (rate * 100.0).round() / 100.0)
 }
 
-/// A latency with three digits that count.
+/// Formats a latency with three significant digits.
 fn latency(ms: f64) -> String {
     match ms {
         ms if ms >= 1000.0 => format!("{:.2} s", ms / 1000.0),
@@ -79,7 +79,7 @@ fn name_of_percentile(percent: f64) -> String {
     }
 }
 
-/// Requests a second, where there were some.
+/// Formats the requests per second, if there were any.
 fn rate_of(measured: &Measured) -> String {
     if measured.has_figures() { grouped(measured.rate()) } else { "errors".to_string() }
 }
@@ -101,7 +101,7 @@ impl Page<'_> {
         self.subjects[subject].product().unwrap_or_else(|| "a server".to_string())
     }
 
-    /// A server with its colour, where there are several.
+    /// The name of a server with its colour, if there are several servers.
     fn labelled(&self, subject: usize) -> String {
         let colour = subject % COLOURS;
         let (name, product) = (self.options.name(subject), self.product(subject));
@@ -126,7 +126,7 @@ impl Page<'_> {
         ));
     }
 
-    /// The load in a few words.
+    /// A short description of the load.
     fn load(&self) -> String {
         let options = self.options;
         let mut words = vec![format!("{} connections", options.clients)];
@@ -141,7 +141,7 @@ impl Page<'_> {
         words.join(" · ")
     }
 
-    /// A bar for each test and server.
+    /// A bar per test and server.
     fn overview(&mut self, titles: &[&str]) {
         let most = self
             .results
@@ -179,7 +179,7 @@ impl Page<'_> {
         self.put(format_args!("</table></div>\n</section>\n"));
     }
 
-    /// A test: its figures, charts and percentiles.
+    /// A test with its figures, charts and percentiles.
     fn test(&mut self, all: &[&Measured]) {
         let Some(first) = all.first() else { return };
         self.put(format_args!("<section class=\"card\">\n<h2>{}</h2>\n", Escaped(&first.title)));
@@ -194,7 +194,7 @@ impl Page<'_> {
         self.put(format_args!("</section>\n"));
     }
 
-    /// What a test has found, if on some servers there was more than errors; `first` is what ratios refer to.
+    /// The results of a test, if at least one server gave more than errors; ratios are relative to `first`.
     fn findings(&mut self, all: &[&Measured], first: &Measured) {
         if let [only] = all {
             self.figures(only);
@@ -239,7 +239,7 @@ impl Page<'_> {
         self.put(format_args!("</dl>\n"));
     }
 
-    /// The latencies of the only server: they wrap to as many lines as they need.
+    /// The latencies of the only server, wrapped to as many lines as needed.
     fn percentiles(&mut self, measured: &Measured) {
         self.put(format_args!("<dl class=\"figures few\">\n"));
         for percent in PERCENTILES {
@@ -249,7 +249,7 @@ impl Page<'_> {
         self.put(format_args!("</dl>\n"));
     }
 
-    /// A column for each server, so that the figures that are compared stand side by side.
+    /// One column per server, so that compared figures are side by side.
     fn comparison(&mut self, all: &[&Measured], first: &Measured) {
         self.put(format_args!("<div class=\"scroll\"><table class=\"versus\">\n<tr><td></td>"));
         for measured in all {
@@ -294,7 +294,7 @@ impl Page<'_> {
             ));
             return;
         }
-        // The spread of the rounds stands among the figures.
+        // The spread of the rounds is shown among the figures.
         for remark in
             remarks(self.options, measured).into_iter().filter(|remark| !remark.contains(" rounds, from "))
         {
@@ -310,7 +310,7 @@ impl Page<'_> {
         }
     }
 
-    /// What was measured, and how.
+    /// The conditions of the measurement.
     fn conditions(&mut self, command_line: &str) {
         self.put(format_args!(
             "<section class=\"card\">\n<h2>Conditions</h2>\n<pre>{}</pre>\n<div class=\"two\">\n",
@@ -364,7 +364,7 @@ impl Page<'_> {
     }
 }
 
-/// Replies a second in each interval.
+/// The replies per second in each interval.
 fn over_time(rounds: &[(usize, &Outcome)]) -> String {
     let mut lines = Vec::new();
     for (subject, round) in rounds {
@@ -377,7 +377,7 @@ fn over_time(rounds: &[(usize, &Outcome)]) -> String {
                 points.push((begin + lasted / 2.0, interval.replies as f64 / lasted.max(1e-9)));
             }
         }
-        // The line covers the whole run, and a single interval is a line, too.
+        // Extends the line to the whole run, and makes a single interval a line.
         if let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) {
             points.insert(0, (0.0, first.1));
             points.push((round.seconds, last.1));
@@ -388,14 +388,14 @@ fn over_time(rounds: &[(usize, &Outcome)]) -> String {
         |of: fn(&(f64, f64)) -> f64| lines.iter().flat_map(|line| &line.points).map(of).fold(0.0, f64::max);
     let seconds = |value: f64| format!("{}", (value * 1000.0).round() / 1000.0);
     let mut x = Axis::linear("seconds", most(|point| point.0), seconds);
-    // The line ends where the run did, not at a round number.
+    // The axis ends with the run, not at a round number.
     x.to = most(|point| point.0).max(f64::MIN_POSITIVE);
     x.ticks.retain(|(value, _)| *value <= x.to);
     let y = Axis::linear("requests a second", most(|point| point.1), mark);
     chart("Requests a second over the seconds of the run", &x, &y, &lines, true)
 }
 
-/// Latencies over percentiles, of which 90, 99, 99.9 … are at even distances.
+/// Latencies over percentiles; 90, 99, 99.9 … are at equal distances.
 fn by_percentile(rounds: &[(usize, &Outcome)]) -> String {
     let count = rounds.iter().map(|(_, round)| round.tally.latencies.count()).max().unwrap_or(0);
     let decades = (count.max(10) as f64).log10().min(6.0);

@@ -1,4 +1,4 @@
-//! What a run is to do, what its threads share, and what it finds.
+//! The parameters of a run, the state that its threads share, and its results.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,12 +13,12 @@ use super::timeline::Timeline;
 use crate::resp::value::DecodeError;
 use crate::tools::client::plain;
 
-/// Where to connect to: an address that has been resolved.
+/// A resolved address to connect to.
 #[derive(Clone, Debug)]
 pub enum Endpoint {
     /// An address and a port.
     Tcp(SocketAddr),
-    /// The path of a socket.
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
@@ -27,48 +27,48 @@ pub enum Endpoint {
 pub struct Plan {
     /// The server.
     pub endpoint: Endpoint,
-    /// What every connection sends first, as the server takes it, and by which names.
+    /// The bytes that every connection sends first, as this server accepts them.
     pub greeting: Vec<u8>,
-    /// The commands of the greeting.
+    /// The names of the commands in the greeting.
     pub greeting_commands: Vec<&'static str>,
-    /// What is sent.
+    /// The requests to send.
     pub template: Template,
-    /// Connections of all threads.
+    /// The number of connections of all threads.
     pub clients: usize,
-    /// Threads, at most as many as connections.
+    /// The number of threads, at most that of connections.
     pub threads: usize,
-    /// Requests that a connection sends before it waits for their replies.
+    /// The number of requests that a connection sends before it waits for their replies.
     pub batch: usize,
-    /// Requests in all; without a number they end by the time alone.
+    /// The total number of requests; `None` if only the duration ends the run.
     pub requests: Option<u64>,
-    /// For how long requests are sent.
+    /// How long requests are sent.
     pub duration_ns: Option<u64>,
     /// The rate of an open loop.
     pub pace: Option<Pace>,
-    /// Whether a connection is kept after its batch.
+    /// Whether a connection is kept open after its batch.
     pub keeps_alive: bool,
     /// Whether an error of the server ends the run.
     pub stops_at_error: bool,
-    /// Random numbers are below this.
+    /// The upper bound of random numbers, exclusive.
     pub range: Option<u64>,
-    /// Where random numbers begin.
+    /// The seed of random numbers.
     pub seed: u64,
 }
 
-/// Why a run ended before its end.
+/// Why a run stopped early.
 #[derive(Debug)]
 pub enum Failure {
-    /// A connection could not be made.
+    /// A connection failed.
     Connect(io::Error),
-    /// A command of the greeting was refused: its name, and the error.
+    /// The server rejected a command of the greeting: its name and the error.
     Refused(&'static str, Vec<u8>),
     /// The server closed a connection.
     Closed,
     /// A system call failed.
     Io(io::Error),
-    /// What the server sent is not a reply, or is one too many.
+    /// The server sent a malformed or surplus reply.
     Malformed(DecodeError),
-    /// An error of the server, where one ends the run.
+    /// An error reply, if one ends the run.
     Server(Vec<u8>),
     /// A signal.
     Interrupted,
@@ -90,23 +90,23 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What the threads of a run share.
+/// The state that the threads of a run share.
 #[derive(Debug, Default)]
 pub struct Shared {
-    /// Requests that have been taken to be sent.
+    /// The number of requests that threads have taken to send.
     pub taken: AtomicU64,
-    /// Set where a thread failed: the others end, too.
+    /// Set when a thread fails, to stop the others.
     pub is_over: AtomicBool,
-    /// Replies so far, and the sum of their latencies: what is shown while the run goes on.
+    /// The number of replies so far and the sum of their latencies, for the progress display.
     pub replies: AtomicU64,
     /// See above.
     pub latency_ns: AtomicU64,
-    /// Errors of the server that have not been shown: how many, and the text of the last.
+    /// The number of errors of the server not shown yet, and the text of the last one.
     pub errors: Mutex<(u64, Vec<u8>)>,
 }
 
 impl Shared {
-    /// Takes up to `count` requests of a plan: the number of the first, and how many there are.
+    /// Takes up to `count` requests of a plan. Returns the number of the first and how many were taken.
     #[inline]
     pub fn take(&self, plan: &Plan, count: usize) -> (u64, usize) {
         let first = self.taken.fetch_add(count as u64, Ordering::Relaxed);
@@ -114,31 +114,31 @@ impl Shared {
         (first, (count as u64).min(left) as usize)
     }
 
-    /// Requests of the plan that have not been taken.
+    /// Returns the number of requests of the plan not taken yet.
     pub fn left(&self, plan: &Plan) -> u64 {
         plan.requests.map_or(u64::MAX, |all| all.saturating_sub(self.taken.load(Ordering::Relaxed)))
     }
 }
 
-/// What a thread has counted, or all of them.
+/// The counts of one thread, or of all.
 #[derive(Clone, Debug)]
 pub struct Tally {
-    /// Latencies of all replies.
+    /// The latencies of all replies.
     pub latencies: Histogram,
-    /// In an open loop, how long after its moment each request was sent.
+    /// In an open loop, the delay from each request's due time until it was sent.
     pub delays: Histogram,
     /// Replies over time.
     pub timeline: Timeline,
-    /// Replies that were errors.
+    /// The number of error replies.
     pub errors: u64,
-    /// When the last reply came.
+    /// When the last reply arrived.
     pub last_ns: u64,
-    /// Requests that were sent and not replied to.
+    /// The number of requests without a reply.
     pub unanswered: u64,
 }
 
 impl Tally {
-    /// Nothing yet.
+    /// Creates an empty tally.
     pub fn new(start_ns: u64) -> Tally {
         Tally {
             latencies: Histogram::default(),
@@ -150,7 +150,7 @@ impl Tally {
         }
     }
 
-    /// Adds what another thread counted.
+    /// Adds another thread's counts.
     pub fn merge(&mut self, other: Tally) {
         self.latencies.merge(&other.latencies);
         self.delays.merge(&other.delays);

@@ -1,26 +1,25 @@
-//! Counts replies in a stream of bytes that is thrown away as it passes.
+//! Counts replies in a stream of bytes, which it discards.
 //!
-//! A client that only counts needs no whole reply in one place. What is remembered between two chunks of bytes is how
-//! many elements the current reply still has, how many bytes of a string are still to come, and the piece of a header
-//! line that was cut: usually nothing. So a reply of any size passes through one buffer that is shared by all
-//! connections.
+//! A client that only counts needs no whole reply in one place. The state kept between two chunks of bytes is the
+//! number of elements left in the current reply, the number of bytes left in a string, and a truncated header line:
+//! usually nothing. So a reply of any size passes through one buffer that all connections share.
 //!
-//! Push messages are not replies and are not counted. Of an error the text is kept, for whoever counted it.
+//! Push messages are not replies and are not counted. The text of an error is kept for the caller.
 
 use crate::resp::value::DecodeError;
 use crate::text::number::parse_i64;
 
-/// A header line that is longer than this is not one.
+/// A longer header line is malformed.
 const LONGEST_LINE: usize = 64 * 1024;
-/// What is kept of an error's text.
+/// The maximum length of an error text that is kept.
 const KEPT_OF_ERROR: usize = 512;
 
-/// What has been counted since [`ReplyCounter::take`].
+/// The counts since [`ReplyCounter::take`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Replies that have ended, errors among them.
+    /// The number of complete replies, errors included.
     pub replies: u64,
-    /// Replies that were errors.
+    /// The number of error replies.
     pub errors: u64,
 }
 
@@ -28,20 +27,20 @@ pub struct Counted {
 #[derive(Debug, Default)]
 pub struct ReplyCounter {
     counted: Counted,
-    /// Elements of the current reply that have not begun; 0 between replies.
+    /// The number of elements of the current reply that have not begun; 0 between replies.
     left: u64,
-    /// Whether the current one is a push message.
+    /// Whether the current reply is a push message.
     is_push: bool,
-    /// Bytes of a string, with its line end, that are to be passed over.
+    /// The number of bytes of a string to skip, including its line end.
     body: u64,
-    /// The beginning of a header line.
+    /// A header line without its end.
     cut: Vec<u8>,
-    /// The text of the first error that was not taken.
+    /// The text of the first error not taken yet.
     error: Option<Vec<u8>>,
 }
 
 impl ReplyCounter {
-    /// Takes in the next bytes.
+    /// Counts the next bytes.
     #[inline]
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), DecodeError> {
         loop {
@@ -55,19 +54,19 @@ impl ReplyCounter {
         }
     }
 
-    /// What was counted since the last call.
+    /// Returns the counts since the last call.
     #[inline]
     pub fn take(&mut self) -> Counted {
         std::mem::take(&mut self.counted)
     }
 
-    /// The text of the first error since the last call.
+    /// Returns the text of the first error since the last call.
     pub fn take_error(&mut self) -> Option<Vec<u8>> {
         self.error.take()
     }
 
-    /// Counts the plain replies and elements at the front, as most are: `+OK`, numbers, and strings that are wholly
-    /// there. Returns the bytes from the first that is something else.
+    /// Counts the plain replies and elements at the front, which are the majority: `+OK`, numbers, and complete
+    /// strings. Returns the bytes from the first other one on.
     #[inline]
     fn fast<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
         loop {
@@ -92,7 +91,7 @@ impl ReplyCounter {
         }
     }
 
-    /// Passes over one element or the part of one that is there. Returns what follows.
+    /// Skips one element, or as much of it as has arrived. Returns the bytes after it.
     fn slow<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], DecodeError> {
         if self.body > 0 {
             let passed = self.body.min(bytes.len() as u64);
@@ -119,7 +118,7 @@ impl ReplyCounter {
         Ok(&bytes[end + 1..])
     }
 
-    /// Takes in a header line with its end.
+    /// Processes a header line with its end.
     fn header(&mut self, line: &[u8]) -> Result<(), DecodeError> {
         let [kind, text @ .., b'\r', b'\n'] = line else { return Err(DecodeError::Malformed) };
         let is_first = self.left == 0;
@@ -151,7 +150,7 @@ impl ReplyCounter {
             },
             b'*' | b'~' | b'>' => self.begin(count(text)?.unwrap_or(0)),
             b'%' => self.begin(count(text)?.unwrap_or(0).saturating_mul(2)),
-            // Attributes precede what they belong to.
+            // Attributes precede the element they belong to.
             b'|' => self.left = self.left.saturating_add(count(text)?.unwrap_or(0).saturating_mul(2)),
             _ => return Err(DecodeError::Malformed),
         }
@@ -170,7 +169,7 @@ impl ReplyCounter {
         }
     }
 
-    /// An error within an array, as of EXEC, is not one of the reply itself.
+    /// Records an error. One within an array, as from EXEC, is not an error of the reply itself.
     #[cold]
     fn note_error(&mut self, text: &[u8]) {
         self.counted.errors += 1;
@@ -178,7 +177,8 @@ impl ReplyCounter {
     }
 }
 
-/// What follows a string whose header begins after the `$`, if all of it is there. A null is left to the slow path.
+/// Returns the bytes after a string whose header begins after the `$`, if the string is complete. A null is left to the
+/// slow path.
 #[inline]
 fn string(text: &[u8]) -> Option<&[u8]> {
     let mut len = 0usize;

@@ -1,4 +1,4 @@
-//! Carries out a plan: opens the connections, starts the threads, shows the progress, and adds up.
+//! Executes a plan: opens the connections, starts the threads, shows the progress, and adds up the counts.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,55 +10,56 @@ use super::plan::{Failure, Plan, Shared, Tally};
 use super::worker::Worker;
 use crate::sys::{clock, process};
 
-/// How often the progress is shown.
+/// The interval of progress updates.
 const PROGRESS: Duration = Duration::from_millis(250);
-/// How often errors of the server are shown.
+/// The interval of error messages about the server.
 const ERRORS_NS: u64 = 1_000_000_000;
 
-/// What a run has found.
+/// The results of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was counted.
+    /// The counts.
     pub tally: Tally,
     /// From the start to the last reply, in seconds.
     pub seconds: f64,
-    /// Requests that were due in an open loop and not sent, because there was no connection for them.
+    /// The number of requests of an open loop that were due but not sent, for lack of a connection.
     pub unsent: u64,
-    /// Processor time of this process meanwhile, in seconds: in the program, and in the kernel.
+    /// This process's processor time during the run, in seconds: user and kernel.
     pub client_cpu: (f64, f64),
-    /// Processor time of the server meanwhile, if it tells.
+    /// The server's processor time during the run, if it reports it.
     pub server_cpu: Option<f64>,
-    /// Why the run ended before its end.
+    /// Why the run stopped early.
     pub failure: Option<Failure>,
 }
 
 impl Outcome {
-    /// Replies a second.
+    /// The replies per second.
     pub fn rate(&self) -> f64 {
         if self.seconds > 0.0 { self.tally.latencies.count() as f64 / self.seconds } else { 0.0 }
     }
 }
 
-/// What is told while a run goes on.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// Replies a second since the last time, and since the start.
+    /// The replies per second since the last update and since the start.
     pub rates: (f64, f64),
-    /// Average latencies in milliseconds of the same.
+    /// The average latencies in milliseconds over the same periods.
     pub latencies: (f64, f64),
 }
 
-/// Who is told.
+/// A receiver of progress updates.
 pub trait Watcher {
-    /// Called some times a second.
+    /// Called several times per second.
     fn progress(&mut self, progress: Progress);
-    /// Called at most once a second: so many errors of the server since the last time, of which one says `text`.
+    /// Called at most once per second: `count` errors of the server since the last call, one of which has the text
+    /// `text`.
     fn errors(&mut self, count: u64, text: &[u8]);
-    /// Called right before and after the measured time: processor time that the server has taken so far, in seconds.
+    /// Called right before and after the measured time: returns the server's total processor time in seconds.
     fn server_cpu(&mut self) -> Option<f64>;
 }
 
-/// Runs `plan`. An error is a run that could not begin; what fails later is in the outcome.
+/// Runs `plan`. The error is the failure to start; later failures are in the outcome.
 pub fn run(plan: Plan, watcher: &mut dyn Watcher) -> Result<Outcome, Failure> {
     let (plan, shared) = (Arc::new(plan), Arc::new(Shared::default()));
     let mut workers = workers(&plan, &shared)?;
@@ -83,7 +84,7 @@ pub fn run(plan: Plan, watcher: &mut dyn Watcher) -> Result<Outcome, Failure> {
     })
 }
 
-/// Opens the connections of a plan and keeps them until a signal comes or the server closes one.
+/// Opens the connections of a plan and keeps them until a signal arrives or the server closes one.
 pub fn stay_idle(plan: Plan) -> Failure {
     let (plan, shared) = (Arc::new(Plan { threads: 1, ..plan }), Arc::new(Shared::default()));
     let rest = || {
@@ -97,7 +98,7 @@ pub fn stay_idle(plan: Plan) -> Failure {
 }
 
 fn workers(plan: &Arc<Plan>, shared: &Arc<Shared>) -> Result<Vec<Worker>, Failure> {
-    // Beside the connections: standard streams, pollers and their wake-ups, the connection for questions.
+    // Besides the connections: standard streams, pollers and their wake-ups, and the connection for INFO and CONFIG.
     let descriptors = plan.clients as u64 + 4 * plan.threads as u64 + 16;
     process::raise_open_files(descriptors).map_err(Failure::Io)?;
     (0..plan.threads)
@@ -108,7 +109,7 @@ fn workers(plan: &Arc<Plan>, shared: &Arc<Shared>) -> Result<Vec<Worker>, Failur
         .collect()
 }
 
-/// Runs the workers, each in a thread of its own, and adds up what they have counted.
+/// Runs each worker in its own thread and adds up their counts.
 fn drive(
     workers: Vec<Worker>,
     shared: &Shared,
@@ -127,7 +128,7 @@ fn drive(
                 if result.is_err() {
                     shared.is_over.store(true, Ordering::Relaxed);
                 }
-                // The connections are closed before the result is there: nothing of one run lasts into the next.
+                // The connections close before the result arrives, so nothing of one run lasts into the next.
                 let tally = mem::replace(&mut worker.tally, Tally::new(0));
                 drop(worker);
                 // The receiver waits for every thread.

@@ -1,42 +1,42 @@
-//! When requests are due in an open loop: at a rate that does not depend on how fast the server replies.
+//! The due times of requests in an open loop: at a rate that does not depend on how fast the server replies.
 //!
 //! A closed loop, in which each connection waits for its replies before it sends again, slows down with the server: the
-//! requests that would have come during a pause are never sent, and the pause is counted once per connection
-//! (*coordinated omission*). Here every request has its moment, whatever happened before, and its latency counts from
-//! then.
+//! requests that would have arrived during a pause are never sent, and the pause is counted once per connection
+//! (*coordinated omission*). In an open loop every request has its due time, regardless of earlier ones, and its
+//! latency counts from then.
 //!
-//! Requests are due at even distances, or, as independent users send them, at random ones (a Poisson process, whose
-//! distances are exponentially distributed). With several threads each has a schedule of its part of the rate; even
-//! ones interleave, and independent Poisson processes add up to one.
+//! Requests are due at even distances, or at random ones like those of independent users (a Poisson process, whose
+//! distances are exponentially distributed). Each of several threads has a schedule for its part of the rate: even
+//! schedules interleave, and independent Poisson processes add up to one.
 
 use super::template::mixed;
 
 /// The rate of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// Requests a second, of all threads.
+    /// The requests per second of all threads.
     pub rate: f64,
     /// Whether the distances are random.
     pub is_poisson: bool,
 }
 
-/// The due moments of one thread, in nanoseconds of the monotonic clock.
+/// The due times of one thread, in nanoseconds of the monotonic clock.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     start_ns: u64,
-    /// The average distance of two requests of this thread.
+    /// The average distance between two requests of this thread.
     gap_ns: f64,
-    /// When the next is due, after the start. With even distances it is computed from the number of the request, so
-    /// that no error adds up.
+    /// The due time of the next request, relative to the start. With even distances it is computed from the number of
+    /// the request, so that rounding errors do not add up.
     next_ns: f64,
     offset_ns: f64,
     passed: u64,
-    /// The state of the random distances.
+    /// The generator state of the random distances.
     random: Option<u64>,
 }
 
 impl Schedule {
-    /// The schedule of thread number `thread` of `threads`, whose first request is due at or after `start_ns`.
+    /// Creates the schedule of thread number `thread` of `threads`, whose first request is due at or after `start_ns`.
     pub fn new(pace: Pace, thread: usize, threads: usize, seed: u64, start_ns: u64) -> Schedule {
         let gap_ns = 1e9 / pace.rate * threads as f64;
         let offset_ns = 1e9 / pace.rate * thread as f64;
@@ -48,13 +48,13 @@ impl Schedule {
         schedule
     }
 
-    /// When the next request is due.
+    /// Returns the due time of the next request.
     #[inline]
     pub fn due_ns(&self) -> u64 {
         self.start_ns + self.next_ns as u64
     }
 
-    /// Goes on to the request after that.
+    /// Advances to the next request.
     #[inline]
     pub fn pass(&mut self) {
         self.passed += 1;
@@ -64,7 +64,7 @@ impl Schedule {
         };
     }
 
-    /// About how many requests are due by `now_ns`, if the next one is.
+    /// Estimates how many requests are due by `now_ns`, if the next one is.
     pub fn waiting(&self, now_ns: u64) -> u64 {
         (now_ns.saturating_sub(self.due_ns()) as f64 / self.gap_ns) as u64 + 1
     }

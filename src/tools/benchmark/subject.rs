@@ -1,4 +1,4 @@
-//! A server under test: how to reach it, and what it says about itself.
+//! A server under test: how to reach it, and its description of itself.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use crate::resp::{Protocol, Value};
 use crate::tools::client::info::{self, Fields};
 use crate::tools::client::{Address, Connection, Error, Target, write_command};
 
-/// How long a server has for a reply that is not part of the load.
+/// The time limit for replies that are not part of the load.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A server that can be reached.
+/// A reachable server.
 #[derive(Debug)]
 pub struct Subject {
     endpoint: Endpoint,
     target: Target,
-    /// For questions, not for the load. None after it failed.
+    /// For INFO and CONFIG, not for the load. `None` after it failed.
     connection: Option<Connection>,
-    /// What it says to INFO; empty if it does not tell.
+    /// The reply to INFO; empty if the server rejects it.
     info: String,
-    /// What CONFIG GET says of `save` and `appendonly`; empty if it does not tell.
+    /// The reply to CONFIG GET for `save` and `appendonly`; empty if the server rejects it.
     pub configuration: Vec<(String, String)>,
 }
 
 impl Subject {
-    /// Connects to a server and asks what it is.
+    /// Connects to a server and reads its description.
     pub fn meet(target: &Target) -> Result<Subject, Error> {
         let mut connection = Connection::open(target)?;
         let endpoint = match (&target.address, connection.peer()) {
@@ -44,18 +44,18 @@ impl Subject {
         Ok(Subject { endpoint, target: target.clone(), connection: Some(connection), info, configuration })
     }
 
-    /// A field of INFO.
+    /// Returns a field of INFO.
     pub fn fact(&self, name: &str) -> Option<&str> {
         info::field(&self.info, name)
     }
 
-    /// What it is, in a few words: `Redstart 0.1.0`, `Redis 7.2.6`.
+    /// Returns the product and version: `Redstart 0.1.0`, `Redis 7.2.6`.
     pub fn product(&self) -> Option<String> {
         let (name, version) = Fields::of(&self.info).product()?;
         Some(format!("{name} {version}"))
     }
 
-    /// Processor time that the server has taken so far, in seconds. A server that does not reply soon is not asked again.
+    /// Returns the server's total processor time in seconds. A server that does not reply in time is not asked again.
     pub fn cpu_seconds(&mut self) -> Option<f64> {
         let connection = self.connection.as_mut()?;
         let sent = connection.send(&["INFO", "cpu"]);
@@ -68,7 +68,7 @@ impl Subject {
         Some(fields.real("used_cpu_user")? + fields.real("used_cpu_sys")?)
     }
 
-    /// What a run of `test` against this server is to do.
+    /// Returns the plan for a run of `test` against this server.
     pub fn plan(&self, options: &Options, test: &Test) -> Plan {
         let (greeting, greeting_commands) = self.greeting(options.tracks);
         Plan {
@@ -89,7 +89,7 @@ impl Subject {
         }
     }
 
-    /// What each connection sends first, and the commands of it.
+    /// Returns the bytes that each connection sends first, and the names of their commands.
     fn greeting(&self, tracks: bool) -> (Vec<u8>, Vec<&'static str>) {
         let (mut bytes, mut commands) = (Vec::new(), Vec::new());
         let mut say = |words: &[&str], name: &'static str| {
@@ -114,7 +114,7 @@ impl Subject {
     }
 }
 
-/// The text of a reply to INFO; nothing if the user may not ask.
+/// Returns the text of a reply to INFO; empty if the user may not run it.
 fn text(reply: &Value) -> String {
     if reply.is_error() {
         return String::new();
@@ -122,7 +122,7 @@ fn text(reply: &Value) -> String {
     String::from_utf8_lossy(reply.as_bytes().unwrap_or_default()).into_owned()
 }
 
-/// The value in a reply of CONFIG GET for one name.
+/// Returns the value for one name in a reply to CONFIG GET.
 fn setting(reply: &Value) -> Option<String> {
     let value = match reply {
         Value::Array(pair) => pair.get(1)?,

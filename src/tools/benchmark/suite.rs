@@ -1,13 +1,13 @@
-//! The tests, by redis-benchmark's names: what each sends and what it is called in the output.
+//! The tests, by redis-benchmark's names, with their requests and their titles in the output.
 
 use super::template::{DATA, RANDOM_NUMBER, Template};
 
-/// A test of the list.
+/// A known test.
 #[derive(Debug)]
 struct Known {
-    /// What `-t` calls it.
+    /// Its name for `-t`.
     name: &'static str,
-    /// A name for a group of tests, if it has another.
+    /// The name of its group, if it has one.
     group: &'static str,
     title: &'static str,
     words: &'static str,
@@ -21,7 +21,7 @@ const fn grouped(group: &'static str, name: &'static str, title: &'static str, w
     Known { name, group, title, words }
 }
 
-/// In the order in which they run. Those that read a list come after one that fills it.
+/// In execution order. Tests that read a list come after one that fills it.
 const TESTS: &[Known] = &[
     grouped("ping", "ping_inline", "PING_INLINE", ""),
     grouped("ping", "ping_mbulk", "PING_MBULK", "PING"),
@@ -52,13 +52,13 @@ const MSET_KEYS: usize = 10;
 /// A test, ready to run.
 #[derive(Clone, Debug)]
 pub struct Test {
-    /// What it is called in the output.
+    /// Its name in the output.
     pub title: String,
-    /// What it sends.
+    /// The requests that it sends.
     pub template: Template,
 }
 
-/// The tests that `names` selects (all without names), with values of `data`. An unknown name is the error.
+/// Returns the tests that `names` selects (all without names), with values of `data`. The error is an unknown name.
 pub fn selected(names: Option<&[String]>, data: &[u8], has_range: bool) -> Result<Vec<Test>, String> {
     if let Some(unknown) = names.unwrap_or_default().iter().find(|name| !is_name(name)) {
         let all: Vec<&str> = TESTS.iter().map(|test| test.name).filter(|name| !name.is_empty()).collect();
@@ -70,7 +70,7 @@ pub fn selected(names: Option<&[String]>, data: &[u8], has_range: bool) -> Resul
     }
     let is_selected = |test: &Known| match names {
         None => true,
-        // What fills the list runs for each of those that read it.
+        // The test that fills the list runs if a test that reads it is selected.
         Some(names) if test.name.is_empty() => names.iter().any(|name| name.starts_with(test.group)),
         Some(names) => names.iter().any(|name| name == test.name || name == test.group),
     };
@@ -97,21 +97,21 @@ fn template(test: &Known, data: &[u8], has_range: bool) -> Template {
                 words.push(data.to_vec());
             }
         }
-        // A score has to be a number also where the marks stay.
+        // A score has to be a number even if the marks are not replaced.
         "zadd" if !has_range => words[2] = b"0".to_vec(),
         _ => {}
     }
     Template::of_words(&words)
 }
 
-/// The request that a command line spells out.
+/// Builds a test of the request given on the command line.
 pub fn custom(words: &[Vec<u8>], data: &[u8]) -> Test {
     let title = words.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ");
     let words: Vec<Vec<u8>> = words.iter().map(|word| with_data(word, data)).collect();
     Test { title, template: Template::of_words(&words) }
 }
 
-/// A word with the data in the places of its mark.
+/// Replaces the marks in a word by the data.
 fn with_data(word: &[u8], data: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(word.len());
     let mut rest = word;

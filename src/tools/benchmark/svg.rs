@@ -1,7 +1,7 @@
 //! Charts as inline SVG: lines over an axis, each with a colour of the page.
 //!
-//! Colours and fonts are the page's (classes `s0`, `s1`, … for the lines), so a chart follows light and dark as the text
-//! around it does.
+//! Colours and fonts are the page's (classes `s0`, `s1`, … for the lines), so a chart follows the page's light or dark
+//! theme.
 
 use std::fmt::Write;
 
@@ -13,26 +13,26 @@ const LEFT: f64 = 56.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
-/// Colours of lines; further ones repeat them.
+/// The number of line colours; further lines repeat them.
 pub const COLOURS: usize = 5;
 
-/// An axis: how a value becomes a share of its length, and where it is marked.
+/// An axis: maps values to shares of its length, and has marks.
 #[derive(Clone, Debug)]
 pub struct Axis {
-    /// What it measures.
+    /// The quantity that it measures.
     pub label: &'static str,
-    /// The values at its ends.
+    /// The value at its start.
     pub from: f64,
-    /// See above.
+    /// The value at its end.
     pub to: f64,
-    /// Whether its lengths are ratios.
+    /// Whether it is logarithmic.
     pub is_log: bool,
-    /// Values that are marked, and what stands there.
+    /// The marked values and their labels.
     pub ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
-    /// From 0 to at least `most`, with round numbers.
+    /// Creates an axis from 0 to at least `most`, with round numbers.
     pub fn linear(label: &'static str, most: f64, text: impl Fn(f64) -> String) -> Axis {
         let step = round_step(most.max(f64::MIN_POSITIVE) / 5.0);
         let count = (most / step).ceil().max(1.0) as usize;
@@ -40,8 +40,8 @@ impl Axis {
         Axis { label, from: 0.0, to: count as f64 * step, is_log: false, ticks }
     }
 
-    /// Around `least` and `most`, both above 0, with marks at 1, 2 and 5 of each power of ten, or at the powers alone
-    /// where those would be many.
+    /// Creates an axis around `least` and `most`, both above 0, with marks at 1, 2 and 5 of each power of ten, or only
+    /// at the powers if there would be too many.
     pub fn logarithmic(label: &'static str, least: f64, most: f64, text: impl Fn(f64) -> String) -> Axis {
         let marks: &[f64] = if most / least > 2000.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
         let mut all = Vec::new();
@@ -56,7 +56,7 @@ impl Axis {
         Axis { label, from, to, is_log: true, ticks: inside.map(|mark| (mark, text(mark))).collect() }
     }
 
-    /// Where a value is, from 0 to 1.
+    /// Returns the position of a value on the axis, from 0 to 1.
     fn share(&self, value: f64) -> f64 {
         let share = if self.is_log {
             (value.max(self.from) / self.from).ln() / (self.to / self.from).ln()
@@ -74,18 +74,18 @@ fn round_step(step: f64) -> f64 {
     marks.into_iter().find(|mark| *mark >= step * 0.999_999).unwrap_or(step)
 }
 
-/// A line: the number of its colour, and its points.
+/// A line of a chart.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// Its colour.
+    /// The number of its colour.
     pub colour: usize,
     /// From left to right.
     pub points: Vec<(f64, f64)>,
 }
 
-/// A chart. `title` is for those who do not see it. A single line is filled below, if `fills` says so.
+/// Draws a chart. `title` is for screen readers. If `fills`, the area below a single line is filled.
 pub fn chart(title: &str, x: &Axis, y: &Axis, lines: &[Line], fills: bool) -> String {
-    // With one decimal, which is what a display shows.
+    // With one decimal, which is a display's precision.
     let at_x = |value: f64| ((LEFT + x.share(value) * (WIDTH - LEFT - RIGHT)) * 10.0).round() / 10.0;
     let at_y = |value: f64| HEIGHT - BOTTOM - y.share(value) * (HEIGHT - TOP - BOTTOM);
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
