@@ -1,4 +1,4 @@
-//! The 24 access bits of an entry: when it was last used, or how often.
+//! The 24 access bits of an entry: the time of its last use, or the frequency of its use.
 //!
 //! ```text
 //!  LRU:  [ 24 bits: seconds of the wall clock, wrapping after 194 days ]
@@ -14,10 +14,10 @@
 
 const BITS: u32 = 0x00ff_ffff;
 
-/// The counter that a new key starts with.
+/// The initial counter of a new key.
 pub const LFU_INIT: u8 = 5;
 
-/// The wall clock as the access bits count it.
+/// The wall clock in the units of the access bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessClock {
     seconds: u64,
@@ -35,7 +35,7 @@ impl AccessClock {
         self.seconds as u32 & BITS
     }
 
-    /// How many seconds ago a key with these bits was used, under LRU.
+    /// The seconds since a key with these bits was used, under LRU.
     #[inline(always)]
     pub const fn idle_seconds(self, access: u32) -> u32 {
         self.lru().wrapping_sub(access) & BITS
@@ -46,17 +46,17 @@ impl AccessClock {
         self.seconds.wrapping_sub(seconds) as u32 & BITS
     }
 
-    /// Minutes, as the LFU bits keep them.
+    /// The minutes as stored in the LFU bits.
     #[inline(always)]
     pub const fn minutes(self) -> u16 {
         (self.seconds / 60) as u16
     }
 }
 
-/// The two LFU settings, with the arithmetic that they govern.
+/// The two LFU settings, and the arithmetic that depends on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lfu {
-    /// `lfu-log-factor`: how many hits an increment takes. 0 counts every hit.
+    /// `lfu-log-factor`: scales the hits that an increment takes. 0 counts every hit.
     pub log_factor: u32,
     /// `lfu-decay-time`: minutes until the counter falls by one. 0 never decays.
     pub decay_time: u32,
@@ -75,7 +75,7 @@ impl Lfu {
         pack(clock.minutes(), counter)
     }
 
-    /// The counter now: its value at the last access less the decay since (`OBJECT FREQ`).
+    /// The current counter: its value at the last access less the decay since (`OBJECT FREQ`).
     #[inline]
     pub const fn counter(self, access: u32, clock: AccessClock) -> u8 {
         let counter = access as u8;
@@ -168,7 +168,7 @@ mod tests {
             (state >> 32) as u32
         };
         let mut after = |hits: u32| (0..hits).fold(LFU_INIT, |counter, _| LFU.increment(counter, random()));
-        // The table in redis.conf for factor 10 says 10, 18, 142 and 255.
+        // The table in redis.conf gives 10, 18, 142 and 255 for factor 10.
         assert!((8..=14).contains(&after(100)));
         assert!((14..=24).contains(&after(1000)));
         assert!((125..=160).contains(&after(100_000)));

@@ -1,11 +1,11 @@
 //! Bits of a byte string: one at a time, counted, searched, combined, and as integers of 1 to 64 bits.
 //!
-//! Bit 0 is the highest of the first byte, as Redis numbers them, so that a field of bits reads like a big-endian
-//! number. Bits beyond the end are zero.
+//! Bit 0 is the highest bit of the first byte, as in Redis, so a bit field reads like a big-endian number. Bits beyond
+//! the end are zero.
 //!
-//! The loops are plain Rust over words and bytes, written so that the compiler vectorizes them. With the vectors that
-//! every processor has, combining is bound by memory. Counting is not (baseline x86-64 has no instruction for it), so
-//! counting and searching are also compiled for AVX2, which `wide` selects at run time.
+//! The loops are plain Rust over words and bytes, written for the compiler to vectorize. With baseline vectors,
+//! combining is bound by memory. Counting is not (baseline x86-64 has no instruction for it), so counting and searching
+//! are also compiled for AVX2, which `wide` selects at run time.
 //!
 //! `cargo bench --bench bits` measures, on values of 100 MB (release build, one core of an AMD EPYC that also runs other
 //! programs, milliseconds):
@@ -14,13 +14,13 @@
 //! |---|---|---|---|---|---|
 //! | 17 | 5.6 | 5.1 | 5.3 | 12 | 17 to 27 |
 //!
-//! Combining into memory that the kernel has to provide first takes 116: a page fault for every 4 KiB. Therefore
-//! [`combine`] writes to memory that its caller already has.
+//! Combining into memory that the kernel has to provide first takes 116: a page fault for every 4 KiB. So [`combine`]
+//! writes to memory that the caller already has.
 
 use std::ops::{Deref, Range};
 
-/// Defines a safe function whose body is compiled both for the build's target and for AVX2. A call runs the best version
-/// that the processor supports.
+/// Defines a safe function whose body is compiled both for the build's target and for AVX2. A call runs the best
+/// version that the processor supports.
 macro_rules! wide {
     ($(#[$doc:meta])* $vis:vis fn $name:ident($arg:ident: $type:ty $(, $more:ident: $more_type:ty)*) -> $out:ty $body:block) => {
         $(#[$doc])*
@@ -55,19 +55,19 @@ const WIDE_BYTES: usize = 128;
 /// The bytes that a search compares between two checks for a result.
 const STRIDE: usize = 128;
 
-/// The bytes that are combined at a time: few enough to stay in the L1 cache while all sources are applied.
+/// The number of bytes combined at a time: few enough to stay in the L1 cache while all sources are applied.
 const CHUNK: usize = 4096;
 
 /// A bitwise operation between strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BitOperation {
-    /// Bits that are in all.
+    /// Bits set in all sources.
     And,
-    /// Bits that are in any.
+    /// Bits set in any source.
     Or,
-    /// Bits that are in an odd number of them.
+    /// Bits set in an odd number of sources.
     Xor,
-    /// Bits that are not in the only source.
+    /// Bits not set in the only source.
     Not,
 }
 
@@ -78,7 +78,7 @@ pub fn get(bytes: &[u8], at: u64) -> bool {
     byte.is_some_and(|byte| byte & (0x80 >> (at % 8)) != 0)
 }
 
-/// Sets or clears the bit `at`, whose byte must be there, and returns its old value.
+/// Sets or clears the bit `at`, whose byte must exist, and returns its old value.
 #[inline]
 pub fn set(bytes: &mut [u8], at: u64, on: bool) -> bool {
     let byte = &mut bytes[(at / 8) as usize];

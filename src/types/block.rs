@@ -4,14 +4,14 @@
 //!  Block ──▶ [ refs 4 | len 8 | capacity 8 | bytes … | spare … ]
 //! ```
 //!
-//! A value too large for its entry lives in a block, and a reply may put the same block into a client's output
-//! queue by [`Block::share`]: no copy is made, and the queue keeps the bytes alive when the key is deleted. A write
-//! to a block that is shared copies it first, so what waits for a socket never changes beneath it.
+//! A value that is too large for its entry is in a block, and a reply can put the same block into a client's output
+//! queue with [`Block::share`]: nothing is copied, and the queue keeps the bytes alive when the key is deleted. A write
+//! to a shared block copies it first, so bytes that wait for a socket never change.
 //!
-//! Costs: 20 bytes beside the contents; sharing and dropping one atomic operation each (the last owner may be a
-//! background thread). Growth doubles up to 1 MiB and adds 1 MiB from there, through `realloc`, which moves
-//! large blocks by remapping their pages. The pointer itself may lie at any address (`Block` has alignment 1), since
-//! entries keep it behind a key of any length.
+//! Costs: 20 bytes in addition to the contents; one atomic operation each for sharing and dropping (the last owner may
+//! be a background thread). Growth doubles up to 1 MiB and adds 1 MiB from there, through `realloc`, which moves large
+//! blocks by remapping their pages. The pointer itself can be at any address (`Block` has alignment 1), since entries
+//! store it behind a key of any length.
 
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
@@ -23,7 +23,7 @@ use crate::alloc;
 use crate::dict::prefetch;
 use crate::sys::memory::{self, Pages};
 
-/// Alignment 4 is what `alloc` promises for the smallest blocks.
+/// `alloc` guarantees alignment 4 for the smallest blocks.
 #[repr(C, packed(4))]
 struct Header {
     refs: u32,
@@ -36,16 +36,16 @@ const _: () = assert!(HEADER == 4 + 2 * size_of::<usize>());
 const _: () = assert!(align_of::<Block>() == 1);
 const _: () = assert!(size_of::<Block>() == size_of::<usize>());
 
-/// Up to here growth doubles; beyond, this much is added.
+/// Up to this size growth doubles; beyond, it adds this much.
 const GROW_STEP: usize = 1 << 20;
 
-/// Below, the steps between size classes leave room enough for a splice's growth.
+/// Below this size, the steps between size classes leave enough room for a splice's growth.
 const EXACT_BELOW: usize = 4096;
 
-/// Spare room that a splice does not give back.
+/// Spare room that a splice keeps.
 const SPARE_MIN: usize = 32;
 
-/// From here on, fresh zeroes come from the kernel rather than being written.
+/// From this size on, zeroed memory comes from the kernel and is not written.
 const ZEROED_BY_KERNEL: usize = 128 << 10;
 
 /// See the module's head.
@@ -54,9 +54,9 @@ pub struct Block {
     at: NonNull<Header>,
 }
 
-// SAFETY: the bytes are written only by an owner that is alone (`refs == 1`), and the count is atomic.
+// SAFETY: only a sole owner (`refs == 1`) writes the bytes, and the count is atomic.
 unsafe impl Send for Block {}
-// SAFETY: `&Block` reads only, or raises the count atomically.
+// SAFETY: `&Block` only reads, or increments the count atomically.
 unsafe impl Sync for Block {}
 
 impl Block {
@@ -72,7 +72,7 @@ impl Block {
         Block::adopt(alloc::allocate_zeroed(size), len, size)
     }
 
-    /// Whether the system would give the memory for a block of `len` bytes now. Two system calls.
+    /// Whether the system could allocate a block of `len` bytes now. Two system calls.
     pub fn is_possible(len: usize) -> bool {
         HEADER.checked_add(len).is_some_and(|size| Pages::zeroed(size).is_ok())
     }
@@ -81,7 +81,7 @@ impl Block {
     fn adopt(memory: NonNull<u8>, len: usize, size: usize) -> Block {
         let at = memory.cast::<Header>();
         let header = Header { refs: 1, len, capacity: size - HEADER };
-        // SAFETY: `size >= HEADER` bytes are ours, aligned to 4 as the packed header wants.
+        // SAFETY: we own `size >= HEADER` bytes, aligned to 4 as the packed header requires.
         unsafe { at.as_ptr().write(header) };
         Block { at }
     }
@@ -89,8 +89,8 @@ impl Block {
     #[inline(always)]
     fn refs(&self) -> &AtomicU32 {
         let at = self.at.as_ptr();
-        // SAFETY: the header lives as long as an owner, and its first field is aligned to 4. Once there is a second
-        // owner the count is only used through this.
+        // SAFETY: the header lives as long as an owner, and its first field is aligned to 4. Once a second owner
+        // exists, the count is accessed only through this reference.
         unsafe { AtomicU32::from_ptr(&raw mut (*at).refs) }
     }
 
@@ -101,7 +101,7 @@ impl Block {
         unsafe { at.cast::<u8>().add(HEADER) }
     }
 
-    /// How many bytes it holds.
+    /// The number of bytes.
     #[inline(always)]
     pub fn len(&self) -> usize {
         let at = self.at.as_ptr();
@@ -109,13 +109,13 @@ impl Block {
         unsafe { (*at).len }
     }
 
-    /// Whether it holds none.
+    /// Whether the block is empty.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many bytes it can hold without growing.
+    /// The number of bytes that the block can hold without growing.
     #[inline(always)]
     pub fn capacity(&self) -> usize {
         let at = self.at.as_ptr();
@@ -130,7 +130,7 @@ impl Block {
         unsafe { slice::from_raw_parts(self.bytes(), self.len()) }
     }
 
-    /// Another owner of the same bytes.
+    /// Returns another owner of the same bytes.
     #[must_use]
     #[inline]
     pub fn share(&self) -> Block {
@@ -139,19 +139,19 @@ impl Block {
         Block { at: self.at }
     }
 
-    /// Whether there is another owner.
+    /// Whether the block has another owner.
     #[inline(always)]
     pub fn is_shared(&self) -> bool {
-        // Acquire: what other owners read before they let go happened before our writes.
+        // Acquire: other owners' reads before they release the block happen before our writes.
         self.refs().load(Ordering::Acquire) != 1
     }
 
-    /// How many owners there are, this one included.
+    /// The number of owners, including this one.
     pub fn owners(&self) -> usize {
         self.refs().load(Ordering::Relaxed) as usize
     }
 
-    /// The bytes for writing; copies them first when shared.
+    /// The bytes for writing; copies them first if the block is shared.
     pub fn make_mut(&mut self) -> &mut [u8] {
         self.own(0);
         // SAFETY: the first `len` bytes are initialised, and `own` made us the only owner.
@@ -167,14 +167,15 @@ impl Block {
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         self.own(bytes.len());
         let len = self.len();
-        // SAFETY: `own` made room for them and us the only owner; `bytes` cannot lie in what `&mut self` owns.
+        // SAFETY: `own` made room for them and made us the only owner; `bytes` cannot overlap memory that `&mut self`
+        // owns.
         unsafe {
             ptr::copy_nonoverlapping(bytes.as_ptr(), self.bytes().add(len), bytes.len());
             self.set_len(len + bytes.len());
         }
     }
 
-    /// Takes `bytes` as the whole contents, in the same memory where it is ours alone and of fitting size.
+    /// Replaces the whole contents by `bytes`, in the same memory if it is not shared and its size fits.
     pub fn overwrite(&mut self, bytes: &[u8]) {
         if self.is_shared() || self.capacity() < bytes.len() || self.capacity() / 2 > bytes.len() {
             *self = Block::from(bytes);
@@ -187,7 +188,7 @@ impl Block {
         }
     }
 
-    /// Keeps the first `len` bytes; the capacity stays. Copies them first when shared.
+    /// Keeps the first `len` bytes; the capacity stays. Copies them first if the block is shared.
     pub fn truncate(&mut self, len: usize) {
         if len >= self.len() {
             return;
@@ -200,9 +201,9 @@ impl Block {
         }
     }
 
-    /// Replaces the `remove` bytes at `at` by `insert` bytes of unspecified content, moves what follows, and returns
-    /// all bytes. Grows by an eighth at most; what becomes shorter gives back room that is more than half: see
-    /// [`super::packed`].
+    /// Replaces the `remove` bytes at `at` by `insert` bytes of unspecified content, moves the bytes after them, and
+    /// returns all bytes. Growth adds at most an eighth of spare room; a splice that shortens the contents releases
+    /// spare room of more than half: see [`super::packed`].
     pub fn splice(&mut self, at: usize, remove: usize, insert: usize) -> &mut [u8] {
         let old = self.len();
         assert!(at <= old && remove <= old - at, "a splice within the block");
@@ -220,7 +221,7 @@ impl Block {
             ptr::copy(bytes.add(at + remove), bytes.add(at + insert), old - at - remove);
             self.set_len(new);
         }
-        // Room that was reserved for growth is left to what grows.
+        // A growing block keeps room that was reserved for growth.
         if new < old && self.capacity() / 2 > new + SPARE_MIN {
             self.reallocate(new);
         }
@@ -228,7 +229,7 @@ impl Block {
         unsafe { slice::from_raw_parts_mut(self.bytes(), new) }
     }
 
-    /// Becomes the only owner, with room for `len` bytes and, where the size class leaves none, a little more.
+    /// Becomes the only owner, with room for `len` bytes and, if the size class leaves no spare room, a little more.
     #[cold]
     fn refit(&mut self, len: usize) {
         let wanted = if len < EXACT_BELOW { len } else { len + len / 8 };
@@ -241,7 +242,7 @@ impl Block {
         }
     }
 
-    /// Makes it `len` bytes long: cut off, or filled up with zero bytes.
+    /// Sets the length to `len` bytes: truncates, or appends zero bytes.
     pub fn resize_zeroed(&mut self, len: usize) {
         let old = self.len();
         if len <= old {
@@ -267,7 +268,7 @@ impl Block {
         self.own(additional);
     }
 
-    /// The room behind the contents, for receiving into. Copies the contents first when shared.
+    /// The room after the contents, for receiving into. Copies the contents first if the block is shared.
     fn spare_mut(&mut self) -> &mut [MaybeUninit<u8>] {
         self.own(0);
         let len = self.len();
@@ -275,7 +276,7 @@ impl Block {
         unsafe { slice::from_raw_parts_mut(self.bytes().add(len).cast(), self.capacity() - len) }
     }
 
-    /// Makes room for `additional` more bytes and, as far as size classes allow, no others.
+    /// Makes room for `additional` more bytes, with as little spare room as size classes allow.
     pub fn reserve_exact(&mut self, additional: usize) {
         let wanted = self.len().checked_add(additional).expect("length of a block");
         if self.is_shared() {
@@ -287,8 +288,8 @@ impl Block {
         }
     }
 
-    /// Appends what `fill` writes into the room behind the contents, of which it gets `max` bytes. It returns the
-    /// beginning of the room, as far as it has filled it, and a result.
+    /// Appends the bytes that `fill` writes into `max` bytes of room after the contents. `fill` returns the initialised
+    /// beginning of that room, and a result.
     ///
     /// # Errors
     /// Those of `fill`; then nothing is appended.
@@ -303,8 +304,8 @@ impl Block {
         let (filled, result) = fill(room)?;
         let count = filled.len();
         assert!(count <= max && start.cast() == filled.as_ptr() || count == 0, "the beginning of the room");
-        // SAFETY: `filled` is a slice of bytes, so its bytes are initialised; they are the first of the room, which
-        // `spare_mut` has made our own.
+        // SAFETY: `filled` is a slice of bytes, so its bytes are initialised; they are the first of the room, and
+        // `spare_mut` made us the only owner.
         unsafe { self.set_len(len + count) };
         Ok(result)
     }
@@ -321,7 +322,7 @@ impl Block {
         unsafe { (*at).len = len };
     }
 
-    /// Gives spare room back. Does nothing to a shared block.
+    /// Releases spare room. Does nothing to a shared block.
     pub fn shrink_to_fit(&mut self) {
         if !self.is_shared() {
             self.reallocate(self.len());
@@ -336,18 +337,18 @@ impl Block {
         prefetch(at.wrapping_add(2 * HEADER));
     }
 
-    /// For a forked child that does not read the contents again: gives their pages back to the kernel, so that the parent
-    /// can write to them without a copy. What has another owner stays, since that may be another value. Returns the number
-    /// of bytes; they are zero from now on.
+    /// Returns the pages of the contents to the kernel, in a forked child that does not read them again, so that the
+    /// parent can write to them without a copy. A block with another owner stays, since another value may use it.
+    /// Returns the number of bytes; they are zero afterwards.
     pub fn dismiss(&self) -> usize {
         if self.is_shared() {
             return 0;
         }
-        // SAFETY: the contents and the spare room are this owner's, who gives them up; they are plain bytes.
+        // SAFETY: this owner owns the contents and the spare room and no longer uses them; they are plain bytes.
         unsafe { memory::dismiss(NonNull::new_unchecked(self.bytes()), self.capacity()) }
     }
 
-    /// Moves the memory out of a sparse slab. What is shared stays, since its other owners know where it is.
+    /// Moves the memory out of a sparse slab. A shared block stays, since its other owners store its address.
     #[inline]
     pub(super) fn relocate(&mut self, moves: &mut Moves) {
         if self.is_shared() {
@@ -358,7 +359,7 @@ impl Block {
         self.at = moved.cast();
     }
 
-    /// The bytes that its memory takes.
+    /// The bytes that its memory occupies.
     pub fn memory_bytes(&self) -> usize {
         alloc::class_size(HEADER + self.capacity())
     }

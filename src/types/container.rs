@@ -1,13 +1,14 @@
-//! Collections that have outgrown a packed form: what a type must implement to be an [`Entry`]'s value, and the pointer
-//! that the entry keeps.
+//! Collections that have outgrown a packed form: the trait that a type implements to be an [`Entry`]'s value, and the
+//! pointer in the entry.
 //!
 //! ```text
 //!  Handle ──▶ [ operations 8 | the collection … ]
 //! ```
 //!
-//! The encoding in an entry's header identifies the collection's type, so a command pays for a comparison and not for an
-//! indirect call. Only operations that work on any entry (dropping it, sizing it) go through the table of operations in
-//! front of the collection. So the entry knows no particular collection, and a new one needs no change here.
+//! The encoding in an entry's header identifies the collection's type, so a command pays for a comparison and not for
+//! an indirect call. Only operations that work on any entry (dropping, sizing) go through the table of operations in
+//! front of the collection. So the entry does not depend on any particular collection, and a new one needs no change
+//! here.
 
 use std::alloc::Layout;
 use std::ptr::NonNull;
@@ -17,16 +18,16 @@ use super::kind::{Encoding, Kind};
 use super::moves::{MoveCursor, Moves};
 use crate::alloc;
 
-/// A collection of at least this many items, each in a block of its own, is freed in the background. An item takes about
-/// 20 ns to free, so 512 of them would delay the loop by 10 µs. The work is not saved, only spread: blocks that the
-/// thread frees come back through the allocator's remote list, which costs the loop about 30 ns per item.
+/// A collection of at least this many items, each in its own block, is freed in the background. An item takes about 20
+/// ns to free, so 512 items would delay the loop by 10 µs. The background thread does not save the work but spreads it:
+/// blocks that it frees return through the allocator's remote list, which costs the loop about 30 ns per item.
 pub const LARGE_ITEMS: usize = 512;
 
-/// As in Redis, a value of up to this many items is freed at once even if a client or the configuration asks for lazy
+/// As in Redis, a value of up to this many items is freed at once even if a client or the configuration requests lazy
 /// freeing.
 pub const LAZY_ITEMS: usize = 64;
 
-/// What a change took out of a value and left to the caller, who has it dropped in the background: that would take long.
+/// Parts that a change removed from a value. Freeing them takes long, so the caller drops them in the background.
 pub type Debris = Option<Box<dyn Send>>;
 
 /// A large collection, in its own data structure.
@@ -42,31 +43,31 @@ pub unsafe trait Container: Send + Sized + 'static {
     /// The bytes of all memory that it owns, excluding the struct itself.
     fn memory_bytes(&self) -> usize;
 
-    /// Whether freeing it should be left to a background thread.
+    /// Whether a background thread should free it.
     fn is_large(&self) -> bool;
 
-    /// How many items or nodes it has to free. If a client or the configuration asks for lazy freeing, a background thread
-    /// frees values of more than [`LAZY_ITEMS`].
+    /// The number of items or nodes to free. If a client or the configuration requests lazy freeing, a background
+    /// thread frees values of more than [`LAZY_ITEMS`].
     fn free_effort(&self) -> usize;
 
-    /// Gives the pages of large items back to the kernel, for a forked child: see [`Entry::dismiss`]. Returns the number of
+    /// Returns the pages of large items to the kernel, in a forked child: see [`Entry::dismiss`]. Returns the number of
     /// bytes.
     fn dismiss(&self) -> usize {
         0
     }
 
-    /// How long [`defragment`](Self::defragment) takes in all, in small blocks.
+    /// The total cost of [`defragment`](Self::defragment), in small blocks.
     fn walk_len(&self) -> usize {
         0
     }
 
-    /// Moves its blocks out of sparse slabs, from `cursor` on, whatever that is, for as long as about `most` small blocks
-    /// take; returns where to go on, `None` at the end.
+    /// Moves its blocks out of sparse slabs, starting at `cursor`, which may have any value, until it has taken the
+    /// time of about `most` small blocks. Returns the cursor to continue with, `None` at the end.
     fn defragment(&mut self, _cursor: MoveCursor, _most: usize, _moves: &mut Moves) -> Option<MoveCursor> {
         None
     }
 
-    /// An equal collection; a change to one of the two does not affect the other. O(N).
+    /// Returns an equal collection; a change to one of the two does not affect the other. O(N).
     #[must_use]
     fn duplicate(&self) -> Self;
 
@@ -76,14 +77,14 @@ pub unsafe trait Container: Send + Sized + 'static {
         0
     }
 
-    /// Prefetches what a lookup reads next, once the first line has arrived.
+    /// Prefetches the memory that a lookup reads next, once the first line has arrived.
     fn prefetch_item(&self, _hash: u64) {}
 
-    /// Prefetches what a change of the item also reads, once the item has arrived.
+    /// Prefetches the memory that a change of the item also reads, once the item has arrived.
     fn prefetch_place(&self, _hash: u64) {}
 }
 
-/// The operations that any collection has, given the address of its `Boxed`.
+/// The operations of every collection, given the address of its `Boxed`.
 struct Operations {
     drop: unsafe fn(NonNull<u8>),
     memory_bytes: unsafe fn(NonNull<u8>) -> usize,
@@ -136,7 +137,7 @@ impl<C: Container> Boxed<C> {
     };
 }
 
-/// The owning pointer to a collection of some type. It may lie at any address.
+/// The owning pointer to a collection of some type. It can be at any address.
 #[repr(C, packed)]
 pub(super) struct Handle {
     at: NonNull<u8>,
@@ -159,25 +160,25 @@ impl Handle {
         unsafe { (self.operations().memory_bytes)(self.at) }
     }
 
-    /// Whether freeing it should be left to a background thread.
+    /// Whether a background thread should free it.
     pub(super) fn is_large(&self) -> bool {
         // SAFETY: the operations are those of what lies at `at`.
         unsafe { (self.operations().is_large)(self.at) }
     }
 
-    /// How many items or nodes it has to free.
+    /// The number of items or nodes to free.
     pub(super) fn free_effort(&self) -> usize {
         // SAFETY: the operations are those of what lies at `at`.
         unsafe { (self.operations().free_effort)(self.at) }
     }
 
-    /// Gives the pages of large items back to the kernel.
+    /// Returns the pages of large items to the kernel.
     pub(super) fn dismiss(&self) -> usize {
         // SAFETY: the operations are those of what lies at `at`.
         unsafe { (self.operations().dismiss)(self.at) }
     }
 
-    /// How long a walk over its blocks takes.
+    /// The cost of a walk over its blocks, in small blocks.
     pub(super) fn walk_len(&self) -> usize {
         // SAFETY: the operations are those of what lies at `at`.
         unsafe { (self.operations().walk_len)(self.at) }
@@ -194,7 +195,7 @@ impl Handle {
         unsafe { (self.operations().defragment)(self.at, cursor, most, moves) }
     }
 
-    /// An equal collection with a pointer of its own.
+    /// Returns an equal collection with its own pointer.
     pub(super) fn duplicate(&self) -> Handle {
         // SAFETY: the operations are those of what lies at `at`.
         unsafe { (self.operations().duplicate)(self.at) }
@@ -225,7 +226,7 @@ impl Entry {
         entry
     }
 
-    /// The collection, if it is of this type.
+    /// Returns the collection, if it has this type.
     #[inline(always)]
     pub fn container<C: Container>(&self) -> Option<&C> {
         if !self.holds::<C>() {
@@ -235,7 +236,7 @@ impl Entry {
         Some(unsafe { &*self.handle()?.container::<C>() })
     }
 
-    /// The collection for writing, if it is of this type.
+    /// Returns the collection for writing, if it has this type.
     #[inline(always)]
     pub fn container_mut<C: Container>(&mut self) -> Option<&mut C> {
         if !self.holds::<C>() {
@@ -245,13 +246,13 @@ impl Entry {
         Some(unsafe { &mut *self.handle()?.container::<C>() })
     }
 
-    /// Whether it has members that can be prefetched.
+    /// Whether the value has members that can be prefetched.
     #[inline]
     pub fn is_container(&self) -> bool {
         self.flags() & CONTAINER != 0
     }
 
-    /// Prefetches what a lookup of `member` in the collection reads first, and returns the hash that
+    /// Prefetches the memory that a lookup of `member` in the collection reads first, and returns the hash that
     /// [`prefetch_item`](Self::prefetch_item) and [`prefetch_place`](Self::prefetch_place) take.
     #[inline]
     pub fn prefetch_bucket(&self, member: &[u8]) -> u64 {
@@ -259,7 +260,7 @@ impl Entry {
         self.handle().map_or(0, |handle| unsafe { (handle.operations().prefetch_bucket)(handle.at, member) })
     }
 
-    /// Prefetches what the lookup reads next.
+    /// Prefetches the memory that the lookup reads next.
     #[inline]
     pub fn prefetch_item(&self, hash: u64) {
         if let Some(handle) = self.handle() {
@@ -268,7 +269,7 @@ impl Entry {
         }
     }
 
-    /// Prefetches what a change of the item also reads.
+    /// Prefetches the memory that a change of the item also reads.
     #[inline]
     pub fn prefetch_place(&self, hash: u64) {
         if let Some(handle) = self.handle() {

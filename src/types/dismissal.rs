@@ -1,5 +1,5 @@
-//! Tests that a forked child which gives back the pages of what it has read spares its parent their copy, and gives back
-//! nothing else.
+//! Tests of dismissal: a forked child that returns the pages of values it has read to the kernel spares its parent
+//! their copy, and returns nothing else.
 
 use std::io::{Read, Write};
 
@@ -58,7 +58,7 @@ fn what_is_also_part_of_another_value_stays() {
     let before: Vec<Vec<u8>> = vec![copies[0].value().to_vec(), list_bytes(&copies[1])];
     let given = [original.dismiss(), other.dismiss()];
     assert_eq!(vec![copies[0].value().to_vec(), list_bytes(&copies[1])], before, "{given:?}");
-    // Without the other owner it goes.
+    // Without the other owner it is dismissed.
     drop(copies);
     assert!(other.dismiss() > 50 * 4096);
 }
@@ -87,13 +87,13 @@ fn of_collections_the_large_parts_are_given_back() {
         if large {
             assert!(bytes * 3 > all, "{bytes} of {all} for {entry:?}");
         }
-        // It can be dropped as any other.
+        // It can be dropped as usual.
         drop(entry);
     }
 }
 
-/// Bytes that were copied in all because the parent has overwritten all values after the child has read them, and given
-/// them back if `dismiss`.
+/// The number of bytes copied because the parent overwrote all values after the child had read them, and returned them
+/// to the kernel if `dismiss`.
 fn copies(dismiss: bool) -> u64 {
     let mut values: Vec<Entry> = (0..300).map(|_| Entry::string(b"key", &vec![1; LARGE], None)).collect();
     let pipes = || (std::io::pipe().unwrap(), std::io::pipe().unwrap());
@@ -125,7 +125,7 @@ fn copies(dismiss: bool) -> u64 {
 
 #[test]
 fn what_a_child_has_given_back_is_not_copied_when_the_parent_writes() {
-    // In a process of its own: what other tests write would be copied as well.
+    // In a separate process: writes of other tests would be copied as well.
     let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--ignored", "--nocapture", "types::dismissal::copies_with_and_without"])
         .output()

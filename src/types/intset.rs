@@ -7,9 +7,9 @@
 //! All integers have the width that the widest one needs. A wider one widens them all, and goes to one end, since it is
 //! less or greater than all others. Removal never narrows.
 //!
-//! Costs: search O(log n); insert and remove move what lies behind; widening rewrites everything. All code here is safe
-//! Rust: on bytes that are not an intset it may panic, but reads nothing else. Bytes from outside are checked by
-//! [`is_valid`] first.
+//! Costs: search O(log n); insert and remove move the integers behind; widening rewrites everything. All code here is
+//! safe Rust: on bytes that are not an intset it may panic, but reads nothing else. [`is_valid`] must first check bytes
+//! from outside.
 
 use super::packed::Buffer;
 
@@ -27,7 +27,7 @@ pub struct Intset<'a> {
 }
 
 impl<'a> Intset<'a> {
-    /// The intset in `bytes`, which this module has written or checked.
+    /// Returns the intset in `bytes`, which this module has written or checked.
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Intset<'a> {
         let (header, array) = bytes.split_first_chunk::<HEADER>().expect("an intset has a header");
@@ -36,10 +36,10 @@ impl<'a> Intset<'a> {
         Intset { width, array }
     }
 
-    /// The bytes of the whole intset, for a file.
+    /// Returns the bytes of the whole intset, for a file.
     ///
     /// # Panics
-    /// If its header does not say how long it is.
+    /// If its header contradicts its length.
     pub fn whole(bytes: &[u8]) -> &[u8] {
         let (header, array) = bytes.split_first_chunk::<HEADER>().expect("an intset has a header");
         let announced = u32_at(*header, 0) as usize * u32_at(*header, 4) as usize;
@@ -92,7 +92,7 @@ impl<'a> Intset<'a> {
         self.search(value).is_ok()
     }
 
-    /// The index of `value`, or as an error the index at which it would be inserted. O(log n).
+    /// Returns the index of `value`, or as an error the index at which to insert it. O(log n).
     #[inline]
     pub fn search(&self, value: i64) -> Result<usize, usize> {
         // Most new values are greater or less than all others, which needs no search.
@@ -108,7 +108,7 @@ impl<'a> Intset<'a> {
         }
     }
 
-    /// All integers, ascending; from either end.
+    /// Iterates over all integers, ascending; from either end.
     #[inline]
     pub fn iter(self) -> Iter<'a> {
         Iter { width: self.width, array: self.array }
@@ -186,14 +186,14 @@ pub fn insert(buffer: &mut impl Buffer, value: i64) -> bool {
     true
 }
 
-/// Gives every integer `width` bytes and inserts `value`, which needs them and so belongs to one of the ends.
+/// Gives every integer `width` bytes and inserts `value`, which requires that width and so belongs at one of the ends.
 fn widen(buffer: &mut impl Buffer, width: usize, value: i64) {
     let set = Intset::new(buffer.bytes());
     let (old, count) = (set.width, set.len());
     let end = buffer.bytes().len();
     let bytes = buffer.splice(end, 0, (count + 1) * width - count * old);
     let shift = usize::from(value < 0);
-    // From the last one back, so that none is overwritten before it is read.
+    // From the last one back, so that no integer is overwritten before it is read.
     for i in (0..count).rev() {
         let moved = read(old, &bytes[HEADER + i * old..]);
         write(width, &mut bytes[HEADER + (i + shift) * width..], moved);
@@ -203,7 +203,7 @@ fn widen(buffer: &mut impl Buffer, width: usize, value: i64) {
     set_header(bytes, width, count + 1);
 }
 
-/// Removes `value` and returns whether it was there.
+/// Removes `value` and returns whether the set had it.
 pub fn remove(buffer: &mut impl Buffer, value: i64) -> bool {
     let found = Intset::new(buffer.bytes()).search(value);
     if let Ok(index) = found {
@@ -234,7 +234,7 @@ pub fn from_sorted(values: &[i64]) -> Vec<u8> {
     bytes
 }
 
-/// Whether `bytes`, which may be anything, are an intset: the width, the length, the order. O(n).
+/// Whether arbitrary `bytes` are an intset: checks the width, the length, the order. O(n).
 pub fn is_valid(bytes: &[u8]) -> bool {
     let Some((header, array)) = bytes.split_first_chunk::<HEADER>() else { return false };
     let width = u32_at(*header, 0);
@@ -284,7 +284,7 @@ fn write(width: usize, bytes: &mut [u8], value: i64) {
     bytes[..width].copy_from_slice(&value.to_le_bytes()[..width]);
 }
 
-/// Binary search without a branch that could be mispredicted, in integers of `WIDTH` bytes.
+/// Binary search without mispredictable branches, in integers of `WIDTH` bytes.
 fn search<const WIDTH: usize>(array: &[u8], value: i64) -> Result<usize, usize> {
     let (integers, _) = array.as_chunks::<WIDTH>();
     let mut base = 0;

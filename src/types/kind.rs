@@ -1,6 +1,6 @@
-//! The types of values and the encodings that Redis names for them.
+//! The types of values, and the encodings with Redis's names.
 //!
-//! An encoding is a name that clients see and tools rely on; the structure behind it may differ from Redis's.
+//! An encoding is a name that clients see and tools depend on; the structure behind it may differ from Redis's.
 
 /// The type of a key's value, as `TYPE` returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

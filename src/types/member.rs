@@ -27,10 +27,10 @@ pub struct Member {
 // SAFETY: a member owns its memory, and nothing in it refers to a thread.
 unsafe impl Send for Member {}
 
-/// Where the bytes begin, and their number.
+/// Returns the start of the bytes, and their number.
 ///
 /// # Safety
-/// A member lies at `at`.
+/// `at` is the address of a member.
 #[inline(always)]
 unsafe fn span(at: NonNull<u8>) -> (usize, usize) {
     // SAFETY: a member begins with its header.

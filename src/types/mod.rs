@@ -1,16 +1,16 @@
-//! What the keyspace holds: an [`Entry`] is a key with its value, in one allocation where the value is small.
+//! The values of the keyspace: an [`Entry`] is a key with its value, in one allocation if the value is small.
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! |---|---|
 //! | [`entry`] | the entry's layout, its header fields, key and expiry |
 //! | [`string`](mod@string) | string values: reading, overwriting in place, appending |
-//! | [`packed`], `packed_value` | small collections: bytes stored where a string's would be |
+//! | [`packed`], `packed_value` | small collections: bytes stored in place of a string's |
 //! | [`listpack`], [`intset`] | their formats: packed strings, packed integers |
-//! | [`container`] | large collections: what a type must implement to be an entry's value |
+//! | [`container`] | large collections: the trait that a type implements to be an entry's value |
 //! | [`hash`] | fields with values: packed, packed with times, a table |
 //! | [`shapes`] | the limits at which a collection changes its encoding |
 //! | `rekey` | the same value under another key |
-//! | [`moves`] | moving what a key owns out of sparse slabs |
+//! | [`moves`] | moving a key's memory out of sparse slabs |
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
 //! | [`bits`] | the loops of the bitmap commands, over plain byte slices |

@@ -1,13 +1,14 @@
-//! Moving what a key owns out of sparse slabs, for defragmentation.
+//! Moves a key's memory out of sparse slabs, for defragmentation.
 //!
-//! Each type moves its own blocks: it asks `Moves::relocate` for each that nobody else refers to, and keeps the address
-//! that it gets. Contents stay as they are, so nothing that is visible from outside changes, and neither does any position
-//! or cursor. What comes from the process's allocator (inner nodes, deques, groups of streams) is left where it is.
+//! Each type moves its own blocks: it calls `Moves::relocate` for each block with one owner, and stores the returned
+//! address. Contents stay as they are, so nothing that is visible from outside changes, and neither does any position
+//! or cursor. Memory of the process's allocator (inner nodes, deques, groups of streams) is not moved.
 //!
-//! A large collection is walked in parts. Between them it may be changed or replaced by another one: a [`MoveCursor`] is a
-//! plain number with which any collection can go on. What a change has moved past the cursor is left for the next time.
+//! A large collection is walked in parts. Between them it may be changed or replaced by another one: a [`MoveCursor`]
+//! is a plain number with which any collection can continue. Blocks that a change has moved past the cursor are left
+//! for the next walk.
 //!
-//! Costs: one look at the record of the block's slab; for a block that moves, an allocation, a copy and a release.
+//! Costs: one read of the slab's record per block; for a block that moves, an allocation, a copy and a release.
 
 use std::collections::VecDeque;
 use std::ptr::NonNull;
@@ -16,30 +17,30 @@ use super::block::Block;
 use super::entry::Entry;
 use crate::alloc;
 
-/// How many blocks have moved, and how many were looked at and stayed.
+/// The number of blocks that moved, and of those examined that stayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moves {
     /// Blocks that have moved.
     pub moved: u64,
-    /// Blocks that lie well, or that have another owner.
+    /// Blocks that are not in a sparse slab, or have another owner.
     pub stayed: u64,
 }
 
-/// Where the walk over a large collection goes on. The collections whose blocks are of two kinds walk over one after the
-/// other.
+/// The position at which the walk over a large collection continues. Collections with two kinds of blocks are walked
+/// twice, once for each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MoveCursor {
     /// Whether it is the second walk.
     pub second: bool,
-    /// The place in it: a cursor of a dict, an index or a rank.
+    /// The position in the walk: a cursor of a dict, an index or a rank.
     pub at: u64,
 }
 
 impl Moves {
-    /// Moves a block if it lies in a sparse slab; returns where it is then.
+    /// Moves a block if it is in a sparse slab; returns its address afterwards.
     ///
     /// # Safety
-    /// The block is `size` bytes from [`alloc`] with one owner, who uses the returned address from now on.
+    /// The block is `size` bytes from [`alloc`] with one owner, which uses only the returned address afterwards.
     #[inline]
     pub(super) unsafe fn relocate(&mut self, block: NonNull<u8>, size: usize) -> NonNull<u8> {
         // SAFETY: the caller's promise.
@@ -54,15 +55,15 @@ impl Moves {
         *(if moved { &mut self.moved } else { &mut self.stayed }) += 1;
     }
 
-    /// How many blocks it has counted.
+    /// The number of blocks counted.
     pub fn looked_at(&self) -> u64 {
         self.moved + self.stayed
     }
 }
 
 impl Entry {
-    /// Moves the entry and what its value owns out of sparse slabs. A collection of more than about `most` fields, or nodes
-    /// that take as long, is left for [`defragment_part`](Self::defragment_part); returns whether it is.
+    /// Moves the entry and the memory of its value out of sparse slabs. Leaves a collection of more than about `most`
+    /// fields, or nodes that take as long, to [`defragment_part`](Self::defragment_part); returns whether it did.
     pub fn defragment(&mut self, most: u64, moves: &mut Moves) -> bool {
         // SAFETY: the entry's block is its own, of this size.
         unsafe { self.relocate(moves) };
@@ -79,8 +80,8 @@ impl Entry {
         false
     }
 
-    /// Moves about `most` fields of a collection, or nodes that take as long, out of sparse slabs, from `cursor` on; returns where to go on, `None` at
-    /// the end or where there is no collection.
+    /// Moves about `most` fields of a collection, or nodes that take as long, out of sparse slabs, starting at
+    /// `cursor`. Returns the cursor to continue with, `None` at the end or without a collection.
     pub fn defragment_part(
         &mut self,
         cursor: MoveCursor,
@@ -91,16 +92,16 @@ impl Entry {
     }
 }
 
-/// How long it takes to move a node of some kilobytes, in small blocks.
+/// The cost of moving a node of some kilobytes, in small blocks.
 const NODE: usize = 16;
 
-/// How long it takes to walk over this many nodes, in small blocks.
+/// The cost of walking over this many nodes, in small blocks.
 pub(super) fn nodes_len(nodes: usize) -> usize {
     nodes * NODE
 }
 
-/// Moves the blocks of nodes from index `cursor.at` on, about as many as take as long as `most` small blocks; returns where
-/// to go on.
+/// Moves the blocks of nodes from index `cursor.at` on, as many as take the time of about `most` small blocks. Returns
+/// the cursor to continue with.
 pub(super) fn defragment_nodes<N>(
     nodes: &mut VecDeque<N>,
     block: impl Fn(&mut N) -> &mut Block,
@@ -114,7 +115,8 @@ pub(super) fn defragment_nodes<N>(
     (to < nodes.len()).then_some(MoveCursor { at: to as u64, ..cursor })
 }
 
-/// Lends the items of a dict to `relocate`, from `cursor.at` on, until about `most` were lent; returns where to go on.
+/// Lends the items of a dict to `relocate`, from `cursor.at` on, until about `most` were lent. Returns the cursor to
+/// continue with.
 pub(super) fn defragment_items<T: crate::dict::Item>(
     dict: &mut crate::dict::Dict<T>,
     cursor: MoveCursor,

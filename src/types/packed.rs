@@ -4,8 +4,8 @@
 //! formats need only three methods of it, so they are written once, over [`Buffer`].
 //!
 //! Costs: a splice moves the bytes behind it once. Growth leaves at most an eighth of spare room, and shrinking returns
-//! memory when less than half of it is used. Packed collections are many and small, so more spare room would be most of
-//! their memory.
+//! memory when less than half of it is used. Packed collections are numerous and small, so more spare room would be
+//! most of their memory.
 
 use super::block::Block;
 
@@ -14,10 +14,10 @@ pub trait Buffer {
     /// All bytes.
     fn bytes(&self) -> &[u8];
 
-    /// All bytes, to change.
+    /// All bytes, mutable.
     fn bytes_mut(&mut self) -> &mut [u8];
 
-    /// Replaces the `remove` bytes at `at` by `insert` bytes of unspecified content, moves what follows them, and
+    /// Replaces the `remove` bytes at `at` by `insert` bytes of unspecified content, moves the bytes after them, and
     /// returns all bytes. The caller writes those at `at..at + insert`.
     ///
     /// Panics if `at + remove` is past the end.

@@ -1,8 +1,8 @@
 //! A packed collection as an entry's value.
 //!
-//! Its bytes are stored where those of a string of the same length would be: in the entry up to 255 bytes, in a [`Block`]
-//! beyond. So a small hash costs one allocation and one cache miss. The formats work on any [`Buffer`] and need not know
-//! the difference.
+//! Its bytes are stored in the same place as those of a string of that length: in the entry up to 255 bytes, in a
+//! [`Block`] beyond. So a small hash costs one allocation and one cache miss. The formats work on any [`Buffer`] and
+//! need not distinguish.
 
 use std::ptr;
 
@@ -56,11 +56,11 @@ impl Buffer for PackedMut<'_> {
 }
 
 /// The length at which a packed collection moves from its block back into the entry: well below the length at which it
-/// moves out, so that one that grows and shrinks repeatedly does not move each time.
+/// moves out, so that a collection that alternately grows and shrinks does not move each time.
 const MOVES_BACK: usize = EMBEDDED_MAX / 2;
 
 impl Entry {
-    /// An entry with a packed collection of the given bytes.
+    /// Returns an entry with a packed collection of the given bytes.
     pub fn with_packed(
         key: &[u8],
         kind: Kind,
@@ -98,7 +98,7 @@ impl Entry {
         }
     }
 
-    /// A packed collection, to change.
+    /// The packed collection, mutable.
     #[inline]
     pub fn packed_mut(&mut self) -> PackedMut<'_> {
         debug_assert!(self.is_packed());

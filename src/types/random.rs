@@ -1,5 +1,5 @@
-//! Pseudo-random numbers for sampling and the Morris counter, not for secrets; and the two ways of choosing several
-//! random elements: one walk over all of them, or one draw after the other.
+//! Pseudo-random numbers for sampling and the Morris counter, not for secrets; and two ways to choose several random
+//! elements: a walk over all of them, or repeated draws.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -9,12 +9,12 @@ use std::hash::Hash;
 pub struct Random(u64);
 
 impl Random {
-    /// A generator with this state; any will do.
+    /// Returns a generator with this state; any value works.
     pub const fn new(seed: u64) -> Random {
         Random(seed | 1)
     }
 
-    /// The next number.
+    /// Returns the next number.
     #[inline]
     #[expect(clippy::should_implement_trait, reason = "it is not an iterator: it never ends")]
     pub fn next(&mut self) -> u64 {
@@ -24,15 +24,15 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// A number below `limit`, each with the same chance to within `limit` · 2⁻⁶⁴.
+    /// Returns a number below `limit`, each with the same probability to within `limit` · 2⁻⁶⁴.
     #[inline]
     pub fn below(&mut self, limit: usize) -> usize {
         ((u128::from(self.next()) * limit as u128) >> 64) as usize
     }
 
-    /// Calls `take` with `count` of the `len` elements of `all`, in order; every subset of that size has the same chance.
-    /// Each element is taken with the probability that remains (selection sampling: Knuth, The Art of Computer
-    /// Programming 2, 3.4.2 S): O(len), without extra memory.
+    /// Calls `take` with `count` of the `len` elements of `all`, in order; every subset of that size is equally likely.
+    /// Each element is taken with the remaining probability (selection sampling: Knuth, The Art of Computer Programming
+    /// 2, 3.4.2 S): O(len), without extra memory.
     pub fn select<T>(
         &mut self,
         count: usize,
@@ -53,7 +53,7 @@ impl Random {
         }
     }
 
-    /// Calls `take` with `count` distinct elements; there must be at least that many. `draw` returns a random element and
+    /// Calls `take` with `count` distinct elements; at least that many must exist. `draw` returns a random element and
     /// a key that identifies it. O(count) if that is a small share of all ([`is_few`]).
     pub fn draw_distinct<K: Eq + Hash, T>(
         &mut self,
@@ -71,8 +71,8 @@ impl Random {
     }
 }
 
-/// Whether `count` of `len` elements are few enough that drawing them one by one rarely repeats one. Otherwise a walk
-/// that [selects](Random::select) is better.
+/// Whether `count` of `len` elements are so few that single draws rarely repeat an element. Otherwise a walk that
+/// [selects](Random::select) is better.
 pub fn is_few(count: usize, len: usize) -> bool {
     count <= len / 3
 }
@@ -84,13 +84,14 @@ pub(crate) struct Tally(std::collections::HashMap<Vec<u8>, u32>);
 
 #[cfg(test)]
 impl Tally {
-    /// Counts one.
+    /// Counts one outcome.
     pub(crate) fn add(&mut self, outcome: impl Into<Vec<u8>>) {
         *self.0.entry(outcome.into()).or_default() += 1;
     }
 
-    /// Panics unless the counts of `outcomes` equally likely outcomes are within five standard deviations of what
-    /// chi-square expects. Draws without replacement vary less than independent ones, so the bound holds for them too.
+    /// Panics unless the counts of `outcomes` equally likely outcomes are within five standard deviations of the
+    /// chi-square expectation. Draws without replacement vary less than independent ones, so the bound holds for them
+    /// too.
     pub(crate) fn assert_even(&self, outcomes: usize, what: &str) {
         let draws: u32 = self.0.values().sum();
         let mean = f64::from(draws) / outcomes as f64;

@@ -1,7 +1,7 @@
-//! The same value under another name.
+//! Gives a value another key.
 //!
-//! An entry's key lies in its allocation, in front of the value, so another key means another allocation. Memory that
-//! the value owns outside the entry moves along or is shared.
+//! An entry's key is in its allocation, in front of the value, so another key means another allocation. Memory that the
+//! value owns outside the entry moves along or is shared.
 //!
 //! Costs: an allocation and copying the key and at most 256 bytes of value. Duplicating a collection in a container
 //! copies it.
@@ -15,10 +15,11 @@ use super::entry::{BLOCK, CONTAINER, Entry, WORD, WORDS};
 use crate::alloc;
 
 impl Entry {
-    /// The entry under the name `key`, with its value, expiry and access bits. It is not in a list of expiring entries.
+    /// Returns the entry with the key `key`, and its value, expiry and access bits. It is not in a list of expiring
+    /// entries.
     #[must_use]
     pub fn with_key(self, key: &[u8]) -> Entry {
-        // SAFETY: the old entry is only memory after this; what its value owns belongs to the new one.
+        // SAFETY: the old entry is only memory after this; the new one owns what its value owned.
         let new = unsafe { self.copy_as(key) };
         let size = self.size();
         // SAFETY: the allocation is ours, and `size` is the size that was requested.
@@ -26,8 +27,9 @@ impl Entry {
         ManuallyDrop::into_inner(new)
     }
 
-    /// An equal value under the name `key`, with the same expiry and access bits. A block of bytes is shared until either
-    /// value is changed; a collection in a container is copied: O(N). The new entry is not in a list of expiring entries.
+    /// Returns an equal value under `key`, with the same expiry and access bits. A block of bytes is shared until
+    /// either value is changed; a collection in a container is copied: O(N). The new entry is not in a list of expiring
+    /// entries.
     #[must_use]
     pub fn duplicate(&self, key: &[u8]) -> Entry {
         // SAFETY: if the value owns memory, it gets its own below, before it is used or dropped.

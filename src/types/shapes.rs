@@ -2,14 +2,14 @@
 
 use crate::dict::Seed;
 
-/// The configured limits, named as their directives.
+/// The configured limits, named after their directives.
 #[derive(Clone, Copy, Debug)]
 pub struct Shapes {
     /// The most fields of a packed hash.
     pub hash_max_listpack_entries: usize,
     /// The longest field or value of a packed hash, in bytes.
     pub hash_max_listpack_value: usize,
-    /// The most members of a set of integers that is packed as such.
+    /// The most members of a set packed as an intset.
     pub set_max_intset_entries: usize,
     /// The most members of a packed set.
     pub set_max_listpack_entries: usize,
@@ -23,7 +23,7 @@ pub struct Shapes {
     pub list_max_listpack_size: i32,
     /// List elements of at least this many bytes get nodes of their own (`DEBUG QUICKLIST-PACKED-THRESHOLD`).
     pub list_packed_threshold: usize,
-    /// How many nodes at each end of a list are never compressed; 0: no node is compressed.
+    /// The number of nodes at each end of a list that are never compressed; 0: no node is compressed.
     pub list_compress_depth: u32,
     /// The most bytes of a stream's node, 0 for no limit.
     pub stream_node_max_bytes: usize,

@@ -1,9 +1,9 @@
-//! String values: what `SET`, `GET`, `APPEND` and their kin do to an entry.
+//! String values: how `SET`, `GET`, `APPEND` and related commands read and change an entry.
 //!
-//! A string's encoding follows Redis's rules, since `OBJECT ENCODING` shows it. A value that is set as a whole becomes an
-//! integer if it is the canonical text of an `i64`, otherwise `embstr` up to 44 bytes and `raw` beyond. A value that is
-//! modified in part is `raw` whatever its length. Where the bytes lie is independent of that: an integer takes 8 bytes
-//! in the entry, up to 255 bytes lie in the entry, longer values in a [`Block`].
+//! A string's encoding follows Redis's rules, since `OBJECT ENCODING` shows it. A value set as a whole becomes an
+//! integer if it is the canonical text of an `i64`, otherwise `embstr` up to 44 bytes and `raw` beyond. A value
+//! modified in part is `raw` whatever its length. The storage is independent of that: an integer takes 8 bytes in the
+//! entry, up to 255 bytes are in the entry, longer values in a [`Block`].
 //!
 //! Every write preserves the key, the access bits and the expiry. It moves the entry only when its size class changes.
 
@@ -17,7 +17,8 @@ pub use crate::text::Text;
 /// The longest string that Redis calls `embstr`.
 pub const EMBSTR_MAX: usize = 44;
 
-/// The integer if this is its canonical text: no `+`, no leading zero or space, no `-0`, within the range of `i64`.
+/// Returns the integer if this is its canonical text: no `+`, no leading zero or space, no `-0`, within the range of
+/// `i64`.
 #[inline(always)]
 pub(super) fn canonical_i64(text: &[u8]) -> Option<i64> {
     // The first byte rules out nearly all strings that are not numbers.
@@ -29,7 +30,7 @@ pub(super) fn canonical_i64(text: &[u8]) -> Option<i64> {
 
 #[inline(always)]
 fn encoding_of(len: usize) -> Encoding {
-    // Without a branch, so that the compiler does not duplicate the code after it.
+    // Branch-free, so that the compiler does not duplicate the code after it.
     [Encoding::Embstr, Encoding::Raw][usize::from(len > EMBSTR_MAX)]
 }
 
@@ -49,7 +50,7 @@ impl Entry {
         Entry::text(key, value, encoding_of(value.len()), expire)
     }
 
-    /// A raw string, however short: for values that are changed in part.
+    /// A raw string, however short: for values that are modified in part.
     pub fn raw_string(key: &[u8], value: &[u8], expire: Option<i64>) -> Entry {
         Entry::text(key, value, Encoding::Raw, expire)
     }
@@ -203,7 +204,7 @@ impl Entry {
         len
     }
 
-    /// The whole value for writing, made raw and padded with zero bytes to at least `min_len`.
+    /// The whole value for writing, converted to raw and padded with zero bytes to at least `min_len`.
     pub fn bytes_mut(&mut self, min_len: usize) -> &mut [u8] {
         if self.flags() & BLOCK == 0 {
             self.make_embedded();
@@ -223,7 +224,7 @@ impl Entry {
         block.make_mut()
     }
 
-    /// Takes the value's block out of the entry, for callers that want the bytes themselves. The entry holds an empty
+    /// Takes the value's block out of the entry, for callers that need to own the bytes. The entry holds an empty
     /// string until it is set again or dropped.
     pub fn take_block(&mut self) -> Option<Block> {
         let block = self.block()?.share();
@@ -256,7 +257,7 @@ impl Entry {
         }
     }
 
-    /// Moves an embedded value into a block with room for `capacity` bytes, for a caller that lets it grow to that.
+    /// Moves an embedded value into a block with room for `capacity` bytes, to which the caller lets it grow.
     fn spill(&mut self, capacity: usize) -> &mut Block {
         debug_assert!(capacity > EMBEDDED_MAX);
         let mut block = Block::with_capacity(capacity);

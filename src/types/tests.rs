@@ -1,4 +1,4 @@
-//! Entries against a plain model: a change to the value or the expiry leaves the rest alone.
+//! Entries against a plain model: a change to the value or the expiry leaves everything else unchanged.
 
 use proptest::prelude::*;
 
