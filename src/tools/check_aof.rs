@@ -1,17 +1,18 @@
-//! `redstart check-aof [--fix | --truncate-to-timestamp SECONDS] FILE`: checks a log, and cuts off what is broken.
+//! `redstart check-aof [--fix | --truncate-to-timestamp SECONDS] FILE`: checks a log, and cuts off its invalid end.
 //!
 //! FILE is a manifest, whose base and incremental files are then checked in order, or one file: commands, or an RDB
-//! file followed by commands. `--fix` cuts the file after the last whole command or transaction, once the user has
-//! agreed; `--truncate-to-timestamp` before the first annotation of a later time. Of a manifest's files only the last
-//! one may be cut, since the others would then not fit together.
+//! file followed by commands. `--fix` cuts the file after the last complete command or transaction, once the user has
+//! agreed; `--truncate-to-timestamp` cuts it before the first annotation of a later time. Only the last file of a
+//! manifest may be cut, since the others would then not fit together.
 //!
-//! Reports, questions and verdicts are those of redis-check-aof, with one exception: commands that no server loads, because
-//! they do not exist or have a wrong number of arguments, are reported. `--fix` does not cut there, because the
-//! commands after it are intact. A file is opened for writing only if it may be cut. Memory does not grow with the file,
-//! nor with the lengths in it. It is not checked whether a command would fail on its data set, nor whether the server has
-//! the databases that the log selects.
+//! Reports, questions and verdicts are those of redis-check-aof, with one exception: it also reports commands that no
+//! server loads, because they do not exist or have a wrong number of arguments. `--fix` does not cut there, because the
+//! commands after them are intact. A file is opened for writing only if it may be cut. Memory use does not grow with
+//! the file or with the lengths in it. The tool does not check whether a command would fail on its data set, or whether
+//! the server has the databases that the log selects.
 //!
-//! Exit status: 0 if all files are good or were cut, otherwise 1. The command that repairs the log goes to standard error.
+//! Exit status: 0 if all files are valid or were cut, otherwise 1. The command that repairs the log is printed to
+//! standard error.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -39,15 +40,15 @@ const ANNOTATION: usize = 1023;
 /// The longest line of a manifest.
 const MANIFEST_LINE: usize = 1024;
 
-/// How the tool was called.
+/// The parameters of the tool.
 #[derive(Clone, Copy, Default)]
 struct Mode {
     fix: bool,
-    /// `--truncate-to-timestamp`; 0 is the same as none.
+    /// `--truncate-to-timestamp`; 0 means none.
     to_timestamp: i64,
 }
 
-/// The end of the tool with status 1. What there is to say has been printed.
+/// Ends the tool with status 1. Its messages have been printed.
 struct Quit;
 
 impl From<io::Error> for Quit {
@@ -57,7 +58,7 @@ impl From<io::Error> for Quit {
     }
 }
 
-/// How a file was found, or left.
+/// The result of checking a file.
 enum Verdict {
     Good,
     Empty,
@@ -128,24 +129,24 @@ struct Check<W, I> {
     mode: Mode,
     /// Lines read so far, of all files.
     line: u64,
-    /// Whether `--fix` would repair the log.
+    /// Whether `--fix` can repair the log.
     fixable: bool,
     /// Whether a file contains a command that no server loads.
     has_refused: bool,
 }
 
-/// One of the files.
+/// A file to check.
 #[derive(Clone, Copy)]
 struct Target<'a> {
     name: &'a str,
     path: &'a Path,
-    /// Whether no other file follows it.
+    /// Whether it is the last file.
     is_last: bool,
     is_rdb: bool,
 }
 
 impl<W: Write, I: Read> Check<W, I> {
-    /// Checks a manifest or a file. Also returns whether `--fix` would repair it.
+    /// Checks a manifest or a file. Also returns whether `--fix` can repair it.
     fn run(mut self, path: &Path) -> (Result<(), Quit>, bool) {
         let outcome = self.check(path).and(if self.has_refused { Err(Quit) } else { Ok(()) });
         (outcome, self.fixable)
@@ -161,7 +162,7 @@ impl<W: Write, I: Read> Check<W, I> {
         self.target(Target { name: &name, path, is_last: true, is_rdb }, "AOF")
     }
 
-    /// Prints a last word.
+    /// Prints a final message and ends the tool.
     fn quit<T>(&mut self, text: &str) -> Result<T, Quit> {
         let _ = writeln!(self.out, "{text}");
         Err(Quit)
@@ -176,7 +177,7 @@ impl<W: Write, I: Read> Check<W, I> {
         }
     }
 
-    /// Whether the file's first line that is not a comment begins as a manifest's.
+    /// Whether the file's first line that is not a comment begins like a manifest's.
     fn is_manifest(&mut self, path: &Path) -> Result<bool, Quit> {
         let mut lines = Lines::new(BufReader::new(self.open(path)?.0), 0);
         loop {
@@ -188,7 +189,7 @@ impl<W: Write, I: Read> Check<W, I> {
         }
     }
 
-    /// Whether the file begins as an RDB file, and is long enough to be one.
+    /// Whether the file begins like an RDB file and is long enough to be one.
     fn is_rdb(&mut self, path: &Path) -> Result<bool, Quit> {
         let (mut file, len) = self.open(path)?;
         let mut start = [0; 8];
@@ -257,7 +258,7 @@ impl<W: Write, I: Read> Check<W, I> {
         Ok(())
     }
 
-    /// Checks one file, and cuts it. Also returns its commands that no server loads.
+    /// Checks one file and cuts it if requested. Also returns its commands that no server loads.
     fn file(&mut self, target: Target<'_>) -> Result<(Verdict, Option<Refused>), Quit> {
         let may_cut = self.mode.fix || self.mode.to_timestamp != 0;
         let opened = file::open_only_regular(OpenOptions::new().read(true).write(may_cut), target.path);
@@ -330,7 +331,7 @@ impl<W: Write, I: Read> Check<W, I> {
         }
     }
 
-    /// Reports on a file of `size` bytes, of which `good` are good, and cuts it if that is wanted.
+    /// Reports on a file of `size` bytes, of which the first `good` are valid, and cuts it if requested.
     fn conclude(&mut self, target: Target<'_>, file: &File, size: u64, good: u64) -> Result<Verdict, Quit> {
         let (name, bad) = (target.name, size.saturating_sub(good));
         if bad == 0 && self.mode.to_timestamp != 0 {
@@ -369,7 +370,7 @@ impl<W: Write, I: Read> Check<W, I> {
     }
 }
 
-/// A file read by lines and bytes, with the offset.
+/// A file read by lines and bytes, with the current offset.
 struct Lines<R> {
     input: R,
     offset: u64,
@@ -385,7 +386,7 @@ impl<R: BufRead> Lines<R> {
         Ok(self.input.fill_buf()?.first().copied())
     }
 
-    /// The next line with its line feed, or its first `longest` bytes; `None` at the end.
+    /// Returns the next line with its line feed, or its first `longest` bytes; `None` at the end.
     fn line(&mut self, longest: usize) -> io::Result<Option<&[u8]>> {
         self.line.clear();
         let count = self.input.by_ref().take(longest as u64).read_until(b'\n', &mut self.line)?;
@@ -393,8 +394,8 @@ impl<R: BufRead> Lines<R> {
         Ok(if count == 0 { None } else { Some(&self.line) })
     }
 
-    /// Passes over `count` bytes, of which it copies the first to `first` and the last two to `last`. Returns how many
-    /// there were.
+    /// Skips `count` bytes, copying the first of them to `first` and the last two to `last`. Returns how many there
+    /// were.
     fn pass(&mut self, count: u64, first: &mut Vec<u8>, last: &mut [u8; 2]) -> io::Result<u64> {
         let mut passed = 0;
         while passed < count {
@@ -413,13 +414,13 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// How many bytes of a command's name are kept: more than the longest name has.
+/// The number of bytes of a command's name that are kept: more than the longest name has.
 const FIRST: usize = 40;
 
 /// Commands that no server loads.
 struct Refused {
     count: u64,
-    /// What is wrong with the first one, its name, and its offset.
+    /// The first one's defect, name and offset.
     why: &'static str,
     name: Vec<u8>,
     offset: u64,
@@ -438,17 +439,17 @@ impl Refused {
     }
 }
 
-/// How a file's commands end.
+/// How the commands of a file end.
 enum End {
-    /// With the file.
+    /// At the end of the file.
     File,
-    /// With a command that is not whole, or not one.
+    /// At an incomplete or invalid command.
     Broken,
-    /// With a line that is neither a command nor an annotation.
+    /// At a line that is neither a command nor an annotation.
     Format,
-    /// With an annotation that stands here and whose time is later than wanted.
+    /// At an annotation at this offset with a time that is too late.
     Later(u64),
-    /// With something after which the tool ends.
+    /// With an error message that ends the tool.
     Quit(String),
 }
 
@@ -458,17 +459,17 @@ struct Commands<'a, R> {
     target: Target<'a>,
     to_timestamp: i64,
     line: &'a mut u64,
-    /// The depth of transactions, which is 0 or 1 in a good file.
+    /// The nesting of transactions, which is 0 or 1 in a valid file.
     multi: i64,
-    /// What is wrong.
+    /// The error message.
     error: Vec<u8>,
-    /// Where the element was that was last read.
+    /// The offset of the last element read.
     error_at: u64,
     refused: Option<Refused>,
 }
 
 impl<R: BufRead> Commands<'_, R> {
-    /// Reads all commands. Returns up to where the file is good, and how it ended.
+    /// Reads all commands. Returns the offset up to which the file is valid, and how it ended.
     fn run(&mut self, progress: &mut Progress) -> (u64, End) {
         let mut good = self.lines.offset;
         loop {
@@ -508,7 +509,7 @@ impl<R: BufRead> Commands<'_, R> {
         End::File
     }
 
-    /// Reads an annotation. Returns an end if it is one.
+    /// Reads an annotation. Returns an end if the file ends there.
     fn annotation(&mut self) -> io::Result<Option<End>> {
         self.error_at = self.lines.offset;
         let Some(line) = self.lines.line(ANNOTATION)? else { return Ok(None) };
@@ -522,7 +523,7 @@ impl<R: BufRead> Commands<'_, R> {
         })
     }
 
-    /// Reads a command and returns whether it is one.
+    /// Reads a command and returns whether it is valid.
     fn command(&mut self) -> io::Result<bool> {
         let offset = self.lines.offset;
         let Some(count) = self.header(b'*')? else { return Ok(false) };
@@ -551,7 +552,7 @@ impl<R: BufRead> Commands<'_, R> {
                 }
             }
         }
-        // A server accepts these two with any arguments.
+        // A server accepts MULTI and EXEC with any arguments.
         if !frames && let Some(why) = Self::refusal(&begin, count) {
             let name = begin.into_iter().next().unwrap_or_default();
             self.refused.get_or_insert(Refused { count: 0, why, name, offset }).count += 1;
@@ -559,7 +560,7 @@ impl<R: BufRead> Commands<'_, R> {
         Ok(true)
     }
 
-    /// Why no server loads a command that has `count` words and begins with these.
+    /// Returns why no server loads a command of `count` words that begins with `begin`.
     fn refusal(begin: &[Vec<u8>], count: i64) -> Option<&'static str> {
         if begin.is_empty() {
             return Some("Command without a name");
@@ -567,7 +568,7 @@ impl<R: BufRead> Commands<'_, R> {
         table::loadable(table::find(begin), usize::try_from(count).unwrap_or(0)).err()
     }
 
-    /// Reads a line of `prefix` and a number.
+    /// Reads a line that consists of `prefix` and a number.
     fn header(&mut self, prefix: u8) -> io::Result<Option<i64>> {
         self.error_at = self.lines.offset;
         let Some(line) = self.lines.line(HEADER)? else {
@@ -610,7 +611,7 @@ impl<R: BufRead> Commands<'_, R> {
 
     fn line_end(&mut self, bytes: [u8; 2]) -> bool {
         if bytes != *b"\r\n" {
-            // As C prints characters that are signed.
+            // As C prints signed characters.
             let [first, second] = bytes.map(|byte| i32::from(byte as i8));
             return self.fail(&format!("Expected \\r\\n, got: {first:02x}{second:02x}"));
         }

@@ -1,9 +1,9 @@
-//! `redstart check-rdb FILE`: reads an RDB file and reports what is in it, or what is wrong with it and where.
+//! `redstart check-rdb FILE`: reads an RDB file and reports its contents, or the first error in it and its position.
 //!
-//! The report has the form of redis-check-rdb's. Each value is decoded and verified as in a load, and then dropped: it
-//! takes the memory of the largest value. Values of modules are skipped.
+//! The report has the form of redis-check-rdb's. Each value is decoded and verified as when loading, and then dropped,
+//! so memory use is that of the largest value. Values of modules are skipped.
 //!
-//! Exit status: 0 for a good file, 1 for a bad one or one that cannot be read.
+//! Exit status: 0 for a valid file, 1 for an invalid or unreadable one.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -49,7 +49,7 @@ pub fn main(call: &Call) -> ExitCode {
     };
     match checked {
         Ok(Some(_)) => ExitCode::SUCCESS,
-        // Or nobody reads the report.
+        // Also if the reader of the report has gone.
         Ok(None) | Err(_) => ExitCode::FAILURE,
     }
 }
@@ -59,18 +59,18 @@ fn usage(call: &Call) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What is behind an RDB file that is only the beginning of a file.
+/// The bytes after an RDB file that is only the beginning of a file.
 pub struct Rest<R> {
-    /// What was read of it already.
+    /// The part of them that has already been read.
     pub read: Vec<u8>,
-    /// The rest of it.
+    /// The reader of the remaining bytes.
     pub from: R,
     /// The length of the RDB file.
     pub offset: u64,
 }
 
 /// Checks the RDB file in `from`, which has about `len` bytes and is called `path`, and writes the report to `out`.
-/// Returns what follows it, or `None` if it is bad. Fails only if the report cannot be written.
+/// Returns the bytes after it, or `None` if it is invalid. Fails only if the report cannot be written.
 pub fn check<R: Read>(path: &Path, from: R, len: u64, out: &mut impl Write) -> io::Result<Option<Rest<R>>> {
     writeln!(out, "[offset 0] Checking RDB file {}", path.display())?;
     let mut counts = Counts::default();
@@ -135,9 +135,9 @@ fn print_error(error: &RdbError, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Why a check ends early.
+/// Why a check stops early.
 enum Stop {
-    /// The file is bad.
+    /// The file is invalid.
     Bad(RdbError),
     /// The report cannot be written.
     Mute(io::Error),
@@ -217,7 +217,7 @@ impl<R: Read, W: Write> Check<'_, R, W> {
     }
 }
 
-/// The name that a module's ID stands for: nine characters of six bits, above a version of ten bits.
+/// Decodes the module name in a module's ID: nine characters of six bits, above a version of ten bits.
 fn module_name(id: u64) -> String {
     const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     (0..9).rev().map(|at| char::from(CHARACTERS[(id >> (10 + 6 * at) & 63) as usize])).collect()
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn data_of_modules_is_skipped() {
-        // An ID that stands for "AAAAAAAAB", version 1.
+        // An ID that means "AAAAAAAAB", version 1.
         let id = [b"\x81".as_slice(), &(1u64 << 10 | 1).to_be_bytes()].concat();
         let data = b"\x01\x05\x02\x06\x03abcd\x04abcdefgh\x05\x03xyz\0";
         let body = [b"\xf7", &id[..], b"\x02\x02", data, b"\x07\x01k", &id, data, b"\xff", &[0; 8]].concat();

@@ -1,60 +1,61 @@
-//! Requests, prepared once: what changes from one to the next is written in place.
+//! Requests, prepared once: only the parts that change between requests are rewritten, in place.
 //!
-//! A template is the bytes of one request and the places of its random numbers, twelve digits each. [`Requests`] holds
-//! as many copies of it as a batch has requests, so a batch is ready to be sent after its digits are written.
+//! A template is the bytes of one request and the positions of its random numbers, twelve digits each. [`Requests`]
+//! holds one copy of it per request of a batch, so a batch is ready to send once its digits are written.
 //!
-//! Number `i` of a run is a function of the seed and of `i` alone (the output function of SplitMix64 applied to a
-//! counter). So the same seed gives the same requests, whatever the connections, threads and timing that send them.
+//! Number `i` of a run depends only on the seed and on `i` (the output function of SplitMix64 applied to a counter). So
+//! the same seed gives the same requests, whichever connections and threads send them and when.
 
 use crate::tools::client::write_command;
 
-/// What stands for a random number in an argument.
+/// The placeholder for a random number in an argument.
 pub const RANDOM_NUMBER: &[u8] = b"__rand_int__";
-/// What stands for a value of the size that `-d` gives.
+/// The placeholder for a value of the size given by `-d`.
 pub const DATA: &str = "__data__";
-/// The digits of a random number; as long as its mark, so that lengths stay.
+/// The digits of a random number: as many as its placeholder has characters, so that lengths stay the same.
 const DIGITS: usize = RANDOM_NUMBER.len();
-/// The most random numbers, from 0: those that fit in the digits.
+/// The largest range of random numbers, from 0, that fits in the digits.
 pub const LARGEST_RANGE: u64 = 10u64.pow(DIGITS as u32);
 
-/// One request, and where its random numbers are.
+/// One request and the positions of its random numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// As it is sent.
+    /// The request as it is sent.
     pub bytes: Vec<u8>,
-    /// Where twelve digits are to be written.
+    /// Where to write twelve digits.
     places: Vec<usize>,
 }
 
 impl Template {
-    /// A request of these words, as the protocol has it.
+    /// Encodes a request with these words.
     pub fn of_words<W: AsRef<[u8]>>(words: &[W]) -> Template {
         let mut bytes = Vec::new();
         write_command(&mut bytes, words);
         Template::of_bytes(bytes)
     }
 
-    /// A request that is sent as these bytes.
+    /// A request that is sent as exactly these bytes.
     pub fn of_bytes(bytes: Vec<u8>) -> Template {
         let places = memchr::memmem::find_iter(&bytes, RANDOM_NUMBER).collect();
         Template { bytes, places }
     }
 }
 
-/// The batch that is being made.
+/// The batch under construction.
 #[derive(Clone, Debug)]
 pub struct Requests {
     /// Copies of the template, one after the other.
     bytes: Vec<u8>,
     len: usize,
     places: Vec<usize>,
-    /// The random numbers are below this; `None` leaves their marks as they are, as redis-benchmark does without `-r`.
+    /// The upper bound of random numbers, exclusive; `None` keeps the placeholders, as redis-benchmark does without
+    /// `-r`.
     range: Option<u64>,
     seed: u64,
 }
 
 impl Requests {
-    /// Room for batches of up to `batch` requests, whose random numbers are below `range`.
+    /// Creates a buffer for batches of up to `batch` requests, with random numbers below `range`.
     pub fn new(template: &Template, batch: usize, range: Option<u64>, seed: u64) -> Requests {
         Requests {
             bytes: template.bytes.repeat(batch),
@@ -95,13 +96,13 @@ pub fn mixed(state: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A number below `range`, as evenly spread as `random` is.
+/// Scales `random` to a number below `range`, as evenly spread as `random` is.
 #[inline]
 fn below(random: u64, range: u64) -> u64 {
     ((u128::from(random) * u128::from(range)) >> 64) as u64
 }
 
-/// Writes `value` with leading zeroes into all of `at`.
+/// Writes `value` with leading zeros into all of `at`.
 #[inline]
 fn write_digits(at: &mut [u8], mut value: u64) {
     for pair in at.rchunks_exact_mut(2) {
@@ -111,7 +112,7 @@ fn write_digits(at: &mut [u8], mut value: u64) {
     }
 }
 
-/// A value of `size` bytes: letters and digits, the same for the same seed.
+/// Generates a value of `size` letters and digits, the same for the same seed.
 pub fn data(size: usize, seed: u64) -> Vec<u8> {
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let letter = |index: usize| LETTERS[below(mixed(seed ^ index as u64), LETTERS.len() as u64) as usize];
@@ -145,7 +146,7 @@ mod tests {
                 }
             }
         }
-        // 600 draws of 1,000 numbers meet some 451 of them.
+        // 600 draws of 1,000 numbers are expected to give about 451 different ones.
         assert!((380..520).contains(&seen.len()), "{} different numbers", seen.len());
     }
 

@@ -1,4 +1,4 @@
-//! Results as text: redis-benchmark's report, its line, its values with commas, and a table for comparisons.
+//! Results as text: redis-benchmark's report, its one-line and CSV formats, and a table for comparisons.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use super::options::Options;
 use super::report::Measured;
 use super::subject::Subject;
 
-/// The columns of `--csv`, as scripts know them.
+/// The columns of `--csv`, which scripts rely on.
 const COLUMNS: [&str; 8] = [
     "test",
     "rps",
@@ -36,8 +36,8 @@ fn summary(latencies: &Histogram) -> [f64; 6] {
     ]
 }
 
-/// Percentiles that come closer to 100 by half each time, up to the longest latency: percent, microseconds, and how many
-/// requests took at most that.
+/// Percentiles that halve the distance to 100 each time, up to the longest latency: percent, microseconds, and the
+/// number of requests that took at most that.
 pub fn spectrum(latencies: &Histogram) -> Vec<(f64, u64, u64)> {
     let mut points = Vec::new();
     let mut percent = 0.0;
@@ -54,7 +54,7 @@ pub fn spectrum(latencies: &Histogram) -> Vec<(f64, u64, u64)> {
     points
 }
 
-/// How many requests took at most 0.1 ms, 0.2 ms, …, and from 2 ms on 3 ms, 4 ms, …: only where that changes.
+/// The number of requests that took at most 0.1 ms, 0.2 ms, …, and from 2 ms on 3 ms, 4 ms, …; lists only changes.
 fn distribution(latencies: &Histogram) -> Vec<(u64, u64)> {
     let mut points = Vec::new();
     let (mut us, mut last) = (100, 0);
@@ -75,7 +75,7 @@ macro_rules! line {
     ($out:expr, $($format:tt)*) => { { let _ = writeln!($out, $($format)*); } };
 }
 
-/// The report of a test, as redis-benchmark has it. Lines are added where the run had what it does not know.
+/// Formats the report of a test as redis-benchmark does, with further lines for features that it lacks.
 pub fn full(options: &Options, subject: &Subject, measured: &Measured) -> String {
     if !measured.has_figures() {
         return refused(measured);
@@ -121,7 +121,7 @@ pub fn full(options: &Options, subject: &Subject, measured: &Measured) -> String
     out
 }
 
-/// What has to be said about a result beside its figures.
+/// Remarks on a result besides its figures.
 pub fn remarks(options: &Options, measured: &Measured) -> Vec<String> {
     let round = measured.typical();
     let mut remarks = Vec::new();
@@ -169,12 +169,12 @@ pub fn quiet(options: &Options, measured: &Measured) -> String {
     }
 }
 
-/// What stands for a test whose replies were all errors.
+/// The text for a test whose replies were all errors.
 fn refused(measured: &Measured) -> String {
     format!("{}: no result, all {} replies were errors\n", measured.title, measured.replies())
 }
 
-/// What `-q` says of a test after its title.
+/// The text of `-q` after a test's title.
 fn figures(options: &Options, measured: &Measured) -> String {
     let round = measured.typical();
     let p50 = ms(round.tally.latencies.percentile(50.0));
@@ -200,7 +200,7 @@ fn figures(options: &Options, measured: &Measured) -> String {
     out
 }
 
-/// The line of `-q` for a test on several servers: each with how many times the first one's throughput it has.
+/// The line of `-q` for a test on several servers: each with its ratio to the first one's throughput.
 pub fn quiet_comparison(options: &Options, all: &[Measured]) -> String {
     let Some(first) = all.first() else { return String::new() };
     let part = |measured: &Measured| {
@@ -217,12 +217,12 @@ pub fn quiet_comparison(options: &Options, all: &[Measured]) -> String {
     format!("{}: {}\n", first.title, parts.join("; "))
 }
 
-/// How many times the throughput of `first` it has, if that has one.
+/// The ratio of its throughput to that of `first`, if that has one.
 pub fn ratio(measured: &Measured, first: &Measured) -> Option<f64> {
     first.has_figures().then(|| measured.rate() / first.rate().max(f64::MIN_POSITIVE))
 }
 
-/// The first line of `--csv`. Of several servers each line names one at its end.
+/// The first line of `--csv`. With several servers, each line names one at its end.
 pub fn csv_head(compares: bool) -> String {
     let mut columns: Vec<String> = COLUMNS.iter().map(|name| quoted(name)).collect();
     if compares {
@@ -247,7 +247,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// A test on several servers: medians, and how many times the first one's throughput each has.
+/// A test on several servers: medians, and each server's ratio to the first one's throughput.
 pub fn comparison(options: &Options, all: &[Measured]) -> String {
     let mut out = String::new();
     let Some(first) = all.first() else { return out };

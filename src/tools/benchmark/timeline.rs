@@ -1,19 +1,19 @@
-//! What happened when: replies and their longest latency in intervals of equal length, for the charts.
+//! Results over time: replies and their longest latency in intervals of equal length, for the charts.
 //!
-//! It begins with intervals of 10 ms. When there are more than `MOST`, two become one, so a run of any length keeps
-//! between half of that and all of it.
+//! The intervals begin at 10 ms. When there are more than `MOST`, pairs of them are merged, so a run of any length
+//! keeps between half of `MOST` and all of it.
 
-/// The most intervals.
+/// The maximum number of intervals.
 const MOST: usize = 8192;
-/// The length of an interval at first.
+/// The initial length of an interval.
 const FIRST_NS: u64 = 10_000_000;
 
 /// The replies of an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interval {
-    /// How many there were.
+    /// The number of replies.
     pub replies: u64,
-    /// The longest latency of them, in nanoseconds.
+    /// Their longest latency, in nanoseconds.
     pub longest_ns: u64,
 }
 
@@ -24,7 +24,7 @@ impl Interval {
     }
 }
 
-/// The intervals since a start.
+/// The intervals since the start of a run.
 #[derive(Clone, Debug)]
 pub struct Timeline {
     start_ns: u64,
@@ -35,12 +35,12 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Nothing yet, from `start_ns` of the monotonic clock.
+    /// Creates an empty timeline from `start_ns` of the monotonic clock.
     pub fn new(start_ns: u64) -> Timeline {
         Timeline { start_ns, width_ns: FIRST_NS, end_ns: start_ns, intervals: Vec::new() }
     }
 
-    /// Notes `replies` that arrived at `now_ns`; moments do not go back.
+    /// Records `replies` that arrived at `now_ns`, which must not decrease.
     #[inline]
     pub fn note(&mut self, now_ns: u64, replies: u64, longest_ns: u64) {
         if now_ns >= self.end_ns {
@@ -66,7 +66,7 @@ impl Timeline {
         (now_ns.saturating_sub(self.start_ns) / self.width_ns) as usize
     }
 
-    /// Makes one interval of two.
+    /// Merges pairs of intervals.
     fn fold(&mut self) {
         self.width_ns *= 2;
         self.intervals = self
@@ -96,8 +96,8 @@ impl Timeline {
         self.end_ns = self.start_ns + len as u64 * self.width_ns;
     }
 
-    /// The whole run in at most `most` intervals, with the length of one in seconds. The last one may be cut short by
-    /// the end of the run.
+    /// Returns the whole run in at most `most` intervals, and the length of one in seconds. The end of the run may cut
+    /// the last one short.
     pub fn intervals(&self, most: usize) -> (f64, Vec<Interval>) {
         let mut copy = self.clone();
         while copy.intervals.len() > most.max(1) {

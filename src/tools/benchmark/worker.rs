@@ -6,13 +6,13 @@
 //!    └── -k 0 ───────┴──────────────────────────────────────────────────┘
 //! ```
 //!
-//! All connections of a thread share one buffer of requests and one of replies: a batch is written in place and handed
-//! to the kernel by one call, and replies are counted as they pass. What the kernel does not take at once is the only
-//! thing that a connection keeps.
+//! All connections of a thread share one buffer of requests and one of replies: a batch is written in place and sent
+//! with one system call, and replies are counted as they stream by. A connection stores only the bytes that the kernel
+//! did not accept at once.
 //!
-//! **Time** is read once for each chunk of replies, after it was received: that is when its replies arrived and when
-//! the next batch of that connection is sent. Reading it once for all events of a wait would be cheaper, and wrong: with
-//! fifty connections ready at once, the last would be served some 200 µs after the first. What lies between the reading
+//! **Time** is read once per chunk of replies, after it was received: that is when its replies arrived and when the
+//! next batch of that connection is sent. Reading it once for all events of a wait would be cheaper, and wrong: with
+//! fifty connections ready at once, the last would be served some 200 µs after the first. The work between the reading
 //! and the next send takes well below a microsecond for a few requests; for more, the clock is read again.
 
 use std::collections::VecDeque;
@@ -29,29 +29,29 @@ use crate::resp::value::DecodeError;
 use crate::sys::poller::{Event, Interest, NativePoller, Poller, Source, Token};
 use crate::sys::{clock, net, terminal};
 
-/// Room for what one call receives.
+/// The size of the receive buffer.
 const INPUT: usize = 128 * 1024;
-/// The longest wait: how soon a signal or the end of another thread is seen.
+/// The longest wait: bounds the delay until a signal or the end of another thread is noticed.
 const LONGEST_WAIT_NS: u64 = 100_000_000;
-/// Connections that are being made at once, so that the queue of the listener does not overflow.
+/// The maximum number of connections being opened at once, so that the listener's queue does not overflow.
 const CONNECTING: usize = 128;
-/// From so many requests on, to write them takes long enough for the clock to be read again.
+/// The number of requests from which on writing them takes long enough for the clock to be read again.
 const LARGE_BATCH: usize = 8;
-/// How long after the end of a run replies are awaited, and requests that were due before it are sent.
+/// How long after the end of a run to wait for replies, and to send requests that were due before it.
 const GRACE_NS: u64 = 2_000_000_000;
 
-/// What a connection is doing.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Unopened,
     Connecting,
-    /// It awaits the replies to its greeting.
+    /// Waits for the replies to its greeting.
     Greeting,
-    /// It has nothing to do at the moment.
+    /// Has nothing to do at the moment.
     Idle,
-    /// It awaits replies.
+    /// Waits for replies.
     Busy,
-    /// It has nothing to do any more.
+    /// Has finished.
     Done,
 }
 
@@ -60,16 +60,16 @@ struct Lane {
     socket: Option<net::Socket>,
     state: State,
     generation: u32,
-    /// Replies that are still to come.
+    /// The number of outstanding replies.
     awaited: usize,
     /// When the batch was sent.
     sent_ns: u64,
-    /// In an open loop: when the requests of the batch were due, in their order.
+    /// In an open loop: when the requests of the batch were due, in order.
     due_ns: VecDeque<u64>,
     replies: ReplyCounter,
-    /// What the kernel has not taken yet.
+    /// The bytes that the kernel has not accepted yet.
     rest: Vec<u8>,
-    /// How much of the rest it has taken since.
+    /// How many bytes of `rest` have been sent since.
     rest_sent: usize,
 }
 
@@ -89,7 +89,7 @@ impl Lane {
     }
 }
 
-/// A thread's connections and what they have counted.
+/// A thread's connections and counts.
 #[derive(Debug)]
 pub struct Worker {
     plan: Arc<Plan>,
@@ -98,13 +98,13 @@ pub struct Worker {
     lanes: Vec<Lane>,
     requests: Requests,
     input: Vec<u8>,
-    /// Connections that are ready, the one that has waited longest first.
+    /// Idle connections, the one that has waited longest first.
     idle: VecDeque<u32>,
     unopened: VecDeque<u32>,
-    /// Connections that are not [`State::Done`].
+    /// The number of connections that are not [`State::Done`].
     open: usize,
     has_started: bool,
-    /// Replies and their latencies that [`Shared`] does not have yet.
+    /// The replies and their latencies that are not in [`Shared`] yet.
     unpublished: (u64, u64),
     schedule: Option<Schedule>,
     end_ns: u64,
@@ -113,7 +113,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with its share of connections, none of which is open.
+    /// Creates a worker with its share of connections, all unopened.
     pub fn new(plan: &Arc<Plan>, shared: &Arc<Shared>, clients: usize) -> io::Result<Worker> {
         Ok(Worker {
             plan: Arc::clone(plan),
@@ -133,7 +133,7 @@ impl Worker {
         })
     }
 
-    /// Opens all connections. Nothing is measured yet.
+    /// Opens all connections. Measures nothing yet.
     pub fn connect(&mut self) -> Result<(), Failure> {
         for _ in 0..CONNECTING {
             self.open_next()?;
@@ -161,7 +161,7 @@ impl Worker {
         result
     }
 
-    /// Keeps its connections open and does nothing with them, until one is closed or a signal comes.
+    /// Keeps the connections open and idle until one is closed or a signal arrives.
     pub fn rest(&mut self) -> Result<(), Failure> {
         loop {
             self.turn(LONGEST_WAIT_NS)?;
@@ -201,13 +201,13 @@ impl Worker {
         }
     }
 
-    /// When the next request is due, if there is one.
+    /// Returns when the next request is due, if there is one.
     fn next_due(&self) -> Option<u64> {
         let due = self.schedule.as_ref()?.due_ns();
         (due < self.end_ns && self.shared.left(&self.plan) > 0).then_some(due)
     }
 
-    /// Sends what is due, as long as there are connections for it. Where there are too few, each takes several.
+    /// Sends the due requests while there are idle connections. If there are too few, each takes several.
     fn send_due(&mut self, now: u64) -> Result<(), Failure> {
         while let Some(due) = self.next_due()
             && due <= now
@@ -235,7 +235,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for events, at most `wait_ns`, and serves them.
+    /// Waits for events, at most `wait_ns`, and handles them.
     fn turn(&mut self, wait_ns: u64) -> Result<(), Failure> {
         let wait = match wait_ns {
             LONGEST_WAIT_NS => self.poller.wait(Some((LONGEST_WAIT_NS / 1_000_000) as u32)),
@@ -323,7 +323,7 @@ impl Worker {
         self.watch(slot, Interest::BOTH)
     }
 
-    /// The connection is ready. Before the start it waits for it, later it goes on with the load.
+    /// Handles a connection that has become ready: before the start, it waits; afterwards, it joins the load.
     fn greeted(&mut self, slot: usize) -> Result<(), Failure> {
         self.lanes[slot].state = State::Idle;
         self.open_next()?;
@@ -393,18 +393,18 @@ impl Worker {
         self.unpublished.1 += sum;
     }
 
-    /// The server's errors count as replies, and are shown by whoever shows the progress.
+    /// Records the server's errors. They count as replies; the progress display shows them.
     #[cold]
     fn note_errors(&mut self, slot: usize, count: u64) -> Result<(), Failure> {
         let lane = &mut self.lanes[slot];
         let text = lane.replies.take_error().unwrap_or_default();
-        // It is a reply to no command: the server closes the connection after it.
+        // This replies to no command: the server closes the connection after it.
         if text.starts_with(b"ERR max number of clients") {
             return Err(Failure::Server(text));
         }
         if lane.state == State::Greeting {
             let commands = &self.plan.greeting_commands;
-            // Replies come in order, so the refused command is at the latest the last one that was replied to.
+            // Replies arrive in order, so the rejected command is at the latest the last one replied to.
             let index = (commands.len() - lane.awaited).saturating_sub(1);
             return Err(Failure::Refused(commands[index], text));
         }
@@ -419,7 +419,8 @@ impl Worker {
         Ok(())
     }
 
-    /// A connection has all its replies: sends the next batch, or waits for what is due, or ends.
+    /// Continues a connection that has all its replies: sends the next batch, waits for the next due request, or
+    /// finishes.
     #[inline]
     fn go_on(&mut self, slot: usize, now: u64) -> Result<(), Failure> {
         if self.lanes[slot].state == State::Busy && !self.plan.keeps_alive {
@@ -487,7 +488,7 @@ impl Worker {
         self.poller.modify(socket.as_fd(), source, interest).map_err(Failure::Io)
     }
 
-    /// The server has closed a connection, which matters unless nothing was expected of it.
+    /// Handles a connection that the server closed, which is a failure unless nothing was expected from it.
     #[cold]
     fn closed(&mut self, slot: usize) -> Result<(), Failure> {
         if self.lanes[slot].state != State::Done {
@@ -504,7 +505,7 @@ impl Worker {
     }
 }
 
-/// What it means that something arrived which was not asked for: a server may say why it will close the connection.
+/// Interprets an unexpected reply: a server may say why it is about to close the connection.
 #[cold]
 fn unasked(replies: &mut ReplyCounter) -> Failure {
     match replies.take_error() {
@@ -513,7 +514,7 @@ fn unasked(replies: &mut ReplyCounter) -> Failure {
     }
 }
 
-/// Sends what the kernel takes; a peer that is gone is a closed connection.
+/// Sends as many bytes as the kernel accepts; reports a vanished peer as a closed connection.
 #[inline]
 fn transmit(socket: &net::Socket, bytes: &[u8]) -> Result<usize, Failure> {
     socket.send(bytes).or_else(|error| match error.kind() {

@@ -1,8 +1,8 @@
 //! The client side of the Lua debugger: `--ldb`, or `SCRIPT DEBUG` before an `EVAL` at the prompt.
 //!
-//! The `EVAL` begins a session. From then on commands go to the server's debugger, and each reply is an array of lines,
-//! coloured by their kind. The line `<endsession>` ends the session. The script's reply follows it, and the server closes
-//! the connection.
+//! The `EVAL` begins a session. Commands then go to the server's debugger, and each reply is an array of lines,
+//! coloured by their kind. The line `<endsession>` ends the session. The script's reply follows it, and the server
+//! closes the connection.
 
 use super::state::is;
 
@@ -19,7 +19,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The argument of `SCRIPT DEBUG`.
+    /// Returns the argument of `SCRIPT DEBUG`.
     pub fn word(self) -> &'static str {
         match self {
             Mode::Forked => "yes",
@@ -89,13 +89,13 @@ impl Debugger {
     }
 }
 
-/// The words of a line that has the debugger evaluate code: the code is one word, quotes and all.
+/// Parses a line that makes the debugger evaluate code: the code is one word, quotes included.
 pub fn evaluation(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let code = |name: &str| line.strip_prefix(name.as_bytes())?.strip_prefix(b" ");
     ["e", "eval"].into_iter().find_map(|name| Some(vec![name.into(), code(name)?.to_vec()]))
 }
 
-/// The colour of a line that contains a mark. If it contains several, the last row of the table counts.
+/// The colour of a line that contains a mark. If it contains several, the last matching row counts.
 const COLOURS: [(&str, &str); 7] = [
     ("<debug>", "1;37"),
     ("<redis>", "0;32"),

@@ -1,7 +1,7 @@
-//! What is known of commands: their names, what they do, and their arguments.
+//! Descriptions of commands: their names, summaries and arguments.
 //!
-//! The connected server tells it (COMMAND DOCS), so that its own commands are known, modules' among them. Of a server that
-//! does not (before version 7), or without a connection, it is the table of this build.
+//! They come from the connected server (COMMAND DOCS), and so include its own commands and its modules'. For a server
+//! without that command (before version 7), or without a connection, they come from the table of this build.
 
 use crate::command::CommandNames;
 use crate::command::table::ServerCommand;
@@ -14,17 +14,17 @@ use crate::text::controls;
 pub struct Entry {
     /// Its full name in capitals: `CONFIG GET`.
     pub name: String,
-    /// What it does, in a sentence.
+    /// A one-sentence description.
     pub summary: String,
-    /// The version that has it first.
+    /// The version that introduced it.
     pub since: String,
     /// Its group: `string`.
     pub group: String,
-    /// What follows the name.
+    /// The arguments after the name.
     pub arguments: Vec<Argument>,
 }
 
-/// What kind of argument it is.
+/// The kind of an argument.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// Any word.
@@ -34,42 +34,42 @@ pub enum Kind {
     Integer,
     /// A number.
     Number,
-    /// Nothing but its token.
+    /// Only its token.
     Token,
     /// One of its children.
     OneOf,
-    /// Its children in their order.
+    /// All of its children, in order.
     Block,
 }
 
 /// An argument of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Argument {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// How it is shown.
+    /// Its displayed name.
     pub name: String,
-    /// The word in front of it: `EX`.
+    /// The word before it: `EX`.
     pub token: Option<String>,
-    /// Whether it may be left out.
+    /// Whether it is optional.
     pub is_optional: bool,
     /// Whether it may be repeated.
     pub is_multiple: bool,
-    /// Whether it is repeated with its token.
+    /// Whether each repetition includes the token.
     pub repeats_token: bool,
     /// The arguments of a block, or the alternatives.
     pub children: Vec<Argument>,
 }
 
-/// All that is known, by name.
+/// All known commands, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Docs {
-    /// The commands, subcommands behind their containers.
+    /// The commands; subcommands follow their containers.
     pub entries: Vec<Entry>,
 }
 
 impl Docs {
-    /// What the reply to COMMAND DOCS tells, or nothing if it is not one.
+    /// Parses the reply to COMMAND DOCS; `None` if it is not one.
     pub fn from_reply(reply: &Value) -> Option<Docs> {
         let mut docs = Docs::default();
         for (name, fields) in pairs(reply) {
@@ -79,7 +79,7 @@ impl Docs {
         (!docs.entries.is_empty()).then_some(docs)
     }
 
-    /// The table of this build.
+    /// Returns the table of this build.
     pub fn built_in() -> Docs {
         let mut bytes = Vec::new();
         let words: [&[u8]; 2] = [b"COMMAND", b"DOCS"];
@@ -117,7 +117,7 @@ impl Docs {
         self.entries.push(entry);
     }
 
-    /// The command that `words` begin with, and how many of them are its name.
+    /// Finds the command that `words` begin with. Also returns how many words are its name.
     #[cfg(any(feature = "cli", test))]
     pub fn find<W: AsRef<[u8]>>(&self, words: &[W]) -> Option<(&Entry, usize)> {
         (1..=words.len().min(2)).rev().find_map(|count| {
@@ -128,7 +128,7 @@ impl Docs {
         })
     }
 
-    /// The names of the groups.
+    /// Returns the names of the groups.
     pub fn groups(&self) -> Vec<&str> {
         let mut groups: Vec<&str> = self.entries.iter().map(|entry| entry.group.as_str()).collect();
         groups.sort_unstable();
@@ -138,7 +138,7 @@ impl Docs {
 }
 
 impl Argument {
-    /// The argument as help shows it: `[EX seconds|PX milliseconds]`, `key [key ...]`.
+    /// Formats the argument for help: `[EX seconds|PX milliseconds]`, `key [key ...]`.
     pub fn show(&self) -> String {
         let mut out = String::new();
         if self.is_optional {
@@ -160,7 +160,7 @@ impl Argument {
         out
     }
 
-    /// What stands behind the token.
+    /// Formats the part after the token.
     pub fn show_value(&self) -> String {
         let children = |between| self.children.iter().map(Argument::show).collect::<Vec<_>>().join(between);
         match self.kind {
@@ -171,7 +171,7 @@ impl Argument {
         }
     }
 
-    /// What may follow when the argument was given: `[key ...]`.
+    /// Formats the part that may follow once the argument was given: `[key ...]`.
     pub fn show_repeated(&self) -> String {
         match &self.token {
             Some(token) if self.repeats_token => format!("[{token} {} ...]", self.show_value()),
@@ -180,7 +180,7 @@ impl Argument {
     }
 }
 
-/// The pairs of a map, or of the array that it is in RESP2.
+/// Returns the pairs of a map, or of the array that replaces it in RESP2.
 fn pairs(value: &Value) -> Vec<(&Value, &Value)> {
     match value {
         Value::Map(pairs) => pairs.iter().map(|(key, value)| (key, value)).collect(),
@@ -190,7 +190,7 @@ fn pairs(value: &Value) -> Vec<(&Value, &Value)> {
 }
 
 fn text(value: &Value) -> String {
-    // What is printed to a terminal has no control characters.
+    // Text printed to a terminal must not contain control characters.
     controls::without(&String::from_utf8_lossy(value.as_bytes().unwrap_or_default()))
 }
 
@@ -237,7 +237,7 @@ fn argument(value: &Value) -> Argument {
 mod tests {
     use super::*;
 
-    /// The arguments of a command of this build as help shows them.
+    /// Formats the arguments of a command of this build for help.
     fn shown(name: &str) -> String {
         let docs = Docs::built_in();
         let words: Vec<&str> = name.split(' ').collect();

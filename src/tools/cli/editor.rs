@@ -1,4 +1,4 @@
-//! The line editor at a terminal: history, completion by TAB, and the hint behind the cursor.
+//! The line editor for a terminal: history, completion with TAB, and hints after the cursor.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -25,7 +25,7 @@ use crate::text::words;
 /// The editor with its history.
 pub struct Editor {
     lines: rustyline::Editor<Assistant, MemHistory>,
-    /// The file of the history, if one is kept.
+    /// The history file, if one is kept.
     path: Option<PathBuf>,
 }
 
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Editor {
 }
 
 impl Editor {
-    /// An editor that shows of what is known; none if the terminal cannot be edited on.
+    /// Opens an editor that uses `knowledge` for hints and completion; `None` if the terminal cannot be edited on.
     pub fn open(knowledge: &Knowledge) -> Option<Editor> {
         if std::env::var("TERM").is_ok_and(|name| matches!(name.as_str(), "dumb" | "cons25" | "emacs")) {
             return None;
@@ -76,7 +76,7 @@ impl Reader for Editor {
                 Ok(line) => return Ok(Typed::Line(line.into_bytes())),
                 Err(ReadlineError::Eof) => return Ok(Typed::End),
                 Err(ReadlineError::Interrupted) => {
-                    // What was typed is given up; nothing typed, all is.
+                    // Ctrl-C discards the typed text; without any, it ends the prompt.
                     if self.lines.helper().is_none_or(|assistant| assistant.is_empty.get()) {
                         return Ok(Typed::End);
                     }
@@ -95,18 +95,18 @@ impl Reader for Editor {
         }
         let is_new = self.lines.add_history_entry(line).unwrap_or(false);
         if is_new && let Some(path) = &self.path {
-            // A history that cannot be kept is no reason to trouble the user.
+            // A history that cannot be written does not concern the user.
             let _ = history::append(path, line);
         }
     }
 }
 
-/// What the editor asks about a line.
+/// The editor's source of hints and completions.
 struct Assistant {
     knowledge: Knowledge,
-    /// Whether nothing has been typed.
+    /// Whether the line is empty.
     is_empty: Cell<bool>,
-    /// The columns behind the prompt.
+    /// The number of columns after the prompt.
     room: Cell<usize>,
     has_colours: bool,
 }
@@ -127,7 +127,7 @@ impl Completer for Assistant {
     }
 }
 
-/// A hint, which is shown and never taken into the line: it is of words to be replaced.
+/// A hint, which is displayed but never inserted: it consists of placeholders.
 struct Shown(String);
 
 impl Hint for Shown {
@@ -149,7 +149,7 @@ impl Hinter for Assistant {
             return None;
         }
         let hint = hints::hint(&self.knowledge.docs.borrow(), line)?;
-        // It stays on the line: the last column is the cursor's.
+        // The hint must fit on the line; the last column is for the cursor.
         let room = self.room.get().saturating_sub(line.chars().count() + 1);
         Some(Shown(hint.chars().take(room).collect()))
     }

@@ -1,45 +1,46 @@
-//! How replies are printed, to the byte as redis-cli prints them.
+//! Formats replies, byte for byte as redis-cli does.
 //!
-//! A person reads [`Format::Standard`]: every reply says its type, and what is nested is numbered and indented. Programs
-//! read the others: the bytes as they are, CSV, or JSON. An attribute is not printed, only the reply behind it.
+//! [`Format::Standard`] is for people: every reply shows its type, and nested replies are numbered and indented. The
+//! others are for programs: the bytes as they are, CSV, or JSON. Attributes are not printed, only the replies after
+//! them.
 
 use crate::resp::Value;
 use crate::text::number::{digits_u64, push_i64, push_u64};
 use crate::text::words::push_quoted;
 
-/// In what form replies are printed.
+/// The output format of replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people.
     Standard,
-    /// The bytes of strings as they are, the elements of an array one a line.
+    /// The bytes of strings as they are, and the elements of an array one per line.
     Raw,
-    /// A line of comma-separated values a reply.
+    /// One line of comma-separated values per reply.
     Csv,
-    /// A line of JSON a reply. Strings are taken as UTF-8.
+    /// One line of JSON per reply. Strings are treated as UTF-8.
     Json,
-    /// The same in ASCII: other bytes are `\xHH`, twice escaped.
+    /// JSON in ASCII: other bytes are `\xHH`, escaped twice.
     QuotedJson,
 }
 
-/// A format with the texts that it puts between parts.
+/// A format and its delimiters.
 #[derive(Clone, Debug)]
 pub struct Style {
     /// The format.
     pub format: Format,
-    /// What stands between the elements of a raw reply.
+    /// The delimiter between the elements of a raw reply.
     pub between_elements: Vec<u8>,
-    /// What follows a raw reply.
+    /// The delimiter after a raw reply.
     pub after_reply: Vec<u8>,
 }
 
 impl Style {
-    /// The format with a line end as both delimiters.
+    /// Creates a style with a line end for both delimiters.
     pub fn new(format: Format) -> Style {
         Style { format, between_elements: b"\n".to_vec(), after_reply: b"\n".to_vec() }
     }
 
-    /// A reply as it is printed, with the line end behind it.
+    /// Formats a reply, with the line end after it.
     pub fn reply(&self, reply: &Value) -> Vec<u8> {
         let mut out = Vec::new();
         match self.format {
@@ -60,14 +61,14 @@ impl Style {
         out
     }
 
-    /// A reply that is a text with lines of its own, in every format.
+    /// Formats a reply that is a text of several lines, in every format.
     pub fn text(&self, reply: &Value) -> Vec<u8> {
         let mut out = Vec::new();
         self.raw(&mut out, reply);
         out
     }
 
-    /// A push message: the reply's form, but for the keys that a tracked client has to forget.
+    /// Formats a push message: like a reply, except for the keys of an invalidation message.
     pub fn push(&self, message: &Value) -> Vec<u8> {
         match (self.format, invalidated(message)) {
             (Format::Standard, Some(keys)) => {
@@ -112,7 +113,7 @@ impl Style {
     }
 }
 
-/// The keys of a message of client-side caching; those of a flush have none.
+/// Returns the keys of an invalidation message; that of a flush has none.
 fn invalidated(message: &Value) -> Option<Vec<&[u8]>> {
     let Value::Push(parts) = message else { return None };
     match &parts[..] {
@@ -123,7 +124,7 @@ fn invalidated(message: &Value) -> Option<Vec<&[u8]>> {
     }
 }
 
-/// Lines for people. The first begins where the output stands, those after it behind `indent` spaces.
+/// Formats for people. The first line begins at the current output position, further lines after `indent` spaces.
 fn standard(out: &mut Vec<u8>, reply: &Value, indent: usize) {
     let kind: &[u8] = match reply {
         Value::Array(values) => return numbered(out, values, b')', b"(empty array)\n", indent),
@@ -166,7 +167,7 @@ fn numbered_pairs(out: &mut Vec<u8>, pairs: &[(Value, Value)], indent: usize) {
     for (at, (key, value)) in pairs.iter().enumerate() {
         let indent = push_number(out, at, pairs.len(), b'#', indent);
         standard(out, key, indent);
-        // The line end of the key.
+        // Removes the line end after the key.
         out.pop();
         out.extend_from_slice(b" => ");
         if has_lines(value) {
@@ -177,7 +178,7 @@ fn numbered_pairs(out: &mut Vec<u8>, pairs: &[(Value, Value)], indent: usize) {
     }
 }
 
-/// Pushes the number of the element `at` of `count` and returns how far its further lines are indented.
+/// Appends the number of element `at` of `count`, and returns the indentation of the element's further lines.
 fn push_number(out: &mut Vec<u8>, at: usize, count: usize, sign: u8, indent: usize) -> usize {
     let (number, width) = (at as u64 + 1, digits_u64(count as u64));
     let spaces = if at > 0 { indent } else { 0 };
@@ -187,7 +188,7 @@ fn push_number(out: &mut Vec<u8>, at: usize, count: usize, sign: u8, indent: usi
     indent + width + 2
 }
 
-/// Whether the value of a pair begins on a line of its own: when it has more than one element, at whatever depth.
+/// Whether the value of a pair begins on its own line: if it has more than one element, at any depth.
 fn has_lines(value: &Value) -> bool {
     match value {
         Value::Array(values) | Value::Set(values) | Value::Push(values) => match &values[..] {
@@ -203,7 +204,7 @@ fn has_lines(value: &Value) -> bool {
     }
 }
 
-/// Comma-separated values; what is nested is not told apart.
+/// Formats comma-separated values; nesting is not visible.
 fn csv(out: &mut Vec<u8>, reply: &Value) {
     match reply {
         Value::Error(text) => {
@@ -239,7 +240,7 @@ fn csv(out: &mut Vec<u8>, reply: &Value) {
 
 type PushText = fn(&mut Vec<u8>, &[u8]);
 
-/// JSON, but for an error, which is `error:"text"`, as JSON has none.
+/// Formats JSON, except for errors, which JSON lacks and which become `error:"text"`.
 fn json(out: &mut Vec<u8>, reply: &Value, push_text: PushText) {
     match reply {
         Value::Error(text) => {
@@ -277,7 +278,7 @@ fn json(out: &mut Vec<u8>, reply: &Value, push_text: PushText) {
     }
 }
 
-/// A key has to be a string: another value's JSON is put in quotes as it is.
+/// A key has to be a string: the JSON of other values is put in quotes unchanged.
 fn json_key(out: &mut Vec<u8>, key: &Value, push_text: PushText) {
     match key {
         Value::Simple(_) | Value::Bulk(_) | Value::Verbatim(..) | Value::Error(_) => {
@@ -291,7 +292,7 @@ fn json_key(out: &mut Vec<u8>, key: &Value, push_text: PushText) {
     }
 }
 
-/// A string of JSON, its bytes above 127 as they are.
+/// Appends a JSON string, with bytes above 127 unchanged.
 fn push_json_text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     for &byte in text {
@@ -309,7 +310,7 @@ fn push_json_text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-/// A string as the standard format quotes it, each of its backslashes escaped once more.
+/// Appends a string as the standard format quotes it, with each of its backslashes escaped again.
 fn push_twice_quoted(out: &mut Vec<u8>, text: &[u8]) {
     let mut quoted = Vec::with_capacity(text.len() + 2);
     push_quoted(&mut quoted, text);
@@ -325,7 +326,7 @@ fn push_twice_quoted(out: &mut Vec<u8>, text: &[u8]) {
 mod tests {
     use super::*;
 
-    /// The reply that `bytes` are, in a format.
+    /// Decodes `bytes` as a reply and formats it.
     fn printed(format: Format, bytes: &[u8]) -> String {
         let (value, _) = Value::decode(bytes).unwrap().unwrap();
         String::from_utf8(Style::new(format).reply(&value)).unwrap()

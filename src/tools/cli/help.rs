@@ -2,7 +2,7 @@
 
 use super::docs::{Argument, Docs, Entry};
 
-/// Colours for help: none where nobody sees them.
+/// Colours for help; empty if colours are off.
 struct Colours {
     name: &'static str,
     arguments: &'static str,
@@ -13,7 +13,7 @@ struct Colours {
 const BRIGHT: Colours = Colours { name: "\x1b[1m", arguments: "\x1b[90m", field: "\x1b[33m", end: "\x1b[0m" };
 const PLAIN: Colours = Colours { name: "", arguments: "", field: "", end: "" };
 
-/// What `help` says with these words behind it.
+/// Returns the text of `help` with these arguments.
 pub fn text(docs: &Docs, words: &[Vec<u8>], has_colours: bool) -> String {
     let words: Vec<String> = words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
     let colours = if has_colours { &BRIGHT } else { &PLAIN };

@@ -1,25 +1,25 @@
-//! What may still be typed: the hint behind the cursor, and the words that complete the one being typed.
+//! Hints for the rest of the line after the cursor, and completions of the word being typed.
 //!
-//! The whole words of a line are matched with the command's arguments, and what is left of those is the hint:
+//! The complete words of a line are matched with the command's arguments, and the unmatched ones are the hint:
 //!
 //! ```text
 //! set key value ex ▏seconds [NX|XX] [GET]
 //! ```
 //!
-//! Optional arguments that stand side by side may come in any order. An argument that may be repeated takes words until
-//! one is the token of an argument behind it. A line that does not fit has no hint.
+//! Adjacent optional arguments may come in any order. An argument that may be repeated takes words until one is the
+//! token of a later argument. A line that does not match has no hint.
 
 use super::docs::{Argument, Docs, Kind};
 use crate::text::words;
 
-/// What is left of an argument.
+/// The rest of an argument.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Rest<'a> {
     /// All of it.
     Whole(&'a Argument),
-    /// What stands behind its token.
+    /// The part after its token.
     Value(&'a Argument),
-    /// It was given, and may be repeated.
+    /// It was given and may be repeated.
     Again(&'a Argument),
 }
 
@@ -36,32 +36,32 @@ impl Rest<'_> {
     }
 }
 
-/// What becomes of an argument, or of several, when words are matched with it.
+/// The result of matching one or more arguments with words.
 enum Match<'a> {
-    /// The first word is not of it.
+    /// The first word does not belong to it.
     None,
-    /// It took all words there are, and has this left.
+    /// It took all words, and this is left of it.
     Open(Vec<Rest<'a>>),
-    /// It is complete; the number of words that it took.
+    /// It is complete; contains the number of words taken.
     Done(usize),
 }
 
-/// A line that is being typed.
+/// A line being typed.
 struct Line {
-    /// The words that are whole: something stands behind them.
+    /// The complete words: those with something after them.
     whole: Vec<Vec<u8>>,
-    /// Where the word at the end begins.
+    /// Where the last word begins.
     start: usize,
 }
 
 impl Line {
-    /// The line's words; `None` if a quote is open.
+    /// Parses a line into words; `None` if a quote is open.
     fn parse(line: &str) -> Option<Line> {
         let is_whole = line.ends_with(char::is_whitespace);
         let start =
             if is_whole { line.len() } else { line.rfind(char::is_whitespace).map_or(0, |at| at + 1) };
         let mut whole = words::split(&line.as_bytes()[..start]).ok()?;
-        // A number in front repeats the command.
+        // A leading number repeats the command.
         let is_number = |word: &Vec<u8>| !word.is_empty() && word.iter().all(u8::is_ascii_digit);
         if whole.first().is_some_and(is_number) {
             whole.remove(0);
@@ -70,7 +70,7 @@ impl Line {
     }
 }
 
-/// The hint for a line that the cursor is at the end of: what is left of its command's arguments.
+/// Returns the hint for a line with the cursor at its end: the remaining arguments of its command.
 pub fn hint(docs: &Docs, line: &str) -> Option<String> {
     let parsed = Line::parse(line)?;
     let (entry, count) = docs.find(&parsed.whole)?;
@@ -80,7 +80,7 @@ pub fn hint(docs: &Docs, line: &str) -> Option<String> {
     (!shown.is_empty()).then(|| format!("{space}{shown}"))
 }
 
-/// Where the word before the cursor begins, and the words that it may become.
+/// Returns where the word before the cursor begins, and its possible completions.
 pub fn complete(docs: &Docs, line: &str) -> (usize, Vec<String>) {
     let Some(Line { whole, start }) = Line::parse(line) else { return (line.len(), Vec::new()) };
     let typed = &line[start..];
@@ -89,7 +89,7 @@ pub fn complete(docs: &Docs, line: &str) -> (usize, Vec<String>) {
     let name = if is_help { &whole[1..] } else { &whole[..] };
     let prefix: String =
         name.iter().map(|word| String::from_utf8_lossy(word).to_ascii_uppercase() + " ").collect();
-    // The next words of names; those of two words are offered when the first is there.
+    // The next words of names; subcommands are offered once the first word is complete.
     let names = docs.entries.iter().filter_map(|entry| entry.name.strip_prefix(&prefix));
     found.extend(names.filter(|rest| !rest.contains(' ')).map(str::to_string));
     if is_help && name.is_empty() {
@@ -103,7 +103,7 @@ pub fn complete(docs: &Docs, line: &str) -> (usize, Vec<String>) {
             && word.is_char_boundary(typed.len())
             && word[..typed.len()].eq_ignore_ascii_case(typed)
     });
-    // A user who types small letters goes on with them.
+    // Continue in lower case if the user types lower case.
     let is_small = typed.ends_with(|last: char| last.is_ascii_lowercase());
     if is_small {
         for word in &mut found {
@@ -119,7 +119,7 @@ pub fn complete(docs: &Docs, line: &str) -> (usize, Vec<String>) {
     (start, words)
 }
 
-/// What is left of the arguments after `words`; `None` if these do not fit.
+/// Returns the remaining arguments after `words`; `None` if the words do not match.
 fn left<'a>(arguments: &'a [Argument], words: &[Vec<u8>]) -> Option<Vec<Rest<'a>>> {
     match sequence(arguments, words, &[]) {
         Match::Open(rests) => Some(rests),
@@ -128,10 +128,10 @@ fn left<'a>(arguments: &'a [Argument], words: &[Vec<u8>]) -> Option<Vec<Rest<'a>
     }
 }
 
-/// Matches arguments in their order. `behind` are those that follow the whole.
+/// Matches arguments in order. `behind` are the arguments after them.
 fn sequence<'a>(arguments: &'a [Argument], words: &[Vec<u8>], behind: &[&Argument]) -> Match<'a> {
     let (mut at, mut used) = (0, 0);
-    // What is left of the latest argument, that may be repeated.
+    // The rest of the latest argument if it may be repeated.
     let mut again = None;
     while at < arguments.len() {
         let end = at + arguments[at..].iter().take_while(|argument| argument.is_optional).count();
@@ -187,7 +187,7 @@ fn sequence<'a>(arguments: &'a [Argument], words: &[Vec<u8>], behind: &[&Argumen
     }
 }
 
-/// Matches one argument, with its repetitions. There is at least one word.
+/// Matches one argument with its repetitions. There is at least one word.
 fn one<'a>(argument: &'a Argument, words: &[Vec<u8>], follow: &[&Argument]) -> Match<'a> {
     let mut used = 0;
     let mut first = true;
@@ -226,7 +226,7 @@ fn one<'a>(argument: &'a Argument, words: &[Vec<u8>], follow: &[&Argument]) -> M
     if used == 0 { Match::None } else { Match::Done(used) }
 }
 
-/// Matches what stands behind the token.
+/// Matches the part after the token.
 fn value<'a>(argument: &'a Argument, words: &[Vec<u8>], follow: &[&Argument]) -> Match<'a> {
     let text = || std::str::from_utf8(&words[0]).ok();
     let fits = match argument.kind {
@@ -247,7 +247,7 @@ fn value<'a>(argument: &'a Argument, words: &[Vec<u8>], follow: &[&Argument]) ->
     if fits { Match::Done(1) } else { Match::None }
 }
 
-/// Whether an argument begins with this word as a token.
+/// Whether an argument has this word as its token at the start.
 fn begins(argument: &Argument, word: &[u8]) -> bool {
     match &argument.token {
         Some(token) => word.eq_ignore_ascii_case(token.as_bytes()),
@@ -256,7 +256,7 @@ fn begins(argument: &Argument, word: &[u8]) -> bool {
     }
 }
 
-/// The tokens that may come next.
+/// Returns the tokens that may come next.
 fn tokens(rests: &[Rest<'_>]) -> Vec<String> {
     let mut found = Vec::new();
     for rest in rests {

@@ -1,5 +1,5 @@
-//! The lines that were typed, kept in a file from one use to the next, as redis-cli keeps them: a line each, and none with
-//! a password.
+//! The history of typed lines, kept in a file between sessions as redis-cli keeps it: one per line, without those that
+//! contain a password.
 
 use std::env;
 use std::fs::OpenOptions;
@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use super::state::is;
 
-/// The lines that are kept.
+/// The maximum number of lines kept.
 pub const KEPT: usize = 1000;
 
-/// The file: what the environment names, else one in the user's directory. None if the environment names none.
+/// Returns the path of the file: the one that the environment names, else one in the user's home directory. `None` if
+/// the environment disables it.
 pub fn path() -> Option<PathBuf> {
     match env::var_os("REDISCLI_HISTFILE") {
         Some(path) if path.is_empty() || path == "/dev/null" => None,
@@ -21,14 +22,14 @@ pub fn path() -> Option<PathBuf> {
     }
 }
 
-/// The latest lines of the file. One that has grown too long is written anew.
+/// Returns the latest lines of the file. Rewrites a file that has grown too long.
 pub fn load(path: &Path) -> Vec<String> {
     let Ok(bytes) = std::fs::read(path) else { return Vec::new() };
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
     let latest = &lines[lines.len().saturating_sub(KEPT)..];
     if lines.len() > 2 * KEPT {
-        // Without it the file stays as long as it is.
+        // If this fails, the file only stays too long.
         let _ = rewrite(path, latest);
     }
     latest.iter().map(ToString::to_string).collect()
@@ -39,16 +40,16 @@ fn rewrite(path: &Path, lines: &[&str]) -> io::Result<()> {
     file.write_all((lines.join("\n") + "\n").as_bytes())
 }
 
-/// Adds a line to the file, which only its owner may read.
+/// Appends a line to the file, which only its owner can read.
 pub fn append(path: &Path, line: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     file.write_all(format!("{line}\n").as_bytes())
 }
 
-/// Whether a command may have a password in it.
+/// Whether a command may contain a password.
 pub fn is_secret(words: &[Vec<u8>]) -> bool {
     let Some((first, rest)) = words.split_first() else { return false };
-    // Behind a number that repeats the command.
+    // Skip a leading number, which repeats the command.
     if first.iter().all(u8::is_ascii_digit) && !first.is_empty() {
         return is_secret(rest);
     }

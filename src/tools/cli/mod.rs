@@ -1,6 +1,6 @@
-//! `redstart cli`: talks to a server as redis-cli does, with its options, texts and formats.
+//! `redstart cli`: sends commands to a server, with redis-cli's options, texts and formats.
 //!
-//! One command from the arguments, many from the standard input, or a prompt if a terminal is there:
+//! It takes one command from the arguments, many from standard input, or prompts for them on a terminal:
 //!
 //! ```text
 //! arguments ─▶ options ─┬─▶ a command, again and again ─▶ session ─▶ format ─▶ standard output
@@ -8,10 +8,11 @@
 //!                       └─▶ modes
 //! ```
 //!
-//! `options` is the command line. A `session` is a connection with what is known of it: its database, whether it is in
-//! a transaction, whether it is subscribed. [`format`](mod@format) prints replies. `shell` takes lines: from a `reader`, or at a terminal from
-//! an `editor` with a `history`, which shows `hints` and `help` made of what the server tells of its commands
-//! (`docs`). `debugger` is the state of a Lua debugging session. `modes` is all that is not sending commands.
+//! `options` is the command line. A `session` is a connection and its state: its database, and whether it is in a
+//! transaction or subscribed. [`format`](mod@format) prints replies. `shell` takes lines from a `reader`, or on a
+//! terminal from an `editor` with a `history`, which shows `hints` and `help` based on the server's description of its
+//! commands (`docs`). `debugger` is the state of a Lua debugging session. `modes` has all functions besides sending
+//! commands.
 
 mod debugger;
 mod docs;
@@ -42,7 +43,7 @@ use session::{Failure, Session, print};
 
 pub use options::command;
 
-/// Runs the tool and returns its exit status: 1 if there is no connection, or with `-e` after an error of the server.
+/// Runs the tool and returns its exit status: 1 without a connection, or with `-e` after an error of the server.
 pub fn main(call: &Call) -> ExitCode {
     if options::asks_for_help(call) {
         return call.help(command());
@@ -79,7 +80,7 @@ pub fn main(call: &Call) -> ExitCode {
     }
 }
 
-/// The command's words: those of the arguments, with what a file or the standard input adds.
+/// Returns the command's words: those of the arguments, and those added from a file or standard input.
 fn words(options: &Options) -> Result<Vec<Vec<u8>>, String> {
     let mut words = options.command.clone();
     if let Some(path) = &options.script {
@@ -109,7 +110,7 @@ fn words(options: &Options) -> Result<Vec<Vec<u8>>, String> {
     Ok(words)
 }
 
-/// Sends one command as often as was asked for.
+/// Sends one command as often as requested.
 fn one_command(mut options: Options, words: &[Vec<u8>]) -> ExitCode {
     let (mut left, interval) = (options.repeat, options.interval);
     if words.first().is_some_and(|word| shell::is_help(word)) {
@@ -141,10 +142,10 @@ fn one_command(mut options: Options, words: &[Vec<u8>]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints why there is nothing more to do, and returns the exit status.
+/// Prints why the tool ends, and returns the exit status.
 fn end(failure: Failure) -> ExitCode {
     match failure {
-        // Nobody reads on.
+        // The reader of the output has gone.
         Failure::Output(_) => ExitCode::SUCCESS,
         Failure::Interrupted => ExitCode::FAILURE,
         Failure::Connection(error @ Error::Connect(..)) => fail(&error.to_string()),
