@@ -1,7 +1,7 @@
-//! The command line of the binary itself, as clap has it: for `--help`, and for what is written from it, the manual and
-//! the completions of shells.
+//! The command line of the binary itself, as a clap command: for `--help`, and for the manual and the shell completions
+//! generated from it.
 //!
-//! Everything but its few options belongs to the configuration, which has its own table of directives.
+//! Except for a few options, all arguments are configuration, which has its own table of directives.
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use super::TOOLS;
 const USAGE: &str = "redstart [/path/to/redstart.conf | -] [--directive value ...]
        redstart TOOL [option ...]";
 
-/// What `--help` shows at its end.
+/// The examples at the end of `--help`.
 pub const EXAMPLES: &[(&str, &str)] = &[
     ("redstart", "serve on port 6379 with the default configuration"),
     ("redstart /etc/redstart.conf", "read a configuration file"),
@@ -24,10 +24,10 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("redstart check-rdb dump.rdb", "check an RDB file"),
 ];
 
-/// The column where the second part of a line begins, if the first leaves room.
+/// The column of the second part of a line, if the first part leaves room.
 const COLUMN: usize = 42;
 
-/// The command line of the server. The tools are no subcommands of it: they are found before it is parsed
+/// The server's command line. The tools are not subcommands of it: they are found before it is parsed
 /// ([`super::find`]).
 pub fn command() -> Command {
     Command::new("redstart")
@@ -58,7 +58,7 @@ pub fn command() -> Command {
         )
 }
 
-/// The tools and the examples.
+/// Lists the tools and the examples.
 fn after_help() -> String {
     let mut text = String::from("Tools:\n");
     for tool in TOOLS {

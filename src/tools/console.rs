@@ -1,4 +1,4 @@
-//! The standard output and the standard error of the tools.
+//! The tools' standard output and standard error.
 //!
 //! Most of the printed text came from a server or a file. At a terminal its control characters are escaped
 //! ([`controls`]); a file or a pipe receives it byte for byte. A tool's own escape sequences, for colours and cursor
@@ -30,24 +30,24 @@ pub fn errors() -> Console<StderrLock<'static>> {
     Console { to: stderr().lock(), is_terminal: *ERRORS_ARE_TERMINAL }
 }
 
-/// Prints a line to the standard error. Ignores errors: there is nowhere else to report them.
+/// Prints a line to standard error. Ignores errors: there is nowhere else to report them.
 pub fn tell(text: impl Display) {
     let _ = errors().write_all(format!("{text}\n").as_bytes());
 }
 
-/// Prints to the standard output and flushes it.
+/// Prints to standard output and flushes it.
 pub fn print(bytes: &[u8]) -> io::Result<()> {
     let mut out = output();
     out.write_all(bytes)?;
     out.flush()
 }
 
-/// Prints to the standard output unescaped, and flushes it.
+/// Prints to standard output unescaped, and flushes it.
 pub fn draw(bytes: &[u8]) -> io::Result<()> {
     output().draw(bytes)
 }
 
-/// `bytes`, escaped if the standard output is a terminal: to be passed to [`draw`] with colours around them.
+/// Returns `bytes`, escaped if standard output is a terminal: for [`draw`], with colours around them.
 pub fn shown(bytes: &[u8]) -> Vec<u8> {
     let mut shown = Vec::with_capacity(bytes.len());
     if *OUTPUT_IS_TERMINAL {

@@ -1,15 +1,17 @@
-//! What the binary does besides serving: tools that look at files or talk to a server.
+//! The tools in the binary besides the server: they read files or connect to a server.
 //!
 //! | subcommand | or by the name of a link | what it does |
 //! |---|---|---|
 //! | `cli` | `redis-cli`, `redstart-cli` | [`cli`]: sends commands, from the arguments, a pipe or a prompt |
 //! | `benchmark` | `redis-benchmark`, `redstart-benchmark` | [`benchmark`]: measures a server |
-//! | `top` | `redis-top`, `redstart-top` | [`top`]: shows live what a server does |
-//! | `check-aof` | `redis-check-aof`, `redstart-check-aof` | [`check_aof`]: checks the files of a log, and cuts off what is broken |
-//! | `check-rdb` | `redis-check-rdb`, `redstart-check-rdb` | [`check_rdb`]: reads an RDB file and reports what is in it |
+//! | `top` | `redis-top`, `redstart-top` | [`top`]: shows a server's activity live |
+//! | `check-aof` | `redis-check-aof`, `redstart-check-aof` | [`check_aof`]: checks the files of a log, and cuts off an
+//! invalid end |
+//! | `check-rdb` | `redis-check-rdb`, `redstart-check-rdb` | [`check_rdb`]: reads an RDB file and reports its contents
+//! |
 //!
-//! To add one, add a file here and a line to [`TOOLS`]. Those that talk to a server do it through [`client`]. All print
-//! through `console`.
+//! To add one, add a file here and a line to [`TOOLS`]. Tools connect to servers through [`client`] and print through
+//! `console`.
 
 pub mod benchmark;
 pub mod check_aof;
@@ -32,29 +34,29 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
-/// How a tool was called.
+/// How a tool was started.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The program's name for its usage line: without directories, the subcommand included.
     pub program: String,
-    /// What follows.
+    /// The arguments after it.
     pub arguments: Vec<OsString>,
 }
 
 impl Call {
-    /// What clap makes of the arguments. Otherwise the status to exit with: success after the help that was asked for,
-    /// failure after an error, which has been printed.
+    /// Parses the arguments with clap. The error is the exit status: success after requested help, failure after an
+    /// error, which has been printed.
     pub fn matches(&self, command: Command) -> Result<ArgMatches, ExitCode> {
         let name = OsString::from(&self.program);
         let words = std::iter::once(&name).chain(&self.arguments);
         command.bin_name(&self.program).try_get_matches_from(words).map_err(|error| {
-            // Nobody reads it: then there is nobody to tell.
+            // If this fails, there is no reader to report it to.
             let _ = error.print();
             if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         })
     }
 
-    /// Prints the help of a tool, for one whose arguments are parsed as Redis parses them.
+    /// Prints the help of a tool that parses its arguments as Redis does.
     pub fn help(&self, command: Command) -> ExitCode {
         match command.bin_name(&self.program).print_help() {
             Ok(()) => ExitCode::SUCCESS,
@@ -63,14 +65,14 @@ impl Call {
     }
 }
 
-/// A tool, as the table has it.
+/// An entry of the tool table.
 #[derive(Debug)]
 pub struct Tool {
     /// The subcommand.
     pub name: &'static str,
     /// Its command line, for help, completions and the manual.
     pub command: fn() -> Command,
-    /// Runs it: prints to the standard output and returns the exit status.
+    /// Runs the tool: prints to standard output and returns the exit status.
     pub main: fn(&Call) -> ExitCode,
 }
 
@@ -83,8 +85,8 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "check-rdb", command: check_rdb::command, main: check_rdb::main },
 ];
 
-/// The tool that the command line `words` calls, its first word being the program: by that word (`redis-check-rdb`) or
-/// by a subcommand (`redstart check-rdb`).
+/// Finds the tool that the command line `words` starts: by its first word, the program (`redis-check-rdb`), or by a
+/// subcommand (`redstart check-rdb`).
 pub fn find(words: &[OsString]) -> Option<(&'static Tool, Call)> {
     let (program, rest) = words.split_first()?;
     let name = Path::new(program).file_name().unwrap_or(program).to_string_lossy();

@@ -1,37 +1,37 @@
-//! A progress bar for work whose amount is known. It goes to the standard error, and only to a terminal.
+//! A progress bar for a known amount of work. It is drawn on standard error, and only on a terminal.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-/// The characters of the bar itself.
+/// The width of the bar itself, in characters.
 const WIDTH: u64 = 40;
 /// How long a [`Progress::delayed`] waits.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// A bar that is redrawn when the share of the file that has been read changes by a percent.
+/// A bar that is redrawn when the percentage of the file that has been read changes.
 #[derive(Debug)]
 pub struct Progress {
     total: u64,
     shown: Option<u64>,
     visible: bool,
-    /// When the bar may be drawn first.
+    /// The earliest time to draw the bar.
     since: Instant,
 }
 
 impl Progress {
-    /// A bar for a file of `total` bytes; nothing is drawn until [`Progress::reach`].
+    /// Creates a bar for a file of `total` bytes; it is not drawn until [`Progress::reach`].
     pub fn new(total: u64) -> Self {
         let visible = total > 0 && stderr().is_terminal();
         Progress { total, shown: None, visible, since: Instant::now() }
     }
 
-    /// A bar that is not seen where the work is done within a second.
+    /// Creates a bar that is not drawn if the work is done within a second.
     pub fn delayed(total: u64) -> Self {
         let bar = Progress::new(total);
         Progress { since: bar.since + DELAY, ..bar }
     }
 
-    /// Draws the bar for a file of which `offset` bytes have been read.
+    /// Draws the bar for `offset` bytes read.
     pub fn reach(&mut self, offset: u64) {
         if !self.visible || (self.shown.is_none() && Instant::now() < self.since) {
             return;
@@ -43,7 +43,7 @@ impl Progress {
         }
     }
 
-    /// Removes the bar, before other text is printed. It is drawn again by the next [`Progress::reach`].
+    /// Removes the bar before other text is printed. The next [`Progress::reach`] draws it again.
     pub fn clear(&mut self) {
         if self.shown.take().is_some() {
             let _ = stderr().write_all(b"\r\x1b[K");

@@ -1,4 +1,4 @@
-//! The command line: redis-cli's options, and what they amount to.
+//! The command line: redis-cli's options and their meanings.
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, stdout};
@@ -48,45 +48,45 @@ const EXAMPLES: &str = "Examples:
   redstart cli < commands.txt               a command a line
   redstart cli --json hgetall key           the reply for a program";
 
-/// What replaces an argument by what is read from the standard input.
+/// Where an argument read from standard input goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromInput {
-    /// It becomes a further argument, the last.
+    /// It is appended as the last argument.
     Last,
-    /// It replaces the argument that is this word.
+    /// It replaces the argument equal to this word.
     Tag(Vec<u8>),
 }
 
-/// What the command line asks for.
+/// The parsed options.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The server, with the protocol to begin with.
+    /// The server, with the initial protocol.
     pub target: Target,
-    /// RESP3 was not asked for by name: a server that refuses it is spoken to in RESP2.
+    /// Whether RESP3 was not requested explicitly: if the server rejects it, RESP2 is used.
     pub may_fall_back: bool,
-    /// How replies are printed.
+    /// The output format of replies.
     pub style: Style,
-    /// How often the command is sent: without end if negative.
+    /// How often to send the command; negative means forever.
     pub repeat: i64,
-    /// The pause between two of them.
+    /// The pause between two repetitions.
     pub interval: Duration,
     /// Whether push messages are printed.
     pub show_pushes: bool,
-    /// Whether an error that the server returns makes the exit status 1.
+    /// Whether an error reply makes the exit status 1.
     pub fail_on_error: bool,
-    /// Whether such an error goes to the standard error, as a plain text.
+    /// Whether error replies go to standard error, as plain text.
     pub errors_apart: bool,
-    /// Whether arguments are quoted as on a line at the prompt.
+    /// Whether arguments are quoted as at the prompt.
     pub quoted: bool,
-    /// The argument that the standard input has.
+    /// Where to put the argument read from standard input.
     pub from_input: Option<FromInput>,
     /// A script to run; the command's words are its keys and arguments.
     pub script: Option<PathBuf>,
-    /// How to debug that script, if it is to be debugged.
+    /// How to debug that script, if requested.
     pub debugs: Option<Mode>,
-    /// Whether to say what happens to the connection.
+    /// Whether to report changes of the connection.
     pub verbose: bool,
-    /// The command; without one, commands are read from the standard input.
+    /// The command; if empty, commands are read from standard input.
     pub command: Vec<Vec<u8>>,
 }
 
@@ -173,18 +173,18 @@ pub fn command() -> Command {
         ])
 }
 
-/// The command line as it is parsed: with the options that are not supported, which help and completions leave out.
+/// The command line for parsing: includes the unsupported options, which help and completions omit.
 pub fn parsed() -> Command {
     let unsupported = |name| Arg::new(name).long(name).num_args(0..).allow_hyphen_values(true).hide(true);
     command().args(UNSUPPORTED.map(unsupported))
 }
 
-/// The first option among the arguments that is known, but not supported.
+/// Returns the first argument that is a known but unsupported option.
 pub fn unsupported(matches: &ArgMatches) -> Option<&'static str> {
     UNSUPPORTED.into_iter().find(|name| matches.value_source(name).is_some())
 }
 
-/// Whether the arguments end with a `-h` that names no host, which is how redis-cli is asked for help.
+/// Whether the arguments end with a `-h` without a host, which in redis-cli requests help.
 pub fn asks_for_help(call: &Call) -> bool {
     let lenient = || command().no_binary_name(true).mut_arg("host", |host| host.num_args(0..=1));
     call.arguments.last().is_some_and(|last| last == "-h")
@@ -200,7 +200,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl Options {
-    /// What the arguments and the environment ask for. May ask for a password at the terminal.
+    /// Returns the options that the arguments and the environment specify. May prompt for a password on the terminal.
     pub fn from_matches(matches: &ArgMatches) -> Result<Options, String> {
         let bytes = |name: &str| matches.get_one::<OsString>(name).map(|text| text.as_bytes().to_vec());
         if matches.get_flag("last-from-input") && matches.contains_id("tag") {
@@ -259,7 +259,7 @@ impl Options {
 const PASSWORD_WARNING: &str =
     "Warning: Using a password with '-a' or '-u' option on the command line interface may not be safe.";
 
-/// Whether a password stands among the arguments, where others of the machine can see it.
+/// Whether a password is among the arguments, where other users of the machine can see it.
 fn names_password(matches: &ArgMatches) -> Result<bool, String> {
     let url = matches.get_one::<String>("url").map(|url| Target::from_url(url)).transpose()?;
     Ok(matches.contains_id("password") || url.is_some_and(|target| target.password.is_some()))
@@ -275,7 +275,7 @@ fn format(matches: &ArgMatches) -> Format {
     ];
     match named.iter().find(|(name, _)| matches.get_flag(name)) {
         Some((_, format)) => *format,
-        // For programs that watch as a terminal would.
+        // For programs that expect the output of a terminal.
         None if stdout().is_terminal() || std::env::var_os("FAKETTY").is_some() => Format::Standard,
         None => Format::Raw,
     }
@@ -294,7 +294,7 @@ fn shows_pushes(matches: &ArgMatches) -> bool {
     }
 }
 
-/// The words, of which those that begin with a quote are quoted.
+/// Unquotes the words that begin with a quote.
 fn unquoted(arguments: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
     let unquote = |word: Vec<u8>| match word.first() {
         Some(b'"' | b'\'') => match words::split(&word).as_deref() {

@@ -1,4 +1,4 @@
-//! Where lines come from: a pipe, or a terminal without an editor.
+//! Sources of lines: a pipe, or a terminal without an editor.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Stdin, stdin};
@@ -7,25 +7,25 @@ use std::os::fd::AsFd;
 use crate::sys::terminal;
 use crate::tools::console;
 
-/// What was read.
+/// The result of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Typed {
-    /// A line, or several that were pasted, without the line end.
+    /// A line, or several pasted ones, without the final line end.
     Line(Vec<u8>),
-    /// The end of the input, or Ctrl-C where nothing was typed.
+    /// The end of the input, or Ctrl-C on an empty line.
     End,
 }
 
 /// A source of lines.
 pub trait Reader: fmt::Debug {
-    /// The next line. At a terminal `prompt` stands before it.
+    /// Reads the next line. On a terminal, `prompt` precedes it.
     fn read(&mut self, prompt: &str) -> io::Result<Typed>;
 
-    /// Keeps a line so that it can be recalled, unless it is blank or may have a password in it.
+    /// Adds a line to the history, unless it is blank or may contain a password.
     fn remember(&mut self, line: &[u8]);
 }
 
-/// Lines as they come.
+/// Reads lines without editing.
 #[derive(Debug)]
 pub struct Plain {
     input: BufReader<Stdin>,
@@ -33,7 +33,7 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// The standard input, with a prompt if a terminal is there.
+    /// Reads standard input, with a prompt if it is a terminal.
     pub fn new(has_prompt: bool) -> Plain {
         Plain { input: BufReader::new(stdin()), has_prompt }
     }
@@ -43,7 +43,7 @@ impl Reader for Plain {
     fn read(&mut self, prompt: &str) -> io::Result<Typed> {
         if self.has_prompt {
             console::print(prompt.as_bytes())?;
-            // A read would not be ended by Ctrl-C.
+            // Ctrl-C does not interrupt a read, but it interrupts this wait.
             while self.input.buffer().is_empty() && !terminal::wait_readable([stdin().as_fd()], None)?[0] {
                 if terminal::take_interrupt() {
                     return Ok(Typed::End);

@@ -1,6 +1,7 @@
-//! A connection with what is known of it, on which commands are executed and their replies printed.
+//! A connection and its state; executes commands on it and prints their replies.
 //!
-//! A command is never sent twice: one that finds its connection closed fails, and the next one connects again.
+//! A command is never sent twice: if the connection turns out to be closed, the command fails, and the next one
+//! reconnects.
 
 use std::io;
 
@@ -19,7 +20,7 @@ use crate::tools::console::{self, tell};
 pub enum Failure {
     /// The connection failed.
     Connection(Error),
-    /// What was to be printed cannot be.
+    /// The output could not be printed.
     Output(io::Error),
     /// Ctrl-C, where it is caught.
     Interrupted,
@@ -31,12 +32,12 @@ impl From<Error> for Failure {
     }
 }
 
-/// Prints to the standard output, at once.
+/// Prints to standard output and flushes it.
 pub fn print(bytes: &[u8]) -> Result<(), Failure> {
     console::print(bytes).map_err(Failure::Output)
 }
 
-/// The same, but control characters reach the terminal.
+/// Like `print`, but does not escape control characters.
 pub fn draw(bytes: &[u8]) -> Result<(), Failure> {
     console::draw(bytes).map_err(Failure::Output)
 }
@@ -44,35 +45,35 @@ pub fn draw(bytes: &[u8]) -> Result<(), Failure> {
 /// A connection and its state.
 #[derive(Debug)]
 pub struct Session {
-    /// What the command line asked for; the prompt changes the address.
+    /// The options of the command line; commands at the prompt change the address.
     pub options: Options,
-    /// What is known of the connection.
+    /// The state of the connection.
     pub state: State,
     /// The debugging state of the connection.
     pub debugger: Debugger,
-    /// The database that a new connection begins with.
+    /// The database to select on a new connection.
     wanted: u32,
     connection: Option<Connection>,
 }
 
 impl Session {
-    /// A session without a connection.
+    /// Creates a session without a connection.
     pub fn new(options: Options) -> Session {
         let wanted = options.target.database;
         Session { options, state: State::default(), debugger: Debugger::default(), wanted, connection: None }
     }
 
-    /// Whether there is a connection. It may have been closed by the server since.
+    /// Whether there is a connection. The server may have closed it since.
     pub fn is_connected(&self) -> bool {
         self.connection.is_some()
     }
 
-    /// The connection, for those that send and receive themselves.
+    /// The connection, for callers that send and receive themselves.
     pub fn connection(&mut self) -> Option<&mut Connection> {
         self.connection.as_mut()
     }
 
-    /// Forgets the connection.
+    /// Drops the connection.
     pub fn disconnect(&mut self) {
         self.connection = None;
         self.state = State::default();
@@ -81,8 +82,8 @@ impl Session {
         }
     }
 
-    /// Connects anew, in the database of the connection before. A server that refuses the password, the database or the
-    /// protocol is reported, and talked to all the same.
+    /// Reconnects, and selects the database of the previous connection. If the server rejects the password, the
+    /// database or the protocol, reports that and continues.
     pub fn connect(&mut self) -> Result<(), Failure> {
         self.disconnect();
         if self.options.verbose {
@@ -99,7 +100,7 @@ impl Session {
         Ok(())
     }
 
-    /// Selects the database that the user wants.
+    /// Selects the user's database.
     fn select(&mut self) -> Result<(), Failure> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         if self.state.database != self.wanted
@@ -119,15 +120,15 @@ impl Session {
         report(result, "HELLO 3").map(drop)
     }
 
-    /// What the server tells of its commands; none if it does not.
+    /// Fetches the server's description of its commands; `None` if it has none.
     pub fn docs(&mut self) -> Result<Option<Docs>, Failure> {
         let Some(connection) = &mut self.connection else { return Ok(None) };
         connection.send(&["COMMAND", "DOCS"])?;
         Ok(Docs::from_reply(&self.receive()?))
     }
 
-    /// Sends a command and prints its reply; connects first if there is no connection. Returns whether the reply is not an
-    /// error. A connection that failed, or on which a reply is still to come, is forgotten.
+    /// Sends a command and prints its reply; connects first if necessary. Returns false if the reply is an error. Drops
+    /// a connection that failed, or on which a reply is outstanding.
     pub fn execute(&mut self, words: &[Vec<u8>]) -> Result<bool, Failure> {
         if self.connection.is_none() {
             self.connect()?;
@@ -184,8 +185,8 @@ impl Session {
         Ok(good)
     }
 
-    /// Sends `SCRIPT DEBUG`. If the server refuses it, prints the error and returns false: without the debugger, the script
-    /// would simply be executed.
+    /// Sends `SCRIPT DEBUG`. If the server rejects it, prints the error and returns false: without the debugger, the
+    /// script would simply be executed.
     pub fn request_debugging(&mut self, words: &[Vec<u8>]) -> Result<bool, Failure> {
         let Some(connection) = &mut self.connection else { return Err(Error::Closed.into()) };
         self.debugger.sends(words);
@@ -208,7 +209,7 @@ impl Session {
         }
     }
 
-    /// Prints a reply of the debugger. The last one resets the output format to the standard one.
+    /// Prints a debugger reply. The last one resets the output format to the standard one.
     fn show_debugged(&mut self, reply: &Value) -> Result<(), Failure> {
         let lines = if let Value::Array(lines) = reply { &lines[..] } else { std::slice::from_ref(reply) };
         let style = &self.options.style;
@@ -250,8 +251,8 @@ impl Session {
         }
     }
 
-    /// What follows a command: a new connection begins with what was chosen, and a user who is let in gets the database
-    /// that was refused before.
+    /// Updates the session after a command: records choices for later connections, and selects the database again after
+    /// a successful authentication if it was rejected before.
     fn after(&mut self, words: &[Vec<u8>], good: bool) -> Result<(), Failure> {
         let was = |name: &str| good && words.first().is_some_and(|word| state::is(word, name));
         if was("auth") && self.state.transaction.is_none() {
@@ -274,7 +275,7 @@ impl Session {
         }
     }
 
-    /// The next message that has been received as a whole.
+    /// Returns the next complete message among the received bytes.
     pub fn received(&mut self) -> Result<Option<Value>, Failure> {
         match &mut self.connection {
             Some(connection) => Ok(connection.next_received()?),
@@ -282,15 +283,15 @@ impl Session {
         }
     }
 
-    /// Receives bytes from a connection that has some.
+    /// Receives bytes from a readable connection.
     pub fn fill(&mut self) -> Result<(), Failure> {
         let Some(connection) = &mut self.connection else { return Err(Error::Closed.into()) };
-        // After Ctrl-C there is nothing yet: the caller, who has more to wait for, sees it.
+        // After Ctrl-C there are no bytes: the caller, which waits for more than this, notices it.
         let _ = connection.fill(None)?;
         Ok(())
     }
 
-    /// Prints what the server sends, until it closes the connection or the user has enough.
+    /// Prints messages from the server until it closes the connection or the user presses Ctrl-C.
     pub fn listen(&mut self) -> Result<(), Failure> {
         loop {
             let value = self.receive()?;
@@ -298,7 +299,7 @@ impl Session {
         }
     }
 
-    /// Prints something that is not the reply to a command: a message to a subscriber, a line of MONITOR, a push.
+    /// Prints a value that is not the reply to a command: a pub/sub message, a line of MONITOR, a push message.
     pub fn show(&mut self, value: &Value) -> Result<(), Failure> {
         match state::message(value) {
             Some(parts) => self.state.pushed(parts),
@@ -313,7 +314,7 @@ impl Session {
     }
 }
 
-/// Prints what a server refuses at the beginning, and goes on. Returns whether it did not.
+/// Reports an error in the handshake and continues. Returns whether there was none.
 fn report(result: Result<(), Error>, what: &str) -> Result<bool, Failure> {
     match result {
         Err(Error::Refused(_, text)) => {

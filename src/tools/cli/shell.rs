@@ -1,7 +1,7 @@
-//! Lines become commands: at the prompt, and from a pipe.
+//! Executes lines as commands, from the prompt and from a pipe.
 //!
-//! Some words are for the tool itself: `help`, `connect`, `clear`, `quit`, `:set`, and a number in front, which repeats the
-//! command. While messages may arrive, a user at the prompt sees them until a key is pressed.
+//! Some words are for the tool itself: `help`, `connect`, `clear`, `quit`, `:set`, and a leading number, which repeats
+//! the command. While push messages may arrive, the prompt shows them until a key is pressed.
 
 use std::cell::{Cell, RefCell};
 use std::env;
@@ -25,19 +25,19 @@ use crate::text::{number, words};
 use crate::tools::client::{Address, Error};
 use crate::tools::console::tell;
 
-/// A command that took this long has its time printed.
+/// Commands that take at least this long have their time printed.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// What the prompt's editor shows of.
+/// The data behind the editor's hints and completions.
 #[derive(Clone, Debug, Default)]
 pub struct Knowledge {
-    /// What is known of commands; none until a server told it.
+    /// The known commands; empty until a server has described them.
     pub docs: Rc<RefCell<Docs>>,
     /// Whether hints are shown.
     pub has_hints: Rc<Cell<bool>>,
 }
 
-/// Whether there is more to read.
+/// Whether to read more lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     More,
@@ -55,21 +55,21 @@ help    -- Show Lua script debugging commands.
 
 ";
 
-/// A session that is told by lines what to do.
+/// A session controlled by lines of input.
 #[derive(Debug)]
 struct Shell {
     session: Session,
     knowledge: Knowledge,
-    /// Whether `knowledge` is of the server that the session is connected to.
+    /// Whether `knowledge` describes the connected server.
     is_informed: bool,
     is_interactive: bool,
     /// Whether `--ldb` was given, so `restart` starts another debugging session.
     debugs_script: bool,
-    /// Whether a command had an error for a reply, or none.
+    /// Whether a command failed or had an error reply.
     has_failed: bool,
 }
 
-/// Reads commands from the standard input to its end, or to `quit`.
+/// Reads commands from standard input to its end, or to `quit`.
 pub fn run(options: Options) -> ExitCode {
     let mut shell = Shell::new(options);
     let mut reader = open_reader(shell.is_interactive, &shell.knowledge);
@@ -91,7 +91,7 @@ pub fn debug(options: Options, mode: Mode) -> ExitCode {
     }
 }
 
-/// An editor at a terminal, where there is one in this build; plain lines elsewhere.
+/// Opens an editor on a terminal if this build has one; otherwise reads plain lines.
 fn open_reader(is_interactive: bool, knowledge: &Knowledge) -> Box<dyn Reader> {
     #[cfg(feature = "cli")]
     if is_interactive && let Some(editor) = super::editor::Editor::open(knowledge) {
@@ -163,18 +163,18 @@ impl Shell {
                 let result = self.watch();
                 self.survive(result)?;
             }
-            // A Ctrl-C that came too late for the line before is not for the next one.
+            // A Ctrl-C that came too late for the previous line must not affect the next one.
             terminal::take_interrupt();
             let line = match reader.read(&self.prompt()).map_err(Failure::Output)? {
                 Typed::Line(line) => line,
-                // A user gives up the subscription first, which only a new connection surely does.
+                // The end of the input first ends only the subscription, which only a new connection does reliably.
                 Typed::End if self.is_interactive && self.session.state.is_subscribed => {
                     self.reconnect()?;
                     continue;
                 }
                 Typed::End => return Ok(Flow::End),
             };
-            // What was pasted may have several.
+            // Pasted text may contain several lines.
             for line in line.split(|&byte| byte == b'\n') {
                 reader.remember(line);
                 match self.line(line)? {
@@ -185,7 +185,7 @@ impl Shell {
         }
     }
 
-    /// What stands before the cursor.
+    /// Returns the prompt.
     fn prompt(&self) -> String {
         if !self.session.is_connected() {
             return "not connected> ".to_string();
@@ -207,7 +207,7 @@ impl Shell {
         prompt + "> "
     }
 
-    /// Learns the commands of the server, once for each that is connected to.
+    /// Fetches the server's description of its commands, once per server.
     fn inform(&mut self) -> Result<(), Failure> {
         if self.is_informed || !self.session.is_connected() || self.session.debugger.is_on() {
             return Ok(());
@@ -221,7 +221,7 @@ impl Shell {
         self.survive(result)
     }
 
-    /// Prints what becomes of a connection. Only the end of the output ends the shell.
+    /// Reports a connection failure. Only a failure of the output ends the shell.
     fn survive(&mut self, result: Result<(), Failure>) -> Result<(), Failure> {
         match result {
             Ok(()) => Ok(()),
@@ -242,7 +242,7 @@ impl Shell {
         }
     }
 
-    /// A new connection, after something on the old one was interrupted.
+    /// Reconnects after an interruption on the old connection.
     fn reconnect(&mut self) -> Result<(), Failure> {
         match self.session.connect() {
             Err(Failure::Connection(error)) => {
@@ -355,7 +355,7 @@ impl Shell {
         }
     }
 
-    /// The preferences of the user's file, where there is one.
+    /// Reads the user's preferences file, if there is one.
     fn read_preferences(&mut self) {
         let path = match env::var_os("REDISCLI_RCFILE") {
             Some(path) => PathBuf::from(path),
@@ -369,7 +369,7 @@ impl Shell {
             if let Ok(words) = words::split(line)
                 && !words.is_empty()
             {
-                // Where nobody reads there is nobody to tell.
+                // An error here means that nobody reads the output.
                 let _ = self.preference(&words);
             }
         }
@@ -384,7 +384,7 @@ impl Shell {
         let keys = terminal::Settings::keys(input.as_fd());
         let mut is_told = false;
         loop {
-            // Those that have been received already are not seen by a wait for the socket.
+            // A wait for the socket does not notice messages that have already been received.
             while let Some(message) = self.session.received()? {
                 if std::mem::take(&mut is_told) {
                     draw(b"\x1b[K")?;
@@ -422,7 +422,7 @@ pub fn is_help(word: &[u8]) -> bool {
     is(word, "help") || word == b"?"
 }
 
-/// Prints help on what `words` name.
+/// Prints help for `words`.
 pub fn print_help(docs: &Docs, words: &[Vec<u8>]) -> Result<(), Failure> {
     let has_colours = stdout().is_terminal() && colours_are_wanted();
     if docs.entries.is_empty() {
@@ -431,7 +431,7 @@ pub fn print_help(docs: &Docs, words: &[Vec<u8>]) -> Result<(), Failure> {
     draw(help::text(docs, words, has_colours).as_bytes())
 }
 
-/// Whether the user has not asked for none.
+/// Whether the user has not disabled colours.
 pub fn colours_are_wanted() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && (stdout().is_terminal() || stderr().is_terminal())

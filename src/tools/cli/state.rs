@@ -1,35 +1,35 @@
-//! What a client knows of its connection from the commands that it has sent and their replies: what its prompt shows, and
-//! how many replies a command has.
+//! The state of a connection, derived from the commands sent and their replies: it determines the prompt and the number
+//! of replies to expect.
 
 use std::collections::BTreeSet;
 
 use crate::resp::Value;
 
-/// A connection's state, as far as replies tell it.
+/// The known state of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// The selected database.
     pub database: u32,
     /// In a transaction: the database in which it began.
     pub transaction: Option<u32>,
-    /// A command of subscription was sent, and the mode has not been left since.
+    /// Whether the connection is in subscribed mode.
     pub is_subscribed: bool,
-    /// MONITOR was sent.
+    /// Whether MONITOR was sent.
     pub is_monitoring: bool,
-    /// Replies are off by CLIENT REPLY.
+    /// Whether CLIENT REPLY has turned replies off.
     pub is_silent: bool,
-    /// The next command has no reply, by CLIENT REPLY SKIP.
+    /// Whether the next command has no reply, due to CLIENT REPLY SKIP.
     pub skips_next: bool,
-    /// The channels, patterns and shard channels that are subscribed to.
+    /// The subscribed channels, patterns and shard channels.
     names: [BTreeSet<Vec<u8>>; 3],
 }
 
-/// Whether `word` is `name` in any case.
+/// Whether `word` is `name`, ignoring case.
 pub fn is(word: &[u8], name: &str) -> bool {
     word.eq_ignore_ascii_case(name.as_bytes())
 }
 
-/// Commands of subscription, with the place of their names in [`State`].
+/// The subscribing commands, in the order of the names in [`State`].
 const SUBSCRIBE: [&str; 3] = ["subscribe", "psubscribe", "ssubscribe"];
 const UNSUBSCRIBE: [&str; 3] = ["unsubscribe", "punsubscribe", "sunsubscribe"];
 
@@ -37,7 +37,7 @@ fn position(names: [&str; 3], word: &[u8]) -> Option<usize> {
     names.iter().position(|name| is(word, name))
 }
 
-/// Whether the reply to a command is a text with lines of its own, that is printed as it is in every format.
+/// Whether the reply to a command is a text of several lines, printed unchanged in every format.
 pub fn has_text_reply(words: &[Vec<u8>]) -> bool {
     let name = |name: &str, at: usize| words.get(at).is_some_and(|word| is(word, name));
     let sub = |names: &[&str]| names.iter().any(|sub| name(sub, 1));
@@ -54,12 +54,12 @@ pub fn has_text_reply(words: &[Vec<u8>]) -> bool {
 }
 
 impl State {
-    /// Whether the server sends more than replies: messages, or what others do.
+    /// Whether the server sends more than replies: messages, or the MONITOR feed.
     pub fn listens(&self) -> bool {
         self.is_subscribed || self.is_monitoring
     }
 
-    /// How many replies a command has. Those of a subscription are one a name.
+    /// Returns the number of replies to a command. Commands that change subscriptions have one per name.
     pub fn replies(&self, words: &[Vec<u8>]) -> usize {
         let Some((first, rest)) = words.split_first() else { return 0 };
         let turns_on = matches!(rest, [sub, on] if is(first, "client") && is(sub, "reply") && is(on, "on"));
@@ -82,7 +82,7 @@ impl State {
         }
     }
 
-    /// Notes what a command without a reply has done.
+    /// Updates the state for a command without a reply.
     pub fn sent(&mut self, words: &[Vec<u8>]) {
         self.skips_next = false;
         if let [client, reply, what] = words
@@ -94,7 +94,7 @@ impl State {
         }
     }
 
-    /// Notes what a command has done, by its last reply.
+    /// Updates the state for a command and its last reply.
     pub fn replied(&mut self, words: &[Vec<u8>], reply: &Value) {
         let Some((first, rest)) = words.split_first() else { return };
         if is(first, "exec") || is(first, "discard") {
@@ -138,7 +138,7 @@ impl State {
     }
 }
 
-/// Whether the server is silent from this command on.
+/// Whether the server stops replying from this command on.
 fn silences(words: &[Vec<u8>]) -> bool {
     matches!(words, [client, reply, what]
         if is(client, "client") && is(reply, "reply") && (is(what, "off") || is(what, "skip")))
@@ -149,7 +149,7 @@ pub fn changes_subscriptions(words: &[Vec<u8>]) -> bool {
     words.first().is_some_and(|word| position(SUBSCRIBE, word).or(position(UNSUBSCRIBE, word)).is_some())
 }
 
-/// The elements of what a subscriber is sent: a message or a confirmation, of either protocol.
+/// Returns the elements of a message or confirmation to a subscriber, in either protocol.
 pub fn message(value: &Value) -> Option<&[Value]> {
     const KINDS: [&str; 9] = [
         "message",
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::text::words::split;
 
-    /// The state after these lines, of which each was replied to with OK or what stands behind `->`.
+    /// Returns the state after these lines, each of which had the reply after `->`, or else OK.
     fn after(lines: &str) -> State {
         let mut state = State::default();
         for line in lines.split(';') {

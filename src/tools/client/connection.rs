@@ -12,9 +12,9 @@ use crate::resp::value::{DecodeError, ReplyEnd};
 use crate::resp::{Protocol, Value};
 use crate::sys::terminal;
 
-/// The least room for a read.
+/// The minimum free space for a read.
 const READ: usize = 64 * 1024;
-/// A buffer above this is given back once it is empty.
+/// A larger buffer is freed once it is empty.
 const KEPT: usize = 1 << 20;
 
 /// Why there is no reply.
@@ -26,9 +26,9 @@ pub enum Error {
     Closed,
     /// A read or a write failed.
     Io(io::Error),
-    /// What the server sent is not a reply.
+    /// The server sent a malformed reply.
     Malformed(DecodeError),
-    /// The server refused what a connection begins with: the command, and the error's text.
+    /// The server rejected a command of the handshake: the command and the error's text.
     Refused(&'static str, Vec<u8>),
 }
 
@@ -48,14 +48,14 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An error of the system as C programs print it, without Rust's words before it and its number behind it.
+/// Formats a system error as C programs do, without Rust's words before it and the number after it.
 pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
     text.rfind(" (os error ").map_or(text, |end| &text[..end]).to_string()
 }
 
-/// What a read was interrupted by: see [`Connection::receive_or`].
+/// Why a wait ended early: see [`Connection::receive_or`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interrupt {
     /// Nothing arrived in time.
@@ -115,12 +115,12 @@ impl Stream {
     }
 }
 
-/// The sending half of a connection, for a thread of its own.
+/// The sending half of a connection, for a separate thread.
 #[derive(Debug)]
 pub struct Writer(Stream);
 
 impl Writer {
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
         self.0.send(bytes)
     }
@@ -130,21 +130,21 @@ impl Writer {
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    /// Received bytes, of which those before `start` have been used.
+    /// The received bytes; those before `start` have been consumed.
     input: Vec<u8>,
     start: usize,
-    /// How far the reply at `start` has been looked at.
+    /// The parser's position in the reply at `start`.
     end: ReplyEnd,
 }
 
 impl Connection {
-    /// Connects, and says nothing yet.
+    /// Connects without sending anything.
     pub fn connect(address: &Address) -> Result<Connection, Error> {
         let stream = Stream::open(address).map_err(|error| Error::Connect(address.clone(), error))?;
         Ok(Connection { stream, input: Vec::new(), start: 0, end: ReplyEnd::default() })
     }
 
-    /// Connects, authenticates, chooses the protocol and selects the database.
+    /// Connects, authenticates, negotiates the protocol and selects the database.
     pub fn open(target: &Target) -> Result<Connection, Error> {
         let mut connection = Connection::connect(&target.address)?;
         connection.authenticate(target)?;
@@ -153,7 +153,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// The other end of a TCP connection: what the host's name was resolved to.
+    /// Returns the peer's address of a TCP connection: the resolved host name.
     pub fn peer(&self) -> Option<SocketAddr> {
         match &self.stream {
             Stream::Tcp(stream) => stream.peer_addr().ok(),
@@ -161,7 +161,7 @@ impl Connection {
         }
     }
 
-    /// AUTH, if the target has a password.
+    /// Sends AUTH if the target has a password.
     pub fn authenticate(&mut self, target: &Target) -> Result<(), Error> {
         let Some(password) = &target.password else { return Ok(()) };
         match &target.user {
@@ -170,7 +170,7 @@ impl Connection {
         }
     }
 
-    /// HELLO 3 if RESP3 is wanted; a connection begins with RESP2.
+    /// Sends HELLO 3 if RESP3 is wanted; a connection begins with RESP2.
     pub fn negotiate(&mut self, protocol: Protocol) -> Result<(), Error> {
         match protocol {
             Protocol::Resp2 => Ok(()),
@@ -178,7 +178,7 @@ impl Connection {
         }
     }
 
-    /// SELECT, unless `database` is the one that a connection begins with.
+    /// Sends SELECT unless `database` is the default one.
     pub fn select(&mut self, database: u32) -> Result<(), Error> {
         if database == 0 {
             return Ok(());
@@ -186,7 +186,7 @@ impl Connection {
         self.demand("SELECT", &[&database.to_string()])
     }
 
-    /// A command whose error ends the attempt.
+    /// Sends a command of the handshake; an error reply is a failure.
     fn demand(&mut self, command: &'static str, arguments: &[&str]) -> Result<(), Error> {
         let mut words = vec![command.as_bytes()];
         words.extend(arguments.iter().map(|argument| argument.as_bytes()));
@@ -209,17 +209,17 @@ impl Connection {
         self.send_bytes(&bytes)
     }
 
-    /// Sends bytes as they are: whole commands, of which [`write_command`] makes one.
+    /// Sends bytes unchanged: whole commands, as [`write_command`] encodes them.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.stream.send(bytes)
     }
 
-    /// The sending half, beside which this one goes on.
+    /// Returns a sending half; this connection stays usable.
     pub fn writer(&self) -> io::Result<Writer> {
         self.stream.try_clone().map(Writer)
     }
 
-    /// Receives the next reply or push message, however long it takes and whatever the user presses.
+    /// Receives the next reply or push message, without a time limit and ignoring Ctrl-C.
     pub fn receive(&mut self) -> Result<Value, Error> {
         loop {
             if let Some(value) = self.take()? {
@@ -229,7 +229,7 @@ impl Connection {
         }
     }
 
-    /// [`Connection::receive`], but for an error where a read waits for longer than `timeout`.
+    /// Like [`Connection::receive`], but fails if a read waits longer than `timeout`.
     pub fn receive_within(&mut self, timeout: Duration) -> Result<Value, Error> {
         self.stream.set_read_timeout(Some(timeout)).map_err(Error::Io)?;
         let received = self.receive();
@@ -237,8 +237,8 @@ impl Connection {
         received
     }
 
-    /// Receives the next reply or push message, unless the user presses Ctrl-C before it or `timeout` passes, which may be
-    /// between two of its bytes. What has been received until then is kept for the next call.
+    /// Receives the next reply or push message, unless the user presses Ctrl-C before it or `timeout` passes, possibly
+    /// in the middle of it. The bytes received until then are kept for the next call.
     pub fn receive_or(&mut self, timeout: Option<Duration>) -> Result<Result<Value, Interrupt>, Error> {
         loop {
             if let Some(value) = self.take()? {
@@ -250,12 +250,12 @@ impl Connection {
         }
     }
 
-    /// The next reply or push message of those that have been received.
+    /// Returns the next complete reply or push message among the received bytes.
     pub fn next_received(&mut self) -> Result<Option<Value>, Error> {
         self.take()
     }
 
-    /// The bytes that have been received and not used, for what does not come as replies.
+    /// Returns the received bytes not consumed yet, for data that is not a reply.
     pub fn received(&self) -> &[u8] {
         &self.input[self.start..]
     }
@@ -285,7 +285,7 @@ impl Connection {
         self.read().map(Ok)
     }
 
-    /// Reads more bytes, once, and waits for them if there are none.
+    /// Reads more bytes, once; waits if there are none.
     fn read(&mut self) -> Result<(), Error> {
         if self.start > 0 {
             self.input.drain(..mem::take(&mut self.start));
@@ -307,7 +307,7 @@ impl Connection {
         }
     }
 
-    /// The reply at the front of what has been received, if it is whole.
+    /// Takes the first reply from the received bytes, if it is complete.
     fn take(&mut self) -> Result<Option<Value>, Error> {
         let received = &self.input[self.start..];
         let Some(len) = self.end.find(received).map_err(Error::Malformed)? else { return Ok(None) };
@@ -318,7 +318,7 @@ impl Connection {
 }
 
 impl AsFd for Connection {
-    /// For waiting until there is something to receive; what has been received before is not seen by such a wait.
+    /// For waiting until there is something to receive; such a wait does not notice bytes received before.
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.stream {
             Stream::Tcp(stream) => stream.as_fd(),
@@ -327,7 +327,7 @@ impl AsFd for Connection {
     }
 }
 
-/// Appends a command to `bytes` as the protocol has it: an array of bulk strings.
+/// Appends a command to `bytes`, encoded as an array of bulk strings.
 pub fn write_command<W: AsRef<[u8]>>(bytes: &mut Vec<u8>, words: &[W]) {
     bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
     for word in words {
@@ -343,7 +343,7 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    /// A connection to a server that sends `pieces` one after the other and closes.
+    /// Returns a connection to a server that sends `pieces` one by one and closes.
     fn connected(pieces: Vec<Vec<u8>>) -> (Connection, std::thread::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -381,12 +381,12 @@ mod tests {
         assert_eq!(error, format!("Could not connect to Redis at {address}: Connection refused"));
     }
 
-    /// Signals are the whole process's, so this is played by the test below it in a process of its own.
+    /// Signals affect the whole process, so the test below runs this in a separate process.
     #[test]
     #[ignore = "played by another test in a process of its own"]
     fn scene_of_an_interrupt() {
         use nix::sys::signal::{Signal, raise};
-        // Nothing depends on it: it only ends a test that fails.
+        // A time limit that only ends a failing test.
         const PATIENCE: Option<Duration> = Some(Duration::from_secs(60));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = Address::Tcp("127.0.0.1".to_string(), listener.local_addr().unwrap().port());

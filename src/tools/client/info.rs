@@ -1,4 +1,4 @@
-//! What a server tells of itself by INFO.
+//! A server's INFO fields.
 
 use std::collections::BTreeMap;
 
@@ -7,37 +7,37 @@ use std::collections::BTreeMap;
 pub struct Fields<'a>(BTreeMap<&'a str, &'a str>);
 
 impl<'a> Fields<'a> {
-    /// Reads a reply.
+    /// Parses a reply.
     pub fn of(text: &'a str) -> Fields<'a> {
         Fields(text.lines().filter_map(|line| line.split_once(':')).collect())
     }
 
-    /// The value of a field; nothing if it is not there.
+    /// Returns the value of a field; empty if it is missing.
     pub fn text(&self, name: &str) -> &'a str {
         self.0.get(name).copied().unwrap_or("")
     }
 
-    /// A whole number, if the field is there and is one.
+    /// Returns a field that is a whole number; `None` if it is missing or is not one.
     pub fn number(&self, name: &str) -> Option<u64> {
         self.text(name).parse().ok()
     }
 
-    /// A whole number; 0 if it is not there.
+    /// Returns a field that is a whole number; 0 if it is missing.
     pub fn count(&self, name: &str) -> u64 {
         self.number(name).unwrap_or(0)
     }
 
-    /// A number, if the field is there and is finite.
+    /// Returns a field that is a number; `None` if it is missing or not finite.
     pub fn real(&self, name: &str) -> Option<f64> {
         self.text(name).parse().ok().filter(|value: &f64| value.is_finite())
     }
 
-    /// Whether a number is there that is not 0.
+    /// Whether a field is a number other than 0.
     pub fn yes(&self, name: &str) -> bool {
         self.count(name) != 0
     }
 
-    /// A status that is only worth a word if it is not this: a server that does not tell it has no trouble.
+    /// Whether a status is `ok`, or missing: a server that does not report it has no problem.
     pub fn ok(&self, name: &str) -> bool {
         matches!(self.text(name), "ok" | "")
     }
@@ -47,7 +47,8 @@ impl<'a> Fields<'a> {
         self.0.iter().map(|(&name, &value)| (name, value))
     }
 
-    /// What the server is, and its own version: others that speak the protocol also tell which Redis they are like.
+    /// Returns the server's product and its own version: other servers with this protocol also report the Redis version
+    /// they are compatible with.
     pub fn product(&self) -> Option<(&'static str, &'a str)> {
         const PRODUCTS: [(&str, &str); 5] = [
             ("Redstart", "redstart_version"),
@@ -61,7 +62,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The value of one field of a reply to INFO.
+/// Returns one field of a reply to INFO.
 pub fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }

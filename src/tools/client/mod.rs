@@ -1,7 +1,7 @@
-//! A blocking client of one server, for the tools that talk to one.
+//! A blocking client for the tools that connect to a server.
 //!
-//! [`Target`] says which server and as which user, from options or a URL; [`Connection`] sends commands to it and
-//! receives replies; [`info`] reads what a server tells of itself. Nothing here retries: a tool decides what a broken connection means.
+//! [`Target`] names the server and the user, from options or a URL; [`Connection`] sends commands to it and receives
+//! replies; [`info`] parses INFO. Nothing here retries: each tool decides how to handle a broken connection.
 
 mod connection;
 pub mod info;
@@ -10,5 +10,5 @@ mod target;
 pub use connection::{Connection, Error, Interrupt, Writer, plain, write_command};
 pub use target::{Address, Target, target_arguments};
 
-/// The port of a server that is given without one.
+/// The default port of a server.
 pub const DEFAULT_PORT: u16 = 6379;

@@ -1,4 +1,4 @@
-//! Which server a tool talks to: the options and URLs of redis-cli.
+//! The server that a tool connects to: the options and URLs of redis-cli.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,20 +8,20 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use super::DEFAULT_PORT;
 use crate::resp::Protocol;
 
-/// The variable of the environment that gives a password, so that it is not seen in a list of processes.
+/// The environment variable for the password, which keeps it out of process listings.
 pub const PASSWORD_VARIABLE: &str = "REDISCLI_AUTH";
 
-/// Where a server listens.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// A host's name or address, and a port.
+    /// A host name or address, and a port.
     Tcp(String, u16),
-    /// The path of a socket.
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
 impl fmt::Display for Address {
-    /// As redis-cli's prompt shows it: `host:port`, the host in brackets if it has colons, or the path.
+    /// Formats the address as redis-cli's prompt does: `host:port`, the host in brackets if it has colons, or the path.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
@@ -31,18 +31,18 @@ impl fmt::Display for Address {
     }
 }
 
-/// A server, and what is said to it first.
+/// A server, and the parameters of the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Where it listens.
+    /// Its address.
     pub address: Address,
-    /// The user to authenticate as, `default` if there is none but a password.
+    /// The user to authenticate as; `default` if there is only a password.
     pub user: Option<String>,
-    /// The user's password. Without one there is no authentication.
+    /// The user's password. Without one, there is no authentication.
     pub password: Option<String>,
-    /// The database that is selected.
+    /// The database to select.
     pub database: u32,
-    /// The protocol that is asked for.
+    /// The protocol to request.
     pub protocol: Protocol,
 }
 
@@ -59,7 +59,7 @@ impl Default for Target {
 }
 
 /// The options that [`Target::from_matches`] reads: `-h -p -s -u -a --user --pass -n`. `-h` is the host, so the command
-/// has to disable clap's own flag of help and declare a long one.
+/// has to disable clap's own help flag and declare a long one.
 pub fn target_arguments() -> [Arg; 7] {
     [
         Arg::new("host").short('h').value_name("HOST").help("Host of the server [default: 127.0.0.1]"),
@@ -93,7 +93,7 @@ pub fn target_arguments() -> [Arg; 7] {
 }
 
 impl Target {
-    /// The target according to [`target_arguments`] and the environment. Options win over parts of a URL.
+    /// Reads the target from [`target_arguments`] and the environment. Options override parts of a URL.
     pub fn from_matches(matches: &ArgMatches) -> Result<Target, String> {
         let mut target = match matches.get_one::<String>("url") {
             Some(url) => Target::from_url(url)?,
@@ -124,8 +124,8 @@ impl Target {
         Ok(target)
     }
 
-    /// The target that `redis://[user[:password]@]host[:port][/database]` names; `unix://[user:password@]path` names a
-    /// socket. As in redis-cli, a single word before the `@` is a password.
+    /// Parses `redis://[user[:password]@]host[:port][/database]`, or `unix://[user:password@]path` for a Unix socket.
+    /// As in redis-cli, a single word before the `@` is a password.
     pub fn from_url(url: &str) -> Result<Target, String> {
         let invalid = |what: &str| Err(format!("Invalid URI '{url}': {what}"));
         let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -166,7 +166,7 @@ impl Target {
     }
 }
 
-/// Host and port of `host:port`, `[host]:port` or a host alone. The brackets of an IPv6 address are dropped.
+/// Splits `host:port`, `[host]:port` or a host alone. The brackets of an IPv6 address are dropped.
 fn split_port(place: &str) -> (&str, Option<&str>) {
     if let Some((host, rest)) = place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return (host, rest.strip_prefix(':'));
@@ -177,7 +177,7 @@ fn split_port(place: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Replaces each `%XX` by the byte that it stands for.
+/// Replaces each `%XX` by its byte.
 fn percent_decoded(text: &str) -> Result<String, String> {
     let invalid = || format!("Invalid URI: '{text}' has a % without two hexadecimal digits, or is not UTF-8");
     let mut bytes = Vec::with_capacity(text.len());

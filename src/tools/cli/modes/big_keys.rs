@@ -1,6 +1,6 @@
-//! `--bigkeys` and `--memkeys`: the largest key of each type, by elements or by bytes, and how many keys there are.
+//! `--bigkeys` and `--memkeys`: the largest key of each type, by elements or by bytes, and the number of keys.
 //!
-//! For the keys of each SCAN the types are asked for in one pipeline and the sizes in a second one.
+//! For the keys of each SCAN, one pipeline requests the types and a second one the sizes.
 
 use super::keyspace::{Sampled, Walk, share};
 use super::{Failure, Outcome, Session, write_line};
@@ -9,12 +9,12 @@ use crate::sys::terminal;
 use crate::text::words::quote;
 use crate::tools::console::tell;
 
-/// What the keys of one type add up to.
+/// The totals of the keys of one type.
 struct Kind {
     name: String,
-    /// The command that counts a key's elements; none for a type that is not Redis's own.
+    /// The command that counts a key's elements; `None` for a type that is not Redis' own.
     size_command: Option<&'static str>,
-    /// What it counts.
+    /// The unit of the size.
     unit: &'static str,
     keys: u64,
     total: u64,
@@ -29,7 +29,7 @@ impl Kind {
     }
 }
 
-/// The types of Redis, in the order of the summary. Other types follow as they are met.
+/// Returns Redis' types, in the order of the summary. Other types are appended when they first occur.
 fn known_kinds() -> Vec<Kind> {
     vec![
         Kind::new("list", Some("LLEN"), "items"),
@@ -41,11 +41,11 @@ fn known_kinds() -> Vec<Kind> {
     ]
 }
 
-/// How the size of a key is found.
+/// How to measure the size of a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Measure {
     Elements,
-    /// By so many of its elements, or as many as the server likes.
+    /// By a number of sampled elements, or by the server's default number.
     Memory(Option<u64>),
 }
 
@@ -78,11 +78,11 @@ fn report(session: &Session<'_>, measure: Measure) -> Outcome {
     survey.summarize(sampled.keys())
 }
 
-/// What is known about the keys that have been looked at.
+/// The results for the keys examined so far.
 struct Survey {
     kinds: Vec<Kind>,
     measure: Measure,
-    /// The lengths of all keys together.
+    /// The total length of all keys' names.
     key_bytes: u64,
 }
 
@@ -96,7 +96,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Looks at keys.
+    /// Examines keys.
     fn add(&mut self, walk: &mut Walk, sampled: &mut Sampled, keys: &[Vec<u8>]) -> Outcome {
         let kinds = self.kinds_of(walk, keys)?;
         let sizes = self.sizes_of(walk, keys, &kinds)?;
@@ -118,7 +118,7 @@ impl Survey {
         Ok(())
     }
 
-    /// The kind of each key, as its place in `kinds`; none for a key that is gone.
+    /// Returns the kind of each key, as an index into `kinds`; `None` for a deleted key.
     fn kinds_of(&mut self, walk: &mut Walk, keys: &[Vec<u8>]) -> Result<Vec<Option<usize>>, Failure> {
         let commands: Vec<Vec<&[u8]>> = keys.iter().map(|key| vec![&b"TYPE"[..], key]).collect();
         let mut kinds = Vec::with_capacity(keys.len());
@@ -146,7 +146,7 @@ impl Survey {
         Ok(kinds)
     }
 
-    /// The size of each key; 0 for those that have none.
+    /// Returns the size of each key; 0 for keys without one.
     fn sizes_of(
         &self,
         walk: &mut Walk,

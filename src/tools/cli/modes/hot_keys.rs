@@ -1,4 +1,4 @@
-//! `--hotkeys`: the keys with the highest counters of access, which a server has under an LFU policy.
+//! `--hotkeys`: the keys with the highest access counters, which a server keeps under an LFU policy.
 
 use super::keyspace::{Sampled, Walk};
 use super::{Failure, Outcome, Session, write_line};
@@ -7,10 +7,10 @@ use crate::sys::terminal;
 use crate::text::words::quote;
 use crate::tools::console::tell;
 
-/// How many keys are kept.
+/// The number of keys that are kept.
 const KEPT: usize = 16;
 
-/// Walks over the keys, and prints those that were used most.
+/// Iterates over the keys and prints the most used ones.
 pub(super) fn run(session: &Session<'_>) -> Outcome {
     terminal::catch_interrupts()?;
     let mut walk = Walk::begin(session)?;
@@ -32,7 +32,7 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// The counter of each key; 0 for one that is gone.
+/// Returns the counter of each key; 0 for a deleted one.
 fn counters(walk: &mut Walk, keys: &[Vec<u8>]) -> Result<Vec<u64>, Failure> {
     let commands: Vec<Vec<&[u8]>> = keys.iter().map(|key| vec![&b"OBJECT"[..], &b"FREQ"[..], key]).collect();
     let mut counters = Vec::with_capacity(keys.len());
@@ -51,14 +51,14 @@ fn counters(walk: &mut Walk, keys: &[Vec<u8>]) -> Result<Vec<u64>, Failure> {
     Ok(counters)
 }
 
-/// The keys with the highest counters, highest first; of equal ones those that were met first.
+/// The keys with the highest counters, highest first; equal ones in the order found.
 #[derive(Default)]
 struct Hottest {
     keys: Vec<(u64, Vec<u8>)>,
 }
 
 impl Hottest {
-    /// Looks at all keys.
+    /// Examines all keys.
     fn add_all(&mut self, walk: &mut Walk, sampled: &mut Sampled) -> Outcome {
         while let Some(keys) = walk.next()? {
             sampled.refresh();
@@ -74,7 +74,7 @@ impl Hottest {
         Ok(())
     }
 
-    /// Keeps the key if it is one of them.
+    /// Keeps the key if its counter is among the highest.
     fn add(&mut self, key: &[u8], counter: u64) -> bool {
         let place = self.keys.partition_point(|(other, _)| *other >= counter);
         if counter == 0 || place == KEPT {

@@ -1,17 +1,17 @@
-//! `--intrinsic-latency`: how long this machine keeps a busy process from running, without any server.
+//! `--intrinsic-latency`: how long this machine keeps a busy process from running, measured without a server.
 //!
-//! A process that does nothing but work and read the clock sees a gap whenever the kernel or the hypervisor runs
-//! something else. No server on the machine can have less latency than the longest gap.
+//! A process that only works and reads the clock sees a gap whenever the kernel or the hypervisor runs something else.
+//! No server on the machine can have a lower maximum latency than the longest gap.
 
 use std::hint::black_box;
 
 use super::{Outcome, Session, write_line};
 use crate::sys::{clock, terminal};
 
-/// Rounds of the work between two looks at the clock: a small part of a microsecond.
+/// The number of rounds of work between two readings of the clock: a small fraction of a microsecond.
 const ROUNDS: u32 = 20;
 
-/// Works for the seconds that are given, or until Ctrl-C.
+/// Works for the given number of seconds, or until Ctrl-C.
 pub(super) fn run(session: &Session<'_>) -> Outcome {
     terminal::catch_interrupts()?;
     let seconds = session.matches.get_one::<u64>("intrinsic-latency").copied().unwrap_or(1);

@@ -1,4 +1,4 @@
-//! A walk over all keys by SCAN, for the modes that look at each.
+//! Iterates over all keys with SCAN, for the modes that examine each key.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -11,24 +11,24 @@ use crate::text::words;
 use crate::tools::Progress;
 use crate::tools::client::{Connection, write_command};
 
-/// After how many SCANs `-i` has its effect where keys are looked at.
+/// The number of SCANs between the pauses of `-i`, for modes that examine keys.
 const CALLS_PER_PAUSE: u64 = 100;
-/// After how many keys a line says how far the walk is.
+/// The number of keys between two progress lines.
 const KEYS_PER_LINE: u64 = 1_000_000;
 
-/// A walk, and the connection that it and its user share.
+/// An iteration over the keys, and the connection that it shares with its caller.
 pub(super) struct Walk {
     connection: Connection,
-    /// The words of SCAN behind its cursor.
+    /// The arguments of SCAN after the cursor.
     options: Vec<Vec<u8>>,
-    /// The next cursor, or none after the last call.
+    /// The next cursor; `None` after the last call.
     cursor: Option<Vec<u8>>,
     calls: u64,
     interval: Duration,
 }
 
 impl Walk {
-    /// Connects; `--pattern`, `--count` and `--type` say which keys the walk will meet.
+    /// Connects. `--pattern`, `--count` and `--type` select the keys.
     pub(super) fn begin(session: &Session<'_>) -> Result<Walk, Failure> {
         let matches = session.matches;
         let mut options = Vec::new();
@@ -45,7 +45,7 @@ impl Walk {
         Ok(Walk { connection, options, cursor: Some(b"0".to_vec()), calls: 0, interval })
     }
 
-    /// The keys of the next SCAN, or nothing when all have been seen or Ctrl-C was pressed.
+    /// Returns the keys of the next SCAN, or `None` after the last one or after Ctrl-C.
     pub(super) fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, Failure> {
         let Some(cursor) = self.cursor.take().filter(|_| !terminal::is_interrupted()) else {
             return Ok(None);
@@ -84,7 +84,7 @@ impl Walk {
         }
     }
 
-    /// Sends commands at once, and receives the reply of each.
+    /// Sends commands in one write, and receives the reply to each.
     pub(super) fn pipeline(&mut self, commands: &[Vec<&[u8]>]) -> Result<Vec<Value>, Failure> {
         let mut bytes = Vec::new();
         for command in commands {
@@ -99,7 +99,7 @@ impl Walk {
         self.receive()
     }
 
-    /// The next reply. Ctrl-C ends the wait for it, so that a server that hangs does not keep the summary back.
+    /// Receives the next reply. Ctrl-C ends the wait, so a server that hangs does not hold back the summary.
     fn receive(&mut self) -> Result<Value, Failure> {
         loop {
             match self.connection.receive_or(None)? {
@@ -110,14 +110,14 @@ impl Walk {
         }
     }
 
-    /// Waits for the interval, unless the walk is over.
+    /// Waits for the interval, unless the iteration is over.
     pub(super) fn pause_after_each(&self) {
         if self.cursor.is_some() {
             terminal::pause(self.interval);
         }
     }
 
-    /// The same after every hundredth SCAN.
+    /// Like `pause_after_each`, after every hundredth SCAN.
     pub(super) fn pause_after_many(&self) {
         if self.calls.is_multiple_of(CALLS_PER_PAUSE) {
             self.pause_after_each();
@@ -139,11 +139,11 @@ fn pattern(session: &Session<'_>) -> Result<Option<Vec<u8>>, Failure> {
     Ok(bytes("pattern").map(<[u8]>::to_vec))
 }
 
-/// How many keys have been looked at, of how many there are about.
+/// The number of keys examined so far, and the approximate total.
 pub(super) struct Sampled {
     total: u64,
     keys: u64,
-    /// The share as it is printed: it grows when a SCAN's keys are done.
+    /// The printed percentage, updated after the keys of each SCAN.
     percent: f64,
     bar: Progress,
 }
@@ -153,18 +153,18 @@ impl Sampled {
         Sampled { total, keys: 0, percent: 0.0, bar: Progress::delayed(total) }
     }
 
-    /// How many keys have been counted.
+    /// The number of keys counted.
     pub(super) fn keys(&self) -> u64 {
         self.keys
     }
 
-    /// Brings the printed share up to date.
+    /// Updates the printed percentage.
     pub(super) fn refresh(&mut self) {
         self.percent = share(self.keys, self.total);
         self.bar.reach(self.keys);
     }
 
-    /// Counts a key, and says so after each million.
+    /// Counts a key; prints a progress line after each million.
     pub(super) fn count(&mut self) -> Outcome {
         self.keys += 1;
         if self.keys.is_multiple_of(KEYS_PER_LINE) {
@@ -173,13 +173,13 @@ impl Sampled {
         Ok(())
     }
 
-    /// Prints a line with the share before it.
+    /// Prints a line that begins with the percentage.
     pub(super) fn print(&mut self, text: &str) -> Outcome {
         self.bar.clear();
         write_line(&format!("[{:05.2}%] {text}", self.percent))
     }
 
-    /// Begins the summary, at the end of the keys or where the user interrupted the walk.
+    /// Begins the summary, after the last key or an interruption.
     pub(super) fn summarize(&mut self) -> Outcome {
         self.bar.clear();
         let share =
@@ -191,7 +191,7 @@ impl Sampled {
     }
 }
 
-/// `part` of `whole` in percent.
+/// Returns `part` of `whole` in percent.
 pub(super) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
 }

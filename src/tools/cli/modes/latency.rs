@@ -1,8 +1,8 @@
-//! `--latency` and `--latency-history`: how long a PING takes, in milliseconds.
+//! `--latency` and `--latency-history`: the duration of PING, in milliseconds.
 //!
-//! On a terminal a line is rewritten with each sample, for ever. Otherwise one line says it all after a second, or `-i`.
-//! The history ends the line after 15 seconds, or `-i`, and begins anew. Off a terminal nothing can be rewritten, so each
-//! of its samples is a line, as in redis-cli.
+//! On a terminal, each sample rewrites one line, forever. Otherwise a single line is printed after one second, or after
+//! `-i`. The history starts a new line every 15 seconds, or every `-i`. Without a terminal nothing can be rewritten, so
+//! each sample of the history is a line of its own, as in redis-cli.
 
 use std::thread;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use crate::tools::console::tell;
 
 /// The pause between two samples.
 pub(super) const PAUSE: Duration = Duration::from_millis(10);
-/// How long samples are taken where the result is printed once.
+/// How long samples are taken if the result is printed once.
 const ONCE: Duration = Duration::from_secs(1);
-/// How long a line of the history is.
+/// The duration of a line of the history.
 const HISTORY: Duration = Duration::from_secs(15);
 
-/// What the samples since the start or since the last line of the history add up to.
+/// The totals of the samples since the start or since the last line of the history.
 #[derive(Default)]
 struct Samples {
     count: u64,
@@ -38,7 +38,7 @@ impl Samples {
         self.count += 1;
     }
 
-    /// The text for a format. It ends the line but where lines are rewritten.
+    /// Formats the samples. The text ends with a line end unless lines are rewritten.
     fn text(&self, format: Format) -> String {
         let Samples { count, min, max, total } = self;
         let average = *total as f64 / (*count).max(1) as f64;
@@ -55,7 +55,7 @@ impl Samples {
     }
 }
 
-/// Samples until the end that the format has, if it has one.
+/// Takes samples until the end of the measurement, if the format has one.
 pub(super) fn run(session: &Session<'_>) -> Outcome {
     let history = session.matches.get_flag("latency-history");
     let keeps_on = history || session.format == Format::Standard;
@@ -82,16 +82,16 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
     }
 }
 
-/// A sample. It is the number of times the clock's milliseconds change meanwhile and not the whole milliseconds that
-/// pass: the average is right also where all samples are shorter than one.
+/// Takes a sample: the number of millisecond boundaries of the clock that it crosses, not the whole milliseconds that
+/// pass. The average is therefore right even if all samples are shorter than one.
 fn sample_ms(link: &mut Link<'_>) -> Result<u64, super::Failure> {
     let start_ms = now_ms();
     ping(link)?;
     Ok(now_ms() - start_ms)
 }
 
-/// Sends PING and waits for the reply. An error is one too; it is shown, since it may not be what the user wants to
-/// measure.
+/// Sends PING and waits for the reply. An error counts as a reply, and is shown, since it may not be what the user
+/// wants to measure.
 pub(super) fn ping(link: &mut Link<'_>) -> Outcome {
     if let Value::Error(text) = link.call("PING")? {
         tell(String::from_utf8_lossy(&text));

@@ -1,4 +1,4 @@
-//! A connection that is made again when it breaks, for the modes that watch a server for a long time.
+//! A connection that is re-established when it breaks, for modes that watch a server for a long time.
 
 use std::thread;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::{Failure, draw};
 use crate::resp::Value;
 use crate::tools::client::{Connection, Error, Target};
 
-/// How long to wait before the next attempt to connect.
+/// The pause between attempts to connect.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A connection to a server that may go away and come back.
@@ -17,13 +17,13 @@ pub(super) struct Link<'a> {
 }
 
 impl<'a> Link<'a> {
-    /// Connects. A server that cannot be reached now is an error.
+    /// Connects. Fails if the server is unreachable now.
     pub(super) fn open(target: &'a Target) -> Result<Link<'a>, Failure> {
         Ok(Link { target, connection: Connection::open(target)? })
     }
 
-    /// Sends a command and receives its reply. Where the connection breaks, this connects again and sends the command
-    /// again, until there is a reply; a line that is removed afterwards says so.
+    /// Sends a command and receives its reply. If the connection breaks, reconnects and resends the command until there
+    /// is a reply. A message shows this meanwhile and is removed afterwards.
     pub(super) fn call(&mut self, command: &str) -> Result<Value, Failure> {
         let mut attempts = 0;
         loop {

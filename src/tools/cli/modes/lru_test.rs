@@ -1,7 +1,8 @@
-//! `--lru-test`: a cache under load, to see what share of its requests a server with `maxmemory` can serve.
+//! `--lru-test`: a cache under load, to find the share of its requests that a server with `maxmemory` can serve.
 //!
-//! Keys are numbered. Of 1,000 of them the low ones are asked for far more often, by a power law under which about 20 % of
-//! the keys get 80 % of the requests. Batches of SET fill the cache, batches of GET count hits and misses.
+//! Keys are numbered. Of 1,000 keys, those with low numbers are requested far more often, by a power law under which
+//! about 20 % of the keys get 80 % of the requests. Batches of SET fill the cache, batches of GET count hits and
+//! misses.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +11,14 @@ use crate::resp::Value;
 use crate::sys::clock;
 use crate::tools::client::{Connection, write_command};
 
-/// The commands of a batch.
+/// The number of commands in a batch.
 const BATCH: u64 = 250;
 /// The exponent of the power law.
 const ALPHA: f64 = 6.2;
 /// The time between two lines.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Prints a line a second, for ever.
+/// Prints one line per second, forever.
 pub(super) fn run(session: &Session<'_>) -> Outcome {
     let keys = session.matches.get_one::<u64>("lru-test").copied().unwrap_or(1).max(1);
     let mut connection = Connection::open(session.target)?;
@@ -41,7 +42,7 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
     }
 }
 
-/// Sends a batch and receives its replies. The first error among them ends the test.
+/// Sends a batch and receives its replies. The first error ends the test.
 fn batch(
     connection: &mut Connection,
     mut command: impl FnMut() -> Vec<Vec<u8>>,
@@ -72,20 +73,20 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// From 0 up to 1.
+    /// Returns a number from 0 up to 1.
     fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// The name of one of `keys` keys. The number's distribution is a power law's, drawn by inverting its integral and
-    /// counted from the top, so that the low numbers are the frequent ones.
+    /// Returns the name of one of `keys` keys. Its number follows a power law, drawn by inverting the law's integral
+    /// and counted from the top, so that low numbers are the frequent ones.
     fn key(&mut self, keys: u64) -> Vec<u8> {
         let top = (keys as f64).powf(ALPHA + 1.0);
         let drawn = ((top - 1.0) * self.fraction() + 1.0).powf(1.0 / (ALPHA + 1.0));
         format!("lru:{}", keys.saturating_sub(drawn as u64).saturating_add(1)).into_bytes()
     }
 
-    /// Five characters.
+    /// Returns five random characters.
     fn value(&mut self) -> Vec<u8> {
         (0..5).map(|_| b'A' + (self.next() % 58) as u8).collect()
     }

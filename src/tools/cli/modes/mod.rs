@@ -1,7 +1,7 @@
-//! What `redstart cli` does besides sending commands: `--scan`, `--bigkeys`, `--latency`, `--pipe` and others.
+//! The functions of `redstart cli` besides sending commands: `--scan`, `--bigkeys`, `--latency`, `--pipe` and others.
 //!
-//! Each mode is a function from a `Session` to an `Outcome`, in a file of its own. `MODES` is the table of them,
-//! from which options and help are made. What they print is what redis-cli 7.2 prints, on a terminal and off it.
+//! Each mode is a function from a `Session` to an `Outcome`, in a file of its own. The table `MODES` lists them;
+//! options and help are generated from it. They print what redis-cli 7.2 prints, with and without a terminal.
 //!
 //! | file | modes |
 //! |---|---|
@@ -17,8 +17,8 @@
 //! | `replica` | `--replica` |
 //! | `lru_test` | `--lru-test` |
 //!
-//! `keyspace` walks over all keys, `sync` receives a snapshot from a master, `link` is a connection that comes
-//! back after the server did.
+//! `keyspace` iterates over all keys, `sync` receives a snapshot from a master, and `link` is a connection that is
+//! re-established after the server was gone.
 
 mod big_keys;
 mod hot_keys;
@@ -49,33 +49,33 @@ use super::options::Options;
 use crate::tools::client::{Error, Target};
 use crate::tools::console::{self, tell};
 
-/// What a mode is given.
+/// The input of a mode.
 struct Session<'a> {
     /// The server.
     target: &'a Target,
-    /// In what form measurements are printed: [`Format::Standard`] also means that lines may be rewritten.
+    /// The output format of measurements: [`Format::Standard`] also means that lines may be rewritten.
     format: Format,
-    /// `-i`, of which each mode makes what suits it.
+    /// `-i`, with a meaning that depends on the mode.
     interval: Option<Duration>,
     /// The options of [`arguments`].
     matches: &'a ArgMatches,
 }
 
-/// How a mode ends.
+/// The result of a mode.
 type Outcome = Result<(), Failure>;
 
-/// Why a mode ends early.
+/// Why a mode stops early.
 #[derive(Debug)]
 enum Failure {
     /// The server cannot be reached, or the connection broke.
     Client(Error),
-    /// The standard output takes no more.
+    /// Writing to standard output failed.
     Output(io::Error),
-    /// A text for the user.
+    /// An error message for the user.
     Text(String),
     /// The user pressed Ctrl-C.
     Interrupted,
-    /// The user knows already.
+    /// The error has already been reported.
     Told,
 }
 
@@ -92,7 +92,7 @@ impl From<io::Error> for Failure {
 }
 
 impl Failure {
-    /// Tells the user, on the standard error.
+    /// Reports the failure on standard error.
     fn report(self) {
         match self {
             Failure::Client(error @ (Error::Connect(..) | Error::Refused(..))) => tell(error),
@@ -106,18 +106,18 @@ impl Failure {
     }
 }
 
-/// A mode, as the table has it.
+/// An entry of the mode table.
 #[derive(Debug)]
 pub struct Mode {
     /// The name of its option.
     name: &'static str,
-    /// What the option's value is called, for one that takes a value.
+    /// The name of the option's value, if it takes one.
     value: Option<&'static str>,
     help: &'static str,
     run: fn(&Session<'_>) -> Outcome,
 }
 
-/// Of several that are given, the first in this order counts.
+/// If several are given, the first in this order is used.
 const MODES: &[Mode] = &[
     Mode { name: "latency", value: None, help: "Measure the latency of PING", run: latency::run },
     Mode {
@@ -192,13 +192,13 @@ const MODES: &[Mode] = &[
 ];
 
 impl Mode {
-    /// Runs it and returns the exit status.
+    /// Runs the mode and returns the exit status.
     pub fn main(&self, options: &Options, matches: &ArgMatches) -> ExitCode {
         let interval = Some(options.interval).filter(|interval| !interval.is_zero());
         let format = options.style.format;
         match (self.run)(&Session { target: &options.target, format, interval, matches }) {
             Ok(()) => ExitCode::SUCCESS,
-            // Nobody reads on, as with `| head`.
+            // The reader of the output has gone, as with `| head`.
             Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(failure) => {
                 failure.report();
@@ -208,7 +208,7 @@ impl Mode {
     }
 }
 
-/// The options that choose a mode, and those that modes have.
+/// The options that select a mode, and the options of modes.
 pub fn arguments() -> Vec<Arg> {
     let modes = MODES.iter().map(|mode| {
         let arg = Arg::new(mode.name).long(mode.name).help(mode.help);
@@ -248,7 +248,7 @@ pub fn arguments() -> Vec<Arg> {
     modes.chain(more).collect()
 }
 
-/// Prints a line. It goes out at once, also to a pipe.
+/// Prints a line and flushes it, even to a pipe.
 fn write_line(line: &str) -> Outcome {
     let mut out = console::output();
     out.write_all(line.as_bytes())?;
@@ -261,7 +261,7 @@ fn draw(text: &str) -> Outcome {
     Ok(console::draw(text.as_bytes())?)
 }
 
-/// The mode that the options choose.
+/// Returns the mode that the options select.
 pub fn find(matches: &ArgMatches) -> Option<&'static Mode> {
     MODES.iter().find(|mode| matches.value_source(mode.name) == Some(ValueSource::CommandLine))
 }

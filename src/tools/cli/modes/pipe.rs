@@ -1,7 +1,7 @@
-//! `--pipe`: mass insertion. The standard input goes to the server as it is, commands in the protocol or inline.
+//! `--pipe`: mass insertion. Standard input goes to the server unchanged: commands in the protocol or inline.
 //!
 //! One thread sends and one receives. Neither waits for the other, so a server that stops reading until its replies are
-//! taken never blocks both sides. Behind the input goes an ECHO of random characters, whose reply is the last one.
+//! received never blocks both sides. An ECHO of random characters follows the input, and its reply is the last one.
 
 use std::fs::File;
 use std::io::{self, Read, stdin};
@@ -18,16 +18,16 @@ use crate::tools::Progress;
 use crate::tools::client::{Connection, Error, Writer, write_command};
 use crate::tools::console::tell;
 
-/// How much of the input is read at once.
+/// The number of bytes of input read at once.
 const CHUNK: usize = 64 * 1024;
-/// How often the receiver looks whether the sender is done, while no replies come.
+/// How often the receiver checks whether the sender is done, while no replies arrive.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long replies may fail to come after everything was sent, in seconds.
+/// The time limit for the next reply after everything was sent, in seconds.
 const TIMEOUT: u64 = 30;
 /// The random characters that ECHO returns.
 const MARK: usize = 20;
 
-/// Sends the standard input and prints a summary; a reply that is an error makes it a failure.
+/// Sends standard input and prints a summary; fails if any reply was an error.
 pub(super) fn run(session: &Session<'_>) -> Outcome {
     let timeout = session.matches.get_one::<u64>("pipe-timeout").copied().unwrap_or(TIMEOUT);
     let mut connection = Connection::open(session.target)?;
@@ -37,7 +37,7 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
     let (sender, sent) = mpsc::channel();
     let tail = tail(&mark);
     thread::spawn(move || {
-        // Without a message the server has closed the connection: the receiver knows best what came before that.
+        // No outcome means that the server closed the connection: the receiver knows what arrived before that.
         if let Some(outcome) = send(&writer, input, &tail) {
             let _ = sender.send(outcome);
         }
@@ -61,21 +61,21 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
     if errors > 0 { Err(Failure::Told) } else { Ok(()) }
 }
 
-/// Characters that no other reply has.
+/// Generates characters that occur in no other reply.
 fn random_mark() -> [u8; MARK] {
     let mut mark = [0; MARK];
     process::random_bytes(&mut mark);
     mark.map(|byte| b'a' + byte % 26)
 }
 
-/// What follows the input. It begins with a line end, for an inline command that has none.
+/// Returns the bytes after the input. They begin with a line end, for an inline command that lacks one.
 fn tail(mark: &[u8; MARK]) -> Vec<u8> {
     let mut tail = b"\r\n".to_vec();
     write_command(&mut tail, &[b"ECHO", &mark[..]]);
     tail
 }
 
-/// Sends the input and the tail. Nothing is returned if the server has closed the connection.
+/// Sends the input and the tail. Returns `None` if the server closed the connection.
 fn send(writer: &Writer, mut input: File, tail: &[u8]) -> Option<Outcome> {
     let len = input.metadata().map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
     let mut bar = Progress::delayed(len);
@@ -107,13 +107,13 @@ fn send(writer: &Writer, mut input: File, tail: &[u8]) -> Option<Outcome> {
     }
 }
 
-/// The replies so far.
+/// The replies received so far.
 struct Replies {
-    /// The last one, as it is received.
+    /// The expected last reply, encoded.
     last: Vec<u8>,
     count: u64,
     errors: u64,
-    /// How far an incomplete reply has been looked at.
+    /// The parser's position in an incomplete reply.
     end: ReplyEnd,
 }
 
@@ -123,8 +123,8 @@ impl Replies {
         Replies { last, count: 0, errors: 0, end: ReplyEnd::default() }
     }
 
-    /// Counts the whole replies of `received`, prints the errors among them, and returns their length and whether the
-    /// last one was there.
+    /// Counts the complete replies in `received` and prints the errors among them. Returns their length, and whether
+    /// the last reply was there.
     fn count(&mut self, received: &[u8]) -> Result<(usize, bool), Error> {
         let mut at = 0;
         while let Some(len) = self.end.find(&received[at..]).map_err(Error::Malformed)? {
@@ -139,7 +139,7 @@ impl Replies {
                         tell(String::from_utf8_lossy(&text));
                     }
                 }
-                // A message that no command asked for.
+                // A push message, to no command.
                 b'>' => continue,
                 _ => {}
             }
@@ -149,7 +149,7 @@ impl Replies {
     }
 }
 
-/// Why no more replies are waited for.
+/// Why the wait for replies ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Mark,
@@ -157,7 +157,7 @@ enum End {
     Closed,
 }
 
-/// Counts replies to their end. An outcome of the sender that is a failure ends it as well.
+/// Counts replies to their end. A failure of the sender ends it too.
 fn receive(
     connection: &mut Connection,
     sent: &Receiver<Outcome>,
@@ -169,7 +169,7 @@ fn receive(
     loop {
         let (len, is_last) = replies.count(connection.received())?;
         connection.consume(len);
-        // A reply may be here before the sender says that it is done; then that is waited for.
+        // A reply may arrive before the sender reports that it is done; the report is then awaited.
         let outcome = if is_last && !all_is_sent { sent.recv().ok() } else { sent.try_recv().ok() };
         if let Some(outcome) = outcome {
             outcome?;

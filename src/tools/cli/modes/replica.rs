@@ -1,7 +1,7 @@
 //! `--replica`: the commands that a master sends to its replicas, as lines of CSV.
 //!
-//! The master is asked for a snapshot without data, since it sends commands only to a replica that has one. Nothing is
-//! confirmed later: to the master this is a replica of the kind that cannot confirm, which it does not give up.
+//! The tool requests a snapshot without data, since a master sends commands only to a replica that has a snapshot. It
+//! acknowledges nothing later: the master treats it as a replica that cannot acknowledge, and does not time it out.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::tools::cli::format::{Format, Style};
 use crate::tools::client::Connection;
 use crate::tools::console::{self, tell};
 
-/// Prints commands until the master goes away.
+/// Prints commands until the master closes the connection.
 pub(super) fn run(session: &Session<'_>) -> Outcome {
     let mut connection = Connection::open(session.target)?;
     sync::configure(&mut connection, "capa", "eof")?;
@@ -43,8 +43,8 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
     }
 }
 
-/// Tells the master that its snapshot has arrived, since it cannot see where the marker was found. It sends nothing before
-/// that. Repeats the acknowledgement until data arrives: a master that is still ending its own work ignores it.
+/// Acknowledges the snapshot, since the master cannot see where the marker was found, and sends nothing before that.
+/// Repeats the acknowledgement until data arrives: a master that has not finished sending ignores it.
 fn acknowledge_until_data(connection: &mut Connection) -> Outcome {
     loop {
         connection.send(&["REPLCONF", "ACK", "0"])?;

@@ -1,4 +1,4 @@
-//! `--scan`: all keys, a line each; in quotes where a person reads them.
+//! `--scan`: all keys, one per line; quoted on a terminal.
 
 use super::keyspace::Walk;
 use super::{Outcome, Session};
@@ -6,7 +6,7 @@ use crate::text::words::push_quoted;
 use crate::tools::cli::format::Format;
 use crate::tools::console;
 
-/// Prints the keys as they come. The lines of a SCAN go out at once.
+/// Prints the keys as they arrive. The lines of one SCAN are flushed together.
 pub(super) fn run(session: &Session<'_>) -> Outcome {
     let mut walk = Walk::begin(session)?;
     let mut lines = Vec::new();

@@ -1,7 +1,7 @@
-//! `--rdb` and `--functions-rdb`: a snapshot of a server's data, as it sends one to a replica, into a file.
+//! `--rdb` and `--functions-rdb`: saves a snapshot of a server's data, as sent to replicas, to a file.
 //!
-//! The bytes go into a file beside the wanted one, which takes its name when it is whole and synced. What breaks off
-//! leaves nothing behind, and an earlier file as it was. Devices and pipes are written to as they are.
+//! The bytes are written to a temporary file in the same directory, which is renamed once it is complete and synced. A
+//! failed transfer leaves no file behind, and an earlier file unchanged. Devices and pipes are written directly.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -69,10 +69,10 @@ fn transfer(session: &Session<'_>, option: &str) -> Outcome {
     Ok(())
 }
 
-/// Where the bytes go.
+/// The destination of the bytes.
 struct Sink {
     file: File,
-    /// The file's name until it is whole, and the one that it gets then.
+    /// The temporary name and the final one.
     names: Option<(PathBuf, PathBuf)>,
 }
 
@@ -90,7 +90,7 @@ impl Sink {
         Ok(Sink { file: File::create(&part)?, names: Some((part, path)) })
     }
 
-    /// Has all bytes on the disk, under the wanted name.
+    /// Syncs all bytes to disk and gives the file its final name.
     fn finish(mut self) -> io::Result<()> {
         let Some((part, path)) = &self.names else { return Ok(()) };
         self.file.sync_all()?;
@@ -104,13 +104,13 @@ impl Sink {
 impl Drop for Sink {
     fn drop(&mut self) {
         if let Some((part, _)) = &self.names {
-            // A file that stays is not taken for a whole one: its name says so.
+            // A file that remains cannot be mistaken for a complete one: its name shows that.
             let _ = fs::remove_file(part);
         }
     }
 }
 
-/// A name in the same directory, which two transfers do not share.
+/// Returns a name in the same directory that no other transfer uses.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.part", std::process::id()));

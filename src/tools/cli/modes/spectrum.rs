@@ -1,8 +1,8 @@
-//! `--latency-dist`: a line a second, on which each character is a class of latencies, and its background the share of
-//! the samples in that class, in the 256 colours of xterm.
+//! `--latency-dist`: one line per second; each character is a class of latencies, and its background is the share of
+//! the samples in that class, in xterm's 256 colours.
 //!
-//! The colours are what there is to see, so they are printed also where no terminal watches. With `NO_COLOR` a line names
-//! the classes that have samples, and their shares.
+//! The colours are the output, so they are printed even without a terminal. With `NO_COLOR`, a line lists the classes
+//! that have samples, and their shares.
 
 use std::fmt::Write as _;
 use std::thread;
@@ -13,7 +13,7 @@ use super::link::Link;
 use super::{Failure, Outcome, Session, draw};
 use crate::sys::clock;
 
-/// A class: its character, and the latencies that are not above this (in microseconds) nor in a class before it.
+/// A class: its character and its upper bound in microseconds, inclusive.
 #[rustfmt::skip]
 const CLASSES: [(char, u64); 31] = [
     ('.', 10), ('-', 125), ('*', 250), ('#', 500),
@@ -24,15 +24,15 @@ const CLASSES: [(char, u64); 31] = [
     ('K', 1_000_000), ('L', 2_000_000), ('M', 4_000_000), ('N', 8_000_000),
     ('O', 16_000_000), ('P', 30_000_000), ('Q', 60_000_000), ('?', u64::MAX),
 ];
-/// The background of a class, from no sample to all of the line's.
+/// The background colours, from a class without samples to one with all of them.
 const PALETTE: [u8; 19] =
     [0, 233, 234, 235, 237, 239, 241, 243, 245, 247, 144, 143, 142, 184, 226, 214, 208, 202, 196];
-/// After how many lines the legend is printed again.
+/// The number of lines between two legends.
 const LINES_PER_LEGEND: u64 = 20;
-/// How long a line's samples are taken, without `-i`.
+/// The default duration of a line's samples.
 const LINE: Duration = Duration::from_secs(1);
 
-/// Prints lines for ever.
+/// Prints lines forever.
 pub(super) fn run(session: &Session<'_>) -> Outcome {
     let length = session.interval.unwrap_or(LINE);
     let has_colors = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -47,7 +47,7 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// The number of samples in each class, of those taken for `length`.
+/// Takes samples for `length` and returns their number in each class.
 fn sample(link: &mut Link<'_>, length: Duration) -> Result<[u64; CLASSES.len()], Failure> {
     let mut counts = [0; CLASSES.len()];
     let start = clock::monotonic_us();
@@ -88,7 +88,7 @@ fn legend(has_colors: bool) -> String {
     )
 }
 
-/// Every class in the colour of its share. One that has a sample never has the colour of one that has none.
+/// Formats every class in the colour of its share. A class with a sample never has the colour of an empty one.
 fn colored(counts: &[u64; CLASSES.len()]) -> String {
     let total: u64 = counts.iter().sum();
     let mut line = "\x1b[38;5;0m".to_string();
@@ -100,7 +100,7 @@ fn colored(counts: &[u64; CLASSES.len()]) -> String {
     line
 }
 
-/// The classes that have samples, with their shares.
+/// Lists the classes that have samples, with their shares.
 fn plain(counts: &[u64; CLASSES.len()]) -> String {
     let total: u64 = counts.iter().sum();
     let seen = CLASSES.iter().zip(counts).filter(|(_, count)| **count > 0);

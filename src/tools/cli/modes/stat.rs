@@ -1,4 +1,4 @@
-//! `--stat`: a line a second with a server's most important figures.
+//! `--stat`: one line per second with a server's most important figures.
 
 use std::thread;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use super::{Failure, Outcome, Session, write_line};
 use crate::resp::Value;
 use crate::tools::client::info;
 
-/// The time between two lines, without `-i`.
+/// The default time between two lines.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// After how many lines the heading is printed again.
+/// The number of lines between two headings.
 const LINES_PER_HEADING: u64 = 20;
 /// The columns.
 const HEADING: &str = "\
 ------- data ------ --------------------- load -------------------- - child -
 keys       mem      clients blocked requests            connections          ";
 
-/// Prints lines for ever.
+/// Prints lines forever.
 pub(super) fn run(session: &Session<'_>) -> Outcome {
     let mut link = Link::open(session.target)?;
     let mut earlier = None;
@@ -40,7 +40,7 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// The line for a reply of INFO.
+/// Formats the line for a reply to INFO.
 fn figures(info: &str, more_requests: i64) -> String {
     let keys: i64 = databases(info).sum();
     let memory = human(number(info, "used_memory"));
@@ -60,12 +60,12 @@ fn figures(info: &str, more_requests: i64) -> String {
     format!("{keys:<11}{memory:<8} {clients:<8}{blocked:<8}{requests:<19} {connections:<12}{child}")
 }
 
-/// The value of a field; 0 if it is not there or not a number.
+/// Returns the value of a field; 0 if it is missing or not a number.
 fn number(info: &str, field: &str) -> i64 {
     info::field(info, field).and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
-/// The number of keys of each database.
+/// Returns the number of keys in each database.
 fn databases(info: &str) -> impl Iterator<Item = i64> + '_ {
     info.lines().filter_map(|line| {
         let (number, fields) = line.strip_prefix("db")?.split_once(":keys=")?;
@@ -74,7 +74,7 @@ fn databases(info: &str) -> impl Iterator<Item = i64> + '_ {
     })
 }
 
-/// Bytes with a unit.
+/// Formats bytes with a unit.
 fn human(bytes: i64) -> String {
     const UNITS: [&str; 4] = ["K", "M", "G", "T"];
     if bytes < 1024 {

@@ -1,7 +1,8 @@
-//! A snapshot from a master: what a replica says before it, and how its end is found.
+//! Receives a snapshot from a master: the handshake of a replica, and how to find the snapshot's end.
 //!
-//! After SYNC a master sends line ends while it makes the snapshot. Then `$LENGTH` and as many bytes; or, where it does
-//! not know the length in advance, `$EOF:` with 40 random characters, and bytes up to those characters.
+//! After SYNC, a master sends line ends while it creates the snapshot. Then follow `$LENGTH` and that many bytes, or,
+//! if it does not know the length in advance, `$EOF:` with 40 random characters, and the bytes up to a repetition of
+//! those.
 
 use memchr::memmem;
 
@@ -13,18 +14,19 @@ use crate::tools::console::tell;
 
 /// The length of an end marker.
 pub(super) const MARKER: usize = 40;
-/// A line that is longer is not the start of a snapshot.
+/// A longer line does not start a snapshot.
 const LONGEST_LINE: usize = 1024;
 
-/// How the end of a snapshot is found.
+/// How to find the end of a snapshot.
 pub(super) enum End {
-    /// After so many bytes.
+    /// After this many bytes.
     Length(u64),
-    /// By these characters behind it.
+    /// At these characters, which follow it.
     Marker(Vec<u8>),
 }
 
-/// Tells the server about this replica; `value` may be empty. A server that does not know the option may go on without.
+/// Sends the server a property of this replica; `value` may be empty. A server may reject an option that it does not
+/// know.
 pub(super) fn configure(connection: &mut Connection, option: &str, value: &str) -> Result<(), Failure> {
     tell(format_args!("sending REPLCONF {option} {value}"));
     if let Value::Error(text) = connection.call(&["REPLCONF", option, value])? {
@@ -61,8 +63,8 @@ pub(super) fn begin(connection: &mut Connection) -> Result<End, Failure> {
     }
 }
 
-/// Passes the bytes of a snapshot to `take`, with how many went before them, and returns their number. What follows them
-/// stays in the connection. `broken` is the text for a connection that breaks.
+/// Passes the bytes of a snapshot to `take`, with the number of bytes before them, and returns their total number.
+/// Bytes after the snapshot stay in the connection. `broken` is the error message for a broken connection.
 pub(super) fn receive(
     connection: &mut Connection,
     end: &End,
@@ -72,7 +74,7 @@ pub(super) fn receive(
     let mut taken = 0;
     loop {
         let received = connection.received();
-        // How many bytes belong to the snapshot, and, at its end, how many characters to the marker.
+        // The number of bytes that belong to the snapshot, and, at its end, the length of the marker.
         let (len, ended) = match end {
             End::Length(length) => {
                 let left = length - taken;
