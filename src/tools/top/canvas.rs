@@ -1,11 +1,10 @@
-//! What the terminal is to show: a character and a style for each cell. Only the cells that differ from what it shows
-//! already are sent to it, so nothing flickers and a slow connection suffices.
+//! The intended content of the terminal: a character and a style for each cell. Only the cells that differ from the
+//! displayed ones are sent, so nothing flickers and a slow connection suffices.
 //!
-//! Everything is cropped to the area that it is drawn into, and a character is always one column wide: what may not be
-//! (control characters, wide scripts) is replaced. For terminals without UTF-8 the few other characters that a view is
-//! made of have a counterpart in ASCII.
+//! Drawing is cropped to its area, and a character is always one column wide: others (control characters, wide scripts)
+//! are replaced. For terminals without UTF-8, the few other characters that views use have ASCII counterparts.
 
-/// How a cell looks.
+/// The look of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     Plain,
@@ -15,9 +14,9 @@ pub enum Style {
     Label,
     /// The first and the last line.
     Frame,
-    /// The first line while something is wrong.
+    /// The first line while there is a problem.
     Alarm,
-    /// The head of a table, and the column by which it is sorted.
+    /// The head of a table, and the column that it is sorted by.
     Head,
     HeadChosen,
     Chart,
@@ -27,7 +26,7 @@ pub enum Style {
 }
 
 impl Style {
-    /// The parameters of the sequence that selects it, with and without colours.
+    /// Returns the parameters of the escape sequence that selects the style, with or without colours.
     fn sequence(self, colours: bool) -> &'static str {
         match (self, colours) {
             (Style::Plain, _) | (Style::Label | Style::Chart | Style::Good, false) => "0",
@@ -48,7 +47,7 @@ impl Style {
     }
 }
 
-/// What a terminal shows at once, in characters.
+/// The size of a terminal, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     pub columns: usize,
@@ -65,21 +64,21 @@ pub struct Area {
 }
 
 impl Area {
-    /// The first `rows` rows, and what is below them.
+    /// Splits off the first `rows` rows. Returns them and the rest.
     pub fn split_rows(self, rows: usize) -> (Area, Area) {
         let rows = rows.min(self.rows);
         let below = Area { row: self.row + rows, rows: self.rows - rows, ..self };
         (Area { rows, ..self }, below)
     }
 
-    /// The first `columns` columns, and what is to the right of them.
+    /// Splits off the first `columns` columns. Returns them and the rest.
     pub fn split_columns(self, columns: usize) -> (Area, Area) {
         let columns = columns.min(self.columns);
         let right = Area { column: self.column + columns, columns: self.columns - columns, ..self };
         (Area { columns, ..self }, right)
     }
 
-    /// One of its rows, which is empty if it has no such row.
+    /// Returns one of its rows; empty if there is no such row.
     pub fn line(self, row: usize) -> Area {
         self.split_rows(row).1.split_rows(1).0
     }
@@ -88,7 +87,7 @@ impl Area {
 type Cell = (char, Style);
 
 const BLANK: Cell = (' ', Style::Plain);
-/// Equal cells between two that differ are sent along, up to this many: moving the cursor takes about as many bytes.
+/// Up to this many equal cells between two different ones are sent too: moving the cursor takes about as many bytes.
 const GAP: usize = 6;
 
 /// The cells of a terminal.
@@ -100,17 +99,17 @@ pub struct Canvas {
 }
 
 impl Canvas {
-    /// An empty screen.
+    /// Creates an empty screen.
     pub fn new(size: Size, ascii: bool) -> Canvas {
         Canvas { size, ascii, cells: vec![BLANK; size.columns * size.rows] }
     }
 
-    /// All of it.
+    /// The whole canvas.
     pub fn area(&self) -> Area {
         Area { row: 0, column: 0, rows: self.size.rows, columns: self.size.columns }
     }
 
-    /// Writes into the first row of `area` from its column `column`. Returns the column behind the text.
+    /// Writes into the first row of `area`, from its column `column`. Returns the column after the text.
     pub fn text(&mut self, area: Area, column: usize, style: Style, text: &str) -> usize {
         let mut at = column;
         for character in text.chars() {
@@ -120,7 +119,7 @@ impl Canvas {
         at
     }
 
-    /// Writes so that the text ends before the column `end` of the first row of `area`.
+    /// Writes text that ends before the column `end` of the first row of `area`.
     pub fn right(&mut self, area: Area, end: usize, style: Style, text: &str) {
         let len = text.chars().count();
         match end.checked_sub(len) {
@@ -129,7 +128,7 @@ impl Canvas {
         }
     }
 
-    /// Fills an area with blanks of a style.
+    /// Fills an area with blanks in a style.
     pub fn fill(&mut self, area: Area, style: Style) {
         for row in 0..area.rows {
             for column in 0..area.columns {
@@ -138,7 +137,7 @@ impl Canvas {
         }
     }
 
-    /// Makes all that is in an area dim.
+    /// Makes everything in an area dim.
     pub fn dim(&mut self, area: Area) {
         for row in (area.row..area.row + area.rows).take_while(|&row| row < self.size.rows) {
             let start = row * self.size.columns;
@@ -155,7 +154,7 @@ impl Canvas {
         }
     }
 
-    /// Appends what makes a terminal that shows `before` (or anything, if that is not known) show this.
+    /// Appends the output that changes a terminal from `before` (`None`: unknown content) to this canvas.
     pub fn update(&self, before: Option<&Canvas>, colours: bool, out: &mut Vec<u8>) {
         let before = before.filter(|before| before.size == self.size);
         if before.is_none() {
@@ -194,7 +193,7 @@ impl Canvas {
         }
     }
 
-    /// The characters, a line a row, without the blanks at the end of each.
+    /// Returns the characters, one line per row, without trailing blanks.
     #[cfg(test)]
     pub fn lines(&self) -> Vec<String> {
         let rows = self.cells.chunks(self.size.columns.max(1));
@@ -202,11 +201,11 @@ impl Canvas {
     }
 }
 
-/// The character that is shown for one.
+/// Returns the character to display for another.
 fn shown(character: char, ascii: bool) -> char {
     match character {
         ' '..='~' => character,
-        // Latin, Greek and Cyrillic letters, and what a view is made of, are a column wide.
+        // Latin, Greek and Cyrillic letters, and the characters that views use, are one column wide.
         '\u{a1}'..='\u{2ff}' | '\u{370}'..='\u{52f}' | '–' | '…' | '─' | '▁'..='▏' | '░' | '▲' | '▼'
             if !ascii && character != '\u{ad}' =>
         {

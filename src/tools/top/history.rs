@@ -1,18 +1,18 @@
-//! The latest figures of each kind, for the charts.
+//! The recent figures of each kind, for the charts.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::rates::Rates;
 
-/// Figures that are kept of each kind; a terminal has rarely more columns.
+/// The number of figures kept of each kind; terminals rarely have more columns.
 const KEPT: usize = 512;
 
-/// Figures in the order in which they came; a `NAN` is an interval without one.
+/// Figures in order of arrival; `NAN` is an interval without one.
 #[derive(Clone, Debug, Default)]
 pub struct Series(VecDeque<f32>);
 
 impl Series {
-    /// Appends a figure, and forgets the oldest beyond [`KEPT`].
+    /// Appends a figure, and drops the oldest beyond [`KEPT`].
     pub fn push(&mut self, value: Option<f64>) {
         if self.0.len() == KEPT {
             self.0.pop_front();
@@ -25,7 +25,7 @@ impl Series {
         self.0.range(self.0.len().saturating_sub(count)..).copied()
     }
 
-    /// The greatest of the last `count` figures, 0 if there is none.
+    /// Returns the maximum of the last `count` figures; 0 if there are none.
     pub fn max(&self, count: usize) -> f32 {
         self.last(count).fold(0.0, f32::max)
     }
@@ -35,7 +35,7 @@ impl Series {
     }
 }
 
-/// What the charts show.
+/// The data of the charts.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub ops: Series,
@@ -44,7 +44,7 @@ pub struct History {
     pub cpu_percent: Series,
     pub input_bytes: Series,
     pub output_bytes: Series,
-    /// Calls a second.
+    /// Calls per second.
     pub commands: BTreeMap<String, Series>,
 }
 

@@ -1,9 +1,9 @@
-//! A line of JSON with all figures, under names that stay.
+//! One line of JSON with all figures, under stable names.
 
 use super::state::State;
 use crate::text::json::Writer;
 
-/// The latest figures and a newline; nothing before there are rates.
+/// Formats the latest figures and a newline; empty until there are rates.
 pub fn line(state: &State, now_ms: u64) -> String {
     let (Some(poll), Some(rates)) = (&state.poll, &state.rates) else { return String::new() };
     let mut writer = Writer::default();
@@ -59,7 +59,7 @@ fn server(object: &mut Writer, state: &State) {
     });
 }
 
-/// What is true now, rather than a second.
+/// Writes the current figures, as opposed to rates.
 fn now(object: &mut Writer, state: &State) {
     let Some(poll) = &state.poll else { return };
     let sample = &poll.sample;

@@ -1,6 +1,6 @@
-//! Bytes from a terminal as keys.
+//! Decodes bytes from a terminal as keys.
 
-/// A key that somebody pressed.
+/// A key press.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
     /// A character, control characters included.
@@ -14,8 +14,8 @@ pub enum Key {
     End,
 }
 
-/// The keys in what was read at once. A terminal sends a key's sequence in one piece, so an escape character at the end
-/// is the key of that name. Sequences of other keys are skipped.
+/// Returns the keys in the bytes of one read. A terminal sends a key's sequence in one piece, so an escape character at
+/// the end is the Escape key. Sequences of other keys are skipped.
 pub fn decode(bytes: &[u8]) -> Vec<Key> {
     let mut keys = Vec::new();
     let mut rest = bytes;
@@ -36,7 +36,7 @@ pub fn decode(bytes: &[u8]) -> Vec<Key> {
     keys
 }
 
-/// The key of a sequence without its introduction.
+/// Returns the key of a sequence without its introducer.
 fn sequence(bytes: &[u8]) -> Option<Key> {
     match bytes {
         b"A" => Some(Key::Up),

@@ -1,4 +1,4 @@
-//! `top`: what a server does, live. It needs nothing of the server but INFO, so it works with any that speaks the
+//! `top`: a live view of a server's activity. It needs only INFO from the server, so it works with any that speaks the
 //! protocol.
 //!
 //! ```text
@@ -7,8 +7,8 @@
 //!  keys ─────────────────────────────────────────────────┘    └────▶ lines, json ─▶ output          plain
 //! ```
 //!
-//! On a terminal it has the full screen; otherwise it prints a line an interval, or an object of JSON. The server is
-//! asked once an interval, by one pipeline. It may be restarted meanwhile, or be away for a time.
+//! On a terminal it uses the full screen; otherwise it prints one line, or one JSON object, per interval. It sends one
+//! pipeline per interval. The server may restart or be unreachable for a while.
 
 mod canvas;
 mod history;
@@ -42,14 +42,14 @@ Examples:
   redstart top -i 10 | tee load.txt          a line every 10 seconds
   redstart top --json --count 1              one object, of one second";
 
-/// How much is printed, and in what form.
+/// The amount and format of the output.
 #[derive(Clone, Copy, Debug)]
 struct Options {
     interval: Duration,
-    /// Intervals until it ends.
+    /// The number of intervals after which it ends.
     count: Option<u64>,
     json: bool,
-    /// The terminal, or the user, wants no more than ASCII.
+    /// Whether to use only ASCII, as the terminal or the user requires.
     ascii: bool,
     colours: bool,
 }
@@ -89,7 +89,8 @@ pub fn command() -> Command {
         .arg(Arg::new("help").long("help").action(ArgAction::Help).help("Print this help"))
 }
 
-/// Shows a server until the user, or the count, ends it. The status is a failure if there is no server to begin with.
+/// Shows a server until the user or the count ends it. The status is a failure if the server is unreachable at the
+/// start.
 pub fn main(call: &Call) -> ExitCode {
     let matches = match call.matches(command()) {
         Ok(matches) => matches,
@@ -116,7 +117,7 @@ fn run(target: Target, matches: &ArgMatches) -> Result<(), String> {
     let plain = once || options.json || matches.get_flag("plain") || !has_screen();
     let mut state = State::new(target.address.to_string(), options.interval);
     let mut source = Source::new(target);
-    // A server that is not there at all is an error; later it only went away.
+    // A server that is unreachable at the start is an error; later, it may come back.
     match source.poll(if plain { 0 } else { state.slow_wanted() }) {
         Err(failure) if !failure.busy => return Err(failure.text),
         outcome => _ = state.receive(outcome),
@@ -126,20 +127,20 @@ fn run(target: Target, matches: &ArgMatches) -> Result<(), String> {
     outcome.map_err(|error| format!("The terminal or the output failed: {error}"))
 }
 
-/// Whether there is a terminal that can place text.
+/// Whether there is a terminal with cursor positioning.
 fn has_screen() -> bool {
     let dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
     stdin().is_terminal() && stdout().is_terminal() && !dumb
 }
 
-/// Whether text is in UTF-8, by the first of the variables that is set.
+/// Whether text is in UTF-8, according to the first of the variables that is set.
 fn utf8_locale() -> bool {
     let mut values = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| std::env::var(name).ok());
     let locale = values.find(|value| !value.is_empty()).unwrap_or_default().to_ascii_lowercase();
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
-/// Seconds, with fractions.
+/// Parses seconds, with fractions.
 fn interval(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.05..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),

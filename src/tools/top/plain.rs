@@ -1,5 +1,5 @@
-//! Lines instead of a screen: a head every twenty lines, columns that stay where they are, and no text but figures. What
-//! is wrong with the server goes to the standard error.
+//! Lines instead of a screen: a heading every twenty lines, fixed columns, and only figures. Problems of the server go
+//! to standard error.
 
 use std::fmt::Write as _;
 use std::io;
@@ -14,13 +14,13 @@ use crate::sys::calendar::local_time;
 use crate::sys::clock::wall_us;
 use crate::tools::console::{self, tell};
 
-/// Lines from one head to the next.
+/// The number of lines between two headings.
 const LINES: u64 = 20;
 
-/// A column: its head, its width with the space before it, and its figure.
+/// A column: its heading, its width with the space before it, and its figure.
 type Column = (&'static str, usize, fn(&Figures) -> String);
 
-/// What a line is made of.
+/// The input of a line.
 struct Figures<'a> {
     sample: &'a super::sample::Sample,
     rates: &'a super::rates::Rates,
@@ -42,7 +42,7 @@ const COLUMNS: [Column; 13] = [
     ("errors/s", 10, |f| format::count(f.rates.errors)),
 ];
 
-/// Prints lines until the count is reached or nobody reads them.
+/// Prints lines until the count is reached or the output is closed.
 pub fn run(mut source: Source, mut state: State, options: Options) -> io::Result<()> {
     let mut told = None;
     let mut due = Instant::now() + options.interval;
@@ -53,7 +53,7 @@ pub fn run(mut source: Source, mut state: State, options: Options) -> io::Result
             tell(format_args!("{}: {}", state.place, told.as_deref().unwrap_or("back again")));
         }
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        // After a reply that took long there is no hurry to catch up.
+        // After a slow reply, do not catch up on missed intervals.
         due = (due + options.interval).max(Instant::now());
         if !state.receive(source.poll(0)) {
             continue;
@@ -67,7 +67,7 @@ pub fn run(mut source: Source, mut state: State, options: Options) -> io::Result
     Ok(())
 }
 
-/// A line, and the head above it if it is due.
+/// Formats a line, and the heading above it if it is due.
 fn text(state: &State, options: Options, printed: u64) -> String {
     let now_ms = wall_us() / 1000;
     if options.json {
@@ -91,7 +91,7 @@ fn text(state: &State, options: Options, printed: u64) -> String {
     text
 }
 
-/// Without the space, so that each column is a word.
+/// Formats without the space, so that each column is one word.
 fn bytes(value: f64) -> String {
     format::bytes(value).replace(' ', "")
 }

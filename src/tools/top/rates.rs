@@ -1,28 +1,28 @@
-//! What happened a second, from two samples.
+//! Per-second rates from two samples.
 //!
-//! A counter that is smaller than before has begun again at 0: the server was started anew, or somebody called CONFIG
-//! RESETSTAT. What it shows now has then been counted since; that it was part of the interval only makes the rate too
-//! low, never nonsense. RESETSTAT sets all counters back at once, so if one shows it, all begin at 0, also one that has
-//! passed its old value already.
+//! A counter that is smaller than before has restarted at 0: the server was restarted, or CONFIG RESETSTAT was called.
+//! Its value has then been counted since. Attributing it to the whole interval makes the rate too low, but never
+//! nonsense. RESETSTAT resets all counters at once, so if one counter shows a reset, all are taken to have restarted at
+//! 0, even those that already exceed their old value.
 
 use std::collections::BTreeMap;
 
 use super::sample::{Command, Counters, Sample};
 
-/// Figures of the time between two samples, a second where they are not shares.
+/// Figures for the time between two samples; per second unless they are percentages.
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
-    /// How long that was, in seconds.
+    /// The length of that time in seconds.
     pub seconds: f64,
-    /// The server was started between the samples.
+    /// Whether the server was restarted between the samples.
     pub restarted: bool,
-    /// Its statistics were reset between the samples.
+    /// Whether its statistics were reset between the samples.
     pub reset: bool,
-    /// Commands a second.
+    /// Commands per second.
     pub ops: f64,
-    /// Microseconds a call of any command; `None` if there was none.
+    /// Microseconds per call over all commands; `None` without calls.
     pub usec_per_call: Option<f64>,
-    /// Lookups that found a key, out of 100; `None` if there was none.
+    /// The percentage of lookups that found a key; `None` without lookups.
     pub hit_percent: Option<f64>,
     pub hits: f64,
     pub misses: f64,
@@ -33,33 +33,33 @@ pub struct Rates {
     pub expired: f64,
     pub evicted: f64,
     pub errors: f64,
-    /// Processor time of all threads, 100 being one of them all the time.
+    /// Processor time of all threads; 100 is one fully used processor.
     pub cpu_percent: f64,
-    /// The commands that there are statistics of.
+    /// The commands with statistics.
     pub commands: BTreeMap<String, CommandRate>,
-    /// Replies a second by the kind of error.
+    /// Error replies per second by kind of error.
     pub errors_by_kind: BTreeMap<String, f64>,
-    /// By how many keys a second each database that has some grew.
+    /// The growth of each non-empty database, in keys per second.
     pub growth: BTreeMap<u32, f64>,
 }
 
-/// Figures of a command.
+/// The figures of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CommandRate {
     pub calls: f64,
-    /// Time in the command, out of 100.
+    /// The time spent in the command, in percent of the interval.
     pub busy_percent: f64,
-    /// In the interval; `None` if it was not called.
+    /// During the interval; `None` if it was not called.
     pub usec_per_call: Option<f64>,
-    /// Since the statistics began.
+    /// Since the start of the statistics.
     pub usec_per_call_ever: Option<f64>,
     pub errors: f64,
-    /// Calls since the statistics began.
+    /// Calls since the start of the statistics.
     pub total: u64,
 }
 
 impl Rates {
-    /// What happened from `before` to `now`; `None` if no time has passed.
+    /// Computes the rates between two samples; `None` if no time has passed.
     pub fn between(before: &Sample, now: &Sample) -> Option<Rates> {
         let seconds = now.at.checked_sub(before.at).filter(|passed| !passed.is_zero())?.as_secs_f64();
         let restarted =
@@ -104,12 +104,12 @@ impl Rates {
     }
 }
 
-/// How much a counter has grown; all of it if it has begun again.
+/// Returns the growth of a counter; its whole value if it has restarted.
 fn grown(before: u64, now: u64) -> f64 {
     now.checked_sub(before).unwrap_or(now) as f64
 }
 
-/// Whether one of the counters that CONFIG RESETSTAT sets back is smaller than before.
+/// Whether one of the counters that CONFIG RESETSTAT resets is smaller than before.
 fn was_reset(before: &Sample, now: &Sample) -> bool {
     let of = |sample: &Sample| {
         let c = &sample.counters;
@@ -120,14 +120,14 @@ fn was_reset(before: &Sample, now: &Sample) -> bool {
     back || before.commands.iter().any(|(name, command)| calls(now, name) < command.calls)
 }
 
-/// The commands, and microseconds a call over all of them.
+/// Returns the commands' figures, and the microseconds per call over all of them.
 fn commands(before: &Sample, now: &Sample, seconds: f64) -> (BTreeMap<String, CommandRate>, Option<f64>) {
     let none = Command::default();
     let (mut all_calls, mut all_usec) = (0.0, 0.0);
     let mut rates = BTreeMap::new();
     for (name, command) in &now.commands {
         let old = before.commands.get(name).unwrap_or(&none);
-        // The time is a measurement, which may be corrected downwards a little while the calls stay.
+        // The calls decide: the time is a measurement, which may be corrected slightly downwards.
         let begun = command.calls < old.calls;
         let old = if begun { &none } else { old };
         let (calls, usec) = (grown(old.calls, command.calls), command.usec.saturating_sub(old.usec) as f64);
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn after_a_reset_all_statistics_begin_at_zero_and_processor_time_goes_on() {
-        // The hits have already passed their old value; the commands show that there was a reset.
+        // The hits already exceed their old value; the commands show that there was a reset.
         let second = "run_id:a\nuptime_in_seconds:101\ntotal_commands_processed:50\nkeyspace_hits:30\n\
             used_cpu_sys:1.5\ncmdstat_get:calls=50,usec=100";
         let rates = Rates::between(&sample(1, FIRST), &sample(2, second)).unwrap();

@@ -1,15 +1,15 @@
-//! The text of INFO as figures.
+//! Parses the text of INFO into figures.
 //!
-//! A server of any kind and version may be at the other end: a field that it does not send is 0 where that reads as
-//! "none", and `None` where it does not. Nothing in the text is trusted to be a number, and what is not one counts as
-//! missing.
+//! The server may be of any kind and version: a missing field is 0 if that means "none", and `None` otherwise. No value
+//! in the text is assumed to be a number, and an invalid one counts as missing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::tools::client::info::Fields;
 
-/// The sections that a [`Sample`] is made of. Before 7.0 INFO takes one word, so it is `everything` there.
+/// The sections that a [`Sample`] is parsed from. Before 7.0, INFO takes one argument, so `everything` is requested
+/// there.
 pub const SECTIONS: [&str; 10] = [
     "server",
     "clients",
@@ -23,12 +23,12 @@ pub const SECTIONS: [&str; 10] = [
     "keyspace",
 ];
 
-/// What a server said of itself at a moment.
+/// A server's INFO at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    /// When it arrived, since an arbitrary moment.
+    /// When it arrived, relative to an arbitrary moment.
     pub at: Duration,
-    /// Who replied.
+    /// The server that replied.
     pub server: Server,
     /// Connections now.
     pub clients: Clients,
@@ -38,15 +38,15 @@ pub struct Sample {
     pub persistence: Persistence,
     /// Other servers.
     pub replication: Replication,
-    /// What grows: [`super::rates`] makes figures per second of it.
+    /// The increasing counters: [`super::rates`] computes figures per second from them.
     pub counters: Counters,
     /// Commands by name, subcommands as `config|get`.
     pub commands: BTreeMap<String, Command>,
-    /// How many replies there were of each kind of error.
+    /// The number of replies of each kind of error.
     pub errors: BTreeMap<String, u64>,
-    /// Databases that have keys, by number.
+    /// Non-empty databases, by number.
     pub databases: Vec<Database>,
-    /// How far the server is with loading its data, while it does.
+    /// The progress of loading the data, during loading.
     pub loading: Option<Loading>,
 }
 
@@ -57,17 +57,17 @@ pub struct Server {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// The version of Redis that it is compatible with, if it is another server.
+    /// The version of Redis that another product is compatible with.
     pub compatible: Option<String>,
     /// `standalone`, `cluster`, `sentinel`.
     pub mode: String,
     pub os: String,
     pub pid: u64,
-    /// Changes with each start.
+    /// Changes on each start.
     pub run_id: String,
     pub port: u64,
     pub uptime_s: u64,
-    /// The path of the configuration file, empty without one.
+    /// The path of the configuration file; empty without one.
     pub config_file: String,
 }
 
@@ -91,9 +91,9 @@ pub struct Memory {
     /// 0 if there is no limit.
     pub limit: u64,
     pub policy: String,
-    /// Resident by used.
+    /// The ratio of resident to used memory.
     pub fragmentation: Option<f64>,
-    /// Of the whole machine.
+    /// The memory of the whole machine.
     pub system: Option<u64>,
     pub defragmenting: bool,
 }
@@ -102,27 +102,27 @@ pub struct Memory {
 #[derive(Clone, Debug, Default)]
 pub struct Persistence {
     pub changes: u64,
-    /// How long the running snapshot takes already.
+    /// How long the current snapshot has been running.
     pub saving_s: Option<u64>,
-    /// Part of 100 that the running child has written, if known.
+    /// The percentage that the child process has written, if known.
     pub child_percent: Option<f64>,
-    /// How long ago the last snapshot was made, or the data loaded.
+    /// How long ago the last snapshot was made or the data loaded.
     pub last_save_age_s: Option<u64>,
     pub last_save_ok: bool,
     pub aof: Option<Aof>,
 }
 
-/// The append-only log, where there is one.
+/// The append-only log, if enabled.
 #[derive(Clone, Debug, Default)]
 pub struct Aof {
     pub size: u64,
-    /// How long the running rewrite takes already.
+    /// How long the current rewrite has been running.
     pub rewriting_s: Option<u64>,
     pub last_rewrite_ok: bool,
     pub last_write_ok: bool,
 }
 
-/// How far the server is with loading its data.
+/// The progress of loading the data.
 #[derive(Clone, Debug, Default)]
 pub struct Loading {
     pub percent: Option<f64>,
@@ -135,13 +135,13 @@ pub struct Replication {
     /// `master`, `slave`.
     pub role: String,
     pub replicas: u64,
-    /// `host:port`, for a replica.
+    /// The master's `host:port`, for a replica.
     pub master: Option<String>,
     pub link_up: bool,
     pub offset: u64,
 }
 
-/// Figures that only grow while the server runs and nobody calls CONFIG RESETSTAT.
+/// Figures that only grow while the server runs, except when CONFIG RESETSTAT is called.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     pub commands: u64,
@@ -154,7 +154,7 @@ pub struct Counters {
     pub expired: u64,
     pub evicted: u64,
     pub errors: u64,
-    /// Seconds of processor time, user and system; RESETSTAT leaves them alone.
+    /// Seconds of processor time, user and system; RESETSTAT does not reset it.
     pub cpu_s: f64,
 }
 
@@ -163,7 +163,7 @@ pub struct Counters {
 pub struct Command {
     pub calls: u64,
     pub usec: u64,
-    /// Calls that ended with an error, and those that were refused before they began.
+    /// Calls that failed, and calls rejected before execution.
     pub errors: u64,
 }
 
@@ -172,13 +172,13 @@ pub struct Command {
 pub struct Database {
     pub number: u32,
     pub keys: u64,
-    /// Keys that have a time to live.
+    /// Keys with a time to live.
     pub expires: u64,
     pub average_ttl_ms: u64,
 }
 
 impl Sample {
-    /// Reads INFO's text, which arrived at the moment `at`.
+    /// Parses INFO's text, which arrived at the moment `at`.
     pub fn parse(text: &str, at: Duration) -> Sample {
         let fields = Fields::of(text);
         let mut sample = Sample {
@@ -212,7 +212,7 @@ impl Sample {
         sample
     }
 
-    /// Keys of all databases, and how many of them have a time to live.
+    /// Returns the number of keys in all databases, and how many of them have a time to live.
     pub fn keys(&self) -> (u64, u64) {
         self.databases.iter().fold((0, 0), |(keys, expires), database| {
             (database.keys.saturating_add(keys), database.expires.saturating_add(expires))
@@ -220,7 +220,7 @@ impl Sample {
     }
 }
 
-/// The numbers of `name=number,…` by their names.
+/// Returns the numbers for `names` in `name=number,…`.
 fn parts<const N: usize>(value: &str, names: [&str; N]) -> [u64; N] {
     names.map(|wanted| {
         let found =

@@ -1,8 +1,8 @@
 //! The live view on a terminal.
 //!
-//! A thread of its own asks the server, so that keys act also while it does not reply, or a connection takes long. This
-//! one waits for keys, signals and replies at once, and draws after each. When it ends the thread is left where it is:
-//! the process ends with it.
+//! A separate thread queries the server, so keys work even while the server does not reply or a connection takes long.
+//! This thread waits for keys, signals and replies at once, and redraws after each. At the end the sampling thread is
+//! not joined: it ends with the process.
 
 use std::io::{self, Write, stdout};
 use std::os::fd::AsFd;
@@ -17,21 +17,21 @@ use super::{Options, keys, view};
 use crate::sys::full_screen::{self, Events, FullScreen};
 use crate::sys::terminal;
 
-/// The first figures come after this time, if the interval is longer.
+/// The delay of the first figures, if the interval is longer.
 const FIRST: Duration = Duration::from_millis(300);
-/// A wait without an end in sight.
+/// A wait without a foreseeable end.
 const LONG: Duration = Duration::from_secs(3600);
-/// The size of a terminal that does not tell it.
+/// The size of a terminal that does not report it.
 const USUAL: Size = Size { columns: 80, rows: 24 };
-/// Has a terminal that can do it show what is between them at once.
+/// Begins a synchronized update: a terminal that supports it shows the output up to the end sequence at once.
 const BEGIN: &[u8] = b"\x1b[?2026h";
 const END: &[u8] = b"\x1b[?2026l";
 
-/// The thread that asks the server.
+/// The thread that queries the server.
 struct Sampler {
     requests: Sender<usize>,
     replies: Receiver<Result<Poll, Failure>>,
-    /// A request that has no reply yet.
+    /// Whether a request has no reply yet.
     waiting: bool,
     due: Instant,
 }
@@ -51,7 +51,7 @@ impl Sampler {
         Ok(Sampler { requests, replies, waiting: false, due: Instant::now() + first })
     }
 
-    /// Asks, if it is time to.
+    /// Sends a request if it is due.
     fn ask(&mut self, state: &State) {
         let now = Instant::now();
         if state.paused || self.waiting || now < self.due {
@@ -67,7 +67,7 @@ impl Sampler {
         Some(reply)
     }
 
-    /// How long there is nothing to do here.
+    /// Returns how long there is nothing to do.
     fn idle(&self, state: &State) -> Duration {
         if state.paused || self.waiting { LONG } else { self.due.saturating_duration_since(Instant::now()) }
     }
@@ -124,7 +124,7 @@ pub fn run(source: Source, mut state: State, options: Options) -> io::Result<()>
     }
 }
 
-/// Sends to the terminal what has changed.
+/// Sends the changes to the terminal.
 fn draw(state: &mut State, shown: &mut Option<Canvas>, options: Options) -> io::Result<()> {
     let size = terminal::size(stdout().as_fd())
         .map_or(USUAL, |(columns, rows)| Size { columns: usize::from(columns), rows: usize::from(rows) });
@@ -142,7 +142,7 @@ fn draw(state: &mut State, shown: &mut Option<Canvas>, options: Options) -> io::
     Ok(())
 }
 
-/// The message of a panic belongs on the normal screen; the process may end with it.
+/// Restores the screen before a panic prints its message, since the process may end with it.
 fn restore_before_a_panic() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -1,8 +1,7 @@
-//! Where samples come from: a connection that is asked once an interval, by one pipeline of INFO and, where it is shown,
-//! SLOWLOG.
+//! The source of samples: a connection that sends one pipeline per interval, of INFO and, if it is shown, SLOWLOG.
 //!
-//! Settings that INFO does not tell are asked for by CONFIG GET when the connection is new, and then rarely. Everything
-//! but INFO may be refused (by an ACL, or a service that has no such command) without ending the view.
+//! CONFIG GET reads settings that are not in INFO, on a new connection and rarely afterwards. The server may reject
+//! everything but INFO (by an ACL, or as a service without the command) without ending the view.
 
 use std::time::{Duration, Instant};
 
@@ -10,27 +9,27 @@ use super::sample::{SECTIONS, Sample};
 use crate::resp::Value;
 use crate::tools::client::{Connection, Error, Target, write_command};
 
-/// How long settings are believed.
+/// How long settings are reused before they are read again.
 const SETTINGS_AGE: Duration = Duration::from_secs(30);
-/// The directives that are asked for; one a command, since before 7.0 CONFIG GET takes one.
+/// The directives to read; one per command, since before 7.0 CONFIG GET takes only one.
 const SETTINGS: [&str; 3] = ["appendfsync", "save", "slowlog-log-slower-than"];
-/// The last second of the year 9999, the latest that is believed.
+/// The last second of the year 9999, the latest accepted time.
 const LATEST_S: u64 = 253_402_300_799;
 /// The name of the connection in CLIENT LIST.
 const CLIENT_NAME: &str = "redstart-top";
 
-/// What a server replied to one pipeline.
+/// The replies to one pipeline.
 #[derive(Clone, Debug, Default)]
 pub struct Poll {
     /// INFO.
     pub sample: Sample,
     /// The slow log, newest first.
     pub slow: Vec<Slow>,
-    /// Why it is not told.
+    /// Why the slow log is unavailable.
     pub slow_refused: Option<String>,
     /// How long the replies took.
     pub waited: Duration,
-    /// Directives, empty where they are not known.
+    /// Directives; empty if unknown.
     pub settings: Settings,
 }
 
@@ -38,7 +37,7 @@ pub struct Poll {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slow {
     pub id: i64,
-    /// When, in Unix seconds.
+    /// When it was executed, in Unix seconds.
     pub at_s: u64,
     pub usec: u64,
     pub words: Vec<Vec<u8>>,
@@ -47,7 +46,7 @@ pub struct Slow {
     pub name: String,
 }
 
-/// Directives in the order of [`SETTINGS`].
+/// Directives, in the order of [`SETTINGS`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     pub appendfsync: String,
@@ -58,9 +57,9 @@ pub struct Settings {
 /// Why there is no sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// For the user.
+    /// The message for the user.
     pub text: String,
-    /// The server is there, and will have a sample later: it loads its data, or a script keeps it busy.
+    /// Whether the server is reachable but busy, loading its data or executing a script, and will have a sample later.
     pub busy: bool,
 }
 
@@ -70,21 +69,21 @@ impl From<Error> for Failure {
     }
 }
 
-/// A server that is asked again and again, connected when it is needed.
+/// A server that is polled, with a connection made on demand.
 #[derive(Debug)]
 pub struct Source {
     target: Target,
     connection: Option<Connection>,
-    /// The moment that samples count from.
+    /// The moment that samples are relative to.
     began: Instant,
     settings: Settings,
     settings_from: Option<Instant>,
-    /// INFO takes one section only.
+    /// Whether INFO takes only one section.
     old: bool,
 }
 
 impl Source {
-    /// A source that is not connected yet.
+    /// Creates a source that is not connected yet.
     pub fn new(target: Target) -> Source {
         Source {
             target,
@@ -96,8 +95,8 @@ impl Source {
         }
     }
 
-    /// A sample, and the last `slow` entries of the slow log, for which 0 does not ask. Connects if necessary; after an error of the connection
-    /// it is given up, so that the next call makes another one.
+    /// Returns a sample and the last `slow` entries of the slow log (0: does not request it). Connects if necessary;
+    /// drops the connection after an error on it, so that the next call reconnects.
     pub fn poll(&mut self, slow: usize) -> Result<Poll, Failure> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -112,7 +111,7 @@ impl Source {
 
     fn connect(&mut self) -> Result<Connection, Failure> {
         let mut connection = Connection::open(&self.target)?;
-        // Without authentication a server refuses commands as long as what is to come, and closes the connection.
+        // The server would reject the long commands that follow without authentication, and close the connection.
         match connection.call(&["CLIENT", "SETNAME", CLIENT_NAME])? {
             Value::Error(text) if text.starts_with(b"NOAUTH") => return Err(refusal(&text)),
             _ => {}
@@ -122,7 +121,7 @@ impl Source {
         Ok(connection)
     }
 
-    /// The outer error is the connection's, the inner one a refusal.
+    /// Sends the requests. The outer error is the connection's, the inner one an error reply.
     fn ask(&mut self, connection: &mut Connection, slow: usize) -> Result<Result<Poll, Failure>, Failure> {
         let settings_due = self.settings_from.is_none_or(|asked| asked.elapsed() >= SETTINGS_AGE);
         let mut bytes = Vec::new();
@@ -176,7 +175,7 @@ fn refusal(text: &[u8]) -> Failure {
     Failure { text: String::from_utf8_lossy(text).into_owned(), busy }
 }
 
-/// The value in a reply of CONFIG GET.
+/// Returns the value in a reply to CONFIG GET.
 fn setting(reply: &Value) -> Option<String> {
     match reply {
         Value::Array(words) => {
@@ -195,7 +194,7 @@ fn slow_entries(reply: Value) -> Result<Vec<Slow>, String> {
     }
 }
 
-/// An entry: id, time, microseconds, words, and since 4.0 address and name of the client.
+/// Parses an entry: id, time, microseconds, words, and since 4.0 the client's address and name.
 fn slow_entry(entry: Value) -> Option<Slow> {
     let Value::Array(parts) = entry else { return None };
     let mut parts = parts.into_iter();
@@ -246,7 +245,7 @@ mod tests {
         assert_eq!(error.unwrap_err(), "NOPERM no");
     }
 
-    /// Plays a server: waits for each text to arrive, and then sends the reply beside it.
+    /// Simulates a server: waits for each text to arrive, then sends the corresponding reply.
     fn play(scene: Vec<(&'static str, String)>) -> (Target, std::thread::JoinHandle<()>) {
         use std::io::{Read, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! What is shown, and what keys and replies change of it.
+//! The displayed state, and its changes by keys and replies.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,13 @@ use super::keys::Key;
 use super::rates::Rates;
 use super::source::{Failure, Poll};
 
-/// The intervals that keys choose from, in seconds.
+/// The intervals that keys select, in seconds.
 const INTERVALS: [f64; 9] = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
-/// Entries of the slow log that are asked for: for its tail, and where it has the screen.
+/// The number of slow-log entries to request: for its tail, and for the full view.
 const SLOW_TAIL: usize = 32;
 const SLOW_ALL: usize = 128;
 
-/// What the table of commands is sorted by: numbers begin with the greatest, names with the first.
+/// The sort column of the command table: numbers descend, names ascend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {
     Name,
@@ -24,7 +24,7 @@ pub enum Column {
 }
 
 impl Column {
-    /// In the order in which the table has them.
+    /// In table order.
     pub const ALL: [Column; 5] = [Column::Name, Column::Calls, Column::Busy, Column::PerCall, Column::Errors];
 
     fn step(self, steps: usize) -> Column {
@@ -33,7 +33,7 @@ impl Column {
     }
 }
 
-/// What has the largest part of the screen.
+/// The content of the main part of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Main {
     Commands,
@@ -41,29 +41,29 @@ pub enum Main {
     Databases,
 }
 
-/// How much of the main part is visible.
+/// The visible portion of the main part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     pub shown: usize,
     pub total: usize,
 }
 
-/// What a key asks for, besides another picture.
+/// What a key requires besides redrawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     Nothing,
-    /// The next sample is due at another time.
+    /// The next sample is due at a different time.
     Reschedule,
-    /// Ask at once.
+    /// Poll immediately.
     Poll,
     Redraw,
     Quit,
 }
 
-/// All that a picture is made of.
+/// Everything that a picture is drawn from.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// The server's address, as it was given.
+    /// The server's address, as given.
     pub place: String,
     pub interval: Duration,
     pub paused: bool,
@@ -71,9 +71,9 @@ pub struct State {
     pub reversed: bool,
     pub main: Main,
     pub help: bool,
-    /// Rows of the main part that are above what is visible.
+    /// The number of rows of the main part above the visible ones.
     pub scroll: usize,
-    /// As it was last drawn.
+    /// The page as last drawn.
     pub page: Page,
     /// The latest reply.
     pub poll: Option<Poll>,
@@ -81,13 +81,13 @@ pub struct State {
     pub history: History,
     /// Why there is no newer reply.
     pub trouble: Option<String>,
-    /// How old the latest reply was when the next one failed to come.
+    /// The age of the latest reply when the next one failed.
     pub silence: Duration,
     replied: Instant,
 }
 
 impl State {
-    /// Before the first reply.
+    /// The state before the first reply.
     pub fn new(place: String, interval: Duration) -> State {
         State {
             place,
@@ -108,12 +108,12 @@ impl State {
         }
     }
 
-    /// Entries of the slow log to ask for.
+    /// The number of slow-log entries to request.
     pub fn slow_wanted(&self) -> usize {
         if self.main == Main::Slow { SLOW_ALL } else { SLOW_TAIL }
     }
 
-    /// Takes in a reply, or why there is none. Returns whether there are new rates.
+    /// Processes a reply or a failure. Returns whether there are new rates.
     pub fn receive(&mut self, outcome: Result<Poll, Failure>) -> bool {
         let poll = match outcome {
             Ok(poll) => poll,
@@ -134,7 +134,7 @@ impl State {
         true
     }
 
-    /// Acts on a key.
+    /// Handles a key.
     pub fn press(&mut self, key: Key) -> Effect {
         if self.help && key != Key::Char('q') && key != Key::Char('\x03') {
             self.help = false;
@@ -169,7 +169,7 @@ impl State {
         Effect::Nothing
     }
 
-    /// Gives the main part to this, or back to the commands if it has it already.
+    /// Shows `main`, or the commands again if it is already shown.
     fn show(&mut self, main: Main) {
         self.main = if self.main == main { Main::Commands } else { main };
         self.scroll = 0;

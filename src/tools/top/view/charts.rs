@@ -5,13 +5,13 @@ use super::super::history::Series;
 use super::super::state::State;
 use super::format;
 
-/// Eighths of a cell, from the bottom.
+/// Eighths of a cell, filled from the bottom.
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Where the history begins in a chart of a line, and in a higher one.
+/// The column where the history begins in a one-line chart, and in a taller one.
 const LOW_GUTTER: usize = 19;
 const HIGH_GUTTER: usize = 16;
-/// Columns between charts.
+/// The columns between charts.
 const SPACE: usize = 2;
 
 struct Chart<'a> {
@@ -19,12 +19,12 @@ struct Chart<'a> {
     value: Option<f64>,
     style: Style,
     series: &'a Series,
-    /// The least that the top stands for.
+    /// The minimum value at the top of the chart.
     scale: f32,
     text: fn(f64) -> String,
 }
 
-/// Draws the charts at the top of an area, only two of them if it is small; returns what is left.
+/// Draws the charts at the top of an area, only two of them if it is small. Returns the rest of the area.
 pub fn draw(state: &State, canvas: &mut Canvas, area: Area, small: bool) -> Area {
     let charts = charts(state);
     let across = match area.columns {
@@ -101,8 +101,9 @@ fn draw_one(canvas: &mut Canvas, area: Area, chart: &Chart) {
     history(canvas, picture, chart.series, chart.scale);
 }
 
-/// Draws the latest figures as bars from the right end of an area, the newest last. The greatest one, or `scale` if that
-/// is more, is as high as the area, or a little lower in a single row, so that rows do not touch. What is not 0 has a bar.
+/// Draws the latest figures as bars from the right end of an area, the newest last. The largest one, or `scale` if that
+/// is more, is as high as the area, or slightly lower in a single row, so that rows do not touch. Every figure above 0
+/// has a visible bar.
 pub fn history(canvas: &mut Canvas, area: Area, series: &Series, scale: f32) {
     let values = series.last(area.columns);
     let top = series.max(area.columns).max(scale);
@@ -126,7 +127,7 @@ pub fn history(canvas: &mut Canvas, area: Area, series: &Series, scale: f32) {
     }
 }
 
-/// A bar of a share, from 0 to 1, as wide as the area.
+/// Draws a bar for a share, from 0 to 1; a full one is as wide as the area.
 pub fn bar(canvas: &mut Canvas, area: Area, share: f64, style: Style) {
     const PARTS: [char; 8] = ['░', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
     let eighths = (share.clamp(0.0, 1.0) * area.columns as f64 * 8.0).round() as usize;

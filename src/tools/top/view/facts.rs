@@ -1,4 +1,4 @@
-//! Lines of figures that have no chart: memory, clients, keys, disk, errors, replication.
+//! Lines of figures without charts: memory, clients, keys, disk, errors, replication.
 
 use super::super::canvas::{Area, Canvas, Style};
 use super::super::rates::Rates;
@@ -8,19 +8,19 @@ use super::super::state::State;
 use super::charts::bar;
 use super::{format, role};
 
-/// Where the facts begin, behind the line's label.
+/// The column where the facts begin, after the line's label.
 const LABEL: usize = 10;
-/// A memory that is mostly headroom of a small process has a large ratio that means nothing.
+/// With less memory in use, a large ratio is not flagged: it is mostly the headroom of a small process.
 const FRAGMENTED_FROM: u64 = 64 << 20;
 
-/// A figure and what it is of: `12 blocked`.
+/// A figure and its noun: `12 blocked`.
 struct Fact {
     value: String,
     name: String,
     style: Style,
 }
 
-/// A line: its label, a bar if it has one, and facts of which those that fit are shown.
+/// A line: its label, an optional bar, and facts, of which as many as fit are shown.
 pub struct Line {
     label: &'static str,
     bar: Option<(f64, Style)>,
@@ -41,7 +41,7 @@ impl Line {
     }
 }
 
-/// The lines, the most important ones first.
+/// Returns the lines, most important first.
 pub fn lines(state: &State) -> Vec<Line> {
     let Some(poll) = &state.poll else { return Vec::new() };
     let sample = &poll.sample;
@@ -158,7 +158,7 @@ fn disk(persistence: &Persistence, uptime_s: u64, settings: &Settings) -> Line {
     } else if !persistence.last_save_ok {
         line.styled("snapshot failed", "", Style::Bad);
     } else if age.is_some_and(|age| age + 1 >= uptime_s) {
-        // Without one INFO tells when the data was loaded.
+        // Without a snapshot, INFO reports when the data was loaded.
         line.add("snapshot", "not yet");
     } else if let Some(age) = age {
         line.add("snapshot", format!("{} ago", format::span(age)));
@@ -191,7 +191,7 @@ fn log(line: &mut Line, aof: &Aof, settings: &Settings) {
     }
 }
 
-/// The kinds that occur now, then those that have occurred, most of them first.
+/// Lists the kinds of errors that occur now, then those that have occurred, most frequent first.
 fn errors(sample: &Sample, rates: &Rates) -> Line {
     let mut line = Line::new("errors");
     let style = if rates.errors > 0.0 { Style::Warning } else { Style::Plain };
@@ -210,7 +210,7 @@ fn errors(sample: &Sample, rates: &Rates) -> Line {
     line
 }
 
-/// Only for servers that have others.
+/// Only for servers with replicas or a master.
 fn replication(sample: &Sample) -> Option<Line> {
     let replication = &sample.replication;
     let mut line = Line::new("replicas");

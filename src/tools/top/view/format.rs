@@ -1,19 +1,19 @@
-//! Figures as short texts, of a width that does not jump.
+//! Formats figures as short texts of a stable width.
 
 use crate::text::figures::scaled;
 pub use crate::text::figures::{count, exact};
 
-/// A number of bytes: `0 B`, `950 B`, `1.23 KB` (of 1024), `12.3 MB`.
+/// Formats bytes: `0 B`, `950 B`, `1.23 KB` (of 1024), `12.3 MB`.
 pub fn bytes(value: f64) -> String {
     scaled(value, 1024.0, &[" B", " KB", " MB", " GB", " TB", " PB"])
 }
 
-/// A time in microseconds: `0.85 µs`, `12.3 µs`, `1.23 ms`, `4.56 s`.
+/// Formats microseconds: `0.85 µs`, `12.3 µs`, `1.23 ms`, `4.56 s`.
 pub fn micros(value: f64) -> String {
     scaled(value, 1000.0, &[" µs", " ms", " s"])
 }
 
-/// A number with the decimals that it is worth: `0.15`, `12.3`, `6,543`.
+/// Formats a number with appropriate decimals: `0.15`, `12.3`, `6,543`.
 pub fn decimal(value: f64) -> String {
     match value {
         v if v < 9.995 => format!("{value:.2}"),
@@ -22,17 +22,17 @@ pub fn decimal(value: f64) -> String {
     }
 }
 
-/// A share out of 100, of at most four characters and the sign: `0 %`, `0.5 %`, `12.3 %`, `100 %`.
+/// Formats a percentage, with at most four characters and the sign: `0 %`, `0.5 %`, `12.3 %`, `100 %`.
 pub fn percent(value: f64) -> String {
     if value == 0.0 || value >= 99.95 { format!("{value:.0} %") } else { format!("{value:.1} %") }
 }
 
-/// A number of things: exact up to seven digits, then short.
+/// Formats a count: exact up to seven digits, then short.
 pub fn things(value: u64) -> String {
     if value < 10_000_000 { exact(value) } else { count(value as f64) }
 }
 
-/// How long something runs: `0:42`, `1:02:03`, `3d 04:05:06`.
+/// Formats an uptime: `0:42`, `1:02:03`, `3d 04:05:06`.
 pub fn uptime(seconds: u64) -> String {
     let (days, hours, minutes, rest) =
         (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
@@ -43,7 +43,7 @@ pub fn uptime(seconds: u64) -> String {
     }
 }
 
-/// A time span in its largest unit: `42s`, `5m`, `3h`, `2d`.
+/// Formats a time span in its largest unit: `42s`, `5m`, `3h`, `2d`.
 pub fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -53,7 +53,7 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
-/// Seconds without zeros at the end: `1`, `0.5`, `2.25`.
+/// Formats seconds without trailing zeros: `1`, `0.5`, `2.25`.
 pub fn seconds(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()

@@ -1,4 +1,4 @@
-//! The picture: a pure function from a [`State`] and a size to the cells of a screen.
+//! Draws the screen: a pure function from a [`State`] and a size to cells.
 //!
 //! ```text
 //!  frame: the server                                              interval
@@ -11,8 +11,8 @@
 //!  frame: the keys
 //! ```
 //!
-//! Heights are given from the top: what does not fit into a small terminal is left out from the bottom of each group,
-//! but the main part always keeps some lines.
+//! Heights are assigned from the top: in a small terminal, each group drops its last lines, but the main part always
+//! keeps some lines.
 
 mod charts;
 mod facts;
@@ -24,12 +24,12 @@ use std::fmt::Write;
 use super::canvas::{Area, Canvas, Style};
 use super::state::{Main, Page, State};
 
-/// From this many columns on there are two main parts side by side.
+/// The width from which on there are two main parts side by side.
 const WIDE: usize = 130;
-/// Columns between them.
+/// The columns between them.
 const GUTTER: usize = 2;
 
-/// The footer. Those at its end are left out where there is no room.
+/// The footer. The last ones are omitted if there is no room.
 const KEYS: [&str; 8] =
     ["q quit", "h help", "p pause", "-/+ interval", "s/r sort", "l slow", "d databases", "c clear"];
 
@@ -47,7 +47,7 @@ const HELP: [(&str, &str); 11] = [
     ("Ctrl-L", "draw everything anew"),
 ];
 
-/// Draws all of it. Returns how much of the main part is visible.
+/// Draws the whole screen. Returns the visible portion of the main part.
 pub fn draw(state: &State, canvas: &mut Canvas) -> Page {
     let all = canvas.area();
     let (head, rest) = all.split_rows(1);
@@ -69,7 +69,7 @@ pub fn draw(state: &State, canvas: &mut Canvas) -> Page {
     let page =
         if all.columns >= WIDE { side_by_side(state, canvas, rest) } else { stacked(state, canvas, rest) };
     if state.trouble.is_some() {
-        // What was true when the server was last heard of is not what is true now.
+        // The last reply may no longer be true.
         canvas.dim(details_line);
         canvas.dim(body);
     }
@@ -79,7 +79,7 @@ pub fn draw(state: &State, canvas: &mut Canvas) -> Page {
     page
 }
 
-/// The keys, as many as there is room for.
+/// Draws the keys, as many as fit.
 fn keys(canvas: &mut Canvas, line: Area) {
     canvas.fill(line, Style::Frame);
     let mut column = 1;
@@ -91,7 +91,7 @@ fn keys(canvas: &mut Canvas, line: Area) {
     }
 }
 
-/// The text, or its beginning with an ellipsis if it is longer than `columns`.
+/// Returns the text, cut with an ellipsis if it is longer than `columns`.
 fn fitted(text: String, columns: usize) -> String {
     if text.chars().count() <= columns {
         return text;
@@ -133,7 +133,7 @@ fn main_part(state: &State, canvas: &mut Canvas, area: Area) -> Page {
     }
 }
 
-/// The server, or why it does not reply.
+/// Draws the server, or why it does not reply.
 fn title(state: &State, canvas: &mut Canvas, line: Area) {
     let style = if state.trouble.is_some() { Style::Alarm } else { Style::Frame };
     canvas.fill(line, style);
@@ -168,7 +168,7 @@ fn title(state: &State, canvas: &mut Canvas, line: Area) {
     }
 }
 
-/// INFO's word for a replica is an older one.
+/// Replaces INFO's older word for a replica.
 fn role(word: &str) -> &str {
     if word == "slave" { "replica" } else { word }
 }
@@ -201,7 +201,7 @@ fn details(state: &State, canvas: &mut Canvas, line: Area) {
     canvas.text(line, 1, Style::Dim, &fitted(parts.join(" · "), line.columns.saturating_sub(1)));
 }
 
-/// A box over the middle of the screen, with nothing beside it that could be read as part of it.
+/// Draws a box over the middle of the screen, with a blank margin around it.
 fn help(canvas: &mut Canvas) {
     const COLUMNS: usize = 72;
     let all = canvas.area();

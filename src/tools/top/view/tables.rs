@@ -1,5 +1,5 @@
-//! The tables: commands, databases, slow log. Each draws the rows that fit, from `scroll` on, and says how many there
-//! are.
+//! The tables: commands, databases, slow log. Each draws the rows that fit, from `scroll` on, and shows the total
+//! number.
 
 use std::cmp::Ordering;
 
@@ -11,12 +11,12 @@ use super::{charts, format};
 use crate::sys::calendar::local_time;
 use crate::text::words;
 
-/// The least that a column of history is worth having for.
+/// The minimum useful width of a history column.
 const LEAST_HISTORY: usize = 10;
-/// Columns before it.
+/// The columns before it.
 const SPACE: usize = 2;
 
-/// A column of the table of commands: its head, its width, and what stands in it.
+/// A column of the command table: its heading, its width and its content.
 struct Field {
     head: &'static str,
     width: usize,
@@ -24,7 +24,7 @@ struct Field {
     text: fn(&CommandRate, &State) -> String,
 }
 
-/// In the order of the table.
+/// In table order.
 const FIELDS: [Field; 6] = [
     Field {
         head: "calls/s",
@@ -48,7 +48,8 @@ const FIELDS: [Field; 6] = [
     },
     Field { head: "total", width: 10, column: None, text: |rate, _| format::count(rate.total as f64) },
 ];
-/// Which of them come first where there is not room for all, and how many come before the history.
+/// The order in which columns are chosen if there is not room for all, and the number of them chosen before the
+/// history.
 const IMPORTANCE: [usize; 6] = [0, 3, 2, 4, 1, 5];
 const BEFORE_HISTORY: usize = 4;
 
@@ -104,7 +105,7 @@ pub fn commands(state: &State, canvas: &mut Canvas, area: Area, scroll: usize) -
     page
 }
 
-/// The head of a column, with the direction if the table is sorted by it.
+/// Returns the heading of a column, with the direction if the table is sorted by it.
 fn head(state: &State, text: &str, column: Option<Column>) -> (Style, String) {
     if column != Some(state.sort) {
         return (Style::Head, text.to_string());
@@ -118,12 +119,12 @@ fn share(rate: &CommandRate, state: &State) -> String {
     format::percent(if all > 0.0 { rate.calls / all * 100.0 } else { 0.0 })
 }
 
-/// Of the interval; for an idle command the one since the statistics began.
+/// The value of the interval, or for an idle command that of the whole statistics.
 fn per_call(rate: &CommandRate, _: &State) -> String {
     rate.usec_per_call.or(rate.usec_per_call_ever).map_or("–".to_string(), format::decimal)
 }
 
-/// The commands in the chosen order; equal ones by calls, then by name, so that rows do not jump.
+/// Sorts the commands in the chosen order; equal ones by calls, then by name, so that rows do not jump.
 fn sorted(state: &State) -> Vec<(&String, &CommandRate)> {
     let mut rows: Vec<_> = state.rates.iter().flat_map(|rates| &rates.commands).collect();
     let greatest =
@@ -169,7 +170,7 @@ pub fn databases(state: &State, canvas: &mut Canvas, area: Area, scroll: usize) 
             Some(rate) if rate > 0.0 => format!("+{}", format::count(rate)),
             _ => "0".to_string(),
         };
-        // What is left of the mean after the last key that had one means nothing.
+        // After the last key with a time to live is gone, the remaining mean is meaningless.
         let ttl = match database.average_ttl_ms {
             milliseconds @ 1.. if database.expires > 0 => format::span(milliseconds.div_ceil(1000)),
             _ => "–".to_string(),
@@ -224,7 +225,7 @@ pub fn slow_log(state: &State, canvas: &mut Canvas, area: Area, scroll: usize) -
     page
 }
 
-/// Its threshold, if that is known.
+/// Formats the threshold of the slow log, if it is known.
 fn threshold(state: &State) -> String {
     match state.poll.as_ref().and_then(|poll| poll.settings.slower_than_us) {
         Some(0) => "everything".to_string(),
@@ -234,7 +235,7 @@ fn threshold(state: &State) -> String {
     }
 }
 
-/// The words of a slow command, as they would be typed, as far as there is room.
+/// Draws the words of a slow command as they would be typed, as many as fit.
 fn command_line(canvas: &mut Canvas, line: Area, mut column: usize, entry: &Slow) {
     for (index, word) in entry.words.iter().enumerate() {
         if column >= line.columns {
@@ -245,7 +246,7 @@ fn command_line(canvas: &mut Canvas, line: Area, mut column: usize, entry: &Slow
     }
 }
 
-/// A word as it is, or in quotes if it would not be read as one.
+/// Returns a word unchanged, or in quotes if it would not be read as one word.
 fn typed(word: &[u8]) -> String {
     let simple = |text: &&str| {
         !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"')
@@ -260,14 +261,14 @@ fn origin(entry: &Slow) -> &str {
     if entry.name.is_empty() { &entry.client } else { &entry.name }
 }
 
-/// The time of day, and the day if there is room.
+/// Formats the time of day, with the date if `dated`.
 fn moment(unix_s: u64, dated: bool) -> String {
     let text = local_time(unix_s.saturating_mul(1000)).to_string();
     let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or("").to_string();
     if dated { format!("{} {}", part(0..6), part(12..20)) } else { part(12..20) }
 }
 
-/// How many rows below the head there is room for, and the first one that is shown.
+/// Returns the number of rows that fit below the heading, and the first one to show.
 fn page(area: Area, total: usize, scroll: usize) -> (Page, usize) {
     let shown = area.rows.saturating_sub(1);
     (Page { shown, total }, scroll.min(total.saturating_sub(shown)))

@@ -1,4 +1,4 @@
-//! Pictures of a made-up server, at several sizes.
+//! Screens of a simulated server, at several sizes.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use super::super::sample::Sample;
 use super::super::source::{Failure, Poll, Settings, Slow};
 use super::super::state::State;
 
-/// A server after `seconds` of load: of 1000 GET a second one in four misses, and of 100 SET one fails.
+/// Returns the INFO of a server after `seconds` of load: of 1,000 GET per second one in four misses, and of 100 SET one
+/// fails.
 fn info(seconds: u64) -> String {
     let (gets, sets) = (seconds * 1000, seconds * 100);
     format!(
@@ -80,7 +81,7 @@ fn has(lines: &[String], part: &str) -> bool {
     lines.iter().any(|line| line.contains(part))
 }
 
-/// The first words of the rows of the table that begins with `head`.
+/// Returns the first words of the rows of the table that begins with `head`.
 fn rows(lines: &[String], head: &str) -> Vec<String> {
     let table = lines.iter().skip_while(|line| !line.starts_with(head)).skip(1);
     let first = |line: &String| line.split_whitespace().next().map(String::from);
@@ -179,7 +180,7 @@ fn a_large_terminal_has_high_charts_and_two_columns() {
     assert!(has(&lines, "slow log") && has(&lines, r#"keys "user:* \n" höhe"#));
     let charts = lines.iter().find(|line| line.starts_with(" ops/s")).unwrap();
     assert!(charts.contains("hits") && charts.contains("latency"), "{charts}");
-    // The slow log has room for the client where it has the main part.
+    // The slow log has room for the client only in the main part.
     let mut state = state();
     state.press(Key::Char('l'));
     assert!(has(&picture(&mut state, 200, 60), "10.0.0.1:5000"));
@@ -208,7 +209,7 @@ fn a_server_that_is_gone_is_named_with_the_reason_and_its_figures_stay() {
     let mut bytes = Vec::new();
     dim.update(None, true, &mut bytes);
     let text = String::from_utf8(bytes).unwrap();
-    // The first line is an alarm, the last one the frame, and between them all is dim.
+    // The first line is an alarm, the last one the frame, and everything between them is dim.
     let styles: Vec<&str> =
         text.split("\x1b[").filter_map(|part| part.split_once('m')).map(|p| p.0).collect();
     assert_eq!(
