@@ -1,12 +1,13 @@
-//! Snapshots, and rewrites of the log: when one begins, what its child does, and what comes of it.
+//! Snapshots and AOF rewrites: when one starts, the work of its child, and the handling of its result.
 //!
 //! ```text
 //!   parent   fork ──────────────────────────────▶ poll ─▶ snapshot_ended, rewrite_ended
 //!   child     └─▶ write a temporary file, sync it ─▶ snapshot: rename it ─▶ exit
 //! ```
 //!
-//! The child sees the data as it was when it was forked. A snapshot becomes `dbfilename` in the child; the base that a
-//! rewrite has written becomes part of the log in the parent, which has begun a new part before it forked.
+//! The child sees the data as it was at the fork. The child itself renames a finished snapshot to `dbfilename`. The
+//! parent adds the base that a rewrite has written to the AOF, for which it began a new incremental file before the
+//! fork.
 
 use std::fs;
 use std::io::{self, BufWriter, PipeWriter, Write};
@@ -27,17 +28,17 @@ use crate::persist::rdb::file as rdb;
 use crate::sys::fork::{self, Exit, Forked, Link, Role};
 use crate::sys::{disk, file};
 
-/// The exit status of a child that has saved a snapshot and kept the old one.
+/// The exit status of a child that has saved a snapshot and kept the old one under another name.
 const HAS_KEPT: i32 = 2;
 
-/// Bytes that a child writes to a pipe at once.
+/// Bytes per write of a child to a pipe.
 const PIPE_BUFFER: usize = 64 << 10;
 
 /// Megabytes, for the log.
 const MB: u64 = 1 << 20;
 
 impl Server {
-    /// `SAVE`: writes a snapshot while everybody waits. What goes wrong is logged.
+    /// `SAVE`: writes a snapshot while all clients wait. Logs errors.
     pub(super) fn save_snapshot(&mut self) -> Result<(), ()> {
         let path = temporary_snapshot();
         let saved = self.write_snapshot(&path, &mut |_| self.process.tell_working());
@@ -57,7 +58,7 @@ impl Server {
         }
     }
 
-    /// Forks a child that writes a snapshot. What goes wrong is logged; one that was scheduled stays so then.
+    /// Forks a child that writes a snapshot. Logs errors; a scheduled snapshot then remains scheduled.
     pub(super) fn begin_snapshot(&mut self) -> Result<(), ()> {
         self.persistence.snapshots.last_try = self.unix_seconds();
         match self.fork_for(Work::Snapshot, true, None) {
@@ -77,8 +78,8 @@ impl Server {
         }
     }
 
-    /// Begins a part of the log, and forks a child that writes a base from what came before it. What goes wrong is
-    /// logged; a rewrite that was scheduled stays so then.
+    /// Begins a new file of the AOF, and forks a child that writes a base from all data before it. Logs errors; a
+    /// scheduled rewrite then remains scheduled.
     pub(super) fn begin_rewrite(&mut self) -> Result<(), ()> {
         self.write_whole_log();
         let stream = self.core.keyspace.journal.stream_mut();
@@ -86,7 +87,7 @@ impl Server {
         let forked =
             begun.map_err(|error| format!("Can't begin a new part of the AOF: {error}")).and_then(|()| {
                 if self.replication.upstream.is_some() {
-                    // The stream is the primary's, so nobody else says which database it has selected.
+                    // A replica's stream is its primary's, so the new file needs its own `SELECT`.
                     self.persistence.log.select(self.replication_db());
                 }
                 self.refresh_gate();
@@ -146,7 +147,7 @@ impl Server {
         }
     }
 
-    /// The life of a child.
+    /// Runs the child.
     fn be_child(
         &mut self,
         mut link: Link,
@@ -200,7 +201,7 @@ impl Server {
         (0..self.core.keyspace.count()).map(|db| self.core.keyspace.db(db).len() as u64).sum()
     }
 
-    /// Writes the data to `path`, and renames that to `dbfilename`. Returns whether the old file was kept: see
+    /// Writes the data to a file at `path`, and renames it to `dbfilename`. Returns whether the old file was kept: see
     /// [`super::persistence::snapshots`].
     fn write_snapshot(
         &self,
@@ -239,7 +240,7 @@ impl Server {
         Ok(kept.is_some())
     }
 
-    /// The path of a snapshot that is begun now.
+    /// The path of a new snapshot.
     fn snapshot_path(&self) -> PathBuf {
         let name = self.core.config.dbfilename.as_path();
         std::path::absolute(name).unwrap_or_else(|_| name.to_path_buf())
@@ -253,13 +254,13 @@ impl Server {
         snapshots.has_kept |= kept;
     }
 
-    /// The latest version of the format that `rdb-write-version` permits.
+    /// The latest RDB version that `rdb-write-version` permits.
     fn rdb_version(&self) -> u16 {
         if self.core.config.rdb_write_version == 10 { 10 } else { LATEST }
     }
 
-    /// Whether all data is on disk already: it has not changed since the current snapshot was loaded or written, or the log
-    /// contains it.
+    /// Whether all data is on disk already: the current snapshot was loaded or written and nothing has changed since,
+    /// or the AOF contains everything.
     fn is_on_disk(&self) -> bool {
         if self.core.keyspace.counters.dirty > 0 {
             return false;
@@ -279,7 +280,7 @@ impl Server {
         }
     }
 
-    /// Writes a base of the log to `path`.
+    /// Writes a base of the AOF to `path`.
     pub(super) fn write_base(
         &self,
         path: &Path,
@@ -340,7 +341,7 @@ impl Server {
         rdb::save(&self.core.keyspace, &about, &options, out, progress)
     }
 
-    /// Writes the data to `pipe`, between a mark that says where it ends.
+    /// Writes the data to `pipe`, with a random mark before it and at its end.
     fn write_marked(
         &self,
         pipe: Option<PipeWriter>,
@@ -358,7 +359,8 @@ impl Server {
         })
     }
 
-    /// Asks after the child; called when one has ended, and by cron. Begins what is due or was scheduled for when there is none.
+    /// Checks whether the child has ended; called after a `SIGCHLD` and by cron. If no child runs, starts the work that
+    /// is due or scheduled.
     pub(super) fn look_after_children(&mut self) {
         self.debugging.forget_ended();
         if let Some(ended) = self.persistence.take_ended() {
@@ -410,7 +412,7 @@ impl Server {
         }
     }
 
-    /// Whether a rewrite that nobody waits for is put off because the last ones failed.
+    /// Whether an automatic rewrite is postponed because recent ones failed.
     fn rewrites_are_limited(&mut self) -> bool {
         let (limited, pause) = self.persistence.rewrites.is_limited(self.core.clock.monotonic_us());
         if let Some(pause) = pause {
@@ -480,13 +482,13 @@ impl Server {
             }
         }
         rewrites.succeeded = succeeded;
-        // A log that is to begin has no base until a rewrite succeeds.
+        // An AOF that is being enabled has no base until a rewrite succeeds.
         rewrites.scheduled |= self.persistence.log.state() == State::Beginning;
     }
 
     fn take_over_base(&mut self, job: &Job) -> bool {
         self.process.log.notice(format_args!("Background AOF rewrite terminated with success"));
-        // What was written since the fork must be on its way to the disk before the parts that it follows may go.
+        // The calls since the fork must be written before the files that they follow are removed.
         self.write_log();
         match self.persistence.log.finish_rewrite(&job.path, job.is_rdb) {
             Ok(()) => {
@@ -511,18 +513,18 @@ impl Server {
         }
     }
 
-    /// Ends the child, if there is one, and waits until it is gone.
+    /// Kills the child, if there is one, and waits until it has exited.
     pub(super) fn end_job(&mut self) {
         if let Some(job) = self.persistence.job.take() {
             if job.work == Work::Rewrite {
-                // The text of Redis, which test suites wait for.
+                // Test suites wait for this text of Redis.
                 self.process.log.notice(format_args!("Killing running AOF rewrite child: {}", job.pid()));
             }
             let (path, work) = (job.path.clone(), job.work);
             drop(job);
             let _ = fs::remove_file(path);
             self.core.keyspace.share_memory(false);
-            // Replicas that waited for it ask again.
+            // Replicas that waited for this child resynchronize.
             match work {
                 Work::Snapshot => self.send_snapshot(false),
                 Work::Transfer => self.transfer_ended(false),
@@ -531,11 +533,11 @@ impl Server {
         }
     }
 
-    /// At the end: what is to be found at the next start is written.
+    /// At shutdown: saves the data for the next start.
     pub(super) fn write_for_good(&mut self, options: ShutdownOptions) -> Result<(), ()> {
         self.end_debugging();
         if self.loading.is_active() {
-            // What there is is a part of what is on disk.
+            // The data in memory is part of the data on disk.
             return Ok(());
         }
         if self.persistence.is_at(Work::Snapshot) {
@@ -584,7 +586,7 @@ impl Server {
         Ok(())
     }
 
-    /// After `FLUSHALL`: a snapshot that is being written is out of date, and the last one is emptied as well.
+    /// After `FLUSHALL`: ends a child that writes an outdated snapshot, and replaces the last snapshot by an empty one.
     #[cold]
     pub(super) fn all_flushed(&mut self) {
         if self.persistence.is_at(Work::Snapshot) {
@@ -595,7 +597,7 @@ impl Server {
         }
     }
 
-    /// `CONFIG SET appendonly yes`: the log begins with the next rewrite, which is begun.
+    /// `CONFIG SET appendonly yes`: starts a rewrite, which creates the AOF.
     pub(super) fn begin_log(&mut self) -> Result<(), String> {
         if self.persistence.is_at(Work::Rewrite) {
             self.process.log.warning(format_args!(
@@ -605,7 +607,7 @@ impl Server {
             self.end_job();
         }
         self.persistence.log.begin();
-        // Failures of earlier rewrites are not held against it.
+        // Failures of earlier rewrites do not delay this one.
         self.persistence.rewrites.failures = 0;
         if self.persistence.job.is_some() {
             self.persistence.rewrites.scheduled = true;
@@ -624,7 +626,7 @@ impl Server {
         Ok(())
     }
 
-    /// `CONFIG SET appendonly no`: what was logged stays as it is.
+    /// `CONFIG SET appendonly no`: closes the AOF; its files stay.
     pub(super) fn end_log(&mut self) {
         self.write_whole_log();
         let _ = self.persistence.log.sync_now();
@@ -637,13 +639,13 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// The time of the current iteration, Unix seconds.
+    /// The time of the current iteration, in Unix seconds.
     pub(super) fn unix_seconds(&self) -> i64 {
         self.core.keyspace.moment.unix_ms / 1000
     }
 }
 
-/// Creates `path`, writes it with `write` and syncs it; a file that could not be finished is removed.
+/// Creates `path`, writes it with `write` and syncs it; removes an incomplete file.
 fn write_file(
     path: &Path,
     incremental: bool,

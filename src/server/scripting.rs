@@ -1,4 +1,4 @@
-//! Scripts where they meet clients and commands: how one is begun, what it calls, and what becomes of its result.
+//! Scripts, where they meet clients and commands: how a script starts, its calls, and its reply.
 //!
 //! ```text
 //!   EVAL ─▶ may it run? ─▶ machine.run ─┬─▶ redis.call ─▶ may it be called? ─▶ dispatch ─▶ journal ─▶ the reply as a value
@@ -8,10 +8,10 @@
 //!                                       └─▶ takes long ─▶ super::busy
 //! ```
 //!
-//! A script is part of the unit of the request that began it. Listeners are notified of its calls in order; the calls are
-//! propagated as one transaction, and settled when the script has ended. It has its own session, so that `SELECT` and
-//! `redis.setresp` end with it. The clock is frozen: no key expires while a script runs, and `TIME` returns the same time
-//! until the script is suspended.
+//! A script is part of the unit of the request that started it. Listeners are notified of its calls in order; the calls
+//! are propagated as one transaction and settled when the script has ended. It has its own session, so `SELECT` and
+//! `redis.setresp` end with it. The clock is frozen: no key expires while a script runs, and `TIME` returns the same
+//! time until the script is suspended.
 
 use std::rc::Rc;
 
@@ -30,29 +30,29 @@ use crate::lua::{Call, OutOfMemory, Progress, Value};
 use crate::sys::clock;
 use crate::sys::poller::Token;
 
-/// Instructions between two looks at the clock.
+/// Instructions between two checks of the clock.
 const INSTRUCTIONS: usize = 100_000;
 
-/// If a script has freed more memory than this, that is returned to the kernel when the script ends.
+/// If a script has freed more memory than this, it is returned to the kernel when the script ends.
 const LARGE_HEAP_BYTES: usize = 16 << 20;
 
-/// The first argument that is a key.
+/// The index of the first key argument.
 const FIRST_KEY: usize = 3;
 
-/// A script that is about to begin.
+/// A script to be started.
 pub(super) struct Begin {
     pub kind: Kind,
     pub host: Host,
     pub function: Value,
     /// Its digest, or the name of the function.
     pub name: Rc<[u8]>,
-    /// What it says of itself.
+    /// The flags that it declares.
     pub flags: Option<Flags>,
-    /// How many of the arguments are keys.
+    /// The number of arguments that are keys.
     pub keys: usize,
 }
 
-/// The number of keys in a call: `EVAL script numkeys [key …] [arg …]`, and the same for its relatives.
+/// The number of keys in a call: `EVAL script numkeys [key …] [arg …]`, and likewise in related commands.
 pub(super) fn number_of_keys(args: Args<'_>) -> Result<usize> {
     let count = crate::command::args::integer(args.get(2))?;
     let Ok(count) = usize::try_from(count) else {
@@ -65,7 +65,7 @@ pub(super) fn number_of_keys(args: Args<'_>) -> Result<usize> {
 }
 
 impl Server {
-    /// The flags of a call that runs a script: where that says of itself what it does, this counts.
+    /// The flags of a call that runs a script: those that the script declares, if any.
     pub(super) fn flags_of_script(&self, command: &Command, args: Args<'_>) -> u64 {
         use ServerCommand as C;
         let said = match command.handler {
@@ -85,7 +85,7 @@ impl Server {
         command.flags & !(flags::WRITE | flags::MAY_REPLICATE | flags::DENYOOM) | writes | grows
     }
 
-    /// Why `caller` cannot start a script with the flags `said`.
+    /// Returns the error if `caller` cannot start a script that declares the flags `said`.
     pub(super) fn refuse_script(&self, caller: &Caller<'_>, said: Option<Flags>) -> Option<Error> {
         let (said, origin) = (said?, caller.origin);
         if said.has(Flags::NO_WRITES) {
@@ -106,7 +106,8 @@ impl Server {
         })
     }
 
-    /// Whether calls of `origin` may not allocate, because `maxmemory` is exceeded and nothing can be evicted.
+    /// Whether commands of `origin` that use memory are refused, because `maxmemory` is exceeded and nothing can be
+    /// evicted.
     fn lacks_memory(&self, origin: Origin) -> bool {
         !origin.must_obey() && self.core.limit.room() == memory_limit::Room::None
     }
@@ -169,7 +170,7 @@ impl Server {
         failure.map_or(Ok(()), |text| Err(text.into()))
     }
 
-    /// Lets a script run for `ticks` at most. Returns how it has ended, if it has.
+    /// Runs a script for `ticks` at most. Returns how it ended, unless it is unfinished.
     pub(super) fn run_slice(&mut self, run: &mut Run, ticks: Option<u64>) -> Option<End> {
         loop {
             if run.reading.is_some() {
@@ -184,7 +185,7 @@ impl Server {
         }
     }
 
-    /// Runs a script until the clock is next checked. Returns how the script has ended, if it has.
+    /// Runs a script until the clock is next checked. Returns how it ended, unless it is unfinished.
     fn step_script(&mut self, run: &mut Run) -> Option<End> {
         match run.host.machine().run(INSTRUCTIONS) {
             Progress::Finished { .. } if run.kill_error.is_some() => {
@@ -200,7 +201,7 @@ impl Server {
         None
     }
 
-    /// Writes the reply of a script that has ended, counts the errors in it, and gives back what it has used.
+    /// Writes the reply of a script that has ended, counts the errors in it, and returns the machine for reuse.
     pub(super) fn end_script(&mut self, mut run: Box<Run>, end: &End) {
         self.core.stopwatch.resume(run.began);
         if std::mem::take(&mut self.scripts.withheld) != 0 {
@@ -269,7 +270,7 @@ impl Server {
         }
     }
 
-    /// Does what a script asks of the server.
+    /// Executes a server function that the script has called.
     fn serve_script(&mut self, run: &mut Run, function: u32, call: Call) {
         let outcome = match function {
             redis::CALL => return self.call_from_script(run, call, true),
@@ -342,7 +343,7 @@ impl Server {
         run.fail_call(error.text(), counted, raises);
     }
 
-    /// Executes a command that a script calls. Its reply is in `room` then; an error has been counted.
+    /// Executes a command that a script calls, and stores its reply in `room`. Errors have been counted.
     pub(super) fn execute_from_script(&mut self, run: &mut Run, room: &mut Room) -> Result {
         let Room { words, reply } = room;
         let places = words.places();
@@ -375,7 +376,7 @@ impl Server {
     }
 }
 
-/// The session in which a script of `caller` calls commands: in RESP2 until it says otherwise.
+/// The session in which a script of `caller` calls commands: in RESP2 until the script switches with `redis.setresp`.
 fn session_within(caller: &Session) -> Session {
     let mut session = Session::new(caller.id, true);
     session.db = caller.db;
@@ -383,7 +384,7 @@ fn session_within(caller: &Session) -> Session {
     session
 }
 
-/// Makes tables of the arguments: globals of a script, and what a function is called with.
+/// Makes tables of the arguments: globals for a script, parameters for a function.
 fn set_arguments(
     host: &mut Host,
     kind: Kind,

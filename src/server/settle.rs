@@ -1,15 +1,15 @@
 //! Settling: after a unit, notifies the listeners of its changes and serves the clients that were blocked on changed keys.
 //!
 //! ```text
-//!   execute ─▶ journal ─▶ settle ─▶ notify: recorder, waiters
-//!                            └────▶ serve:  for each key that is ready, the clients that wait for it, in order;
-//!                                           each such command is its own unit, of which listeners are notified at once
+//!   execute ─▶ journal ─▶ settle ─▶ notify: announcer, trackers, recorder, waiters, watchers
+//!                            └────▶ serve:  for each ready key, the clients that wait for it, in order;
+//!                                           each served command is its own unit, settled at once
 //! ```
 //!
 //! Serving happens right after the unit that made a key ready, before the next request of the same pipeline: a client
-//! that pushes an element and looks for it afterwards does not find it if another one waited for it. A served command may make
-//! other keys ready; those come behind the ones that are. What a served client sent after its command has its turn at the
-//! end of the iteration.
+//! that pushes an element and reads it afterwards does not find it if a blocked client waited for it. A served command
+//! may make further keys ready; these follow the ones that are. The requests that a served client has sent after its
+//! command are executed at the end of the iteration.
 
 use super::Server;
 use super::audience::Audience;
@@ -26,12 +26,12 @@ use crate::sys::poller::Token;
 use crate::types::Kind;
 
 impl Server {
-    /// Ends the unit of the client `executing`, and notifies the listeners of its changes. Returns whether the client stops
-    /// executing requests for now.
+    /// Ends the unit of the client `executing`, and notifies the listeners of its changes. Returns whether the client
+    /// must stop executing requests for now.
     #[cold]
     #[inline(never)]
     pub(super) fn settle(&mut self, executing: Token) -> bool {
-        // A command that is being served is settled by `serve_ready`, and the unit of a script that takes long is not over.
+        // `serve_ready` settles a command that is being served, and a suspended script has not ended its unit.
         if !self.audience.settling && !self.is_busy() {
             if self.core.keyspace.journal.is_unsettled() || self.audience.waiters.has_ready() {
                 self.settle_client(executing);
@@ -48,7 +48,7 @@ impl Server {
 
     /// Settles the unit of a client.
     fn settle_client(&mut self, executing: Token) {
-        // It may have to wait itself, and is parked after this.
+        // The client itself may have to wait, and is parked after this.
         let wait = (self.core.wait.take(), self.core.wait_ticks);
         self.settle_unit(Framing::Together, Some(executing));
         (self.core.wait, self.core.wait_ticks) = wait;
@@ -58,7 +58,7 @@ impl Server {
         self.core.stopwatch.start();
     }
 
-    /// A unit of the server itself is over (a slice of expiry).
+    /// Settles a unit of the server itself (a slice of expiry).
     pub(super) fn settle_own(&mut self) {
         if self.core.keyspace.journal.is_unsettled() {
             self.settle_unit(Framing::Apart, None);
@@ -90,8 +90,8 @@ impl Server {
         self.core.keyspace.journal.end_unit();
     }
 
-    /// Ends the calls of a unit: lets the readers of the stream see them. If it was a client's unit, notes for `WAIT` and
-    /// `WAITAOF` where the last call ends.
+    /// Ends the calls of a unit, so that the readers of the stream see them. After a client's unit, stores the offset
+    /// of the last call's end for `WAIT` and `WAITAOF`.
     fn end_calls(&mut self, framing: Framing, executing: Option<Token>) {
         let journal = &mut self.core.keyspace.journal;
         let has_written = journal.stream().of_unit() > 0;
@@ -101,7 +101,7 @@ impl Server {
         }
     }
 
-    /// Makes the `EXEC` of clients fail that watch a key changed by the unit.
+    /// Makes the next `EXEC` fail for clients that watch a key changed by the unit.
     pub(super) fn notify_watchers(&mut self) {
         let keyspace = &self.core.keyspace;
         let exists = |db: usize, name: &[u8]| keyspace.peek(keyspace.key(db, name)).is_some();
@@ -109,7 +109,7 @@ impl Server {
         self.sweep_watched(released.min(WATCHED));
     }
 
-    /// Serves the clients that wait for keys that are ready, until no such key is left.
+    /// Serves the clients blocked on ready keys, until no ready key is left.
     ///
     /// The clock is read before the first client is served: a key made by a long unit may have expired since. As in Redis,
     /// the kind of the key is checked at the time of the unit; the command that is served then finds it expired and deletes
@@ -131,20 +131,19 @@ impl Server {
         }
     }
 
-    /// The kind of the value of a ready key. A key that has expired counts as deleted, but stays, as in Redis: `SWAPDB`
-    /// makes keys ready that nobody has looked up.
+    /// The type of a ready key's value. An expired key counts as deleted but stays, as in Redis: `SWAPDB` makes keys
+    /// ready that no command has looked up.
     fn kind_of_ready(&self, db: usize, name: &[u8]) -> Option<Kind> {
         let keyspace = &self.core.keyspace;
         keyspace.peek(keyspace.key(db, name)).map(|entry| entry.kind())
     }
 
-    /// The request of a client that waits for keys has just been kept in [`super::net::client::Client::rest`]: registers
-    /// what it waits for.
+    /// Registers the wait of a client that has just blocked; its request is in [`super::net::client::Client::rest`].
     pub(super) fn park(&mut self, token: Token) {
         self.park_again(token, None);
     }
 
-    /// [`Server::park`] for a client that keeps the place of `former`, a wait which it was taken out of.
+    /// Like [`Server::park`]; the client keeps the place in the queues that it had in `former`, its previous wait.
     fn park_again(&mut self, token: Token, former: Option<&Parked>) {
         let Some(parking) = self.core.wait.take() else { return };
         let wait = match *parking {
@@ -162,7 +161,7 @@ impl Server {
             Parking::Freed(ticket) => {
                 let began = clock::ticks().wrapping_sub(self.core.wait_ticks);
                 self.audience.freeing.push_back((ticket, token, began));
-                // Where it is done already, the end of this iteration replies.
+                // If the memory is freed already, the end of this iteration replies.
                 self.core.keyspace.lazy().wake_when_done(ticket);
                 return;
             }
@@ -184,7 +183,7 @@ impl Server {
         }
     }
 
-    /// Ends the wait of a client for keys, if it waits for any.
+    /// Removes a client from the clients that wait for keys, if it is one of them.
     pub(super) fn unpark(&mut self, token: Token) -> Option<Parked> {
         let parked = self.audience.waiters.remove(token)?;
         for name in parked.keys() {
@@ -197,7 +196,7 @@ impl Server {
         Some(parked)
     }
 
-    /// Executes the command that a client waits with once more. It may have to go on waiting.
+    /// Executes a blocked client's command again. The client may remain blocked.
     fn serve(&mut self, token: Token) {
         let Some(parked) = self.unpark(token) else { return };
         let Some(client) = self.net.clients.get_mut(token) else { return };
@@ -217,7 +216,7 @@ impl Server {
         }
     }
 
-    /// The next request of `rest` is done: the client goes on with what comes after it at the end of the iteration.
+    /// Completes the current request of `rest`: the client continues with the next ones at the end of the iteration.
     pub(super) fn advance(&mut self, token: Token, mut rest: Box<Rest>) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         if client.session.is_closing() {
@@ -248,12 +247,12 @@ impl Server {
         };
         let end = error.map_or(end, End::Failed);
         self.audience.ended_waits.push(EndedWait { token, end, ticks });
-        // Among those that are served from now on, it goes on in the order in which the waits end.
+        // Unblocked clients continue in the order in which their waits ended.
         self.net.schedule_unblocked(token);
         true
     }
 
-    /// Ends the waits for memory that has been freed by now.
+    /// Ends the waits for freeing that is complete.
     pub(super) fn end_waits_for_freeing(&mut self) {
         while let Some((ticket, token, began)) = self.audience.freeing.front().copied()
             && self.core.keyspace.lazy().is_done(ticket)
@@ -267,7 +266,7 @@ impl Server {
         }
     }
 
-    /// Replies to clients whose waits have ended without their command being executed again.
+    /// Replies to clients whose waits have ended without a new execution of their command.
     pub(super) fn reply_to_ended_waits(&mut self) {
         for EndedWait { token, end, ticks } in std::mem::take(&mut self.audience.ended_waits) {
             let Some(client) = self.net.clients.get_mut(token) else { continue };
@@ -291,7 +290,7 @@ impl Server {
         }
     }
 
-    /// Ends the waits whose deadline has come.
+    /// Ends the waits whose deadline has passed.
     pub(super) fn end_overdue_waits(&mut self) {
         let now_us = self.core.clock.monotonic_us();
         let overdue = |audience: &Audience| {

@@ -1,5 +1,5 @@
-//! From a configuration to a running server. Whatever can fail does so here, with one clear line, before a client is
-//! served.
+//! Starts the server with a configuration. Everything that can fail does so here, with one clear line, before a client
+//! is served.
 
 use std::fmt;
 use std::io;
@@ -28,10 +28,10 @@ use crate::sys::process::Starter;
 use crate::sys::{crash, file, host, memory, out_of_memory, process, signal};
 use crate::text::words::quote;
 
-/// Descriptors that do not belong to clients: listeners, the poller, the log, files of persistence.
+/// Descriptors that do not belong to clients: listeners, the poller, the log, persistence files.
 pub(super) const RESERVED_FILES: u64 = 32;
 
-/// Why the server did not start: one line for the operator. Empty if it has been logged to standard output already.
+/// Why the server did not start: one line for the operator. Empty if it was already logged to standard output.
 #[derive(Debug)]
 pub struct StartError(String);
 
@@ -56,7 +56,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
         log.open_syslog(&config.syslog_ident.to_string(), config.syslog_facility.name());
     }
     let supervisor = Supervisor::of(config.supervised, &log);
-    // A supervised process stays where its supervisor sees it.
+    // A supervised process stays in the foreground for its supervisor.
     config.daemonize &= supervisor.is_none();
     let (listeners, starter) = listen_and_detach(&config, &log).map_err(|error| {
         log.warning(format_args!("{error}"));
@@ -99,11 +99,11 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
 pub(super) fn use_huge_pages(config: &Config) {
     memory::set_hugepages(config.huge_pages);
     alloc::set_hugepages(config.huge_pages);
-    // Only Linux has such pages, and older kernels do not know the middle way.
+    // Only Linux has huge pages, and older kernels do not support the restriction to the data set.
     let _ = process::restrict_huge_pages(restriction(config));
 }
 
-/// For which memory the kernel may use huge pages.
+/// The memory for which the kernel may use huge pages.
 pub(super) fn restriction(config: &Config) -> process::HugePages {
     match (config.disable_thp, config.huge_pages) {
         (false, _) => process::HugePages::AsConfigured,
@@ -112,7 +112,7 @@ pub(super) fn restriction(config: &Config) -> process::HugePages {
     }
 }
 
-/// The names of the commands, with the changes of `rename-command` lines.
+/// The command names, with the changes of `rename-command` lines.
 fn rename_commands(config: &Config) -> Result<CommandNames, StartError> {
     let lines = &config.renamed_commands;
     CommandNames::new(lines.iter().map(|line| (&*line.from, &*line.to))).map_err(|(index, why)| {
@@ -121,7 +121,7 @@ fn rename_commands(config: &Config) -> Result<CommandNames, StartError> {
     })
 }
 
-/// The sockets that connections come from.
+/// The listening sockets.
 struct Listeners {
     clients: Vec<Listener>,
     metrics: Vec<Listener>,
@@ -147,7 +147,7 @@ fn listen_and_detach(config: &Config, log: &Log) -> Result<(Listeners, Option<St
     Ok((Listeners { clients: listeners, metrics }, starter))
 }
 
-/// The processors in a list of the configuration; `None` means all.
+/// The CPUs in a list of the configuration; `None` means all.
 fn processors(list: &ByteText, log: &Log) -> Option<Vec<usize>> {
     if list.is_empty() {
         return None;
@@ -200,9 +200,9 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     Ok(server)
 }
 
-/// Where the data is kept, and nothing loaded yet.
+/// Creates the persistence part; loads nothing.
 fn persistence(config: &Config, now: i64, log: &Log, waker: Waker) -> Result<Persistence, StartError> {
-    // A later change of `dir` does not move the log.
+    // A later change of `dir` does not move the AOF.
     let home = std::env::current_dir().map_err(failed("Can't find the working directory"))?;
     let directory = Directory::new(&home, &config.appenddirname, &config.appendfilename);
     let mut syncer = Syncer::new(processors(&config.bio_cpulist, log).unwrap_or_default());
@@ -223,12 +223,12 @@ pub(super) fn watch_for_crashes(config: &Config) -> io::Result<()> {
     }
 }
 
-/// How many clients are possible with a limit of open files.
+/// The number of clients that a limit of open files allows.
 pub(super) fn clients_for(open_files: u64) -> u64 {
     open_files.saturating_sub(RESERVED_FILES).max(1)
 }
 
-/// Raises the limit of open files for `maxclients`. If the system refuses, lowers `maxclients` to what is possible.
+/// Raises the limit of open files for `maxclients`. If the system refuses, lowers `maxclients` to the possible number.
 fn limit_clients(config: &mut Config, log: &Log) {
     let wanted = u64::from(config.maxclients) + RESERVED_FILES;
     let reached = process::raise_open_files(wanted).unwrap_or(1024);
@@ -243,12 +243,12 @@ fn limit_clients(config: &mut Config, log: &Log) {
     }
 }
 
-/// The error in Redis's words, which other programs look for, up to what follows from it.
+/// The beginning of the error, in Redis's words, which other programs search for.
 fn cannot_listen(port: u16) -> String {
     format!("Failed listening on port {port} (tcp)")
 }
 
-/// Opens the sockets of `bind` for a port, none for 0. An address with a leading `-` may be missing on the machine.
+/// Opens the listening sockets of `bind` for a port; none for port 0. An address with a leading `-` may be unavailable.
 pub(super) fn open_listeners(config: &Config, port: u16, log: &Log) -> Result<Vec<Listener>, String> {
     let backlog = config.tcp_backlog;
     let mut listeners = Vec::new();
@@ -285,7 +285,7 @@ pub(super) fn open_listeners(config: &Config, port: u16, log: &Log) -> Result<Ve
     Ok(listeners)
 }
 
-/// Whether the machine lacks the address, as opposed to refusing it.
+/// Whether the machine lacks the address or its protocol, rather than refusing it.
 fn is_missing(error: &io::Error) -> bool {
     let missing = [libc::EADDRNOTAVAIL, libc::EAFNOSUPPORT, libc::EPROTONOSUPPORT];
     error.raw_os_error().is_some_and(|code| missing.contains(&code))

@@ -1,4 +1,4 @@
-//! Synchronization of replicas: `PSYNC`, the snapshots that are made for them, and what cron looks after.
+//! Synchronization of replicas: `PSYNC`, the snapshots for replicas, and cron's checks of replicas.
 //!
 //! ```text
 //!   PSYNC ─┬─ continue: the cursor is put where the replica stands ────────────────▶ online
@@ -6,7 +6,8 @@
 //!                   others join    └─ diskless: through a pipe, from the child ─▶ loads ─▶ first ACK ─▶ online
 //! ```
 //!
-//! A replica's cursor stands at the fork from the fork on, so the stream keeps what follows the snapshot.
+//! From the fork on, a replica's cursor is at the offset of the fork, so the stream keeps everything after the
+//! snapshot.
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter};
@@ -22,14 +23,14 @@ use crate::replication::peer::Stage;
 use crate::sys::poller::{Interest, Poller, Source, Token};
 use crate::sys::{file, process};
 
-/// How many replicas are remembered as old readers.
+/// The number of replicas to remember as old readers.
 const MAX_OLD_READERS: usize = 64;
 
-/// How a request to be synchronized is answered.
+/// The kind of synchronization that a replica gets.
 pub(super) enum Synchronization {
-    /// The stream goes on. What is replied: the ID, for a replica that knows IDs.
+    /// The stream continues from the requested offset. The reply contains the ID, if the replica understands IDs.
     Continue(Option<Id>),
-    /// A snapshot is made, with whose beginning the reply follows.
+    /// A full resynchronization: the reply follows when the snapshot starts.
     Full,
 }
 
@@ -46,12 +47,12 @@ impl Server {
         Kept { oldest: stream.oldest(), end: stream.settled() }
     }
 
-    /// The offset of replication.
+    /// The replication offset.
     pub(super) fn replication_offset(&self) -> i64 {
         self.replication.history.offset(self.core.keyspace.journal.stream().settled())
     }
 
-    /// Where clients reach a replica.
+    /// The address at which clients reach a replica.
     pub(super) fn replica_address(&self, replica: &Replica) -> (String, i64) {
         let address = if replica.peer.address.is_empty() {
             let client = self.net.clients.get(replica.token);
@@ -80,7 +81,7 @@ impl Server {
         }
     }
 
-    /// A client asks for the stream of `id` from the offset `next` on; without `asked`, for a snapshot by `SYNC`.
+    /// Handles a request for the stream of `id` from the offset `next` on; without `asked`, for a snapshot by `SYNC`.
     pub(super) fn synchronize(&mut self, token: Token, asked: Option<(&[u8], i64)>) -> Synchronization {
         let now_ms = self.core.keyspace.moment.unix_ms;
         let name = self.replica_name(token);
@@ -161,7 +162,7 @@ impl Server {
         }
     }
 
-    /// The stream keeps from now on what replicas may ask for.
+    /// Starts the backlog: from now on the stream keeps what replicas may request.
     pub(super) fn begin_backlog(&mut self) {
         if self.replication.has_backlog {
             return;
@@ -171,7 +172,7 @@ impl Server {
         let stream = self.core.keyspace.journal.stream_mut();
         let end = stream.settled();
         stream.keep_history(self.core.config.repl_backlog_size);
-        // Changes before this may not be in the stream.
+        // Earlier changes may not be in the stream.
         let id = random_id();
         self.replication.history.restart(id, end);
         self.process.log.notice(format_args!(
@@ -186,12 +187,12 @@ impl Server {
         let stream = self.core.keyspace.journal.stream_mut();
         let end = stream.settled();
         stream.keep_history(0);
-        // What is written from now on may not be in the stream, so nobody can continue.
+        // Later changes may not be in the stream, so no replica can continue.
         self.replication.history.restart(random_id(), end);
         self.refresh_gate();
     }
 
-    /// A replica waits for a snapshot: joins one that is being written to disk for others, or has one begun.
+    /// Attaches a replica to a snapshot that is being written to disk for others, or starts one.
     fn join_or_begin(&mut self, token: Token) {
         if self.persistence.is_at(Work::Snapshot) {
             let other = self.replication.replicas.iter().find_map(|replica| {
@@ -221,13 +222,13 @@ impl Server {
         self.begin_transfer_if_due();
     }
 
-    /// Whether the snapshot for those that wait goes from the child to them without a file.
+    /// Whether the child sends the snapshot to the waiting replicas without a file.
     fn is_diskless(&self) -> bool {
         self.core.config.repl_diskless_sync
             && self.replication.waiting().all(|replica| replica.peer.capabilities.eof)
     }
 
-    /// Begins the snapshot that replicas wait for, if one can be begun now.
+    /// Starts the snapshot that replicas wait for, if that is possible now.
     pub(super) fn begin_transfer_if_due(&mut self) {
         if self.persistence.job.is_some() || self.is_busy() || self.loading.is_active() {
             return;
@@ -274,7 +275,7 @@ impl Server {
         Ok(())
     }
 
-    /// A snapshot was begun, or could not be, for those that wait for one.
+    /// Updates the waiting replicas after a snapshot was started, or disconnects them if that failed.
     fn snapshot_begun(&mut self, has_begun: bool, stage: Stage) {
         let waiting: Vec<Token> = self.replication.waiting().map(|replica| replica.token).collect();
         for token in waiting {
@@ -296,7 +297,7 @@ impl Server {
         }
     }
 
-    /// Tells a replica that a snapshot follows: of the data up to `cursor`.
+    /// Starts a full resynchronization: sends `FULLRESYNC` for a snapshot of the data up to `cursor`.
     fn begin_full(&mut self, token: Token, cursor: Option<crate::db::Cursor>) {
         let offset = cursor.as_ref().map_or(0, |cursor| self.replication.history.offset(cursor.offset()));
         let id = self.replication.history.id();
@@ -308,7 +309,7 @@ impl Server {
         }
     }
 
-    /// A snapshot on disk was finished: replicas that wait for it are sent the file.
+    /// After a snapshot on disk has ended: starts sending the file to the replicas that wait for it.
     pub(super) fn send_snapshot(&mut self, has_succeeded: bool) {
         let waiting: Vec<Token> = self
             .replication
@@ -342,7 +343,7 @@ impl Server {
         }
     }
 
-    /// The pipe of a child has bytes, or ends.
+    /// Handles bytes in the pipe from the child, or its end.
     pub(super) fn on_transfer(&mut self) {
         let Some(transfer) = &mut self.replication.transfer else { return };
         match transfer.read() {
@@ -359,7 +360,8 @@ impl Server {
         self.go_on_with_transfer();
     }
 
-    /// Reads on when all replicas have what came; ends the transfer when all has come and the child has ended.
+    /// Continues to read from the pipe when all replicas have received the last chunk; ends the transfer when
+    /// everything was sent and the child has exited.
     pub(super) fn go_on_with_transfer(&mut self) {
         let Some(transfer) = &mut self.replication.transfer else { return };
         if transfer.receivers().next().is_none() {
@@ -384,7 +386,7 @@ impl Server {
         self.watch_transfer();
     }
 
-    /// Watches the pipe exactly while all replicas have taken what came.
+    /// Watches the pipe only while no replica has a chunk left to receive.
     fn watch_transfer(&mut self) {
         let Some(transfer) = &mut self.replication.transfer else { return };
         let wanted = transfer.is_taken();
@@ -400,7 +402,7 @@ impl Server {
         }
     }
 
-    /// The child that wrote to replicas has ended.
+    /// Handles the exit of the child that wrote to replicas.
     pub(super) fn transfer_ended(&mut self, has_succeeded: bool) {
         let log = &self.process.log;
         if has_succeeded {
@@ -433,14 +435,13 @@ impl Server {
         }
     }
 
-    /// A replica has its snapshot.
+    /// Logs that a replica has its snapshot.
     pub(super) fn note_synchronized(&mut self, token: Token) {
         let name = self.replica_name(token);
         self.process.log.notice(format_args!("Synchronization with replica {name} succeeded"));
     }
 
-    /// A replica has acknowledged something: one that has loaded its snapshot goes on with the stream, and clients may
-    /// have waited for it.
+    /// Handles an acknowledgement: a replica that has loaded its snapshot goes online, and waits of clients may end.
     pub(super) fn on_acknowledgement(&mut self, token: Token) {
         if let Some(replica) = self.replication.find(token) {
             replica.has_acknowledged = true;
@@ -457,7 +458,7 @@ impl Server {
         }
     }
 
-    /// Redis 7.0 cannot read the latest version of the snapshot. It does not say so, and simply leaves.
+    /// Notes a Redis 7.0 replica, which cannot read the latest RDB version: it reports no error but just disconnects.
     fn note_old_reader(&mut self, index: usize) {
         let replica = &self.replication.replicas[index];
         let has_snapshot = matches!(replica.peer.stage, Stage::Receiving | Stage::Loading | Stage::Online);
@@ -472,14 +473,14 @@ impl Server {
         }
     }
 
-    /// Whether a replica that waits for a snapshot may not be able to read the latest version.
+    /// Whether a waiting replica may be unable to read the latest RDB version.
     pub(super) fn writes_for_old_reader(&self) -> bool {
         let is_old =
             |replica: &Replica| self.replication.old_readers.contains(&self.replica_address(replica));
         self.replication.waiting().any(is_old)
     }
 
-    /// A connection that may be a replica's is closed.
+    /// Forgets a replica whose connection is closed.
     pub(super) fn forget_replica(&mut self, token: Token) {
         let Some(index) = self.replication.replicas.iter().position(|replica| replica.token == token) else {
             return;
@@ -503,7 +504,8 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// Cron's part: `PING`, timeouts, snapshots that wait, and the end of a backlog that nobody needs.
+    /// Called by cron: sends `PING`, checks timeouts, starts waiting snapshots, and ends a backlog that no replica
+    /// needs.
     pub(super) fn look_after_replicas(&mut self) {
         self.begin_transfer_if_due();
         self.go_on_with_transfer();
@@ -534,7 +536,7 @@ impl Server {
         }
     }
 
-    /// Replicas that wait for a snapshot are told that the primary is still there.
+    /// Keeps replicas that wait for a snapshot from timing out.
     fn ping_waiting(&mut self) {
         for replica in &self.replication.replicas {
             let waits = matches!(replica.peer.stage, Stage::WaitingForStart | Stage::WaitingForEnd);
@@ -543,7 +545,7 @@ impl Server {
                 && client.pending.is_none()
                 && !self.net.output.has_any(replica.token)
             {
-                // A full socket does not need it.
+                // A full socket already has bytes that do this.
                 let _ = client.transport.send(b"\n");
             }
         }
@@ -557,7 +559,7 @@ impl Server {
             .iter()
             .filter(|replica| match replica.peer.stage {
                 Stage::Online if replica.knows_psync => now_ms - replica.peer.acknowledged_ms > timeout_ms,
-                // One that receives a snapshot takes bytes, as far as it is there.
+                // While it receives a snapshot, a replica accepts bytes as far as they are available.
                 Stage::Receiving => {
                     self.net
                         .clients

@@ -1,9 +1,9 @@
-//! Whether the system gives the server what its configuration needs: for `redstart --check-system`, and for a few lines
-//! of the log at the start.
+//! Checks whether the system provides what the configuration needs: for `redstart --check-system`, and for a few lines
+//! in the log at the start.
 //!
-//! [`CHECKS`] is the table. A check reads files of the kernel below the root of a [`Machine`] (a test makes one of its
-//! own), or tries in this process what the server would do. What cannot be read on this system is
-//! [`Finding::Unknown`], never a complaint.
+//! [`CHECKS`] is the table. A check reads kernel files below the root of a [`Machine`] (a test makes its own), or tries
+//! in this process what the server would do. A file that cannot be read results in [`Finding::Unknown`], never in a
+//! warning.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::startup::{RESERVED_FILES, restriction};
 use crate::config::{Config, format_size};
 use crate::sys::{clock, disk, process};
 
-/// Files of the kernel, in Linux's places.
+/// Kernel files, in Linux's places.
 const OVERCOMMIT: &str = "proc/sys/vm/overcommit_memory";
 const SOMAXCONN: &str = "proc/sys/net/core/somaxconn";
 const ZONE_RECLAIM: &str = "proc/sys/vm/zone_reclaim_mode";
@@ -21,21 +21,21 @@ const HUGE_PAGES: &str = "sys/kernel/mm/transparent_hugepage/enabled";
 const CLOCK: &str = "sys/devices/system/clocksource/clocksource0/current_clocksource";
 const CLOCKS: &str = "sys/devices/system/clocksource/clocksource0/available_clocksource";
 
-/// For how long the clock is read to find out what it costs.
+/// How long to read the clock to measure its cost.
 const CLOCK_US: u64 = 50_000;
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// All is well.
+    /// No problem.
     Good,
-    /// The system does not say, or it does not matter for this configuration.
+    /// The system provides no information, or it does not matter for this configuration.
     Unknown,
-    /// Something is wrong.
+    /// A problem.
     Bad {
-        /// What, in a sentence that names its consequence.
+        /// The problem, in a sentence that names its consequence.
         what: String,
-        /// How to mend it.
+        /// The remedy.
         mend: String,
     },
 }
@@ -51,7 +51,7 @@ impl Finding {
 pub struct Check {
     /// Its name, Redis's where Redis has it.
     pub name: &'static str,
-    /// Whether it is cheap and certain enough for a line in the log at each start.
+    /// Whether it is cheap and reliable enough for a log line at each start.
     at_start: bool,
     run: fn(&Machine, &Config) -> Finding,
 }
@@ -72,13 +72,13 @@ pub const CHECKS: &[Check] = &[
 ];
 
 impl Check {
-    /// What it finds on `machine` for `config`.
+    /// The result for `config` on `machine`.
     pub fn run(&self, machine: &Machine, config: &Config) -> Finding {
         (self.run)(machine, config)
     }
 }
 
-/// Logs what is wrong, as Redis does at its start.
+/// Logs the problems, as Redis does at its start.
 pub(super) fn warn(config: &Config, log: &Log) {
     let machine = Machine::this();
     for check in CHECKS.iter().filter(|check| check.at_start) {
@@ -88,14 +88,14 @@ pub(super) fn warn(config: &Config, log: &Log) {
     }
 }
 
-/// The machine, by the files in which its kernel describes it.
+/// The machine, described by its kernel's files.
 #[derive(Debug)]
 pub struct Machine {
     root: PathBuf,
 }
 
 impl Machine {
-    /// The one that this process runs on.
+    /// The machine that this process runs on.
     pub fn this() -> Machine {
         Machine { root: PathBuf::from("/") }
     }
@@ -109,7 +109,7 @@ impl Machine {
         self.read(path)?.parse().ok()
     }
 
-    /// The least of the limits of memory of the control groups that this process is in, in bytes.
+    /// The lowest memory limit of the control groups that this process is in, in bytes.
     fn memory_limit(&self) -> Option<u64> {
         let groups = self.read("proc/self/cgroup")?;
         let limits = groups.lines().filter_map(|line| {
@@ -126,15 +126,15 @@ impl Machine {
         limits.min().filter(|limit| *limit < 1 << 60)
     }
 
-    /// The least number in the files `name` of the group `path` below `mount`, and of all groups around it. In a
-    /// container the path may be one of the host's, which is not there: the container's own group is the mount then.
+    /// The lowest number in the files `name` of the group `path` below `mount`, and of all its parent groups. In a
+    /// container the path may be one of the host's, which is missing here: the mount is then the container's own group.
     fn least_limit(&self, mount: &str, path: &str, name: &str) -> Option<u64> {
         let groups = Path::new(path.trim_start_matches('/')).ancestors();
         groups.filter_map(|group| self.number(Path::new(mount).join(group).join(name))).min()
     }
 }
 
-/// A clock that takes a system call makes each look at the time some ten times as expensive.
+/// A clock source that needs a system call makes each reading of the time about ten times as expensive.
 fn slow_clock(machine: &Machine, _: &Config) -> Finding {
     let (Some(current), Some(before)) = (machine.read(CLOCK), process::thread_cpu_time()) else {
         return Finding::Unknown;
@@ -167,7 +167,7 @@ fn xen_clock(machine: &Machine, _: &Config) -> Finding {
     }
 }
 
-/// A fork needs the kernel's promise of as much memory again, which it will hardly use.
+/// A fork requires that the kernel promises the same amount of memory again, although hardly any of it is used.
 fn overcommit(machine: &Machine, _: &Config) -> Finding {
     match machine.number(OVERCOMMIT) {
         None => Finding::Unknown,
@@ -183,7 +183,7 @@ fn overcommit(machine: &Machine, _: &Config) -> Finding {
     }
 }
 
-/// Huge pages are wanted for the data alone, and only with `huge-pages yes`.
+/// Huge pages are useful only for the data, and only with `huge-pages yes`.
 fn huge_pages(machine: &Machine, config: &Config) -> Finding {
     let Some(text) = machine.read(HUGE_PAGES) else { return Finding::Unknown };
     let (always, never) = (text.contains("[always]"), text.contains("[never]"));
@@ -221,16 +221,16 @@ fn zone_reclaim(machine: &Machine, _: &Config) -> Finding {
     }
 }
 
-/// Beyond a limit of its control group the kernel kills the process; beyond the machine's memory it pages or kills.
+/// Above the limit of its control group the kernel kills the process; above the machine's memory it swaps or kills.
 fn memory(machine: &Machine, config: &Config) -> Finding {
     let (limit, whose) = match (machine.memory_limit(), process::total_memory_bytes()) {
         (Some(limit), total) if total == 0 || limit < total => (limit, "its control group allows"),
         (_, 0) => return Finding::Unknown,
         (_, total) if config.maxmemory > 0 => (total, "the machine has"),
-        // As with Redis, a machine of its own is the server's to fill.
+        // As in Redis, a dedicated machine may be filled.
         _ => return Finding::Good,
     };
-    // Beside the data there are buffers of clients, and pages that are copied while a child writes.
+    // Client buffers, and pages that are copied while a child writes, come on top of the data.
     if config.maxmemory > 0 && config.maxmemory <= limit / 10 * 9 {
         return Finding::Good;
     }
@@ -298,7 +298,7 @@ fn backlog(machine: &Machine, config: &Config) -> Finding {
     }
 }
 
-/// Whether anything is written to `dir` by itself.
+/// Whether persistence writes to `dir` automatically.
 fn persists(config: &Config) -> bool {
     config.appendonly || !config.save.is_empty()
 }
@@ -318,7 +318,7 @@ fn directory(_: &Machine, config: &Config) -> Finding {
     }
 }
 
-/// A snapshot or a rewrite writes all anew beside what is there, and replaces it at the end.
+/// A snapshot or a rewrite writes all data to a new file, and replaces the old file at the end.
 fn disk_space(_: &Machine, config: &Config) -> Finding {
     if !persists(config) {
         return Finding::Unknown;
@@ -342,7 +342,7 @@ fn disk_space(_: &Machine, config: &Config) -> Finding {
     )
 }
 
-/// Bytes of a file, or of the files in a directory; 0 where there is nothing.
+/// Bytes of a file, or of the files in a directory; 0 if it does not exist.
 fn bytes_of(path: &Path) -> u64 {
     match fs::read_dir(path) {
         Ok(entries) => {
@@ -356,7 +356,7 @@ fn bytes_of(path: &Path) -> u64 {
 mod tests {
     use super::*;
 
-    /// A machine with these files, in a directory that is removed with it.
+    /// A machine with given files, in a directory that is removed on drop.
     struct Made(Machine);
 
     impl Made {

@@ -1,10 +1,10 @@
 //! Transactions: `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`.
 //!
-//! Between `MULTI` and `EXEC` a client's requests are admitted like any others but queued instead of called, as copies
-//! ([`super::net::transaction`]). `EXEC` calls them one after the other: one unit, so nothing comes in between, and what
-//! they propagate is framed by `MULTI` and `EXEC` when it is settled. A request that is refused while the queue is open
-//! makes `EXEC` fail; one that fails when it is executed does not keep the others from it. What a client watches is
-//! known to [`super::audience::watchers`].
+//! Between `MULTI` and `EXEC` a client's requests are admitted like any others but queued as copies instead of called
+//! ([`super::net::transaction`]). `EXEC` calls them one after the other as one unit, so nothing executes in between,
+//! and settling frames their propagated calls with `MULTI` and `EXEC`. A request that is refused while the queue is
+//! open makes `EXEC` fail; one that fails during `EXEC` does not stop the others. [`super::audience::watchers`] has the
+//! keys that a client watches.
 
 use super::Server;
 use super::invoke::Caller;
@@ -21,7 +21,7 @@ use crate::sys::poller::Token;
 
 const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
 
-/// Whether a client calls this command though its requests are queued.
+/// Whether this command is executed at once even within a transaction.
 fn is_called_at_once(command: &Command) -> bool {
     use ServerCommand as C;
     matches!(
@@ -30,16 +30,16 @@ fn is_called_at_once(command: &Command) -> bool {
     )
 }
 
-/// The requests that `EXEC` executes, and how far it has come.
+/// The requests that `EXEC` executes, and its progress.
 pub(super) struct Execution {
     pub requests: Rest,
     pub next: usize,
-    /// The ticks at which it began.
+    /// The tick counter at its start.
     began: u64,
-    /// Where its reply begins, and the length of the output beyond which it is too long.
+    /// The start of its reply, and the length of the output above which the client is disconnected.
     pub start: Mark,
     pub bound: usize,
-    /// Bytes of large values in it.
+    /// Bytes of large values in the reply that were not copied.
     spliced: usize,
     /// Its client is closed after the replies before the current one.
     closing: bool,
@@ -73,7 +73,7 @@ impl Server {
         true
     }
 
-    /// A request of `token` was refused: a transaction that it has open will not be executed.
+    /// Marks an open transaction of `token` as failed, because a request was refused.
     #[cold]
     pub(super) fn refuse_transaction(&mut self, token: Token) {
         if let Some(client) = self.net.clients.get_mut(token)
@@ -83,8 +83,8 @@ impl Server {
         }
     }
 
-    /// The flags of a call of `command`: those of `EXEC` are also those of what it will execute, and those of a script what
-    /// that says of itself.
+    /// The flags of a call of `command`. `EXEC` has also those of its queued commands; a script has those that it
+    /// declares.
     pub(super) fn flags_of_call(&self, token: Token, command: &Command, args: Args<'_>) -> u64 {
         if command.has(flags::NO_MANDATORY_KEYS) {
             return self.flags_of_script(command, args);
@@ -95,7 +95,7 @@ impl Server {
         command.flags | queued.map_or(0, |transaction| transaction.flags())
     }
 
-    /// `MULTI`: requests are queued from now on.
+    /// `MULTI`: starts queueing requests.
     pub(super) fn multi(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let token = caller.client()?;
         let Some(client) = self.net.clients.get_mut(token) else { return Ok(()) };
@@ -108,7 +108,7 @@ impl Server {
         Ok(())
     }
 
-    /// `DISCARD`: forgets what was queued, and what is watched.
+    /// `DISCARD`: drops the queued requests and the watched keys.
     pub(super) fn discard(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let token = caller.client()?;
         if !caller.session(&mut self.net).flags.transaction {
@@ -119,7 +119,7 @@ impl Server {
         Ok(())
     }
 
-    /// `token` has no transaction any more, and watches nothing.
+    /// Ends the transaction of `token` and removes its watched keys.
     pub(super) fn end_transaction(&mut self, token: Token) {
         self.unwatch_all(token);
         if let Some(client) = self.net.clients.get_mut(token) {
@@ -128,7 +128,7 @@ impl Server {
         }
     }
 
-    /// `EXEC`: the replies of all that was queued, or null if a watched key was touched.
+    /// `EXEC`: replies with the replies of all queued requests, or null if a watched key was changed.
     pub(super) fn exec(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let token = caller.client()?;
         let Some(client) = self.net.clients.get_mut(token) else { return Ok(()) };
@@ -156,7 +156,7 @@ impl Server {
         Ok(())
     }
 
-    /// Executes what is left of the requests of an `EXEC`. Returns false if one of them has begun a script that takes long.
+    /// Executes the remaining requests of an `EXEC`. Returns false if one of them has started a slow script.
     pub(super) fn go_on_executing(&mut self, token: Token, mut execution: Execution) -> bool {
         while let Some((request, places)) = execution.requests.request(execution.next) {
             let Ok(command) = request.command else { unreachable!("only admitted requests are queued") };
@@ -183,7 +183,7 @@ impl Server {
         self.notify_within_unit(token, false);
         self.take_back_unwanted(token, start, execution.closing);
         execution.spliced += self.net.output.spliced_since(start);
-        // All of it is executed, whether or not the replies have a reader.
+        // All requests are executed, even if the client will not get the replies.
         if self.net.session(token).flags.close_now {
             self.net.output.take_back(execution.start);
         } else {
@@ -192,8 +192,8 @@ impl Server {
         execution.next += 1;
     }
 
-    /// Takes back what was written since `start` if the client of an `EXEC` does not get it: it is `closing` after
-    /// the replies before that, or wants none. What `CLIENT REPLY` does inside begins and ends with the command itself.
+    /// Removes the output since `start` if the client of an `EXEC` must not get it: it is `closing` after earlier
+    /// replies, or has replies off. A `CLIENT REPLY` within the transaction takes effect with the command itself.
     fn take_back_unwanted(&mut self, token: Token, start: Mark, closing: bool) {
         let flags = &mut self.net.session(token).flags;
         let pushed = std::mem::take(&mut flags.pushed);
@@ -202,7 +202,8 @@ impl Server {
         }
     }
 
-    /// `WATCH key …`: the next `EXEC` fails if one of these keys changes before. In parts, if there are very many.
+    /// `WATCH key …`: makes the next `EXEC` fail if one of these keys changes before it. Works in parts if there are
+    /// very many keys.
     pub(super) fn watch(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let token = caller.client()?;
         if caller.session(&mut self.net).flags.transaction {
@@ -229,7 +230,7 @@ impl Server {
         Ok(())
     }
 
-    /// `UNWATCH`: no key is watched any more.
+    /// `UNWATCH`: removes all watched keys.
     pub(super) fn unwatch(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let token = caller.client()?;
         self.unwatch_all(token);
@@ -237,7 +238,7 @@ impl Server {
         Ok(())
     }
 
-    /// `token` watches nothing any more, and is not touched.
+    /// Removes all watched keys of `token`, which then counts as unchanged.
     pub(super) fn unwatch_all(&mut self, token: Token) {
         let forgotten = self.audience.watchers.forget(token);
         self.sweep_watched(forgotten.min(WATCHED));
@@ -254,7 +255,8 @@ impl Server {
         }
     }
 
-    /// Whether a key that `token` watches has expired since, and was not deleted yet. O(1) before the first of them expires.
+    /// Whether a key that `token` watches has expired since but is not deleted yet. O(1) before the first of them
+    /// expires.
     fn has_watched_key_expired(&self, token: Token) -> bool {
         let (keyspace, watchers) = (&self.core.keyspace, &self.audience.watchers);
         let is_gone = |key: &Watched| keyspace.peek(keyspace.key(key.db, &key.name)).is_none();
@@ -263,7 +265,7 @@ impl Server {
     }
 }
 
-/// What `EXEC` replies when it is refused because of `error`.
+/// The error of an `EXEC` that is refused because of `error`.
 pub(super) fn aborted_because(error: &Error) -> Error {
     let text = error.text();
     let reason = text.strip_prefix(b"ERR ").unwrap_or(text);
