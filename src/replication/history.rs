@@ -1,8 +1,8 @@
 //! The history of a data set: its replication IDs and offsets, and which replicas can continue without a snapshot.
 //!
-//! An *offset* counts the bytes of propagated commands since the ID was created. Two servers with the same ID and offset
-//! have the same data. The offsets of replication and those of the stream ([`crate::db::Stream`]) differ by a constant,
-//! which a replica learns with each snapshot.
+//! An *offset* counts the bytes of propagated commands since the ID was created. Two servers with the same ID and
+//! offset have the same data. The replication offset and the offset in the stream ([`crate::db::Stream`]) differ by a
+//! constant, which a replica derives from each snapshot.
 //!
 //! A replica that is promoted begins a new ID. It keeps the old one with the offset at which it was promoted, so that
 //! the other replicas of the old primary can continue with it (`master_replid2`, `second_repl_offset`).
@@ -54,7 +54,7 @@ impl fmt::Debug for Id {
     }
 }
 
-/// The stream's offsets that a primary can send: those of the bytes from `oldest` up to `end`.
+/// The bytes of the stream that a primary can send: the offsets from `oldest` up to `end`.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept {
     /// The offset of the first byte that is kept.
@@ -63,42 +63,42 @@ pub struct Kept {
     pub end: u64,
 }
 
-/// The answer to a replica that asks to continue (`PSYNC`).
+/// The response to a replica's request to continue (`PSYNC`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// It gets the stream from this offset of the stream on.
+    /// The stream from this offset of the stream on.
     Continue(u64),
-    /// It gets a snapshot.
+    /// A snapshot.
     Full(Why),
 }
 
 /// Why a replica cannot continue.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// It asked for a snapshot.
+    /// It requested a snapshot.
     Wanted,
-    /// It has another history.
+    /// Its ID is a different one.
     OtherId,
-    /// It has gone on with the earlier ID beyond this offset, where this server has left that history.
+    /// It followed the earlier ID beyond this offset, where this server left that history.
     Beyond(i64),
     /// The bytes after its offset are not kept, or do not exist.
     NotKept,
 }
 
-/// See the module's head.
+/// The replication IDs and offsets of the data set; see the module's documentation.
 #[derive(Clone, Debug)]
 pub struct History {
     id: Id,
-    /// The earlier ID, and the first offset that is not of it.
+    /// The earlier ID, and the first offset that does not belong to it.
     second: Option<(Id, i64)>,
-    /// The offset of replication at the offset 0 of the stream.
+    /// The replication offset at offset 0 of the stream.
     base: i64,
-    /// The offset of the stream from which on its bytes belong to this history.
+    /// The stream offset of the first byte that belongs to this history.
     first: u64,
 }
 
 impl History {
-    /// A history that begins at the start of the stream.
+    /// Returns a history that begins at the start of the stream.
     pub fn new(id: Id) -> History {
         History { id, second: None, base: 0, first: 0 }
     }
@@ -108,46 +108,46 @@ impl History {
         self.id
     }
 
-    /// The earlier ID, and the first offset that is not of it.
+    /// The earlier ID, and the first offset that does not belong to it.
     pub fn second(&self) -> Option<(Id, i64)> {
         self.second
     }
 
-    /// The offset of replication at an offset of the stream.
+    /// The replication offset for an offset of the stream.
     pub fn offset(&self, stream: u64) -> i64 {
         self.base + stream as i64
     }
 
-    /// The offset of the stream at an offset of replication; `None` before the stream began.
+    /// The stream offset for a replication offset; `None` before the start of the stream.
     pub fn stream_offset(&self, offset: i64) -> Option<u64> {
         u64::try_from(offset.checked_sub(self.base)?).ok()
     }
 
-    /// Begins a history of its own at the end of the stream, as [`Self::promote`] does, but without the earlier ID: nobody
+    /// Begins a new history at the end of the stream like [`Self::promote`], but drops the earlier ID, so no replica
     /// can continue. For data that changed while nothing was propagated.
     pub fn restart(&mut self, id: Id, end: u64) {
         (self.id, self.second, self.first) = (id, None, end);
     }
 
-    /// A replica becomes a primary: what follows `end` belongs to the new ID.
+    /// Begins a new ID for the bytes after `end`, because a replica became a primary.
     pub fn promote(&mut self, id: Id, end: u64) {
         self.second = Some((self.id, self.offset(end) + 1));
         self.id = id;
     }
 
-    /// The data of a primary has been loaded, which was made at this offset: the stream goes on with it from `end`.
+    /// Adopts the history of a primary's snapshot, which was made at `offset`; the stream continues with it from `end`.
     pub fn adopt(&mut self, id: Id, offset: i64, end: u64) {
         *self = History { id, second: None, base: offset - end as i64, first: end };
     }
 
-    /// The primary continues under another ID: it was promoted, and this server has the same history up to here.
+    /// Changes the ID because the primary was promoted; this server has the same history up to `end`.
     pub fn rename(&mut self, id: Id, end: u64) {
         if id != self.id {
             self.promote(id, end);
         }
     }
 
-    /// Sets the earlier ID: it was kept in a snapshot or a log.
+    /// Sets the earlier ID, which a snapshot or an AOF contained.
     pub fn set_second(&mut self, second: Option<(Id, i64)>) {
         self.second = second;
     }
@@ -157,7 +157,7 @@ impl History {
         Kept { oldest: kept.oldest.max(self.first), end: kept.end }
     }
 
-    /// Answers a replica that has the history `id` up to `next`, the first offset that it lacks.
+    /// Decides whether a replica with the history `id` can continue at `next`, the first offset that it lacks.
     pub fn answer(&self, id: &[u8], next: i64, kept: Kept) -> Answer {
         let is_own = id == self.id.as_str().as_bytes();
         let second = self.second.filter(|(second, _)| id == second.as_str().as_bytes());
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_replica_continues_where_its_bytes_are_kept_and_nowhere_else() {
         let mut history = History::new(id(1));
-        // The stream is at 1000; offset 5000 of replication is there.
+        // Offset 1000 of the stream corresponds to replication offset 5000.
         history.adopt(id(2), 5000, 1000);
         let kept = Kept { oldest: 400, end: 1500 };
         let answer = |asked: Id, next| history.answer(asked.as_str().as_bytes(), next, kept);

@@ -6,21 +6,22 @@
 //!                                                                  $EOF:mark
 //! ```
 //!
-//! [`Link::receive`] takes bytes as they come, however they are divided, and returns one event at a time. What follows
-//! the snapshot or `+CONTINUE` is the stream, which is not the link's: commands are executed as those of any client.
+//! [`Link::receive`] takes bytes as they arrive, however they are divided, and returns one event at a time. After the
+//! snapshot or `+CONTINUE` the stream follows, which the link does not read: its commands are executed like those of
+//! any client.
 //!
-//! Texts of the log are those of Redis, since tools search for them.
+//! The log texts are those of Redis, since tools search for them.
 
 use super::history::Id;
 use crate::text::number;
 
-/// The longest line of a primary; a longer one is not a reply to the handshake.
+/// The longest line from a primary, in bytes; a longer one is not a reply to the handshake.
 const MAX_LINE: usize = 4096;
 
-/// The bytes of the mark that ends a snapshot of unknown length.
+/// The length of the mark that ends a snapshot of unknown length, in bytes.
 const MARK: usize = 40;
 
-/// What a replica says of itself.
+/// The properties that a replica sends in the handshake.
 #[derive(Clone, Debug, Default)]
 pub struct Greeting {
     /// `masteruser` and `masterauth`; without a password it does not authenticate.
@@ -29,50 +30,50 @@ pub struct Greeting {
     pub password: Vec<u8>,
     /// The port at which clients reach it.
     pub port: u16,
-    /// The address at which clients reach it, if it is not that of the connection.
+    /// The address at which clients reach it, if it differs from the connection's.
     pub address: Vec<u8>,
-    /// The history that it has, and the first offset that it lacks; `None` for a snapshot in any case.
+    /// The replica's history and the first offset that it lacks; `None` to always request a snapshot.
     pub has: Option<(Id, i64)>,
-    /// Asks the primary to become a replica (`FAILOVER`).
+    /// Requests that the primary become a replica (`FAILOVER`).
     pub takes_over: bool,
 }
 
-/// How important a line of the log is.
+/// The severity of a log line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Level {
     /// It happens in normal operation.
     Notice,
-    /// Somebody should look.
+    /// An operator should check it.
     Warning,
 }
 
-/// What bytes of the primary mean.
+/// An event in the bytes from the primary.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Event<'a> {
     /// A line for the log.
     Note(Level, String),
     /// A snapshot follows, of data with this history. `None`: the primary does not know PSYNC.
     FullSync(Option<(Id, i64)>),
-    /// The stream follows where this server's data ends; under another ID perhaps.
+    /// The stream follows at the end of this server's data, possibly under another ID.
     Continue(Option<Id>),
-    /// The snapshot begins, of so many bytes if that is known.
+    /// The snapshot begins, with its length in bytes if known.
     SnapshotBegins(Option<u64>),
     /// Bytes of the snapshot.
     Snapshot(&'a [u8]),
-    /// Bytes of the snapshot that had been held back.
+    /// Bytes of the snapshot that were held back as a possible mark.
     Held(Vec<u8>),
     /// The snapshot is complete; the stream follows.
     SnapshotEnds,
 }
 
-/// Why a link ends. It is to be made again; the text is for the log.
+/// Why a link failed, for the log. The server then connects again.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Failure(pub Level, pub String);
 
-/// What is expected next.
+/// The next expected input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
-    /// The connection stands, and nothing was sent.
+    /// Nothing has been sent; the connection is being established.
     Connecting,
     /// The reply to `PING`.
     Ping,
@@ -88,7 +89,7 @@ enum Step {
     Psync,
     /// The length of the snapshot.
     Header,
-    /// So many bytes of the snapshot.
+    /// The remaining bytes of the snapshot.
     Counted(u64),
     /// The snapshot and its mark.
     Marked([u8; MARK]),
@@ -96,7 +97,7 @@ enum Step {
     Stream,
 }
 
-/// See the module's head.
+/// The protocol state of a connection to a primary, up to the snapshot.
 #[derive(Debug)]
 pub struct Link {
     greeting: Greeting,
@@ -105,18 +106,18 @@ pub struct Link {
     held: Vec<u8>,
     /// Bytes of the snapshot so far.
     received: u64,
-    /// When something was last received, milliseconds of the caller's clock.
+    /// The time of the last receive, in milliseconds of the caller's clock.
     heard_ms: u64,
     timeout_ms: u64,
 }
 
 impl Link {
-    /// A link that is being connected at `now_ms`, and may be silent for `timeout_ms`.
+    /// Returns a link that started connecting at `now_ms`, and fails after `timeout_ms` without input.
     pub fn new(greeting: Greeting, now_ms: u64, timeout_ms: u64) -> Link {
         Link { greeting, step: Step::Connecting, held: Vec::new(), received: 0, heard_ms: now_ms, timeout_ms }
     }
 
-    /// The connection stands. What is to be sent is appended to `out`.
+    /// Starts the handshake on the established connection. Appends the bytes to send to `out`.
     pub fn connected(&mut self, now_ms: u64, out: &mut Vec<u8>) {
         self.heard_ms = now_ms;
         self.step = Step::Ping;
@@ -143,7 +144,7 @@ impl Link {
         self.step == Step::Stream
     }
 
-    /// Bytes of the snapshot that were received, and how many it has if that is known.
+    /// The received bytes of the snapshot, and its length if known.
     pub fn progress(&self) -> (u64, Option<u64>) {
         match self.step {
             Step::Counted(left) => (self.received, Some(self.received + left)),
@@ -151,7 +152,7 @@ impl Link {
         }
     }
 
-    /// The most bytes that may be received so that none of the stream is among them.
+    /// The most bytes to receive so that none of them belong to the stream.
     pub fn wanted(&self) -> usize {
         match self.step {
             Step::Counted(left) => usize::try_from(left).unwrap_or(usize::MAX),
@@ -161,15 +162,15 @@ impl Link {
         }
     }
 
-    /// When something was last received.
+    /// The time of the last receive.
     pub fn heard_ms(&self) -> u64 {
         self.heard_ms
     }
 
-    /// Whether the primary has been silent for too long.
+    /// Checks the timeout.
     ///
     /// # Errors
-    /// It has.
+    /// The primary has been silent for too long.
     pub fn check(&self, now_ms: u64) -> Result<(), Failure> {
         if now_ms.saturating_sub(self.heard_ms) <= self.timeout_ms {
             return Ok(());
@@ -183,11 +184,12 @@ impl Link {
         Err(Failure(Level::Warning, text.into()))
     }
 
-    /// Takes bytes of the primary. Returns how many it took, and what they mean; the caller passes the others again, until
-    /// it takes none and returns no event. What is to be sent is appended to `out`. It takes nothing of the stream.
+    /// Takes bytes from the primary. Returns the number of bytes taken and their event. The caller passes the remaining
+    /// bytes again until none is taken and no event is returned. Appends bytes to send to `out`. Takes nothing of the
+    /// stream.
     ///
     /// # Errors
-    /// The link has to be ended.
+    /// The link has failed and must be closed.
     pub fn receive<'a>(
         &mut self,
         input: &'a [u8],
@@ -235,7 +237,7 @@ impl Link {
         let text = String::from_utf8_lossy(line);
         let is_error = line.first() == Some(&b'-');
         let note = |text: String| Ok(Some(Event::Note(Level::Notice, text)));
-        // An empty line says that the primary is still there.
+        // A primary sends empty lines as a keepalive.
         if line.is_empty() && matches!(self.step, Step::Psync | Step::Header) {
             return Ok(None);
         }
@@ -278,7 +280,7 @@ impl Link {
         }
     }
 
-    /// Sends all that needs no reply to be sent.
+    /// Sends all requests up to the next one that needs a reply first.
     fn greet(&mut self, out: &mut Vec<u8>) {
         let Greeting { user, password, port, address, .. } = &self.greeting;
         self.step = Step::Port;
@@ -340,7 +342,7 @@ impl Link {
             _ if self.greeting.takes_over => {
                 Err(Failure(Level::Warning, format!("Failover target rejected psync request: {text}")))
             }
-            // It does not know PSYNC.
+            // The primary does not support PSYNC.
             _ => {
                 request(out, &[b"SYNC"]);
                 self.step = Step::Header;
@@ -396,8 +398,8 @@ impl Link {
         (taken, Some(Event::Snapshot(&input[..taken])))
     }
 
-    /// The primary sends nothing behind the mark before it has heard of the replica. So the mark can only be the end of
-    /// what has arrived, and the last 40 bytes are held back.
+    /// The primary sends nothing after the mark before the replica acknowledges. The mark can therefore only be at the
+    /// end of the received bytes, and the last 40 bytes are held back.
     fn receive_marked<'a>(&mut self, input: &'a [u8], mark: [u8; MARK]) -> (usize, Option<Event<'a>>) {
         if self.held == mark {
             self.held = Vec::new();
@@ -411,7 +413,7 @@ impl Link {
         }
         let taken = if input.len() > MARK { 0 } else { input.len() };
         self.held.extend_from_slice(&input[..taken]);
-        // All of it is the snapshot's if more than the mark follows.
+        // If more bytes follow, these were not the mark but part of the snapshot.
         let surplus =
             if taken < input.len() { self.held.len() } else { self.held.len().saturating_sub(MARK) };
         let rest = self.held.split_off(surplus);

@@ -8,8 +8,8 @@
 //!             REPLCONF ACK offset ───────────▶ Peer
 //! ```
 //!
-//! A machine takes bytes and the time, and returns bytes and events; the server connects it to a socket. So tests drive
-//! it with a clock of their own, and with any division of the bytes.
+//! A machine takes bytes and the time, and returns bytes and events; the server connects it to a socket. Tests can
+//! therefore drive it with their own clock, and divide the bytes in any way.
 
 pub mod history;
 pub mod link;

@@ -1,23 +1,23 @@
-//! A replica, as its primary sees it: what it has said of itself by `REPLCONF`, and what it has acknowledged.
+//! A replica from its primary's view: its properties, set by `REPLCONF`, and the offsets that it has acknowledged.
 
 use crate::text::{number, words};
 
-/// Where a replica is in its synchronization.
+/// The state of a replica's synchronization.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
-    /// It has sent `REPLCONF` or nothing, but not asked to be synchronized.
+    /// It has sent at most `REPLCONF`, and has not requested synchronization.
     Greeting,
-    /// It waits for the snapshot that is made for it to begin.
+    /// It waits until its snapshot starts.
     WaitingForStart,
     /// The snapshot is being written.
     WaitingForEnd,
     /// It receives the snapshot.
     Receiving,
-    /// It has been sent a snapshot of unknown length, and loads it. The stream follows its first acknowledgement.
+    /// It has received a snapshot of unknown length and loads it. The stream starts after its first acknowledgement.
     Loading,
     /// It receives the stream.
     Online,
-    /// It wanted nothing but the snapshot, and has it (`REPLCONF rdb-only`).
+    /// It requested only the snapshot, and has it (`REPLCONF rdb-only`).
     HasSnapshot,
 }
 
@@ -34,7 +34,7 @@ impl Stage {
     }
 }
 
-/// What a replica can receive (`REPLCONF capa`).
+/// The formats that a replica can receive (`REPLCONF capa`).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Capabilities {
     /// A snapshot of unknown length, which ends with a mark.
@@ -43,7 +43,7 @@ pub struct Capabilities {
     pub psync2: bool,
 }
 
-/// What is left out of the snapshot (`REPLCONF rdb-filter-only`).
+/// The parts to leave out of the snapshot (`REPLCONF rdb-filter-only`).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Filter {
     /// The keys.
@@ -52,28 +52,28 @@ pub struct Filter {
     pub no_functions: bool,
 }
 
-/// See the module's head.
+/// A replica's properties and state.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
-    /// Where it is in its synchronization.
+    /// The state of its synchronization.
     pub stage: Stage,
     /// The port at which its clients reach it; 0: unknown.
     pub listening_port: i64,
     /// The address at which its clients reach it; empty: that of the connection.
     pub address: Vec<u8>,
-    /// What it can receive.
+    /// The formats that it can receive.
     pub capabilities: Capabilities,
     /// Its version as one number; 0: unknown.
     pub version: i64,
-    /// Whether it wants nothing but a snapshot.
+    /// Whether it requests only a snapshot.
     pub rdb_only: bool,
-    /// What is left out of the snapshot.
+    /// The parts to leave out of the snapshot.
     pub filter: Filter,
-    /// The offset of replication up to which it has applied the stream.
+    /// The replication offset up to which it has applied the stream.
     pub acknowledged: i64,
-    /// The offset of replication up to which its AOF is on disk.
+    /// The replication offset up to which its AOF is on disk.
     pub acknowledged_on_disk: i64,
-    /// When it last acknowledged, Unix milliseconds.
+    /// The time of its last acknowledgement, in Unix milliseconds.
     pub acknowledged_ms: i64,
 }
 
@@ -94,18 +94,18 @@ impl Default for Peer {
     }
 }
 
-/// What a `REPLCONF` has asked for.
+/// The effect of a `REPLCONF`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Asked {
-    /// The reply `OK`.
+    /// Reply `OK`.
     Ok,
-    /// It has acknowledged an offset: no reply.
+    /// The replica has acknowledged an offset: no reply.
     Acknowledged,
-    /// The primary asks for an acknowledgement: no reply.
+    /// The primary requests an acknowledgement: no reply.
     Acknowledge,
 }
 
-/// The longest address of a replica.
+/// The longest address of a replica, in bytes.
 const MAX_ADDRESS: usize = 255;
 
 const SYNTAX: &str = "ERR syntax error";
@@ -137,7 +137,7 @@ impl Peer {
                 }
                 b"capa" if value.eq_ignore_ascii_case(b"eof") => self.capabilities.eof = true,
                 b"capa" if value.eq_ignore_ascii_case(b"psync2") => self.capabilities.psync2 = true,
-                // What it can do beyond that is of no use here.
+                // Other capabilities are not used here.
                 b"capa" => {}
                 b"ack" => {
                     self.acknowledge(value, args.next().zip(args.next()), now_ms);
@@ -162,7 +162,7 @@ impl Peer {
         Ok(Asked::Ok)
     }
 
-    /// Takes note of an acknowledgement. An offset never goes back.
+    /// Records an acknowledgement. Offsets never decrease.
     fn acknowledge(&mut self, applied: &[u8], on_disk: Option<(&[u8], &[u8])>, now_ms: i64) {
         let Some(applied) = number::parse_i64(applied) else { return };
         self.acknowledged = self.acknowledged.max(applied);
@@ -185,7 +185,7 @@ fn integer(value: &[u8]) -> Result<i64, String> {
     number::parse_i64(value).ok_or_else(|| NOT_AN_INTEGER.into())
 }
 
-/// The words of `rdb-filter-only` say what is *in* the snapshot.
+/// The words of `rdb-filter-only` name the parts to *include* in the snapshot.
 fn parse_filter(value: &[u8]) -> Result<Filter, String> {
     let mut filter = Filter { no_data: true, no_functions: true };
     let words = words::split(value).map_err(|_| "ERR Missing rdb-filter-only values")?;
@@ -199,7 +199,7 @@ fn parse_filter(value: &[u8]) -> Result<Filter, String> {
     Ok(filter)
 }
 
-/// `7.2.4` as `0x070204`; 0 if it is no version.
+/// Returns `0x070204` for `7.2.4`; 0 if it is not a version.
 fn parse_version(value: &[u8]) -> i64 {
     let parts: Vec<i64> = value.splitn(3, |byte| *byte == b'.').filter_map(number::parse_i64).collect();
     match parts[..] {

@@ -1,4 +1,4 @@
-//! A scripted primary at the other end, whose bytes arrive in any division, late, or not at all.
+//! A scripted primary at the other end, whose bytes arrive divided in any way, late, or not at all.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn id(digit: u8) -> Id {
     Id::new([digit; 20])
 }
 
-/// What a link has done with all that a primary has sent.
+/// The result of running a link on all bytes of a primary.
 #[expect(clippy::option_option, reason = "what an event has said, if it has happened")]
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
@@ -19,7 +19,7 @@ struct Outcome {
     length: Option<Option<u64>>,
     snapshot: Vec<u8>,
     has_ended: bool,
-    /// What followed the snapshot.
+    /// The bytes after the snapshot.
     stream: Vec<u8>,
     failure: Option<Failure>,
 }
@@ -80,7 +80,7 @@ fn divide<'a>(bytes: &'a [u8], random: &mut Random) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// What a primary sends after the handshake, and what becomes of it.
+/// The bytes that a primary sends after the handshake, with the expected outcomes.
 fn scripts() -> Vec<(Vec<u8>, Outcome)> {
     let handshake = b"+PONG\r\n+OK\r\n+OK\r\n".to_vec();
     let full = [b"\n\n+FULLRESYNC ".to_vec(), id(3).as_str().into(), b" 700\r\n".to_vec()].concat();
@@ -158,7 +158,7 @@ fn a_link_that_is_cut_or_damaged_anywhere_ends_nothing_too_early() {
         let mut random = Random(seed);
         let (bytes, expected) = &scripts[random.below(scripts.len())];
         let mut bytes = bytes.clone();
-        // Mostly in the first bytes, which have a meaning.
+        // Mostly change the first bytes, which are protocol lines.
         let bound = if random.below(2) == 0 { 200.min(bytes.len()) } else { bytes.len() };
         bytes.truncate(random.below(bound) + 1);
         if random.below(2) == 0 {
@@ -170,7 +170,7 @@ fn a_link_that_is_cut_or_damaged_anywhere_ends_nothing_too_early() {
         if outcome.failure.is_none() && outcome.has_ended && outcome.length == expected.length {
             assert_eq!(outcome.snapshot.len(), expected.snapshot.len(), "seed {seed}");
         }
-        // Whatever has come: silence ends it.
+        // Whatever arrived before: the timeout ends the link.
         let last_ms = pieces.len() as u64;
         assert!(link.is_complete() || outcome.failure.is_some() || link.check(last_ms + 2000).is_err());
         assert!(link.check(link.heard_ms() + 1000).is_ok(), "silence is measured from the last byte");

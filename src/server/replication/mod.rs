@@ -1,7 +1,7 @@
-//! The state of replication: the history of the data, the replicas, and the snapshot on its way to them.
+//! The state of replication: the history of the data, the replicas, and the snapshot being sent to them.
 //!
-//! Replicas are few, so they are a list. A replica is a client that has sent `REPLCONF` or `PSYNC`; its connection is in
-//! the table of clients like any other.
+//! There are few replicas, so they are kept in a list. A replica is a client that has sent `REPLCONF` or `PSYNC`; its
+//! connection is in the client table like any other.
 
 pub mod transfer;
 pub mod upstream;
@@ -18,30 +18,30 @@ use crate::replication::history::{History, Id};
 use crate::replication::peer::{Peer, Stage};
 use crate::sys::poller::Token;
 
-/// Bytes of a snapshot that are sent at once.
+/// Bytes of a snapshot per send.
 const CHUNK: usize = 64 << 10;
 
-/// The file of a snapshot on its way to a replica.
+/// A snapshot file that is being sent to a replica.
 pub struct Outgoing {
     file: File,
-    /// The announcement of the length, as far as it was not sent.
+    /// The unsent part of the line with the length.
     header: Vec<u8>,
     at: u64,
     len: u64,
 }
 
 impl Outgoing {
-    /// Sends `file`, of `len` bytes.
+    /// Prepares to send `file`, which has `len` bytes.
     pub fn new(file: File, len: u64) -> Outgoing {
         Outgoing { file, header: format!("${len}\r\n").into_bytes(), at: 0, len }
     }
 
-    /// Whether all was sent.
+    /// Whether everything was sent.
     pub fn is_done(&self) -> bool {
         self.header.is_empty() && self.at == self.len
     }
 
-    /// Sends the next bytes by `send`. Returns how many it took.
+    /// Sends the next bytes with `send`. Returns the number of bytes that it accepted.
     ///
     /// # Errors
     /// The file cannot be read or has become shorter, or `send` fails.
@@ -63,50 +63,50 @@ impl Outgoing {
 pub struct Replica {
     /// Its connection.
     pub token: Token,
-    /// What it has said of itself.
+    /// Its properties and acknowledged offsets.
     pub peer: Peer,
-    /// Where it is in the stream, from the beginning of its snapshot on.
+    /// Its position in the stream, from the start of its snapshot on.
     pub cursor: Option<Cursor>,
-    /// The snapshot that is being sent to it, if that is a file.
+    /// The snapshot file that is being sent to it, if any.
     pub outgoing: Option<Outgoing>,
-    /// Whether its socket has refused bytes, and the poller reports when it takes some.
+    /// Whether its socket is full, so the poller watches for writability.
     pub is_full: bool,
-    /// Whether it has asked by `PSYNC`, and not by `SYNC`: it is told IDs and offsets, and acknowledges.
+    /// Whether it used `PSYNC` rather than `SYNC`: it then gets IDs and offsets, and acknowledges.
     pub knows_psync: bool,
-    /// Whether it has acknowledged something since its snapshot.
+    /// Whether it has acknowledged anything since its snapshot.
     pub has_acknowledged: bool,
-    /// When it asked to be synchronized, Unix milliseconds.
+    /// When it requested synchronization, in Unix milliseconds.
     pub asked_ms: i64,
-    /// Since when more waits for it than the soft limit of its output.
+    /// Since when its unsent output exceeds the soft limit.
     pub over_soft_limit_since: Option<i64>,
 }
 
-/// See the module's head.
+/// The state of replication.
 pub struct Replication {
     /// The replication IDs and offsets.
     pub history: History,
-    /// In the order in which they came.
+    /// The replicas, in the order in which they connected.
     pub replicas: Vec<Replica>,
-    /// The addresses and ports of replicas that have left without an acknowledgement when they had a snapshot of the latest
-    /// version: they may be older, and get an earlier version the next time.
+    /// The addresses and ports of replicas that left without an acknowledgement after a snapshot of the latest version:
+    /// they may be older, and get an earlier version the next time.
     pub old_readers: Vec<(String, i64)>,
     /// The primary, if this server is a replica.
     pub upstream: Option<Upstream>,
-    /// The database that the stream had selected where the snapshot of the start ends.
+    /// The database that the stream had selected at the end of the snapshot loaded at the start.
     pub resumed_db: usize,
-    /// When the primary was last tried to be connected to, Unix milliseconds.
+    /// The time of the last attempt to connect to the primary, in Unix milliseconds.
     pub tried_ms: i64,
     /// A snapshot that a child writes to the replicas.
     pub transfer: Option<Transfer>,
-    /// Whether the stream keeps the bytes that replicas may ask for when they come back.
+    /// Whether the stream keeps bytes for replicas that reconnect.
     pub has_backlog: bool,
-    /// Since when there is no replica, Unix milliseconds.
+    /// Since when no replica has been connected, in Unix milliseconds.
     pub alone_since_ms: i64,
-    /// When the replicas were last sent a `PING`, Unix milliseconds.
+    /// When the last `PING` was sent to the replicas, in Unix milliseconds.
     pub pinged_ms: i64,
-    /// Whether the replicas are to be asked what they have applied, at the end of the iteration.
+    /// Whether to request acknowledgements from the replicas at the end of the iteration.
     pub asks_for_acknowledgements: bool,
-    /// Synchronizations since the start: by a snapshot, by the stream alone, and requests for the latter that failed.
+    /// Numbers since the start: full synchronizations, partial ones, and refused partial ones.
     pub full_syncs: u64,
     /// See [`Replication::full_syncs`].
     pub partial_syncs: u64,
@@ -115,7 +115,7 @@ pub struct Replication {
 }
 
 impl Replication {
-    /// A primary without replicas.
+    /// Returns the state of a primary without replicas.
     pub fn new(id: Id) -> Replication {
         Replication {
             history: History::new(id),
@@ -135,12 +135,12 @@ impl Replication {
         }
     }
 
-    /// The replica of this connection.
+    /// The replica with this connection.
     pub fn find(&mut self, token: Token) -> Option<&mut Replica> {
         self.replicas.iter_mut().find(|replica| replica.token == token)
     }
 
-    /// [`Replication::find`]; the connection becomes one that may be a replica's.
+    /// Like [`Replication::find`]; adds a replica for the connection if it has none.
     pub fn find_or_add(&mut self, token: Token, now_ms: i64) -> &mut Replica {
         let index = self.replicas.iter().position(|replica| replica.token == token);
         let index = index.unwrap_or_else(|| {
@@ -160,17 +160,17 @@ impl Replication {
         &mut self.replicas[index]
     }
 
-    /// Those that have asked to be synchronized.
+    /// The replicas that have requested synchronization.
     pub fn synchronized(&self) -> impl Iterator<Item = &Replica> {
         self.replicas.iter().filter(|replica| replica.peer.stage != Stage::Greeting)
     }
 
-    /// Those that wait for a snapshot to begin.
+    /// The replicas whose snapshot has not started yet.
     pub fn waiting(&self) -> impl Iterator<Item = &Replica> {
         self.replicas.iter().filter(|replica| replica.peer.stage == Stage::WaitingForStart)
     }
 
-    /// How many replicas have acknowledged the stream up to the offset `stream`: applied, and on disk.
+    /// The numbers of replicas that have acknowledged the stream up to the offset `stream`: as applied, and as on disk.
     pub fn acknowledged(&self, stream: u64) -> (u64, u64) {
         let offset = self.history.offset(stream);
         let online = || self.replicas.iter().filter(|replica| replica.peer.is_online());
@@ -179,7 +179,7 @@ impl Replication {
         (applied as u64, on_disk as u64)
     }
 
-    /// How many replicas have acknowledged something in the last `max_lag_s` seconds (`min-replicas-max-lag`).
+    /// The number of replicas that have acknowledged within the last `max_lag_s` seconds (`min-replicas-max-lag`).
     pub fn good(&self, now_ms: i64, max_lag_s: u32) -> usize {
         let is_good = |replica: &&Replica| {
             replica.peer.is_online() && (now_ms - replica.peer.acknowledged_ms) / 1000 <= i64::from(max_lag_s)

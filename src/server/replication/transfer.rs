@@ -1,35 +1,35 @@
-//! A snapshot that a child writes into a pipe, on its way to several replicas at once.
+//! A snapshot that a child writes to a pipe, and that is sent to several replicas at once.
 //!
 //! ```text
 //!   child ─▶ pipe ─▶ chunk ─┬▶ a replica, which has taken all of it
 //!                           └▶ another, which has taken a part: the next chunk is read when it has the rest
 //! ```
 //!
-//! So the slowest replica sets the pace, and memory is one chunk.
+//! The slowest replica therefore sets the pace, and only one chunk is in memory.
 
 use std::io::{self, PipeReader, Read};
 
 use crate::sys::poller::Token;
 
-/// Bytes that are read from the pipe at once.
+/// Bytes per read from the pipe.
 const CHUNK: usize = 64 << 10;
 
-/// See the module's head.
+/// A diskless transfer of a snapshot.
 pub struct Transfer {
-    /// The end of the pipe from which the snapshot comes; `None` when it has ended.
+    /// The read end of the pipe; `None` after its end.
     pub pipe: Option<PipeReader>,
-    /// What has come last.
+    /// The last bytes read.
     chunk: Vec<u8>,
-    /// The replicas, and how much of the chunk each has taken.
+    /// The replicas, and the number of bytes of the chunk that each has received.
     receivers: Vec<(Token, usize)>,
     /// Whether the pipe is watched.
     pub is_watched: bool,
-    /// Whether the child has written all.
+    /// Whether the child has written everything.
     pub has_succeeded: Option<bool>,
 }
 
 impl Transfer {
-    /// Of the snapshot that comes from `pipe`, to these replicas.
+    /// Returns a transfer of the snapshot in `pipe` to these replicas.
     pub fn new(pipe: PipeReader, receivers: impl Iterator<Item = Token>) -> Transfer {
         Transfer {
             pipe: Some(pipe),
@@ -40,23 +40,23 @@ impl Transfer {
         }
     }
 
-    /// The replicas that receive it.
+    /// The replicas that receive the snapshot.
     pub fn receivers(&self) -> impl Iterator<Item = Token> {
         self.receivers.iter().map(|(token, _)| *token)
     }
 
-    /// A replica is gone.
+    /// Removes a disconnected replica.
     pub fn remove(&mut self, token: Token) {
         self.receivers.retain(|(receiver, _)| *receiver != token);
     }
 
-    /// What a replica has not taken of the chunk.
+    /// The part of the chunk that a replica has not received yet.
     pub fn rest(&self, token: Token) -> &[u8] {
         let taken = self.receivers.iter().find(|(receiver, _)| *receiver == token).map(|(_, taken)| *taken);
         taken.map_or(&[], |taken| &self.chunk[taken..])
     }
 
-    /// A replica has taken `count` bytes more.
+    /// Records that a replica has received `count` more bytes.
     pub fn take(&mut self, token: Token, count: usize) {
         if let Some((_, taken)) = self.receivers.iter_mut().find(|(receiver, _)| *receiver == token) {
             *taken += count;
@@ -64,12 +64,12 @@ impl Transfer {
         }
     }
 
-    /// Whether all replicas have taken the whole chunk.
+    /// Whether all replicas have received the whole chunk.
     pub fn is_taken(&self) -> bool {
         self.receivers.iter().all(|(_, taken)| *taken == self.chunk.len())
     }
 
-    /// Reads the next chunk, when the last one is taken. Returns false if none has come.
+    /// Reads the next chunk, after all replicas have received the last one. Returns false if none is available.
     ///
     /// # Errors
     /// The pipe cannot be read.

@@ -1,4 +1,4 @@
-//! The primary of this server, if it is a replica, and how far the connection to it has come.
+//! The primary of this server, if it is a replica, and the state of the connection to it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,23 +9,23 @@ use crate::replication::link::Link;
 use crate::sys::net::Socket;
 use crate::sys::poller::Token;
 
-/// A connection that is not a client's yet: the handshake, and the snapshot.
+/// A connection that is not a client yet: the handshake and the snapshot.
 pub struct Linking {
     /// The socket.
     pub socket: Socket,
     /// The protocol.
     pub link: Link,
-    /// What the socket has not taken.
+    /// Bytes that the socket has not accepted.
     pub unsent: Vec<u8>,
-    /// Whether the connection stands.
+    /// Whether the connection is established.
     pub is_connected: bool,
-    /// The history of the snapshot that comes.
+    /// The history of the snapshot being received.
     pub history: Option<(Id, i64)>,
     /// The file that the snapshot is written to.
     pub spool: Option<Spool>,
 }
 
-/// The file that a snapshot is received into. It is removed if it is not kept.
+/// The file that a snapshot is received into. It is removed on drop unless finished.
 pub struct Spool {
     file: File,
     path: Option<PathBuf>,
@@ -44,15 +44,15 @@ impl Spool {
     /// Appends bytes.
     ///
     /// # Errors
-    /// The disk refuses them.
+    /// The write fails.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)
     }
 
-    /// Makes the file durable, and gives it up to the caller.
+    /// Makes the file durable, and passes its path to the caller.
     ///
     /// # Errors
-    /// The disk refuses to.
+    /// The sync fails.
     pub fn finish(mut self) -> io::Result<PathBuf> {
         self.file.sync_all()?;
         Ok(self.path.take().expect("it is given up once"))
@@ -67,42 +67,42 @@ impl Drop for Spool {
     }
 }
 
-/// How far the connection to a primary has come.
+/// The state of the connection to a primary.
 pub enum Progress {
-    /// It is to be made when cron runs next.
+    /// Not connected; the next run of cron connects.
     Apart,
     /// See [`Linking`].
     Linking(Box<Linking>),
     /// The snapshot is being loaded; the stream that follows it waits in the socket.
     Loading(Box<Linking>),
-    /// The stream comes, through this client.
+    /// The stream is received through this client.
     Online(Token),
 }
 
-/// See the module's head.
+/// The primary of this server.
 pub struct Upstream {
-    /// Where it is.
+    /// The address of the primary.
     pub host: String,
     /// See [`Upstream::host`].
     pub port: u16,
-    /// How far the connection has come.
+    /// The state of the connection.
     pub progress: Progress,
-    /// When something was last received, milliseconds of the wall clock; 0: never.
+    /// The time of the last receive, in Unix milliseconds; 0: never.
     pub heard_ms: i64,
-    /// Since when there is no connection, Unix seconds.
+    /// Since when there has been no connection, in Unix seconds.
     pub down_since: Option<i64>,
     /// The database that the stream has selected.
     pub db: usize,
-    /// When the primary was last sent what was applied.
+    /// The time of the last acknowledgement to the primary, in Unix milliseconds.
     pub acknowledged_ms: i64,
-    /// The log was ended for the snapshot, and is to begin again when it is loaded.
+    /// Whether the AOF was closed for the snapshot, and must be started again after loading.
     pub restarts_log: bool,
-    /// Whether the data is not that of the history any more, since loading a snapshot has failed.
+    /// Whether the data does not match the history, since loading a snapshot has failed.
     pub needs_snapshot: bool,
 }
 
 impl Upstream {
-    /// A primary that was not connected to yet.
+    /// Returns a primary without a connection.
     pub fn new(host: String, port: u16) -> Upstream {
         Upstream {
             host,
@@ -117,7 +117,7 @@ impl Upstream {
         }
     }
 
-    /// Whether the stream comes.
+    /// Whether the stream is being received.
     pub fn is_online(&self) -> bool {
         matches!(self.progress, Progress::Online(_))
     }
@@ -132,7 +132,7 @@ impl Upstream {
         }
     }
 
-    /// The transfer of a snapshot: bytes that came, and how many it has if that is known.
+    /// The progress of a snapshot: received bytes, and its length if known.
     pub fn transfer(&self) -> Option<(u64, Option<u64>)> {
         match &self.progress {
             Progress::Linking(linking) if linking.link.is_transferring() => Some(linking.link.progress()),
