@@ -19,10 +19,10 @@ use crate::server::net::batch::{BATCH, Request};
 use crate::server::{Server, lookup};
 use crate::text::words;
 
-/// Replies to commands of a log are kept in a buffer of at most this size.
+/// The reply buffer is shrunk to this size.
 const KEEP_REPLY: usize = 64 * 1024;
 
-/// How many failed commands of the AOF are logged one by one.
+/// The number of failed commands of the AOF that are logged individually.
 const FAILURES_SHOWN: u64 = 100;
 
 /// Why the replay of a log fails.
@@ -48,7 +48,7 @@ impl Skipped {
     }
 }
 
-/// Whether a command of a log is executed: one of the keyspace, of functions, and a script with its writes.
+/// Whether a command of a log is executed: keyspace commands, function commands, and scripts with their writes.
 fn changes_data(command: &Command) -> bool {
     match command.handler {
         Handler::Keyspace(_) => true,
@@ -72,7 +72,7 @@ fn changes_data(command: &Command) -> bool {
 }
 
 impl Server {
-    /// Executes the next commands of a log. Returns whether it is at its end.
+    /// Executes the next commands of a log. Returns whether the log is at its end.
     pub(super) fn load_batch(
         &mut self,
         loading: &mut Loading,
@@ -90,7 +90,7 @@ impl Server {
         for index in 0..read.len() {
             let first = batch.spans.len();
             batch.spans.extend_from_slice(read.spans(index));
-            // Logs have the commands' own names: see `Core::propagate_call`.
+            // Logs contain the commands' own names: see `Core::propagate_call`.
             let names = CommandNames::default();
             let prefetch = |hash| self.core.keyspace.db(db).prefetch_bucket(hash);
             lookup::push(&mut batch, first, window, blocks, names, self.core.keyspace.seed(), prefetch);
@@ -168,7 +168,7 @@ impl Server {
         let (session, reply) = (&mut loading.session, &mut loading.replies);
         match self.invoke(&mut Caller::apart(command, Origin::Log, None, session, reply), hash, args) {
             Ok(()) => Ok(()),
-            // Going on would write to the wrong database, or lose data.
+            // Continuing would write to the wrong database, or lose data.
             Err(error) if error == DB_OUT_OF_RANGE => Err(format!(
                 "FATAL: The append only file {file} is of a server configured to handle more than {} databases",
                 self.core.keyspace.count()
