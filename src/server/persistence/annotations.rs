@@ -1,8 +1,9 @@
-//! How the log differs from the stream: it has times (`aof-timestamp-enabled`), and lacks what is for replicas alone.
+//! The differences between log and stream: the log also has times (`aof-timestamp-enabled`), and lacks calls that are
+//! only for replicas.
 //!
-//! A time is a line before the first call of each second that has one. The stream does not contain it, so the log keeps it,
-//! with the offset at which it is to stand, until the disk has taken it. Likewise it keeps where the requests stand that it
-//! leaves out (`PING`, `REPLCONF GETACK`).
+//! A time is a line before the first call of each second with calls. The stream does not contain it, so the log keeps
+//! it, with its offset, until it has been written to disk. The log also keeps the positions of requests to leave out
+//! (`PING`, `REPLCONF GETACK`).
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -11,24 +12,24 @@ use std::ops::Range;
 /// See the module's head.
 #[derive(Default)]
 pub struct Annotations {
-    /// The second of the latest one.
+    /// The second of the latest time.
     second: i64,
-    /// Those that the disk has not taken, in the order of their offsets.
+    /// The differences that have not been written, in the order of their offsets.
     pending: VecDeque<Edit>,
 }
 
 /// A difference between log and stream.
 struct Edit {
-    /// The offset of the stream at which it is.
+    /// Its offset in the stream.
     at: u64,
-    /// The bytes that the log has in addition, as far as the disk has not taken them.
+    /// The additional bytes of the log that have not been written yet.
     line: Vec<u8>,
-    /// How many bytes of the stream it leaves out after them.
+    /// The number of bytes of the stream to leave out after them.
     left_out: u64,
 }
 
 impl Annotations {
-    /// The calls from offset `at` on were made at `second` (Unix time).
+    /// Records that the calls from offset `at` on were made at `second` (Unix time).
     pub fn annotate(&mut self, at: u64, second: i64) {
         if second != self.second {
             self.second = second;
@@ -36,12 +37,12 @@ impl Annotations {
         }
     }
 
-    /// `line` stands before the call at offset `at`.
+    /// Inserts `line` before the call at offset `at`.
     pub fn insert(&mut self, at: u64, line: Vec<u8>) {
         self.add(at..at, line);
     }
 
-    /// The bytes of the stream in `range` are left out. They come after all that was added before.
+    /// Leaves out the bytes of the stream in `range`, which follows everything added before.
     pub fn leave_out(&mut self, range: Range<u64>) {
         self.add(range, Vec::new());
     }
@@ -52,17 +53,18 @@ impl Annotations {
         self.pending.push_back(edit);
     }
 
-    /// How many bytes the disk has not taken.
+    /// The number of additional bytes that have not been written.
     pub fn len(&self) -> usize {
         self.pending.iter().map(|edit| edit.line.len()).sum()
     }
 
-    /// Forgets those that the disk has not taken.
+    /// Removes the differences that have not been written.
     pub fn clear(&mut self) {
         self.pending.clear();
     }
 
-    /// What is to be written: `pieces` of the stream from offset `at` on, with what is added and without what is left out.
+    /// Returns the bytes to write: `pieces` of the stream from offset `at` on, with the insertions and without the
+    /// bytes to leave out.
     pub fn merge<'a>(&'a self, at: u64, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<IoSlice<'a>> {
         let mut merged = Vec::with_capacity(8);
         let mut pending = self.pending.iter().peekable();
@@ -91,8 +93,8 @@ impl Annotations {
         merged
     }
 
-    /// The disk has taken the first `taken` bytes of [`Annotations::merge`] at offset `at`, which ended at the offset `end`.
-    /// Returns how many bytes of the stream are done with.
+    /// Records that the first `taken` bytes of [`Annotations::merge`] at offset `at`, which ended at the offset `end`,
+    /// were written. Returns the number of bytes of the stream that this completes.
     pub fn take(&mut self, at: u64, taken: u64, end: u64) -> u64 {
         let (mut place, mut left) = (at, taken);
         while let Some(edit) = self.pending.front_mut().filter(|edit| edit.at < end) {
@@ -125,7 +127,7 @@ mod tests {
         let whole =
             [&b"#TS:5\r\n"[..], &stream[..20], b"#TS:6\r\n", &stream[20..21], b"#TS:7\r\n", &stream[21..]]
                 .concat();
-        // The disk takes `step` bytes at a time.
+        // The disk accepts `step` bytes at a time.
         for step in 1..=whole.len() {
             let mut annotations = Annotations::default();
             for (at, second) in places {

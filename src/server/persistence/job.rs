@@ -1,4 +1,4 @@
-//! A child at work on a copy of the data, as its parent sees it.
+//! A child that works on a copy of the data, as its parent sees it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::sys::clock::Since;
 use crate::sys::fork::{Child, Exit, Report};
 
-/// What a child writes.
+/// The work of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// A snapshot (`BGSAVE`).
@@ -19,11 +19,11 @@ pub enum Work {
 
 /// A child that has not ended yet.
 pub struct Job {
-    /// What it writes.
+    /// Its work.
     pub work: Work,
     child: Child,
     began: Since,
-    /// The keys that there were when it began.
+    /// The number of keys when it began.
     pub keys: u64,
     /// `Counters::dirty` at that time.
     pub dirty: u64,
@@ -38,16 +38,17 @@ pub struct Job {
     cow_peak: u64,
 }
 
-/// A child that has ended.
+/// A child that has exited.
 pub struct Ended {
-    /// What it was.
+    /// Its job.
     pub job: Job,
-    /// How it ended.
+    /// Its exit status.
     pub exit: Exit,
 }
 
 impl Job {
-    /// `child` has just begun to write the temporary file `path`, which a snapshot renames to `target`.
+    /// Creates the job of `child`, which has just begun to write the temporary file `path`; a snapshot is renamed to
+    /// `target`.
     pub fn new(
         work: Work,
         child: Child,
@@ -72,28 +73,28 @@ impl Job {
         }
     }
 
-    /// The child's process ID.
+    /// Returns the child's process ID.
     pub fn pid(&self) -> i32 {
         self.child.pid()
     }
 
-    /// How long it has been at work.
+    /// Returns how long the child has been running.
     pub fn duration(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Keys that it has written.
+    /// The number of keys it has written.
     pub fn keys_done(&self) -> u64 {
         self.report.keys
     }
 
-    /// Bytes that were copied so far because parent or child wrote to them; the most of it at a time; and the age of the
-    /// first of these figures.
+    /// Returns the bytes copied so far because parent or child wrote to them; the peak of this figure; and the age of
+    /// the first figure.
     pub fn copied(&self) -> (u64, u64, Duration) {
         (self.report.cow_bytes, self.cow_peak, self.reported.elapsed())
     }
 
-    /// Takes in what the child has reported. Returns how it ended, if it has.
+    /// Reads the child's reports. Returns how it exited, if it has.
     pub fn poll(&mut self) -> Option<Exit> {
         let exit = self.child.poll();
         while let Some(report) = self.child.next_report() {
@@ -101,7 +102,7 @@ impl Job {
             self.reported = Since::now();
             self.cow_peak = self.cow_peak.max(report.cow_bytes);
         }
-        // A child that cannot be waited for is nobody's any more.
+        // A child that cannot be waited for is no longer this process's.
         exit.unwrap_or(Some(Exit::Status(255)))
     }
 }

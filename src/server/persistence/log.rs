@@ -1,23 +1,23 @@
-//! The log (AOF): every change in the order in which it was made, on its way to the disk before its reply leaves.
+//! The log (AOF): every change in the order in which it was made, written before its reply is sent.
 //!
 //! ```text
 //!   units ─▶ stream ─▶ append (one write an iteration) ─▶ file of the newest part ─▶ sync, by `appendfsync`
-//!              ▲          └─ refused: the log's cursor stays, and the next append begins there
-//!              └─ cursor: how far the log has been written
+//!              ▲          └─ failed: the log's cursor stays, and the next append begins there
+//!              └─ cursor: the end of the part of the stream that has been written
 //! ```
 //!
-//! | `appendfsync` | synced | what a power failure costs |
+//! | `appendfsync` | synced | what a power failure loses |
 //! |---|---|---|
 //! | `always` | after each append, before the replies; a failure ends the process | nothing acknowledged |
 //! | `everysec` | a second after the last sync, by the [`Syncer`]'s thread | at most two seconds |
-//! | `no` | when the system likes | what the system has not written |
+//! | `no` | when the kernel decides | whatever the kernel has not written |
 //!
-//! A process that is killed loses nothing acknowledged under any of them, since the kernel has the bytes. That is why an
-//! append does not wait for a sync that is under way, as it does in Redis: a sync that takes longer than two seconds is
-//! counted (`aof_delayed_fsync`), and no other one is begun meanwhile.
+//! A process that is killed loses nothing acknowledged under any of them, since the kernel has the bytes. That is why
+//! an append, unlike in Redis, does not wait for a sync in progress: a sync that takes longer than two seconds is
+//! counted (`aof_delayed_fsync`), and no other sync begins meanwhile.
 //!
-//! Each write of an append ends at the end of a call. Where the disk takes only a part, the part is cut off again, so that
-//! the file ends with a whole call whatever happens next.
+//! Each write of an append ends at the end of a call. If the disk accepts only a part, that part is truncated again, so
+//! the file always ends with a whole call.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -34,41 +34,41 @@ use crate::sys::{disk, file};
 /// Time between two syncs by `everysec`.
 const SYNC_EVERY_US: u64 = 1_000_000;
 
-/// From this many unwritten bytes on, calls should be appended before the iteration ends.
+/// When this many bytes are unwritten, they should be appended before the iteration ends.
 const LARGE: u64 = 1 << 20;
 
 /// A sync that takes longer is counted as delayed.
 const SYNC_PATIENCE_US: u64 = 2_000_000;
 
-/// Whether there is a log.
+/// The state of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// There is none.
+    /// There is no log.
     Off,
     /// Every change is appended.
     On,
-    /// It was switched on while the server ran: changes are appended to a part that counts from when the first base has
-    /// been written.
+    /// It was switched on at run time: changes are appended to a part that becomes valid when the first base has been
+    /// written.
     Beginning,
 }
 
 /// When a log is synced: `appendfsync`.
 pub use crate::config::AppendFsync as Policy;
 
-/// What came of a look at whether the log has to be synced.
+/// The result of [`Log::sync_if_due`].
 #[derive(Debug)]
 pub enum Synced {
-    /// There was nothing to do, or it was begun.
+    /// Nothing was to be done, or a sync was requested.
     Fine,
-    /// It is done; only with [`Policy::Always`].
+    /// A sync is done; only with [`Policy::Always`].
     Done,
-    /// The last sync takes longer than two seconds.
+    /// The last sync has been taking longer than two seconds.
     Late,
-    /// It failed; only with [`Policy::Always`].
+    /// The sync failed; only with [`Policy::Always`].
     Failed(io::Error),
 }
 
-/// What could not be done to the files of the log, and why.
+/// The file operation of the log that failed, and why.
 #[derive(Debug)]
 pub struct Failed(String);
 
@@ -88,7 +88,7 @@ fn failed<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> Failed
     move |error| Failed(format!("can't {what} {}: {}", path.display(), file::reason(&error)))
 }
 
-/// Waits for syncs that were begun under another policy: what follows them is not on disk before they are done.
+/// Waits for syncs begun under another policy: bytes after theirs are not durable before these syncs are done.
 #[inline]
 fn finish_syncs(syncer: &mut Syncer) -> io::Result<()> {
     if syncer.is_syncing() {
@@ -101,7 +101,7 @@ fn finish_syncs(syncer: &mut Syncer) -> io::Result<()> {
 /// The newest part.
 struct Part {
     file: Arc<File>,
-    /// How far the stream has been appended.
+    /// The position in the stream up to which it has been appended.
     reader: Cursor,
 }
 
@@ -111,42 +111,42 @@ pub struct Log {
     directory: Directory,
     manifest: Manifest,
     part: Option<Part>,
-    /// The length of the newest part; it ends with a whole call.
+    /// The length of the newest part, which ends with a whole call.
     part_bytes: u64,
     /// Bytes of all parts.
     bytes: u64,
     annotations: Annotations,
-    /// The end of the stream at the latest append, whether the disk took it or not.
+    /// The end of the stream at the latest append, whether that succeeded or not.
     offered: u64,
-    /// The `errno` with which the disk refused a part of it.
+    /// The `errno` of the latest append, if it failed.
     refusal: Option<i32>,
     syncer: Syncer,
-    /// How far the stream has been appended.
+    /// The offset up to which the stream has been appended.
     appended: u64,
-    /// How far a sync by the event loop, or a rewrite, has made the stream durable.
+    /// The offset up to which a sync by the event loop, or a rewrite, has made the stream durable.
     synced: u64,
-    /// The last certain [`Log::synced_offset`]; kept while a failed sync of the thread is unrepaired.
+    /// The last known [`Log::synced_offset`]; kept while a failed sync of the thread is unrepaired.
     certain: u64,
     /// The values of `appended` and of the thread's failed syncs when the latest rewrite began.
     rewrite: (u64, u64),
-    /// How many failed syncs of the thread a later rewrite has repaired.
+    /// The number of the thread's failed syncs that a later rewrite has repaired.
     mended: u64,
-    /// The newest part was created by a rewrite that has failed: the next rewrite may reuse it if it is empty.
+    /// Whether the newest part is from a failed rewrite: the next rewrite may reuse it if it is empty.
     spare: bool,
-    /// Bytes were appended to the newest part that no sync has been requested for.
+    /// Whether the newest part has bytes for which no sync has been requested.
     unsynced: bool,
     /// When the last sync was requested.
     synced_us: u64,
-    /// Failed syncs of the thread that have been dealt with.
+    /// The number of the thread's failed syncs that have been handled.
     forgiven: u64,
-    /// The sync under way has been counted as late.
+    /// Whether the sync in progress has been counted as late.
     counted_late: bool,
-    /// Syncs that took too long, since the start.
+    /// Syncs that took too long since the start.
     pub delayed_syncs: u64,
 }
 
 impl Log {
-    /// No log yet, for the files of `directory`, synced by `syncer`.
+    /// Creates a log that is off, for the files of `directory`, synced by `syncer`.
     pub fn new(directory: Directory, syncer: Syncer) -> Log {
         Log {
             state: State::Off,
@@ -179,22 +179,22 @@ impl Log {
         self.state
     }
 
-    /// Whether what is propagated goes into it.
+    /// Whether propagated calls are appended to it.
     pub fn is_open(&self) -> bool {
         self.part.is_some()
     }
 
-    /// Its files.
+    /// Returns its files.
     pub fn directory(&self) -> &Directory {
         &self.directory
     }
 
-    /// Whether a sync by the thread is under way.
+    /// Whether the thread is running a sync.
     pub fn is_syncing(&self) -> bool {
         self.syncer.is_syncing()
     }
 
-    /// Syncs that were requested of the thread and are not done.
+    /// The number of syncs requested of the thread that are not done.
     pub fn pending_syncs(&self) -> u64 {
         self.syncer.pending_syncs()
     }
@@ -204,10 +204,10 @@ impl Log {
         self.bytes
     }
 
-    /// Bytes that wait to be appended.
+    /// The number of bytes that wait to be appended.
     pub fn unwritten(&self, stream: &Stream) -> u64 {
         match &self.part {
-            // What is added stands before calls, so it is not written before there are some.
+            // Insertions precede calls, so they are not written before there are calls.
             Some(part) => match stream.unread(&part.reader) {
                 0 => 0,
                 unread => unread + self.annotations.len() as u64,
@@ -216,13 +216,13 @@ impl Log {
         }
     }
 
-    /// Whether what has been propagated should be appended before the iteration ends.
+    /// Whether propagated calls should be appended before the iteration ends.
     #[inline]
     pub fn has_much_to_append(&self, stream: &Stream) -> bool {
         self.part.is_some() && stream.settled() - self.offered >= LARGE
     }
 
-    /// Why the last append or sync failed; `None` if it did not, or if there is no log any more.
+    /// Returns the error of the last append or sync; `None` if it succeeded, or if the log is off.
     pub fn error(&self) -> Option<io::Error> {
         if self.state == State::Off {
             return None;
@@ -250,11 +250,11 @@ impl Log {
         self.syncer.wake_when_synced(wanted);
     }
 
-    /// Appends the unread part of the stream. `annotate` is the time (Unix seconds) of the calls since the last append, if
-    /// the log has times in it. Without a log it does nothing.
+    /// Appends the unread part of the stream. `annotate` is the time (Unix seconds) of the calls since the last append,
+    /// if the log contains times. Does nothing without a log.
     ///
     /// # Errors
-    /// The disk refuses. The stream keeps the bytes that were not written, and the next append retries them.
+    /// The write failed. The stream keeps the bytes that were not written, and the next append retries them.
     pub fn append(&mut self, stream: &mut Stream, annotate: Option<i64>) -> io::Result<()> {
         let Some(part) = &mut self.part else { return Ok(()) };
         let from = part.reader.offset();
@@ -295,7 +295,7 @@ impl Log {
         Err(error)
     }
 
-    /// Has what was appended synced, if `policy` says that it is time.
+    /// Syncs the appended bytes, or requests a sync, if `policy` makes one due.
     pub fn sync_if_due(&mut self, policy: Policy, now_us: u64) -> Synced {
         let Some(Part { file, .. }) = self.part.as_ref().filter(|_| self.unsynced) else {
             return Synced::Fine;
@@ -327,9 +327,9 @@ impl Log {
         }
     }
 
-    /// Tries once a second to sync again after a sync by the thread has failed. Until one succeeds nobody may write, so
-    /// there need not be anything new to sync. True when writing works again: the kernel may have dropped what it could
-    /// not write and say nothing of it any more, so all has to be written to other files, which is what a rewrite does.
+    /// Retries once a second after a sync by the thread has failed. Until a sync succeeds, writes are refused, so there
+    /// may be nothing new to sync. Returns true when one has succeeded. The kernel may have dropped the pages that it
+    /// could not write, and stopped reporting the error, so then all data has to be written to new files, by a rewrite.
     pub fn recovers_from_failed_sync(&mut self, now_us: u64) -> bool {
         let has_failed = self.syncer.failures() != self.forgiven;
         if !has_failed || self.syncer.is_syncing() {
@@ -348,7 +348,7 @@ impl Log {
         false
     }
 
-    /// Syncs all that was appended, whatever the policy is.
+    /// Syncs everything appended, whatever the policy is.
     pub fn sync_now(&mut self) -> io::Result<()> {
         if let Some(part) = &self.part {
             finish_syncs(&mut self.syncer)?;
@@ -358,7 +358,7 @@ impl Log {
         Ok(())
     }
 
-    /// Takes over the files of a log that has just been loaded, which `manifest` names. `stream` is appended to its newest
+    /// Opens the files of a log that has just been loaded, which `manifest` names. `stream` is appended to its newest
     /// part.
     pub fn open(&mut self, mut manifest: Manifest, stream: &mut Stream) -> Result<(), Failed> {
         if manifest.last_incremental().is_none() {
@@ -368,7 +368,7 @@ impl Log {
         let path = self.directory.part(newest);
         let (file, bytes) = disk::open_append(&path).map_err(failed("open", &path))?;
         if self.directory.load()?.as_ref() == Some(&manifest) {
-            // Nothing is written, so that a server starts on a full disk.
+            // Writes nothing, so that a server starts on a full disk.
             self.directory.sync()?;
         } else {
             self.directory.persist(&manifest)?;
@@ -380,12 +380,12 @@ impl Log {
         Ok(())
     }
 
-    /// There are files of a log that is switched off: what is written later comes after them.
+    /// Keeps the manifest of a log that is switched off: files written later follow its files.
     pub fn remember(&mut self, manifest: Manifest) {
         self.manifest = manifest;
     }
 
-    /// Writes the base of a log that has none, with `write`; returns `manifest` with it.
+    /// Writes the base of a log that has none, using `write`; returns `manifest` with the base.
     pub fn make_base(
         &self,
         manifest: &Manifest,
@@ -399,19 +399,19 @@ impl Log {
         Ok(manifest)
     }
 
-    /// Begins a part, to which `stream` is appended from now on: what comes after the snapshot that a rewrite makes. Of
-    /// a log that begins, the part stands in no manifest until [`Log::finish_rewrite`].
+    /// Begins a part for the calls after the snapshot that a rewrite makes: `stream` is appended to it from now on.
+    /// While the log is beginning, no manifest names the part until [`Log::finish_rewrite`].
     ///
-    /// The part before is complete and on disk when a manifest says that another one follows: a loader takes a torn end in
-    /// the last part only. So this waits for the disk, which the new manifest has to do anyway. Where `policy` does not
-    /// promise that all is on disk, the thread makes the new name durable, before it syncs anything of the new part.
+    /// The previous part must be complete and on disk before a manifest names another part after it: a loader accepts a
+    /// torn end only in the last part. So this waits for the disk, which the new manifest requires anyway. If `policy`
+    /// does not promise durability, the thread makes the new name durable before it syncs anything of the new part.
     ///
-    /// Without a log it does nothing: then a rewrite only makes a base. If a failed rewrite has left an empty part, that one
-    /// is reused, so that failing rewrites do not fill the disk with empty files.
+    /// Does nothing without a log: then a rewrite only writes a base. If a failed rewrite has left an empty part, that
+    /// part is reused, so that failing rewrites do not fill the disk with empty files.
     ///
     /// # Errors
-    /// A file cannot be made or synced, or calls wait for a disk that refuses them: the snapshot would contain them, and
-    /// so would the part after it.
+    /// A file cannot be created or synced, or calls could not be appended yet: the snapshot would contain them, and so
+    /// would the part after it.
     pub fn begin_part(&mut self, stream: &mut Stream, policy: Policy) -> Result<(), Failed> {
         let manifest = match self.state {
             State::Off => return Ok(self.directory.create()?),
@@ -432,7 +432,7 @@ impl Log {
         };
         self.directory.create()?;
         let (file, _) = disk::open_append(&path).map_err(failed("open", &path))?;
-        // Nothing of an earlier try is to stand before what is appended now.
+        // Content of an earlier attempt must not precede the calls appended now.
         file.set_len(0).map_err(failed("empty", &path))?;
         if let Some(manifest) = manifest {
             self.name_part(manifest, policy).inspect_err(|_| {
@@ -453,8 +453,8 @@ impl Log {
         Ok(())
     }
 
-    /// The newest part, in which nothing was written, begins with a `SELECT` of this database. For a stream that does not
-    /// say itself which one is selected.
+    /// Begins the newest part, which must be empty, with a `SELECT` of this database, for a stream that does not
+    /// contain one.
     pub fn select(&mut self, db: usize) {
         if self.part.is_some() && self.part_bytes == 0 {
             self.annotations.clear();
@@ -464,7 +464,7 @@ impl Log {
         }
     }
 
-    /// From now on the stream is appended to `file`. Returns the file that it was appended to.
+    /// Appends the stream to `file` from now on. Returns the previous file.
     fn read_into(&mut self, file: File, stream: &mut Stream) -> Option<Arc<File>> {
         let reader = stream.begin_reader();
         (self.appended, self.offered) = (reader.offset(), reader.offset());
@@ -489,12 +489,12 @@ impl Log {
         Ok(())
     }
 
-    /// A rewrite has failed after [`Log::begin_part`].
+    /// Records that a rewrite has failed after [`Log::begin_part`].
     pub fn rewrite_failed(&mut self) {
         self.spare = self.state == State::On;
     }
 
-    /// Makes sure that the newest part can become an inner one: see [`Log::begin_part`].
+    /// Syncs the newest part, so that another part can follow it: see [`Log::begin_part`].
     fn complete_part(&mut self) -> Result<(), Failed> {
         if let Some(part) = &self.part {
             disk::sync_data(&part.file).map_err(|error| {
@@ -505,7 +505,7 @@ impl Log {
         Ok(())
     }
 
-    /// Has a part closed that nothing more is appended to, after a sync if something in it needs one.
+    /// Closes a completed part, after a sync if it has unsynced bytes.
     fn let_go(&mut self, file: Arc<File>) {
         if self.unsynced {
             self.syncer.request_sync(file, self.appended);
@@ -514,13 +514,13 @@ impl Log {
         }
     }
 
-    /// The log is to begin as soon as a child can write its first base.
+    /// Switches the log on, as soon as a child can write its first base.
     pub fn begin(&mut self) {
         self.state = State::Beginning;
     }
 
-    /// A rewrite has written `base`, a temporary file, and synced it: it takes the place of all parts but the one that is
-    /// written to. The old files become history ([`Log::remove_history`]).
+    /// Replaces all parts except the newest with `base`, a temporary file that a rewrite has written and synced. The
+    /// old files become history ([`Log::remove_history`]).
     pub fn finish_rewrite(&mut self, base: &Path, is_rdb: bool) -> Result<(), Failed> {
         self.spare = false;
         let begins = self.state == State::Beginning;
@@ -551,8 +551,8 @@ impl Log {
         Ok(())
     }
 
-    /// Removes files that a rewrite has made superfluous. Their blocks are freed in the background, and only once the
-    /// manifest has been synced: a file system that has gigabytes to free (`discard`) makes a sync after it wait.
+    /// Removes the files that a rewrite has superseded. Their blocks are freed in the background, and only after the
+    /// manifest was synced: while a file system frees gigabytes (`discard`), a sync has to wait.
     pub fn remove_history(&mut self) -> Result<(), Failed> {
         if self.manifest.history.is_empty() {
             return Ok(());
@@ -572,7 +572,7 @@ impl Log {
         Ok(persisted?)
     }
 
-    /// Ends the log: nothing is appended from now on. Its files stay.
+    /// Switches the log off: nothing more is appended. Its files stay.
     pub fn close(&mut self, stream: &mut Stream) {
         if let Some(part) = self.part.take() {
             stream.end_reader(part.reader);

@@ -1,6 +1,6 @@
-//! What keeps the data beyond the process: the log, snapshots, and the children that write them. Files and processes are
-//! known here; what they contain is [`crate::persist`]'s, and when something is written is decided in the files beside
-//! this folder ([`super::durability`], [`super::saving`], [`super::loading`]).
+//! Persistence: the log, snapshots, and the children that write them. This folder knows files and processes;
+//! [`crate::persist`] knows their content. The files beside this folder decide when something is written
+//! ([`super::durability`], [`super::saving`], [`super::loading`]).
 
 pub mod annotations;
 pub mod job;
@@ -16,12 +16,12 @@ use snapshots::Snapshots;
 use crate::persist::aof::Directory;
 use crate::persist::syncer::Syncer;
 
-/// Why commands that change the data are refused.
+/// The reason for refusing commands that change the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
     /// The last snapshot failed (`stop-writes-on-bgsave-error`).
     Snapshot,
-    /// The log cannot be written.
+    /// Writing the log failed.
     Log,
 }
 
@@ -30,9 +30,9 @@ pub struct Persistence {
     pub(super) log: Log,
     pub(super) rewrites: Rewrites,
     pub(super) snapshots: Snapshots,
-    /// The child at work. There is one at most, since two would copy twice as many pages.
+    /// The running child. There is at most one, since two would copy twice as many pages.
     pub(super) job: Option<Job>,
-    /// Microseconds that the last fork took, and how many there were.
+    /// The duration of the last fork in microseconds, and the number of forks.
     pub(super) last_fork_us: u64,
     pub(super) forks: u64,
     /// Microseconds to wait before each append to the log (`DEBUG AOF-FLUSH-SLEEP`).
@@ -40,7 +40,7 @@ pub struct Persistence {
 }
 
 impl Persistence {
-    /// Nothing saved and nothing loaded, at `now` (Unix seconds).
+    /// Creates the state with nothing saved and nothing loaded, at `now` (Unix seconds).
     pub fn new(directory: Directory, syncer: Syncer, now: i64) -> Persistence {
         Persistence {
             log: Log::new(directory, syncer),
@@ -53,12 +53,12 @@ impl Persistence {
         }
     }
 
-    /// Whether a child of this kind is at work.
+    /// Whether a child is doing this work.
     pub fn is_at(&self, work: Work) -> bool {
         self.job.as_ref().is_some_and(|job| job.work == work)
     }
 
-    /// Why writes have to be refused, if they have. `guards_snapshots`: whether a failed snapshot is a reason.
+    /// Returns why writes must be refused, if so. `guards_snapshots`: whether a failed snapshot is a reason.
     pub fn denial(&self, guards_snapshots: bool) -> Option<Denial> {
         if guards_snapshots && !self.snapshots.succeeded {
             Some(Denial::Snapshot)
@@ -69,7 +69,7 @@ impl Persistence {
         }
     }
 
-    /// The child, if it has ended: then it is no longer there.
+    /// Takes the child if it has exited.
     pub fn take_ended(&mut self) -> Option<Ended> {
         let exit = self.job.as_mut()?.poll()?;
         self.job.take().map(|job| Ended { job, exit })

@@ -1,19 +1,19 @@
-//! What is known of rewrites of the log: whether one is due, and how the last ones went.
+//! The state of rewrites of the log: whether one is due, and the results of the last ones.
 
 use std::time::Duration;
 
-/// From so many failures in a row on, automatic rewrites are tried less and less often.
+/// After this many failures in a row, automatic rewrites are tried less and less often.
 const FAILURES: u32 = 3;
 
-/// The longest pause between two tries.
+/// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// See the module's head.
 #[derive(Debug)]
 pub struct Rewrites {
-    /// A rewrite waits for another child to end.
+    /// Whether a rewrite waits for another child to exit.
     pub scheduled: bool,
-    /// Whether the last one worked.
+    /// Whether the last rewrite succeeded.
     pub succeeded: bool,
     /// How long it took.
     pub last_duration: Option<Duration>,
@@ -21,7 +21,7 @@ pub struct Rewrites {
     pub last_cow_bytes: u64,
     /// Rewrites that have begun since the start.
     pub begun: u64,
-    /// Failures since the last that worked.
+    /// Failures since the last success.
     pub failures: u32,
     /// The size of the log after the last rewrite, or at the start.
     pub base_size: u64,
@@ -44,7 +44,7 @@ impl Default for Rewrites {
 }
 
 impl Rewrites {
-    /// By how many percent a log of `size` has grown since the last rewrite, if that makes another one due:
+    /// Returns by how many percent a log of `size` has grown since the last rewrite, if that makes another one due:
     /// `auto-aof-rewrite-percentage` and `auto-aof-rewrite-min-size`.
     pub fn due(&self, size: u64, percentage: u32, min_size: u64) -> Option<u64> {
         if percentage == 0 || size <= min_size {
@@ -56,7 +56,7 @@ impl Rewrites {
     }
 
     /// Whether an automatic rewrite has to wait because the last ones failed: a minute after the third failure, twice
-    /// as long after each one more, an hour at most. Returns the new pause when one begins with this call.
+    /// as long after each further one, at most an hour. Also returns the new pause if one begins with this call.
     pub fn is_limited(&mut self, now_us: u64) -> (bool, Option<Duration>) {
         if self.failures < FAILURES {
             self.next_try_us = None;

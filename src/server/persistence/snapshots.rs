@@ -16,7 +16,7 @@ use crate::config::SaveRule;
 use crate::persist::rdb::file as rdb;
 use crate::sys::file::{self, Identity};
 
-/// After a failure the next try waits this long.
+/// The delay before the next attempt after a failure.
 const RETRY_SECONDS: i64 = 5;
 
 /// A snapshot is kept if it has more than this many times the keys or bytes of the new one.
@@ -49,21 +49,21 @@ pub struct Kept {
 /// See the module's head. Times are Unix seconds.
 #[derive(Debug)]
 pub struct Snapshots {
-    /// When the data was last saved, or loaded; what has never been saved counts from the start.
+    /// When the data was last saved or loaded; before the first save, when the server started.
     pub last_save: i64,
-    /// When a background save was last begun.
+    /// When the last background save began.
     pub last_try: i64,
-    /// Whether the last background save worked.
+    /// Whether the last background save succeeded.
     pub succeeded: bool,
     /// How long the last one took.
     pub last_duration: Option<Duration>,
     /// Bytes that were copied because parent or child wrote to them while the last one ran.
     pub last_cow_bytes: u64,
-    /// `SAVE`s and background saves since the start, as far as they began.
+    /// The number of `SAVE`s and background saves that began since the start.
     pub saves: u64,
-    /// `BGSAVE SCHEDULE` waits for another child to end.
+    /// Whether `BGSAVE SCHEDULE` waits for another child to exit.
     pub scheduled: bool,
-    /// Keys of the snapshot that was loaded last, and those that were not loaded because they had expired.
+    /// The keys of the snapshot loaded last, and those not loaded because they had expired.
     pub loaded_keys: u64,
     /// See [`Snapshots::loaded_keys`].
     pub expired_keys: u64,
@@ -74,7 +74,7 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// Of a server that starts at `now`.
+    /// Creates the state for a server that starts at `now`.
     pub fn new(now: i64) -> Snapshots {
         Snapshots {
             last_save: now,
@@ -126,7 +126,7 @@ impl Snapshots {
         Ok(Some(Kept { path, keys: holds, bytes }))
     }
 
-    /// The `save` rule by which a snapshot is due at `now`, after `changes` since the last one.
+    /// Returns the `save` rule by which a snapshot is due at `now`, after `changes` since the last one.
     pub fn due<'a>(&self, rules: &'a [SaveRule], changes: u64, now: i64) -> Option<&'a SaveRule> {
         let waited = now - self.last_save;
         let due = |rule: &&SaveRule| changes >= u64::from(rule.changes) && waited > rule.seconds as i64;
@@ -138,7 +138,7 @@ impl Snapshots {
         self.succeeded || now - self.last_try > RETRY_SECONDS
     }
 
-    /// The data was saved at `now`.
+    /// Records that the data was saved at `now`.
     pub fn saved(&mut self, now: i64) {
         self.last_save = now;
         self.succeeded = true;
