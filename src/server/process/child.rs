@@ -1,4 +1,4 @@
-//! What a child that works in the background is to the system: its title, its score, its processors.
+//! How a background child appears to the system: its title, OOM score and CPUs.
 
 use super::{Process, title};
 use crate::config::{ByteText, Config};
@@ -19,8 +19,8 @@ pub enum Work {
 }
 
 impl Process {
-    /// The role of a child of this process, according to the configuration. A list of processors that is none has no
-    /// effect, as it has none for the server itself.
+    /// Returns the role of a child of this process, according to the configuration. An invalid CPU list is ignored,
+    /// as for the server itself.
     pub fn child_role(&self, config: &Config, work: Work) -> Role {
         let (name, processors): (Option<&[u8]>, &ByteText) = match work {
             Work::Save => (Some(b"redis-rdb-bgsave"), &config.bgsave_cpulist),

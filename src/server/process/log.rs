@@ -52,7 +52,7 @@ impl Log {
         self.file.as_ref().map(|file| file.borrow().file().as_raw_fd())
     }
 
-    /// The lines from now on are those of a forked child, which has no connection to the system's log.
+    /// Marks the lines from now on as those of a forked child, which has no connection to the system's log.
     pub fn become_child(&mut self) {
         raw_log::become_child();
         self.syslog = false;
@@ -113,7 +113,7 @@ impl Log {
                     raw_log::set(file.file().as_raw_fd(), None);
                 }
             }
-            // A failure to write to the log cannot be reported anywhere; the server goes on.
+            // A failure to write to the log cannot be reported anywhere; the server continues.
             None => {
                 let _ = io::stdout().write_all(line.as_bytes());
             }

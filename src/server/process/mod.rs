@@ -22,7 +22,7 @@ pub const LOGO: &str = "      ___
    \\ <_ )      a redstart, on the wire
  ~~~`--'~~~~~~~~~~~~~~~~~~~~~~~~~~~~~";
 
-/// A line about web requests is written once in this time.
+/// Warnings about web requests are logged at most once per this time.
 const MINUTE_MS: i64 = 60_000;
 
 /// The state of the process: its log, its start and its end.
@@ -33,7 +33,7 @@ pub struct Process {
     pub(super) supervisor: Option<Supervisor>,
     /// The parent process of a daemon, which waits until the daemon is ready.
     pub(super) starter: Option<Starter>,
-    /// When the supervisor hears that the server lives.
+    /// When to notify the supervisor that the server is alive.
     pulse: Pulse,
     /// The kernel's score of the process before `oom-score-adj` changed it.
     oom_score_before: Option<i32>,
@@ -61,7 +61,7 @@ impl Process {
         }
     }
 
-    /// The first words to the log.
+    /// Logs the start of the server.
     pub fn announce(&self, config: &Config) {
         if config.always_show_logo {
             LOGO.lines().for_each(|line| self.log.notice(format_args!("{line}")));
@@ -108,7 +108,7 @@ impl Process {
         }
     }
 
-    /// Tells the log where metrics are served from now on.
+    /// Logs the address at which metrics are served.
     pub fn announce_metrics(&self, config: &Config) {
         match config.metrics_port {
             0 => self.log.notice(format_args!("Metrics are not served any more")),
@@ -148,7 +148,7 @@ impl Process {
         }
     }
 
-    /// Begins the end: the supervisor is told, and the pid file is removed.
+    /// Begins the shutdown: notifies the supervisor and removes the pid file.
     pub fn begin_shutdown(&mut self) {
         if let Some(supervisor) = self.supervisor {
             supervisor.tell_stopping(&self.log);

@@ -1,4 +1,4 @@
-//! The process and its supervisor (`supervised`), and its score with the kernel (`oom-score-adj`).
+//! The process's supervisor (`supervised`), and its OOM score (`oom-score-adj`).
 //!
 //! ```text
 //!   begin   STATUS=Loading: 41.7% …  EXTEND_TIMEOUT_USEC=…  WATCHDOG=1     once a second while data is loaded
@@ -8,8 +8,8 @@
 //!           STOPPING=1
 //! ```
 //!
-//! systemd is told of the end when nothing can keep the server from it any more: a `SHUTDOWN` may fail, and then the
-//! server goes on.
+//! systemd is notified of the stop only when nothing can prevent it any more: a `SHUTDOWN` may fail, and then the
+//! server continues.
 
 use std::cell::Cell;
 use std::fmt;
@@ -19,10 +19,10 @@ use super::log::Log;
 use crate::config::{Config, OomScoreAdj, Supervised};
 use crate::sys::{clock, host};
 
-/// For how long systemd shall wait, from each word on, for a server that begins or ends.
+/// How long systemd should wait, after each notification, for a server that is starting or stopping.
 const PATIENCE_US: u64 = 60_000_000;
 
-/// How often it hears of work that takes long.
+/// How often systemd is notified of long work.
 const TELL_EVERY_US: u64 = 1_000_000;
 
 /// A supervisor that waits for a notification that the server is ready.
@@ -64,7 +64,7 @@ impl Supervisor {
         }
     }
 
-    /// Notifies it that the server ends now.
+    /// Notifies it that the server is stopping.
     pub fn tell_stopping(self, log: &Log) {
         if self == Supervisor::Systemd {
             tell_systemd("STOPPING=1\n", log);
@@ -72,18 +72,18 @@ impl Supervisor {
     }
 }
 
-/// When systemd hears that the server lives, in microseconds.
+/// When to notify systemd that the server is alive, in microseconds.
 #[derive(Debug)]
 pub struct Pulse {
-    /// The time between two words to its watchdog; `None` if it has none for this process.
+    /// The time between two watchdog notifications; `None` without a watchdog for this process.
     interval: Option<u64>,
     next: Cell<u64>,
-    /// When it heard of long work.
+    /// When systemd was last notified of long work.
     told: Cell<u64>,
 }
 
 impl Pulse {
-    /// As the environment says. A word comes twice in the time after which the watchdog bites, as systemd recommends.
+    /// Reads the environment. The interval is half of the watchdog's limit, as systemd recommends.
     pub fn of_environment() -> Pulse {
         Pulse { interval: host::watchdog_us().map(|limit| limit / 2), next: Cell::new(0), told: Cell::new(0) }
     }
@@ -94,7 +94,7 @@ impl Process {
         self.supervisor == Some(Supervisor::Systemd)
     }
 
-    /// Cron's part: tells the watchdog that the loop goes round.
+    /// Notifies the watchdog that the loop is running; called by cron.
     pub fn tell_alive(&self) {
         let Some(every_us) = self.pulse.interval.filter(|_| self.is_of_systemd()) else { return };
         let now_us = clock::monotonic_us();
@@ -104,15 +104,15 @@ impl Process {
         }
     }
 
-    /// Says what the server is at, for `systemctl status`.
+    /// Sets the server's status text, for `systemctl status`.
     pub fn tell_status(&self, status: fmt::Arguments<'_>) {
         if self.is_of_systemd() {
             tell_systemd(&format!("STATUS={status}\n"), &self.log);
         }
     }
 
-    /// Tells systemd that work goes on which keeps the loop or the start: it is patient for another minute. To be called
-    /// often; it hears once a second.
+    /// Notifies systemd that work in progress blocks the loop or the start, so that it waits another minute. To be
+    /// called often; it sends at most one notification a second.
     pub fn tell_working(&self) {
         if !self.is_of_systemd() {
             return;
@@ -147,14 +147,14 @@ impl Process {
         self.oom_score_before = (config.oom_score_adj != OomScoreAdj::No).then_some(before);
         Ok(())
     }
-    /// The score of a child that works in the background, the third of the values; `None` leaves it the server's.
+    /// Returns the score of a background child, the third of the values; `None` keeps the server's score.
     pub(super) fn child_oom_score(&self, config: &Config) -> Option<i32> {
         let [_, _, value] = config.oom_score_adj_values.0;
         self.oom_score_before.map(|before| score(config.oom_score_adj, before, value))
     }
 }
 
-/// A score, from the one that the process was started with.
+/// Returns a score, based on the one that the process was started with.
 fn score(adjust: OomScoreAdj, before: i32, value: i32) -> i32 {
     match adjust {
         OomScoreAdj::No => before,

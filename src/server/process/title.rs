@@ -13,7 +13,7 @@ pub fn apply(config: &Config) {
     }
 }
 
-/// The title of a process that is called `program`, if the configuration wants titles. A child has a name of its own:
+/// Returns the title of a process that is called `program`, if titles are enabled. A child has its own name:
 /// `redis-rdb-bgsave`, `redis-aof-rewrite`.
 pub fn of(config: &Config, program: &[u8]) -> Option<Vec<u8>> {
     if !config.set_proc_title {
@@ -22,7 +22,7 @@ pub fn of(config: &Config, program: &[u8]) -> Option<Vec<u8>> {
     expand_title(&config.proc_title_template, |name| variable(config, program, name))
 }
 
-/// The value of a variable in the template.
+/// Returns the value of a variable in the template.
 fn variable(config: &Config, program: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     Some(match name {
         b"title" => program.to_vec(),
