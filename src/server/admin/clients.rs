@@ -1,4 +1,4 @@
-//! `CLIENT INFO`, `LIST` and `KILL`: the connections as an operator sees them.
+//! `CLIENT INFO`, `LIST` and `KILL`: lists and closes connections.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ use crate::sys::poller::Token;
 use crate::text::number;
 use crate::text::words::shown;
 
-/// The `TYPE` of a connection: whose output limits it has.
+/// The `TYPE` of a connection, which determines its output limits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     Normal,
@@ -27,7 +27,7 @@ enum Class {
 }
 
 impl Class {
-    /// The class of a connection. One that monitors counts as normal.
+    /// The class of a connection. A monitor counts as normal.
     fn of(client: &Client) -> Class {
         let flags = client.session.flags;
         match () {
@@ -49,7 +49,7 @@ impl Class {
     }
 }
 
-/// Which connections a `CLIENT LIST` or `CLIENT KILL` means.
+/// The connections that a `CLIENT LIST` or `CLIENT KILL` selects.
 #[derive(Default)]
 struct Filter<'a> {
     id: Option<u64>,
@@ -70,19 +70,19 @@ impl Filter<'_> {
     }
 }
 
-/// What the line of a connection shows beside what the connection itself knows.
+/// Values in a client's line that the client itself does not store.
 #[derive(Clone, Copy, Default)]
 struct Beside {
-    /// Bytes of the arguments of its request, which is being executed.
+    /// Bytes of the arguments of the request that it is executing.
     arguments: usize,
-    /// Bytes of replies that its socket has not been offered yet.
+    /// Bytes of replies not yet passed to its socket.
     unsent: usize,
     /// Free bytes of the shared reply buffer; 0 except for the client being served.
     room: usize,
 }
 
 impl Server {
-    /// A client in one line, as `CLIENT LIST` prints it.
+    /// Returns a client's line, as `CLIENT LIST` prints it.
     pub(in crate::server) fn describe_client(&self, token: Token) -> String {
         self.describe_client_beside(token, Beside::default())
     }
@@ -115,7 +115,7 @@ impl Server {
         let queued_bytes = filled.map_or(0, |transaction| transaction.memory_bytes());
         let tracking = self.audience.trackers.get(token);
         let redirection = tracking.map_or(-1, redirection);
-        // Arguments that lie among the received bytes are not memory of their own.
+        // Arguments in the query buffer use no memory of their own.
         let memory = self.memory_of_client(token, client)
             + in_hand.own_room()
             + in_hand.bytes.max(beside.arguments)
@@ -156,13 +156,13 @@ impl Server {
 
     /// The values in the line of the client that executes the command, without its unsent replies.
     fn beside_asking(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Beside {
-        // Inside `EXEC` that is the request: what was queued counts as such.
+        // Inside `EXEC`, the queued requests count as its arguments.
         let in_transaction = caller.session(&mut self.net).flags.transaction;
         let arguments = if in_transaction { "exec".len() } else { args.iter_from(0).map(<[u8]>::len).sum() };
         Beside { arguments, unsent: 0, room: self.net.output.room() }
     }
 
-    /// `CLIENT INFO`: the own line.
+    /// `CLIENT INFO`: the line of this connection.
     pub(super) fn client_info(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let token = caller.client()?;
         let beside = self.beside_asking(caller, args);
@@ -171,7 +171,7 @@ impl Server {
         Ok(())
     }
 
-    /// `CLIENT LIST [TYPE type] [ID id …]`: a line a client.
+    /// `CLIENT LIST [TYPE type] [ID id …]`: one line per client.
     pub(super) fn client_list(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let token = caller.client()?;
         let (mut filter, mut ids) = (Filter::default(), None);
@@ -191,7 +191,7 @@ impl Server {
         let mut clients: Vec<_> = self.net.clients.iter().filter(|(t, c)| filter.accepts(*t, c)).collect();
         clients.sort_by_key(|(_, client)| client.session.id);
         if let Some(ids) = &ids {
-            // In the order in which they are named, each as often as it is.
+            // In the order of the IDs, each as often as it is given.
             let known = |id: &u64| clients.binary_search_by_key(id, |(_, client)| client.session.id).ok();
             clients = ids.iter().filter_map(known).map(|at| clients[at]).collect();
         }
@@ -209,7 +209,7 @@ impl Server {
         Ok(())
     }
 
-    /// `CLIENT KILL addr`: `OK` or an error. `CLIENT KILL filter value …`: how many were killed.
+    /// `CLIENT KILL addr`: `OK` or an error. `CLIENT KILL filter value …`: the number of closed connections.
     pub(super) fn client_kill(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let token = caller.client()?;
         let old_style = args.len() == 3;
@@ -225,7 +225,7 @@ impl Server {
             if victim == token {
                 caller.session(&mut self.net).flags.close_after_reply = true;
             } else if !self.postpones_close(victim) {
-                // At once: it takes no element and counts as no subscriber from here on.
+                // Close it at once: from here on it must take no element and not count as a subscriber.
                 self.close(victim);
             }
         }

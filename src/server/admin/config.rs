@@ -1,4 +1,4 @@
-//! `CONFIG GET`, `SET`, `REWRITE`, `RESETSTAT`, and what a changed directive asks of the running server.
+//! `CONFIG GET`, `SET`, `REWRITE`, `RESETSTAT`, and the effects of changed directives on the running server.
 
 use crate::command::Args;
 use crate::command::error::{Error, Result};
@@ -26,7 +26,7 @@ impl Server {
         Ok(())
     }
 
-    /// `CONFIG SET name value [name value …]`: all of them, or an error and none.
+    /// `CONFIG SET name value [name value …]`: sets all of them, or none and returns an error.
     pub(super) fn config_set(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         match self.try_config_set(caller, args) {
             Ok(()) => caller.reply(&mut self.net).ok(),
@@ -68,7 +68,7 @@ impl Server {
             watch_for_crashes(&change.config)
                 .map_err(|error| refuse("crash-log-enabled", error.to_string()))?;
         }
-        // The log begins with what is set beside it.
+        // A new AOF starts with the other directives set by this command.
         let before = std::mem::replace(&mut self.core.config, change.config);
         if changed("appendonly")
             && let Err(why) = self.switch_log()
@@ -109,7 +109,7 @@ impl Server {
         Ok(())
     }
 
-    /// Begins or ends the log.
+    /// Starts or ends the AOF.
     fn switch_log(&mut self) -> Result<(), String> {
         if self.core.config.appendonly {
             self.begin_log()
@@ -119,7 +119,7 @@ impl Server {
         }
     }
 
-    /// Raises the limit of open files for the clients that `wanted` allows, or tells how many are possible.
+    /// Raises the limit of open files for the clients that `wanted` allows. Fails with the possible number of clients.
     fn check_open_files(&self, wanted: &Config) -> Result<(), String> {
         let files = u64::from(wanted.maxclients) + RESERVED_FILES;
         match process::raise_open_files(files) {
@@ -131,11 +131,11 @@ impl Server {
         }
     }
 
-    /// Listens where `wanted` says, instead of where it was; on an error everything stays.
+    /// Listens as `wanted` says instead of as before; on an error nothing changes.
     fn rebind(&mut self, wanted: &Config) -> Result<(), String> {
         let before = self.core.config.clone();
         self.listen_as(wanted, &before).inspect_err(|_| {
-            // What was closed is opened again.
+            // Reopen what was closed.
             let _ = self.listen_as(&before, wanted);
         })?;
         if wanted.metrics_port != before.metrics_port {
@@ -144,8 +144,8 @@ impl Server {
         Ok(())
     }
 
-    /// Listens where `wanted` says and `before` did not. What stays the same cannot be bound twice, so the old sockets
-    /// make room first.
+    /// Opens the listeners of `wanted` that differ from `before`. An address that stays the same cannot be bound twice,
+    /// so the old sockets are closed first.
     fn listen_as(&mut self, wanted: &Config, before: &Config) -> Result<(), String> {
         let moves = |port: fn(&Config) -> u16| wanted.bind != before.bind || port(wanted) != port(before);
         let (clients, metrics) = (moves(|config| config.port), moves(|config| config.metrics_port));
@@ -176,7 +176,7 @@ impl Server {
         Ok(())
     }
 
-    /// `CONFIG REWRITE`: the configuration file says what the server does.
+    /// `CONFIG REWRITE`: writes the current configuration to the configuration file.
     pub(super) fn config_rewrite(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         if self.core.config.file.is_none() {
             return Err(Error::new("ERR The server is running without a config file"));
@@ -188,11 +188,11 @@ impl Server {
         Ok(())
     }
 
-    /// Rewrites the configuration file, if there is one; `all` directives get a line, or those that have one or differ
-    /// from their default. An error is the system's word for it.
+    /// Rewrites the configuration file, if there is one. With `all`, every directive gets a line; otherwise those that
+    /// have one or differ from their default. The error is the system's text.
     pub(super) fn rewrite_config(&self, all: bool) -> Result<(), String> {
         let Some(path) = &self.core.config.file else { return Ok(()) };
-        // A file that was removed is written anew.
+        // A deleted file is written anew.
         let old = std::fs::read(path).unwrap_or_default();
         let written = file::replace(path, &config::rewrite(&self.core.config, &old, all));
         match &written {
@@ -202,7 +202,7 @@ impl Server {
         written.map_err(|error| file::reason(&error))
     }
 
-    /// `CONFIG RESETSTAT`: the counters start again.
+    /// `CONFIG RESETSTAT`: resets the counters.
     pub(super) fn config_resetstat(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         self.core.stats.reset();
         let dirty = self.core.keyspace.counters.dirty;

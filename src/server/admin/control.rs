@@ -1,4 +1,4 @@
-//! `CLIENT PAUSE`, `UNPAUSE` and `UNBLOCK`: clients whose requests wait.
+//! `CLIENT PAUSE`, `UNPAUSE` and `UNBLOCK`: commands that make clients wait or end their waits.
 
 use crate::command::Args;
 use crate::command::args::integer;
@@ -10,8 +10,8 @@ use crate::server::invoke::Caller;
 use crate::text::number;
 
 impl Server {
-    /// `CLIENT PAUSE timeout [WRITE | ALL]`: nothing, or nothing that writes, is executed for `timeout` milliseconds. A
-    /// pause that runs grows longer or stricter, never the other way. O(1).
+    /// `CLIENT PAUSE timeout [WRITE | ALL]`: executes no commands, or no writes, for `timeout` milliseconds. A second
+    /// pause can only make the current one longer or stricter. O(1).
     pub(super) fn client_pause(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let mode = match args.len() {
             3 => PauseMode::All,
@@ -34,15 +34,15 @@ impl Server {
         Ok(())
     }
 
-    /// `CLIENT UNPAUSE`: `OK`; the clients that waited go on. O(N) in their number.
+    /// `CLIENT UNPAUSE`: `OK`; the waiting clients continue. O(N) in their number.
     pub(super) fn client_unpause(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         self.end_pause();
         caller.reply(&mut self.net).ok();
         Ok(())
     }
 
-    /// `CLIENT UNBLOCK id [TIMEOUT | ERROR]`: 1 if that client was blocked until now, else 0. A client that waits for
-    /// the end of a pause does not count. O(N) in the number of clients.
+    /// `CLIENT UNBLOCK id [TIMEOUT | ERROR]`: 1 if that client was blocked, else 0. A client that waits for the end of
+    /// a pause does not count as blocked. O(N) in the number of clients.
     pub(super) fn client_unblock(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let error = Error::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
         let error = match args.len() {

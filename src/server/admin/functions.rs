@@ -12,7 +12,7 @@ use crate::server::scripts::libraries::{LOAD_LIMIT, Library, Policy, Terms};
 use crate::server::scripts::run::{Host, Kind};
 
 impl Server {
-    /// `FCALL function numkeys [key …] [arg …]`, `FCALL_RO`: what the function returns.
+    /// `FCALL function numkeys [key …] [arg …]`, `FCALL_RO`: the result of the function.
     pub(super) fn fcall(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         self.show_call(caller, args);
         let Some(function) = self.libraries.function(args.get(1)).cloned() else {
@@ -38,7 +38,7 @@ impl Server {
     }
 
     /// `FUNCTION LOAD [REPLACE] source`: the name of the library. O(N) in the length of the source; the code that the
-    /// library runs when it is loaded is ended after [`LOAD_LIMIT`].
+    /// library runs while it is loaded is stopped after [`LOAD_LIMIT`].
     pub(super) fn function_load(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let last = args.len() - 1;
         if let Some(option) = (2..last).find(|index| !args.is(*index, "replace")) {
@@ -54,7 +54,7 @@ impl Server {
         Ok(())
     }
 
-    /// `FUNCTION RESTORE payload [FLUSH | APPEND | REPLACE]`: `OK`. As [`Server::function_load`].
+    /// `FUNCTION RESTORE payload [FLUSH | APPEND | REPLACE]`: `OK`. Limited like [`Server::function_load`].
     pub(super) fn function_restore(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let policy = match args.len() {
             3 => Policy::Append,
@@ -108,7 +108,7 @@ impl Server {
         Ok(())
     }
 
-    /// `FUNCTION LIST [LIBRARYNAME pattern] [WITHCODE]`: what libraries there are. O(N) in what is listed.
+    /// `FUNCTION LIST [LIBRARYNAME pattern] [WITHCODE]`: the libraries. O(N) in the size of the reply.
     pub(super) fn function_list(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let (mut pattern, mut with_code) = (None, false);
         let mut index = 2;
@@ -135,7 +135,7 @@ impl Server {
         Ok(())
     }
 
-    /// `FUNCTION STATS`: the function that is running, if there is one, and how many there are.
+    /// `FUNCTION STATS`: the running function, if any, and the numbers of libraries and functions.
     pub(super) fn function_stats(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         if let Some(kind @ Kind::Script) = self.busy_kind() {
             return Err(kind.busy());
@@ -160,7 +160,7 @@ impl Server {
         Ok(())
     }
 
-    /// The function that takes long: its name, the words of its command, and for how long it has been running.
+    /// Writes the slow function: its name, the words of its command, and its running time.
     fn reply_running(&mut self, caller: &mut Caller<'_>) {
         let Some((name, words, duration_ms)) = self.busy_call() else {
             return caller.reply(&mut self.net).null();
@@ -208,7 +208,7 @@ fn list(library: &Library, with_code: bool, reply: &mut Reply<'_>) {
     }
 }
 
-/// The limits of a library that is loaded for `caller`. One from a log has no time limit.
+/// The limits of a library that is loaded for `caller`. A library from an AOF has no time limit.
 fn terms_of<'a>(caller: &Caller<'_>, log: &'a dyn Fn(LogLevel, &[u8])) -> Terms<'a> {
     Terms { limit: (!caller.origin.must_obey()).then_some(LOAD_LIMIT), log }
 }

@@ -1,4 +1,4 @@
-//! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`), and what it is (`LOLWUT`).
+//! Commands of the process: `SHUTDOWN`, `TIME` and `LOLWUT`.
 
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::{Args, REDIS_VERSION};
@@ -9,7 +9,7 @@ use crate::server::process::LOGO;
 use crate::sys::clock;
 
 impl Server {
-    /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`: no reply when it works; the connections just end.
+    /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`: no reply on success; the connections are closed.
     pub(super) fn shutdown(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let (mut options, mut abort) = (ShutdownOptions::default(), false);
         for word in args.iter_from(1) {
@@ -29,7 +29,7 @@ impl Server {
         if abort {
             return Err(Error::new("ERR No shutdown in progress."));
         }
-        // With the work of a script half done, there is nothing to be saved.
+        // The unfinished writes of a script must not be saved.
         if let Some(kind) = self.busy_kind()
             && !options.contains(ShutdownOptions::NOSAVE)
         {

@@ -1,4 +1,4 @@
-//! `MEMORY`, and the figures that `INFO memory` prints as well: where the bytes are.
+//! `MEMORY`, and the figures for `INFO memory`: how memory is used.
 //!
 //! ```text
 //!  resident, what the kernel lends the process
@@ -12,8 +12,8 @@
 //!           └─ data set
 //! ```
 //!
-//! A size is what was really taken: a block counts at the size of its class. Nothing is sampled: a value knows its
-//! size, so that `SAMPLES` is taken and changes nothing.
+//! Sizes are those actually allocated: a block counts with the size of its class. Nothing is sampled, because a value
+//! knows its size; `SAMPLES` is accepted without effect.
 
 use std::fmt::Write;
 
@@ -27,16 +27,16 @@ use crate::server::core::used_memory;
 use crate::server::invoke::Caller;
 use crate::sys::{memory, process};
 
-/// Below this the ratios say nothing about the server: they are those of an empty one.
+/// Below this size the ratios are those of an empty server and mean nothing.
 const TOO_SMALL: u64 = 5 << 20;
 
-/// A ratio is worth a word only where it costs this much.
+/// A ratio is reported only if it costs at least this many bytes.
 const WORTH_SAYING: i64 = 10 << 20;
 
-/// Bytes that a connection may hold on the average before somebody should look at them.
+/// The average size of a connection, in bytes, above which it is reported.
 const LARGE_CLIENT: u64 = 200 << 10;
 
-/// Bytes of unused slabs given back at a time: other threads wait meanwhile when they need a slab.
+/// Bytes of unused slabs returned at a time: other threads that need a slab wait meanwhile.
 const PURGE_STEP: usize = 64 << 20;
 
 /// A database that has keys.
@@ -49,31 +49,31 @@ pub(super) struct Tables {
 
 /// All figures at one moment.
 pub(in crate::server) struct Overview {
-    /// Bytes in use, and the most there ever were.
+    /// Bytes in use, and their peak.
     pub used: u64,
     pub peak: u64,
     /// Bytes in use before the first key.
     pub startup: u64,
-    /// What the kernel lends the process, and the part of it that belongs to the allocators.
+    /// The resident bytes of the process, and the allocators' part of them.
     pub resident: u64,
     pub allocator_resident: u64,
     /// Slabs and heap in use, with their holes.
     pub active: u64,
     /// Bytes of connections.
     pub clients: u64,
-    /// Bytes of what waits to be written to the log.
+    /// Bytes of calls that wait to be written to the AOF.
     pub log_buffer: u64,
     /// Bytes of scripts, and of libraries, without the machines that execute them.
     pub scripts: u64,
     pub functions: u64,
-    /// What is not data, and what is.
+    /// Bytes of overhead, and of data.
     pub overhead: u64,
     pub dataset: u64,
     keys: u64,
     tables: Vec<Tables>,
 }
 
-/// `part` of `whole`, 0 of nothing. Single precision, in which Redis computes and prints it.
+/// `part` divided by `whole`; 0 if `whole` is 0. Single precision, with which Redis computes and prints it.
 pub(super) fn ratio(part: u64, whole: u64) -> f32 {
     if whole == 0 { 0.0 } else { part as f32 / whole as f32 }
 }
@@ -83,8 +83,8 @@ fn difference(larger: u64, smaller: u64) -> i64 {
 }
 
 impl Overview {
-    /// The figures of now, without the `text` bytes of the reply that is being written: they are free again when it is read.
-    /// O(clients + databases), and a file of `/proc`.
+    /// The current figures without the `text` bytes of the reply being written, which are freed when the client has
+    /// read it. O(clients + databases), and reads a file of `/proc`.
     pub(in crate::server) fn of(server: &Server, text: usize) -> Overview {
         let used = used_memory().saturating_sub(text as u64);
         let slab = alloc::stats();
@@ -125,12 +125,12 @@ impl Overview {
         }
     }
 
-    /// The data set's share of what was added since the start, in percent.
+    /// The data set's share of the memory added since the start, in percent.
     pub(super) fn dataset_percent(&self) -> f32 {
         ratio(self.dataset, self.used.saturating_sub(self.startup)) * 100.0
     }
 
-    /// What is used of the most that ever was, in percent.
+    /// The share of the peak that is in use, in percent.
     pub(super) fn peak_percent(&self) -> f32 {
         ratio(self.used, self.peak) * 100.0
     }
@@ -155,7 +155,7 @@ impl Overview {
         (ratio(self.resident, self.used), difference(self.resident, self.used))
     }
 
-    /// What `MEMORY DOCTOR` finds: a paragraph for each thing that looks wrong.
+    /// The findings of `MEMORY DOCTOR`: a paragraph for each problem.
     fn complaints(&self, clients: usize) -> Vec<String> {
         let mut found = Vec::new();
         let costs = |(ratio, bytes): (f32, i64), limit: f32| ratio > limit && bytes > WORTH_SAYING;
@@ -210,14 +210,14 @@ impl Overview {
 }
 
 impl Server {
-    /// `MEMORY USAGE key [SAMPLES count]`: the bytes that the key takes with its value, its slot in the table and its
-    /// place among those that expire; null when it is not there. O(1), for a collection O(N) in its blocks.
+    /// `MEMORY USAGE key [SAMPLES count]`: the bytes of the key with its value, its slot in the table and its place in
+    /// the list of expiring keys; null if it does not exist. O(1), for a collection O(N) in its blocks.
     pub(super) fn memory_usage(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         parse_samples(args)?;
         let key = args.get(2);
         let db = caller.session(&mut self.net).db;
         let hash = self.core.keyspace.hash(key);
-        // Neither a hit nor an access: whoever measures a key must not change its fate.
+        // Neither a hit nor an access: measuring a key must not affect its eviction.
         let bytes = self.core.keyspace.db(db).memory_of(hash, key);
         let mut reply = caller.reply(&mut self.net);
         match bytes {
@@ -227,7 +227,7 @@ impl Server {
         Ok(())
     }
 
-    /// `MEMORY STATS`: a map of figures; a map of its own for each database that has keys.
+    /// `MEMORY STATS`: a map of figures, with a nested map for each database that has keys.
     pub(super) fn memory_stats(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let it = Overview::of(self, 0);
         let since_start = it.used.saturating_sub(it.startup);
@@ -276,7 +276,7 @@ impl Server {
         Ok(())
     }
 
-    /// `MEMORY DOCTOR`: what looks wrong, in words.
+    /// `MEMORY DOCTOR`: describes problems in words.
     pub(super) fn memory_doctor(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let it = Overview::of(self, 0);
         let text = if it.used < TOO_SMALL {
@@ -299,7 +299,7 @@ impl Server {
         Ok(())
     }
 
-    /// `MEMORY PURGE`: gives what is unused back to the system. O(unused pages).
+    /// `MEMORY PURGE`: returns unused memory to the system. O(unused pages).
     pub(super) fn memory_purge(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         self.purge_buffers();
         while alloc::collect(PURGE_STEP) {}
@@ -309,7 +309,7 @@ impl Server {
         Ok(())
     }
 
-    /// `MEMORY MALLOC-STATS`: where the allocator's memory is, for people. O(slabs).
+    /// `MEMORY MALLOC-STATS`: a readable report of the allocator's memory. O(slabs).
     pub(super) fn memory_malloc_stats(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let text = malloc_stats();
         caller.reply(&mut self.net).verbatim(*b"txt", text.as_bytes());

@@ -1,4 +1,4 @@
-//! Commands that need the server itself: other clients, the configuration, the statistics, the end.
+//! Commands that need the whole server: other clients, the configuration, the statistics, shutdown.
 
 #![expect(clippy::unnecessary_wraps, reason = "commands have one form, whether they can fail or not")]
 
@@ -31,7 +31,7 @@ use crate::command::{Args, Handler, introspect};
 use crate::sys::poller::Token;
 use crate::text::words::shown;
 
-/// The function of a command of the server. The reply has been written unless an error is returned.
+/// The function of a server command. The reply has been written unless an error is returned.
 type ServerFn = fn(&mut Server, &mut Caller<'_>, Args<'_>) -> Result;
 
 // `FUNCTIONS`, in the order of `ServerCommand`: written by `build.rs` from the command table.
@@ -70,7 +70,7 @@ impl Server {
     }
 }
 
-/// Equality in a time that does not depend on where the two differ.
+/// Compares in a time that does not depend on the position of the first difference.
 fn same_secret(given: &[u8], secret: &[u8]) -> bool {
     let mut difference = given.len() ^ secret.len();
     for (i, byte) in given.iter().enumerate() {
@@ -80,7 +80,7 @@ fn same_secret(given: &[u8], secret: &[u8]) -> bool {
     difference == 0
 }
 
-/// A subcommand was called with more arguments than it takes.
+/// The error of a subcommand with more arguments than it takes.
 fn usage(args: Args<'_>) -> Error {
     let (container, subcommand) = (args.get(0).to_ascii_uppercase(), args.get(1));
     Error::concat(&[

@@ -1,4 +1,4 @@
-//! `MODULE`: there is no interface for modules, so the list is empty and nothing can be loaded.
+//! `MODULE`: modules are not supported, so the list is empty and nothing can be loaded.
 
 use crate::command::Args;
 use crate::command::error::{Error, Result};
@@ -13,7 +13,7 @@ impl Server {
         Ok(())
     }
 
-    /// `MODULE LOAD path [arg …]` and `LOADEX`: refused, with the reason in the log, where the reply sends its reader.
+    /// `MODULE LOAD path [arg …]` and `LOADEX`: refused. The reply refers to the log, which has the reason.
     pub(super) fn module_load(&mut self, _: &mut Caller<'_>, args: Args<'_>) -> Result {
         let path = quote(args.get(2));
         self.process
@@ -22,7 +22,7 @@ impl Server {
         Err(Error::new("ERR Error loading the extension. Please check the server logs."))
     }
 
-    /// `MODULE UNLOAD name`: no module has any name.
+    /// `MODULE UNLOAD name`: fails for any name.
     pub(super) fn module_unload(_: &mut Server, _: &mut Caller<'_>, _: Args<'_>) -> Result {
         Err(Error::new("ERR Error unloading module: no such module with that name"))
     }

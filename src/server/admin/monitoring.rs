@@ -1,4 +1,4 @@
-//! `SLOWLOG`, `LATENCY`, `MONITOR`: what the server does, as an operator sees it.
+//! `SLOWLOG`, `LATENCY`, `MONITOR`: commands for operators that show the server's activity.
 
 use crate::command::error::{Error, Result};
 use crate::command::{Args, table};
@@ -54,7 +54,7 @@ impl Server {
         Ok(())
     }
 
-    /// `LATENCY LATEST`: for each event its name, when it last was slow, how slow, and how slow at most. O(1).
+    /// `LATENCY LATEST`: for each event its name, the time of the latest spike, its latency, and the maximum. O(1).
     pub(super) fn latency_latest(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let mut reply = caller.reply(&mut self.net);
         reply.array(self.core.latency.iter().count());
@@ -85,7 +85,7 @@ impl Server {
         Ok(())
     }
 
-    /// `LATENCY RESET [event …]`: how many events were forgotten; without a name all are. O(1).
+    /// `LATENCY RESET [event …]`: the number of events reset; without a name all are. O(1).
     pub(super) fn latency_reset(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let count = match args.len() {
             2 => self.core.latency.reset_all(),
@@ -95,7 +95,7 @@ impl Server {
         Ok(())
     }
 
-    /// `LATENCY GRAPH event`: a picture of its history. O(1).
+    /// `LATENCY GRAPH event`: a graph of its history. O(1).
     pub(super) fn latency_graph(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let event = args.get(2);
         let Some(series) = self.core.latency.get(event) else {
@@ -106,14 +106,14 @@ impl Server {
         Ok(())
     }
 
-    /// `LATENCY DOCTOR`: what the history says, in sentences. O(1).
+    /// `LATENCY DOCTOR`: an analysis of the history in sentences. O(1).
     pub(super) fn latency_doctor(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let report = self.core.diagnose_latency();
         caller.reply(&mut self.net).verbatim(*b"txt", report.as_bytes());
         Ok(())
     }
 
-    /// `LATENCY HISTOGRAM [command …]`: for each command that was called, how many calls took no longer than some powers
+    /// `LATENCY HISTOGRAM [command …]`: for each command that was called, the cumulative numbers of calls up to powers
     /// of two microseconds. A container stands for its subcommands. O(N) in the number of commands.
     pub(super) fn latency_histogram(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let token = caller.client()?;
@@ -146,7 +146,7 @@ impl Server {
         Ok(())
     }
 
-    /// `MONITOR`: `OK`, then a line for every command. A monitor that asks again gets no reply.
+    /// `MONITOR`: `OK`, then a line for every command. A second `MONITOR` gets no reply.
     pub(super) fn monitor(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let token = caller.client()?;
         let flags = caller.session(&mut self.net).flags;

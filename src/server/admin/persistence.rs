@@ -7,11 +7,11 @@ use crate::server::invoke::Caller;
 use crate::server::persistence::job::Work;
 use crate::server::persistence::log::State;
 
-/// The error of a command whose reason is in the log.
+/// The error of a command that has logged the reason.
 const FAILED: Error = Error::new("ERR");
 
 impl Server {
-    /// `SAVE`: the reply comes when the data is on disk; everybody waits for it.
+    /// `SAVE`: replies when the data is on disk; all clients wait.
     pub(super) fn save(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         if self.persistence.is_at(Work::Snapshot) {
             return Err(Error::new("ERR Background save already in progress"));
@@ -32,7 +32,7 @@ impl Server {
         if self.persistence.is_at(Work::Snapshot) {
             return Err(Error::new("ERR Background save already in progress"));
         }
-        // A transaction is in a snapshot in whole or not at all.
+        // A snapshot contains a transaction completely or not at all.
         let in_transaction = caller.session(&mut self.net).flags.transaction;
         if in_transaction || self.persistence.job.is_some() {
             if !schedule && !in_transaction {
@@ -50,7 +50,7 @@ impl Server {
         Ok(())
     }
 
-    /// `BGREWRITEAOF`: a child writes a new base of the log.
+    /// `BGREWRITEAOF`: a child writes a new base of the AOF.
     pub(super) fn bgrewriteaof(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         if self.persistence.is_at(Work::Rewrite) {
             return Err(Error::new("ERR Background append only file rewriting already in progress"));
@@ -58,7 +58,7 @@ impl Server {
         let in_transaction = caller.session(&mut self.net).flags.transaction;
         let text = if in_transaction || self.persistence.job.is_some() {
             self.persistence.rewrites.scheduled = true;
-            // Whoever asks for it does not wait for failures of earlier ones to be forgotten.
+            // An explicit request is not delayed by earlier failures.
             self.persistence.rewrites.failures = 0;
             "Background append only file rewriting scheduled"
         } else if self.begin_rewrite().is_ok() {
@@ -72,14 +72,14 @@ impl Server {
         Ok(())
     }
 
-    /// `LASTSAVE`: when the data was last saved, Unix seconds. What has never been saved counts from the start.
+    /// `LASTSAVE`: the time of the last save, in Unix seconds; the start of the server if there was none.
     pub(super) fn last_save(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let seconds = self.persistence.snapshots.last_save;
         caller.reply(&mut self.net).integer(seconds);
         Ok(())
     }
 
-    /// `DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE]`: saves the data, drops it and loads it again while everybody waits.
+    /// `DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE]`: saves the data, drops it and loads it again while all clients wait.
     pub(super) fn debug_reload(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let (mut merge, mut flush, mut save) = (false, true, true);
         for word in args.iter_from(2) {
@@ -97,7 +97,7 @@ impl Server {
         self.refuse_while_loading()?;
         if save {
             if self.persistence.is_at(Work::Snapshot) {
-                // An older snapshot is not to take the place of this one before it is loaded.
+                // An older snapshot must not replace this one before it is loaded.
                 self.end_job();
             }
             self.save_snapshot().map_err(|()| FAILED)?;
@@ -114,7 +114,7 @@ impl Server {
         Ok(())
     }
 
-    /// `DEBUG LOADAOF`: drops the data and loads it from the log. Refused while the AOF is being switched on: the files are
+    /// `DEBUG LOADAOF`: drops the data and loads it from the AOF. Refused while the AOF is being enabled: the files are
     /// those of an earlier AOF, and the new one continues the data that would be dropped.
     pub(super) fn debug_loadaof(&mut self, caller: &mut Caller<'_>) -> Result {
         self.refuse_while_loading()?;
@@ -139,7 +139,7 @@ impl Server {
         Ok(())
     }
 
-    /// Drops all data without a trace in the log.
+    /// Drops all data without logging it to the AOF.
     pub(in crate::server) fn drop_data(&mut self) {
         for db in 0..self.core.keyspace.count() {
             self.core.keyspace.flush(db, true);

@@ -1,4 +1,4 @@
-//! Pub/sub: `SUBSCRIBE` and its relatives, `PUBLISH`, `SPUBLISH`, `PUBSUB`.
+//! Pub/sub: `SUBSCRIBE` and related commands, `PUBLISH`, `SPUBLISH`, `PUBSUB`.
 
 use crate::command::Args;
 use crate::command::error::{Error, Result};
@@ -87,8 +87,8 @@ impl Server {
         if caller.session(&mut self.net).flags.transaction { usize::MAX } else { PART }
     }
 
-    /// `UNSUBSCRIBE [channel …]`: from all channels if none is named. A push for each channel, or one with null if there is
-    /// none.
+    /// `UNSUBSCRIBE [channel …]`: from all channels if none is named. A push for each channel, or one with null if the
+    /// client has no channels.
     pub(in crate::server) fn unsubscribe(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         self.unsubscribe_from(Kind::Channel, caller, args)
     }
@@ -146,7 +146,7 @@ impl Server {
         reply.integer(counts.map_or(0, |counts| counts.beside(kind)) as i64);
     }
 
-    /// The subscriptions of the client that is being served may have changed.
+    /// Updates the client being served after its subscriptions may have changed.
     fn subscriptions_changed(&mut self, token: Token) {
         let subscribed = self.audience.subscribers.counts(token).total() > 0;
         let flags = &mut self.net.session(token).flags;
@@ -174,7 +174,7 @@ impl Server {
         is_done
     }
 
-    /// `PUBLISH channel message`: how many clients get it.
+    /// `PUBLISH channel message`: the number of clients that receive it.
     pub(in crate::server) fn publish(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         self.publish_to(Kind::Channel, caller, args)
     }
@@ -186,7 +186,7 @@ impl Server {
 
     fn publish_to(&mut self, kind: Kind, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         if caller.any_client().is_none() {
-            // A script of a log: the message was delivered when it first ran.
+            // A script in an AOF: the message was delivered when the script first ran.
             caller.reply(&mut self.net).integer(0);
             return Ok(());
         }
@@ -200,7 +200,7 @@ impl Server {
         Ok(())
     }
 
-    /// `PUBSUB CHANNELS [pattern]`: those that have subscribers.
+    /// `PUBSUB CHANNELS [pattern]`: the channels with subscribers.
     pub(in crate::server) fn pubsub_channels(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         self.reply_active(Kind::Channel, caller, args)
     }
@@ -229,7 +229,7 @@ impl Server {
         Ok(())
     }
 
-    /// `PUBSUB NUMSUB [channel …]`: each with its number of subscribers.
+    /// `PUBSUB NUMSUB [channel …]`: each channel with its number of subscribers.
     pub(in crate::server) fn pubsub_numsub(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         self.reply_counts(Kind::Channel, caller, args);
         Ok(())
@@ -254,7 +254,7 @@ impl Server {
         }
     }
 
-    /// `PUBSUB NUMPAT`: how many patterns have subscribers.
+    /// `PUBSUB NUMPAT`: the number of patterns with subscribers.
     pub(super) fn pubsub_numpat(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let patterns = self.audience.subscribers.count(Kind::Pattern);
         caller.reply(&mut self.net).integer(patterns as i64);

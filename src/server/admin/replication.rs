@@ -1,4 +1,4 @@
-//! Commands of replication: `REPLICAOF`, `PSYNC`, `SYNC`, `REPLCONF`, `ROLE`.
+//! Replication commands: `REPLICAOF`, `PSYNC`, `SYNC`, `REPLCONF`, `ROLE`.
 
 use crate::command::Args;
 use crate::command::Origin;
@@ -14,7 +14,7 @@ use crate::text::number;
 const NO_LINK: Error = Error::new("NOMASTERLINK Can't SYNC while not connected with my master");
 
 impl Server {
-    /// `REPLICAOF host port | NO ONE`: follows a primary, or none.
+    /// `REPLICAOF host port | NO ONE`: replicates a primary, or stops replicating.
     pub(super) fn replicaof(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let (host, port) = (args.get(1), args.get(2));
         if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
@@ -63,12 +63,12 @@ impl Server {
         self.begin_synchronization(caller, None)
     }
 
-    /// `PSYNC id offset`: the stream from an offset on, or as `SYNC`.
+    /// `PSYNC id offset`: the stream from an offset on, or like `SYNC`.
     pub(super) fn psync(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let offset = integer(args.get(2));
         let next = match (offset, args.get(1)) {
             (Ok(next), _) => next,
-            // The offset of `?` is not looked at.
+            // The offset after `?` is ignored.
             (Err(_), b"?") => -1,
             (Err(error), _) => return Err(error),
         };
@@ -78,7 +78,7 @@ impl Server {
     fn begin_synchronization(&mut self, caller: &mut Caller<'_>, asked: Option<(&[u8], i64)>) -> Result {
         let token = caller.client()?;
         if self.net.session(token).flags.replica {
-            // It has asked before.
+            // It has requested this before.
             return Ok(());
         }
         if self.replication.upstream.as_ref().is_some_and(|upstream| !upstream.is_online()) {
@@ -98,10 +98,10 @@ impl Server {
         Ok(())
     }
 
-    /// `REPLCONF name value …`: what a replica says of itself, and what it has applied.
+    /// `REPLCONF name value …`: sets properties of a replica, and acknowledges offsets.
     pub(super) fn replconf(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         if caller.origin == Origin::Primary {
-            // `GETACK`: the reply follows when the offset contains this request.
+            // `GETACK`: reply later, when the offset includes this request.
             self.applying.acknowledges = true;
             return Ok(());
         }
@@ -125,7 +125,7 @@ impl Server {
         Ok(())
     }
 
-    /// `ROLE`: a primary with its offset and its replicas, or a replica with its primary.
+    /// `ROLE`: `master` with the offset and the replicas, or `slave` with the primary.
     pub(super) fn role(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let offset = self.replication_offset();
         if let Some(upstream) = &self.replication.upstream {

@@ -1,4 +1,4 @@
-//! `EVAL` and its relatives, and `SCRIPT`: scripts that clients send.
+//! `EVAL` and related commands, and `SCRIPT`: scripts that clients send.
 
 use std::rc::Rc;
 
@@ -10,14 +10,14 @@ use crate::server::scripting::{Begin, number_of_keys};
 use crate::server::scripts::run::{self, Host, Kind};
 use crate::sys::poller::Token;
 
-/// The digits of a digest.
+/// The number of hexadecimal digits of a digest.
 const DIGITS: usize = 40;
 
 const UNKNOWN: Error = Error::new("NOSCRIPT No matching script. Please use EVAL.");
 
 impl Server {
-    /// `EVAL script numkeys [key …] [arg …]`, `EVAL_RO`: what the script returns. It is kept for `EVALSHA`, for as long as
-    /// not too many others come.
+    /// `EVAL script numkeys [key …] [arg …]`, `EVAL_RO`: the result of the script. It is cached for `EVALSHA` until too
+    /// many newer scripts evict it.
     pub(super) fn eval(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         self.show_call(caller, args);
         match caller.session(&mut self.net).flags.debugging {
@@ -35,7 +35,7 @@ impl Server {
         self.run_cached(caller, (place, keys), args)
     }
 
-    /// `EVALSHA sha1 numkeys [key …] [arg …]`, `EVALSHA_RO`: what the script with this digest returns.
+    /// `EVALSHA sha1 numkeys [key …] [arg …]`, `EVALSHA_RO`: the result of the script with this digest.
     pub(super) fn evalsha(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         self.show_call(caller, args);
         if args.get(1).len() != DIGITS {
@@ -61,7 +61,7 @@ impl Server {
         self.run_script(caller, begin, args)
     }
 
-    /// `SCRIPT LOAD script`: its digest. It stays until `SCRIPT FLUSH`.
+    /// `SCRIPT LOAD script`: the digest. The script stays until `SCRIPT FLUSH`.
     pub(super) fn script_load(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let source = args.get(2);
         let place = self.scripts.cache.load(source, self.core.keyspace.hash(source), true)?;
@@ -71,7 +71,7 @@ impl Server {
         Ok(())
     }
 
-    /// `SCRIPT EXISTS sha1 …`: for each, whether there is such a script.
+    /// `SCRIPT EXISTS sha1 …`: for each digest, whether the script is cached.
     pub(super) fn script_exists(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let mut reply = caller.reply(&mut self.net);
         reply.array(args.len() - 2);
@@ -81,7 +81,8 @@ impl Server {
         Ok(())
     }
 
-    /// `SCRIPT FLUSH [ASYNC | SYNC]`: removes all scripts, and all that they may have left behind. O(N) in their memory.
+    /// `SCRIPT FLUSH [ASYNC | SYNC]`: removes all scripts, and all data that they have left in the machine. O(N) in
+    /// their memory.
     pub(super) fn script_flush(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         match args.len() {
             2 => {}
@@ -93,17 +94,17 @@ impl Server {
         Ok(())
     }
 
-    /// `SCRIPT KILL`: ends the script that takes long, if it has not written anything.
+    /// `SCRIPT KILL`: ends the slow script, unless it has written.
     pub(super) fn script_kill(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         self.kill(caller, Kind::Script)
     }
 
-    /// `FUNCTION KILL`: ends the function that takes long, if it has not written anything.
+    /// `FUNCTION KILL`: ends the slow function, unless it has written.
     pub(super) fn function_kill(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         self.kill(caller, Kind::Function)
     }
 
-    /// Ends the script or the function that takes long, if it is one of `kind` and has not written anything.
+    /// Ends the slow script or function if it is of `kind`, unless it has written.
     fn kill(&mut self, caller: &mut Caller<'_>, kind: Kind) -> Result {
         let running = self.busy_run();
         if let Some(error) = run::refuse_to_kill(running.as_deref(), kind) {

@@ -1,4 +1,4 @@
-//! `AUTH`, `HELLO`, `RESET`, `QUIT`: the identity of the client and the protocol that it speaks.
+//! `AUTH`, `HELLO`, `RESET`, `QUIT`, and `CLIENT` subcommands: a client's identity, its protocol and its flags.
 
 use super::same_secret;
 use crate::command::REDIS_VERSION;
@@ -13,7 +13,7 @@ use crate::text::words::shown;
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
-/// Names are printable ASCII without spaces, so that a line of `CLIENT LIST` can be taken apart.
+/// Names are printable ASCII without spaces, so that a `CLIENT LIST` line can be parsed.
 pub(super) fn is_valid_name(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
@@ -44,7 +44,7 @@ impl Server {
         if known { Ok(()) } else { Err(Error::new(WRONG_PASSWORD)) }
     }
 
-    /// `HELLO [protover [AUTH username password] [SETNAME name]]`: facts about the server, as a map.
+    /// `HELLO [protover [AUTH username password] [SETNAME name]]`: a map that describes the server.
     pub(super) fn hello(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         self.apply_hello(caller, args)?;
         let session = caller.session(&mut self.net);
@@ -68,7 +68,7 @@ impl Server {
         Ok(())
     }
 
-    /// The changes that `HELLO` makes: all of them, or none and the error's text.
+    /// Applies the options of `HELLO`: all of them, or none and returns the error's text.
     fn apply_hello(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let token = caller.client()?;
         let protocol = match args.len() {
@@ -121,7 +121,7 @@ impl Server {
         Ok(())
     }
 
-    /// `RESET`: the session is as new.
+    /// `RESET`: resets the session to that of a new connection.
     pub(super) fn reset(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let token = caller.client()?;
         if !self.remove_subscriptions(caller, token) {
@@ -140,7 +140,7 @@ impl Server {
             .map_or((Vec::new(), Vec::new()), |names| (names.lib_name, names.lib_version));
         let reply_skip = session.flags.reply_skip;
         *session = Session { last_command: session.last_command, ..Session::new(session.id, open) };
-        // Its own reply is the one that is dropped after `CLIENT REPLY SKIP`.
+        // `CLIENT REPLY SKIP` drops the reply to `RESET` itself.
         session.flags.reply_skip = reply_skip;
         if !lib_name.is_empty() || !lib_version.is_empty() {
             let names = session.names_mut();
@@ -222,7 +222,7 @@ impl Server {
         Ok(())
     }
 
-    /// `CLIENT REPLY ON | OFF | SKIP`: only `ON` is answered.
+    /// `CLIENT REPLY ON | OFF | SKIP`: only `ON` gets a reply.
     pub(super) fn client_reply(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let flags = &mut caller.session(&mut self.net).flags;
         if args.is(2, "on") {
@@ -240,7 +240,7 @@ impl Server {
     }
 }
 
-/// The switch at argument 2.
+/// Parses `ON` or `OFF` in argument 2.
 fn on_or_off(args: Args<'_>) -> Result<bool> {
     match (args.is(2, "on"), args.is(2, "off")) {
         (true, _) => Ok(true),

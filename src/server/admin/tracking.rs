@@ -1,5 +1,4 @@
-//! `CLIENT TRACKING`, `CACHING`, `GETREDIR`, `TRACKINGINFO`: clients that keep copies of values and are told when these are
-//! invalid.
+//! `CLIENT TRACKING`, `CACHING`, `GETREDIR`, `TRACKINGINFO`: client-side caching with invalidation messages.
 
 use std::collections::BTreeSet;
 
@@ -16,14 +15,14 @@ const NOT_OPTIONAL: Error = Error::new(
     "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
 );
 
-/// The client that another one redirects to as replies show it, 0 if it does not.
+/// The ID of the client that invalidation messages are redirected to, as replies show it; 0 if there is none.
 pub(super) fn redirection(tracking: &Tracking) -> i64 {
     tracking.options.redirect.map_or(0, |redirect| redirect.id as i64)
 }
 
 impl Server {
     /// `CLIENT TRACKING ON | OFF [REDIRECT id] [PREFIX prefix …] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]`: `OK`. O(N) in the
-    /// number of prefixes that the client has, and with `REDIRECT` in that of the clients.
+    /// client's prefixes, and with `REDIRECT` also in the number of clients.
     pub(super) fn client_tracking(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let token = caller.client()?;
         let (options, prefixes) = self.parse_tracking(args)?;
@@ -85,7 +84,7 @@ impl Server {
         Ok(Redirect { id: client.session.id, token })
     }
 
-    /// `CLIENT CACHING YES | NO`: `OK`; what the next command reads is remembered, or is not. O(1).
+    /// `CLIENT CACHING YES | NO`: `OK`; the keys that the next command reads are tracked, or are not. O(1).
     pub(super) fn client_caching(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let token = caller.client()?;
         let options = self.audience.trackers.get(token).ok_or(NOT_OPTIONAL)?.options;
@@ -104,8 +103,8 @@ impl Server {
         Ok(())
     }
 
-    /// `CLIENT GETREDIR`: the client that is told instead of this one, 0 if it is told itself, -1 if it does not track
-    /// keys. O(1).
+    /// `CLIENT GETREDIR`: the ID of the client that gets this one's invalidation messages, 0 without redirection, -1
+    /// without tracking. O(1).
     pub(super) fn client_getredir(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let token = caller.client()?;
         let redirection = self.audience.trackers.get(token).map_or(-1, redirection);
@@ -113,7 +112,7 @@ impl Server {
         Ok(())
     }
 
-    /// `CLIENT TRACKINGINFO`: a map of the flags, the client that is told, and the prefixes. O(N) in their number.
+    /// `CLIENT TRACKINGINFO`: a map of the flags, the redirection, and the prefixes. O(N) in their number.
     pub(super) fn client_trackinginfo(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let token = caller.client()?;
         let caching = caller.session(&mut self.net).flags.caching;
@@ -153,7 +152,7 @@ fn flags(tracking: &Tracking, caching: bool) -> Vec<&'static str> {
     flags.into_iter().filter_map(|(on, flag)| on.then_some(flag)).collect()
 }
 
-/// Whether these options go together, and with those that the client tracks keys with already.
+/// Checks whether these options are compatible with each other and with the client's current ones.
 fn check_options(options: Options, prefixes: &[&[u8]], tracking: Option<&Tracking>) -> Result {
     if !options.broadcast && !prefixes.is_empty() {
         return Err(Error::new("ERR PREFIX option requires BCAST mode to be enabled"));
@@ -183,7 +182,7 @@ fn check_options(options: Options, prefixes: &[&[u8]], tracking: Option<&Trackin
     Ok(())
 }
 
-/// No two prefixes of a client may begin the same key, or it would be told twice.
+/// No prefix of a client may begin with another one: a key could otherwise cause two messages.
 fn check_overlaps(prefixes: &[&[u8]], existing: Option<&BTreeSet<Box<[u8]>>>) -> Result {
     let overlap = |one: &[u8], other: &[u8]| one.starts_with(other) || other.starts_with(one);
     for (i, prefix) in prefixes.iter().enumerate() {

@@ -36,7 +36,7 @@ const REPLICA_AOF: Error = Error::new(
      propagated.",
 );
 
-/// What has been acknowledged: by the local AOF, and by how many replicas.
+/// The acknowledgements so far: by the local AOF, and by how many replicas.
 struct Reached {
     local: bool,
     replicas: u64,
@@ -125,7 +125,7 @@ impl Server {
         reached.reply(&mut self.net.reply_to(token), wanted);
     }
 
-    /// Unblocks the clients that wait for replicas, and have what they wait for.
+    /// Unblocks the clients whose awaited acknowledgements have arrived.
     pub(in crate::server) fn end_waits_for_replicas(&mut self) {
         for (token, wanted) in self.audience.acknowledgements.of_replicas() {
             if self.reached(&wanted).satisfies(&wanted) {
@@ -147,7 +147,7 @@ impl Server {
         }
     }
 
-    /// Unblocks the clients that wait for the AOF, with an error: it is switched off.
+    /// Unblocks the clients that wait for the AOF, with an error: it was disabled.
     pub(in crate::server) fn fail_waits_for_log(&mut self) {
         while let Some(token) = self.audience.acknowledgements.next_local() {
             self.end_wait(token, Some(NO_LOG));

@@ -1,4 +1,4 @@
-//! The ways in which `DEBUG` ends the process: crashes, for tests of what they leave behind, and a start from anew.
+//! `DEBUG` subcommands that end the process: crashes, for tests of recovery, and restarts.
 
 use std::io;
 use std::time::Duration;
@@ -10,12 +10,11 @@ use crate::config::ShutdownOptions;
 use crate::server::Server;
 use crate::sys::{crash, process};
 
-/// More than any machine has, and less than a pointer's offset may be.
+/// More memory than any machine has, and less than a pointer's offset may be.
 const TOO_MUCH: usize = isize::MAX as usize - (1 << 20);
 
 impl Server {
-    /// `DEBUG SEGFAULT`, `PANIC`, `ASSERT` and `OOM`: the process dies as it would of a bug of that kind, with a report
-    /// in the log.
+    /// `DEBUG SEGFAULT`, `PANIC`, `ASSERT` and `OOM`: crashes as a bug of that kind would, with a report in the log.
     pub(super) fn debug_crash(how: &[u8]) -> ! {
         match how {
             b"segfault" => crash::fault(),
@@ -28,8 +27,8 @@ impl Server {
         }
     }
 
-    /// `DEBUG RESTART [milliseconds]` and `CRASH-AND-RECOVER [milliseconds]`: the same process runs the executable
-    /// again, in order or at once. There is a reply only if that fails.
+    /// `DEBUG RESTART [milliseconds]` and `CRASH-AND-RECOVER [milliseconds]`: executes the program again in the same
+    /// process, after a clean shutdown or at once. Replies only if that fails.
     pub(super) fn debug_restart(&mut self, how: &[u8], args: Args<'_>) -> Result {
         let delay_ms = if args.len() > 2 { super::integer(args.get(2))?.max(0) } else { 0 };
         if how == b"restart" {
@@ -44,7 +43,7 @@ impl Server {
         std::thread::sleep(Duration::from_millis(delay_ms as u64));
         let error: io::Error = process::run_again();
         self.process.log.warning(format_args!("Can't restart: {error}"));
-        // The listeners are closed by now: nothing could tell this process from a dead one.
+        // The listeners are closed already: this process would be unreachable.
         std::process::exit(1)
     }
 }

@@ -3,12 +3,12 @@
 //! | file | subcommands |
 //! |---|---|
 //! | here | those that turn something on or off, and the small ones |
-//! | `object` | what is known of a key or of a table |
+//! | `object` | facts about a key or a table |
 //! | `protocol` | a reply of each type |
 //! | `end` | the ways to end the process |
 //!
-//! Subcommands for parts of Redis that this server lacks (fixed-size reply buffers, replicas, the cluster bus) are
-//! accepted without effect, so that tests which use them run. `MALLCTL` is unknown, as in a Redis without jemalloc.
+//! `REPLICATE` and the subcommands for parts of Redis that this server lacks (fixed-size reply buffers, the cluster bus)
+//! are accepted without effect, so that tests which use them run. `MALLCTL` is unknown, as in a Redis without jemalloc.
 
 mod end;
 mod object;
@@ -33,18 +33,19 @@ use crate::text::words::shown;
 use crate::text::{glob, number};
 use crate::types::Entry;
 
-/// `CLIENT-EVICTION` tells clients by the power of two above their size: from this one to that one, and all beyond.
+/// `CLIENT-EVICTION` groups clients by the power of two above their size, in this range; larger ones are in the last
+/// group.
 const SIZES: std::ops::Range<u32> = 15..33;
 
-/// The largest `QUICKLIST-PACKED-THRESHOLD`, and what 0 stands for.
+/// The largest `QUICKLIST-PACKED-THRESHOLD`, which 0 stands for.
 const MAX_PACKED_THRESHOLD: u64 = (4 << 30) - (1 << 20);
 const PACKED_THRESHOLD: u64 = 1 << 30;
 
-/// Random patterns that `STRINGMATCH-TEST` tries, and the longest of them.
+/// The number of random patterns that `STRINGMATCH-TEST` tries, and the length of the longest.
 const GLOB_TRIES: usize = 200_000;
 const GLOB_LENGTH: usize = 24;
 
-/// The number at the beginning of a word as C's `atoi` reads it; 0 when there is none.
+/// Parses the number at the beginning of a word like C's `atoi`; 0 if there is none.
 fn leading_number(word: &[u8]) -> i64 {
     let word = word.trim_ascii_start();
     let signs = usize::from(word.first().is_some_and(|byte| matches!(byte, b'+' | b'-')));
@@ -55,7 +56,7 @@ fn leading_number(word: &[u8]) -> i64 {
     if word.first() == Some(&b'-') { -value } else { value }
 }
 
-/// The seconds at the beginning of a word as C's `strtod` reads them.
+/// Parses the seconds at the beginning of a word like C's `strtod`.
 fn leading_seconds(word: &[u8]) -> Duration {
     let longest = (1..=word.len()).rev().find_map(|end| number::parse_f64(&word[..end]));
     Duration::try_from_secs_f64(longest.unwrap_or(0.0)).unwrap_or_default()
@@ -116,8 +117,8 @@ impl Server {
         Ok(())
     }
 
-    /// `DEBUG JOURNAL ON | OFF | TAKE`: keeps what commands change and what they would have propagated, or returns it
-    /// and forgets it: an array of `[db, event, key]` and an array of `[db, word, …]`.
+    /// `DEBUG JOURNAL ON | OFF | TAKE`: starts or stops recording changes and propagated calls, or returns and clears
+    /// them: an array of `[db, event, key]` and an array of `[db, word, …]`.
     fn debug_journal(&mut self, caller: &mut Caller<'_>, word: &[u8]) -> Result {
         if word.eq_ignore_ascii_case(b"take") {
             let is_recorded = self.audience.reply_with_record(&mut caller.reply(&mut self.net));
@@ -145,13 +146,13 @@ impl Server {
                 Ok(bytes) => self.core.keyspace.shapes.list_packed_threshold = bytes as usize,
                 Err(error) => return Some(Err(error)),
             },
-            // Replies have no other buffer than their list.
+            // Replies have only a list, no other buffer.
             (b"replybuffer", 4) if args.is(2, "resizing") => {}
             (b"replybuffer", 4) if args.is(2, "peak-reset-time") => match peak_period(word(3)) {
                 Ok(period_ms) => self.cron.peak_period_ms = period_ms,
                 Err(error) => return Some(Err(error)),
             },
-            // `REPLICATE` sends only to replicas, and there are none.
+            // `REPLICATE` would send only to replicas; it is ignored.
             (b"client-enforce-reply-list", 3) | (b"replicate", 3..) => {}
             (b"set-disable-deny-scripts", 3) => self.core.scripts_call_all = leading_number(word(2)) != 0,
             // There is no cluster bus.
@@ -185,8 +186,8 @@ impl Server {
         Some(Ok(()))
     }
 
-    /// `DEBUG POPULATE count [prefix] [size]`: keys `prefix:0` … with values `value:0` …, cut or padded with zero
-    /// bytes to `size`. A key that is there stays as it is.
+    /// `DEBUG POPULATE count [prefix] [size]`: keys `prefix:0` … with values `value:0` …, truncated or padded with zero
+    /// bytes to `size`. Existing keys are not changed.
     fn debug_populate(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         const RANGE: Error = Error::new("ERR value is out of range, must be positive");
         let positive = |i: usize| match integer(args.get(i)) {
@@ -217,8 +218,8 @@ impl Server {
         Ok(())
     }
 
-    /// `DEBUG CLIENT-EVICTION`: how many clients of which sizes may be evicted, and what they take together, as Redis tells
-    /// its buckets of clients. O(clients).
+    /// `DEBUG CLIENT-EVICTION`: the number of evictable clients by size, and their total memory, as Redis prints its
+    /// client buckets. O(clients).
     fn debug_client_eviction(&mut self, caller: &mut Caller<'_>) -> Result {
         let ledger = self.net.ledger.as_ref().ok_or(Error::new("ERR maxmemory-clients is disabled."))?;
         let mut buckets = vec![(0, 0); SIZES.len() + 1];
@@ -244,10 +245,10 @@ impl Server {
         Ok(())
     }
 
-    /// `DEBUG CONFIG-REWRITE-FORCE-ALL`: the configuration file gets a line for every directive.
+    /// `DEBUG CONFIG-REWRITE-FORCE-ALL`: writes a line for every directive to the configuration file.
     fn debug_rewrite_all(&mut self, caller: &mut Caller<'_>) -> Result {
         let failed = |why: &str| format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {why}");
-        // Without a file Redis hands the system a path that is none, and repeats what it says to that.
+        // Without a file Redis passes an empty path to the system, and repeats the system's error.
         if self.core.config.file.is_none() {
             return Err(failed("Bad address").into());
         }
@@ -256,7 +257,7 @@ impl Server {
         Ok(())
     }
 
-    /// Random patterns on random texts: what could go wrong is a panic, or a match that takes for ever.
+    /// Matches random patterns against random texts: a bug would show as a panic or as an endless match.
     fn try_patterns(&mut self) {
         const LETTERS: &[u8] = b"ab*?[]^-\\";
         let (mut pattern, mut text) = (Vec::new(), Vec::new());
@@ -272,14 +273,14 @@ impl Server {
     }
 }
 
-/// `DEBUG ERROR text`: the text as an error, without any code before it.
+/// `DEBUG ERROR text`: an error with this text, without a code before it.
 fn debug_error(reply: &mut Reply<'_>, text: &[u8]) {
     reply.buf.push(b'-');
     reply.buf.extend(shown(text).iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
     reply.buf.extend_from_slice(b"\r\n");
 }
 
-/// After how many milliseconds the peak of a client's replies is reset; `None`: never.
+/// Parses the milliseconds after which the peak of a client's replies is reset; `None`: never.
 fn peak_period(word: &[u8]) -> Result<Option<u32>, Error> {
     match word.to_ascii_lowercase().as_slice() {
         b"never" => Ok(None),

@@ -50,8 +50,8 @@ impl Server {
         Ok(())
     }
 
-    /// `DEBUG SDSLEN key`: lengths, what is allocated beyond them, and the blocks' sizes. The first block is the
-    /// entry's, in which a short value lies as well; a value without a block of its own has 0.
+    /// `DEBUG SDSLEN key`: the lengths, the spare allocated bytes, and the block sizes. The first block is the entry's,
+    /// which also contains a short value; a value without a block of its own has 0.
     pub(super) fn debug_sdslen(&mut self, caller: &mut Caller<'_>, key: &[u8]) -> Result {
         let entry = self.inspected(caller, key)?;
         if entry.kind() != Kind::String || entry.encoding() == Encoding::Int {
@@ -105,8 +105,8 @@ impl Server {
         Ok(())
     }
 
-    /// `DEBUG DIGEST-VALUE [key …]`: the digest of each key's value, zeroes for a missing one. What has expired but
-    /// stands is seen.
+    /// `DEBUG DIGEST-VALUE [key …]`: the digest of each key's value, zeroes for a missing key. Expired keys that are
+    /// not deleted yet count as existing.
     pub(super) fn debug_digest_value(&mut self, caller: &mut Caller<'_>, args: Args<'_>) {
         let index = caller.session(&mut self.net).db;
         let db = self.core.keyspace.db(index);
@@ -140,7 +140,7 @@ impl Server {
         Ok(())
     }
 
-    /// `DEBUG HTSTATS-KEY key [full]`: figures of the table that a value is.
+    /// `DEBUG HTSTATS-KEY key [full]`: figures of the table of a value.
     pub(super) fn debug_htstats_key(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let entry = self.inspected(caller, args.get(2))?;
         let Some(stats) = table_stats(&entry) else {
@@ -152,7 +152,7 @@ impl Server {
         Ok(())
     }
 
-    /// `DEBUG STRUCTSIZE`: the sizes of what there is one of for each key or each connection.
+    /// `DEBUG STRUCTSIZE`: the sizes of the structures that exist once per key or per connection.
     pub(super) fn debug_structsize(&mut self, caller: &mut Caller<'_>) {
         let text = format!(
             "bits:{} entry:{} block:{} bucket:64 client:{} query:{} ",
@@ -171,7 +171,7 @@ fn wants_all(args: Args<'_>) -> bool {
     args.len() > 3 && args.is(3, "full")
 }
 
-/// A line an element.
+/// Appends one line per element.
 fn push_elements(listpack: Listpack<'_>, text: &mut String) {
     for (index, element) in listpack.iter().enumerate() {
         let _ = writeln!(text, "{{index {index}}} {}", element.to_vec().escape_ascii());
@@ -185,7 +185,7 @@ fn serialized_len(entry: &Entry, compress: bool) -> usize {
     len.0
 }
 
-/// What is known of a quicklist's nodes.
+/// Describes a quicklist's nodes.
 fn quicklist_facts(list: &Quicklist, config: &Config) -> String {
     let mut bytes = 0;
     list.for_each_node(|_, node| bytes += node.len());
@@ -198,7 +198,7 @@ fn quicklist_facts(list: &Quicklist, config: &Config) -> String {
     )
 }
 
-/// The figures of the table that a value is, when it is one.
+/// The figures of a value's table, if it has one.
 fn table_stats(entry: &Entry) -> Option<DictStats> {
     if let Some(hash) = entry.container::<hash::Hash>() {
         return Some(hash.dict().stats());

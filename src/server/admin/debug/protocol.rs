@@ -43,7 +43,7 @@ impl Server {
                 if reply.protocol == Protocol::Resp2 {
                     return Err(Error::new("ERR RESP2 is not supported by this command"));
                 }
-                // A push is not a reply, so the command has one besides; what a command pushes follows its reply.
+                // A push is not a reply, so the command needs one as well. A command's pushes follow its reply.
                 reply.bulk(b"Some real reply following the push reply");
                 reply.push(2);
                 reply.bulk(b"server-cpu-usage");

@@ -1,4 +1,4 @@
-//! `INFO memory`: the figures of [`Overview`], and what is configured.
+//! `INFO memory`: the figures of [`Overview`], and the configured limits.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use crate::server::Server;
 use crate::server::admin::memory::Overview;
 use crate::sys::process;
 
-/// Bytes: in use, resident, of what; and how well they are used.
+/// Memory in use and resident, by purpose; fragmentation ratios.
 pub(super) fn memory(server: &Server, out: &mut String) {
     let it = Overview::of(server, array_size::<u8>(out.capacity()));
     let machine = process::total_memory_bytes();
@@ -80,7 +80,7 @@ pub fn mem_allocator() -> &'static str {
     if cfg!(feature = "slab") { "redstart-slab" } else { "libc" }
 }
 
-/// A size as Redis prints it for people: `1.84M`.
+/// Formats a size as Redis prints it for people: `1.84M`.
 fn human(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["K", "M", "G", "T", "P"];
     if bytes < 1024 {

@@ -1,7 +1,7 @@
-//! `INFO`: the server's facts, section by section.
+//! `INFO`: information about the server, section by section.
 //!
-//! Names and order of the fields are those of Redis 7.2, whose monitoring tools expect to find them all. A field of
-//! something that does not exist here (scripts, replicas, a cluster) has the value of a server that does not use it.
+//! Names and order of the fields are those of Redis 7.2, whose monitoring tools expect to find all of them. A field of
+//! a feature that does not exist here (modules, a cluster) has the value of a server that does not use it.
 
 /// Appends `name:value` lines.
 macro_rules! fields {
@@ -34,7 +34,7 @@ struct Section {
     write: fn(&Server, &mut String),
 }
 
-/// When a section is shown without being named.
+/// When a section is included without being named.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shown {
     /// By plain `INFO`.
@@ -63,7 +63,8 @@ const SECTIONS: &[Section] = &[
 ];
 
 impl Server {
-    /// `INFO [section …]`: text, a line a field. Names of sections in any case and order; unknown ones are ignored. `default`, `all` and `everything` are several at once.
+    /// `INFO [section …]`: text with one line per field. Section names in any case and order; unknown ones are ignored.
+    /// `default`, `all` and `everything` each select several sections.
     pub(super) fn info(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let asked = |word: &str| args.iter_from(1).any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
         let all = asked("all") || asked("everything");
@@ -132,7 +133,7 @@ fn server(server: &Server, out: &mut String) {
     listeners(server, out);
 }
 
-/// Where clients can connect: a line for TCP with every address as the configuration writes it, one for the Unix socket.
+/// The listeners: a line for TCP with the addresses as configured, one for the Unix socket.
 fn listeners(server: &Server, out: &mut String) {
     let names = |unix: bool| server.net.listeners().iter().filter(move |l| l.path().is_some() == unix);
     if names(false).next().is_some() {

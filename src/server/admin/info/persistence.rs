@@ -1,4 +1,4 @@
-//! `INFO persistence`: the log, snapshots, the child at work, and loading.
+//! `INFO persistence`: the AOF, snapshots, the current child, and loading.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -71,12 +71,12 @@ fn status(succeeded: bool) -> &'static str {
     if succeeded { "ok" } else { "err" }
 }
 
-/// -1 for what has not happened.
+/// Seconds; -1 if it has not happened.
 fn seconds(duration: Option<Duration>) -> i64 {
     duration.map_or(-1, |duration| duration.as_secs() as i64)
 }
 
-/// How long a child has been at `work`.
+/// How long a child has been doing `work`, in seconds; -1 if none does.
 fn current_seconds(server: &Server, work: Work) -> i64 {
     let job = server.persistence.job.as_ref().filter(|job| job.work == work);
     seconds(job.map(crate::server::persistence::job::Job::duration))

@@ -1,4 +1,4 @@
-//! `INFO`: what is counted, for the server (`stats`) and for each command (`commandstats`, `latencystats`, `errorstats`).
+//! `INFO`: the counters of the server (`stats`) and of each command (`commandstats`, `latencystats`, `errorstats`).
 
 use std::fmt::Write;
 
@@ -84,7 +84,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     );
 }
 
-/// Calls, time and refusals of each command that was called.
+/// Calls, time and rejections of each command that was called.
 pub(super) fn commands(server: &Server, out: &mut String) {
     for (command, row) in table::all().iter().zip(server.core.stats.per_command()) {
         if row.calls == 0 && row.rejected == 0 && row.failed == 0 {
@@ -121,7 +121,7 @@ pub(super) fn latencies(server: &Server, out: &mut String) {
     }
 }
 
-/// The loop's extremes: shown only when the section is named.
+/// The longest durations of the loop: shown only if the section is named.
 pub(super) fn debug(server: &Server, out: &mut String) {
     let (cycles, rate) = (&server.core.stats.cycles, server.core.stats.tick_rate());
     fields!(out,
