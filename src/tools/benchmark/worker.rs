@@ -108,7 +108,7 @@ pub struct Worker {
     unpublished: (u64, u64),
     schedule: Option<Schedule>,
     end_ns: u64,
-    /// What has been counted.
+    /// The counts so far.
     pub tally: Tally,
 }
 

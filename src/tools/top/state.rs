@@ -48,7 +48,7 @@ pub struct Page {
     pub total: usize,
 }
 
-/// What a key requires besides redrawing.
+/// The action that a key requires besides redrawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     Nothing,

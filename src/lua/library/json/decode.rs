@@ -24,7 +24,7 @@ enum Frame {
     },
 }
 
-/// What is expected next.
+/// The tokens accepted next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Expected {
     Value,
