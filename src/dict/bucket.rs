@@ -1,4 +1,4 @@
-//! One cache line of the table: a metadata word and seven slots, and what a slot holds besides its pointer.
+//! One cache line of the table: a metadata word and seven slots, and the hint that a slot holds besides its pointer.
 //!
 //! An address has 48 bits, a word has 64. The sixteen spare bits of a slot keep the part of the hash that a resize needs,
 //! so that moving an entry to a larger or smaller table does not touch the entry itself, which would cost a cache miss
@@ -64,7 +64,7 @@ const KNOWN_BITS: u32 = 11;
 /// The displacement that stands for "unknown: hash the key".
 pub(super) const FAR: usize = 15;
 
-/// The hash bits above a table's index that are known for an entry: `count` bits below a leading 1.
+/// The known hash bits above a table's index, for an entry: `count` bits below a leading 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Known(u16);
 
@@ -78,7 +78,7 @@ impl Known {
 
 #[cfg(test)]
 impl Known {
-    /// Whether every bit known here is the same in `whole`, in which all bits are known.
+    /// Whether all bits known here are equal in `whole`, in which all bits are known.
     pub(super) fn agrees_with(self, whole: Self) -> bool {
         let low = (1 << self.0.ilog2()) - 1;
         (self.0 ^ whole.0) & low == 0
@@ -91,7 +91,7 @@ impl Known {
 pub(super) struct Slot(u64);
 
 impl Slot {
-    /// For an entry `displacement` steps after its home bucket.
+    /// Packs an entry that is `displacement` steps after its home bucket.
     #[inline]
     pub(super) fn new(entry: NonNull<u8>, displacement: usize, known: Known) -> Self {
         let hint = (displacement.min(FAR) as u64) << 12 | u64::from(known.0);
@@ -107,7 +107,7 @@ impl Slot {
         unsafe { NonNull::new_unchecked(std::ptr::with_exposed_provenance_mut(address)) }
     }
 
-    /// The same hint with another entry of the same key.
+    /// Returns the slot with the same hint and another entry of the same key.
     #[inline]
     pub(super) fn with_entry(self, entry: NonNull<u8>) -> Self {
         let address = entry.as_ptr().expose_provenance() as u64;
@@ -115,7 +115,7 @@ impl Slot {
         Self(self.0 & !ADDRESS | address & ADDRESS)
     }
 
-    /// The same entry, `displacement` steps after its home bucket.
+    /// Returns the slot with the same entry, `displacement` steps after its home bucket.
     #[inline]
     pub(super) fn with_displacement(self, displacement: usize) -> Self {
         Self(self.0 << 4 >> 4 | (displacement.min(FAR) as u64) << 60)
@@ -127,8 +127,8 @@ impl Slot {
         (self.0 >> 60) as usize
     }
 
-    /// Where the entry in bucket `at` of a table with `from_bits` belongs in a table with `to_bits`: its home bucket
-    /// there and what is known above it. `None`: the key has to be hashed.
+    /// Returns the place in a table with `to_bits` of an entry from bucket `at` of a table with `from_bits`: its home
+    /// bucket there and the known bits above it. `None`: the key must be hashed.
     #[inline]
     pub(super) fn rehome(self, at: usize, from_bits: u32, to_bits: u32) -> Option<(usize, Known)> {
         let displacement = self.displacement();
@@ -176,7 +176,7 @@ mod tests {
                 for second in 0..=first + KNOWN_BITS {
                     let (there, known) = slot.rehome(at, first, second).expect("eleven doublings are known");
                     assert_eq!(there, home(second), "{first} to {second} bits");
-                    // And back, through the hint that the first move left.
+                    // And back, with the hint from the first move.
                     let again = Slot::new(entry(), 0, known).rehome(there, second, first);
                     if first <= second + KNOWN_BITS {
                         assert_eq!(

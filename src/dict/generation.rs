@@ -1,7 +1,7 @@
-//! Debug builds notice a [`Position`](super::Position) that is used after it went stale.
+//! Debug builds detect the use of a stale [`Position`](super::Position).
 //!
 //! A dict's generation changes with every operation that may invalidate positions, whether or not that call moves
-//! anything, and no two dicts ever share a generation. A position remembers the generation in which it was made. So a
+//! anything, and no two dicts ever share a generation. A position stores the generation in which it was made. So a
 //! position that is used after an insert, or in another database, fails in the first test that does so, not only when
 //! the operation happens to move that entry. In a release build a generation has no size and all of them are equal.
 

@@ -24,7 +24,7 @@
 const PRESENT: u64 = 0x8080_8080_8080_8000;
 /// One in every tag byte.
 const ONES: u64 = 0x0101_0101_0101_0100;
-/// The flag: some insert found this bucket full and went on. It outlives the entries that filled the bucket.
+/// The flag: some insert found this bucket full and continued. It outlives the entries that filled the bucket.
 const EVER_FULL: u64 = 1;
 
 /// The slots of a bucket, and so its capacity.
@@ -42,7 +42,7 @@ pub(super) fn tag_of(hash: u64) -> u8 {
 }
 
 impl Group {
-    /// The slots that are present and carry `tag` (apart from the rare neighbour, see the module's head).
+    /// The present slots with `tag` (and the rare neighbour, see the module's head).
     #[inline]
     pub(super) fn match_tag(self, tag: u8) -> Slots {
         let x = self.0 ^ (u64::from(tag) * ONES);
@@ -78,14 +78,14 @@ impl Group {
         (self.0 >> (slot * 8)) as u8
     }
 
-    /// The same with `tag` in the free `slot`.
+    /// Returns the group with `tag` in the free `slot`.
     #[inline]
     pub(super) fn with(self, slot: usize, tag: u8) -> Self {
         debug_assert!(!self.is_present(slot) && tag & 0x80 != 0);
         self.without(slot).or(u64::from(tag) << (slot * 8))
     }
 
-    /// The same with `slot` free.
+    /// Returns the group with `slot` free.
     #[inline]
     pub(super) fn without(self, slot: usize) -> Self {
         Self(self.0 & !(0xff << (slot * 8)))
@@ -107,7 +107,7 @@ impl Group {
     }
 }
 
-/// A set of slots (1 to 7), walked from the lowest.
+/// A set of slots (1 to 7), iterated from the lowest.
 #[derive(Clone, Debug)]
 pub(super) struct Slots(u64);
 
@@ -142,7 +142,7 @@ mod tests {
         Group(tags.iter().rev().fold(0, |bits, &tag| bits << 8 | u64::from(tag)) << 8 | flag)
     }
 
-    /// Every pair of neighbouring bytes at every place, among bytes that match and that do not.
+    /// Checks every pair of neighbouring bytes at every place, among bytes that match and bytes that do not.
     #[test]
     fn every_match_is_found_and_only_present_slots_are_named() {
         for (tag, around) in [(0x80, 0x00), (0x80, 0x80), (0xff, 0xfe), (0xa5, 0x25), (0x81, 0x80)] {

@@ -1,9 +1,9 @@
-//! Borrowed items, as a lookup lends them.
+//! Guards for items that a lookup borrows from the dict.
 //!
-//! The table holds pointers, and the caller wants a `T`. A guard turns the pointer back into a `T`, lends it, and forgets
-//! it instead of dropping it. Changing an item may move it to another block, so [`RefMut`] writes the pointer back when
-//! it is dropped. Until then the slot is *free*, so that a guard that is never dropped (`mem::forget`) leaks its item
-//! instead of leaving a pointer to a freed block in the table.
+//! The table holds pointers, and the caller wants a `T`. A guard turns the pointer back into a `T`, lends it, and
+//! forgets it instead of dropping it. A change may move the item to another block, so [`RefMut`] writes the pointer
+//! back when it is dropped. Until then the slot is *free*, so that a guard that is never dropped (`mem::forget`) leaks
+//! its item instead of leaving a pointer to a freed block in the table.
 
 use super::Item;
 use super::bucket::Bucket;
@@ -21,8 +21,8 @@ pub struct Ref<'a, T: Item> {
 
 impl<T: Item> Ref<'_, T> {
     /// # Safety
-    /// `entry` came from `T::into_raw`, and while the guard lives its owner neither makes a `T` of it for writing nor
-    /// drops it.
+    /// `entry` came from `T::into_raw`, and while the guard lives, the owner of the item neither makes a `T` of `entry`
+    /// for writing nor drops the item.
     #[inline]
     pub(super) unsafe fn new(entry: NonNull<u8>) -> Self {
         // SAFETY: the caller's promise; the item is never dropped here.
@@ -54,7 +54,7 @@ pub struct RefMut<'a, T: Item> {
     item: ManuallyDrop<T>,
     bucket: &'a mut Bucket,
     slot: usize,
-    /// The bucket's metadata with the slot present, as it will be again.
+    /// The bucket's metadata with the slot present, to be restored.
     group: Group,
 }
 

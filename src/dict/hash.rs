@@ -25,17 +25,18 @@
 //!   process. Any two given keys collide in all 64 bits with a chance of about 2⁻⁶⁴; no set of keys is bad for all seeds,
 //!   or for many. The known weakness of the step, a factor of zero that swallows the other word, needs a word equal to
 //!   a secret mask: also 2⁻⁶⁴ per try. (Functions with *constant* masks fail here: their bad words can be computed.)
-//! * An attacker that also times the replies. It could observe that a lookup took another cache line, about 100 ns, below
-//!   a network's jitter of microseconds, and every eighth lookup does so by chance. Each such bit has to be averaged out
-//!   of thousands of requests, and relates sums of unknown carries. No practical way from there to the masks is known,
-//!   but neither is there a proof against one, whereas SipHash is designed as a pseudo-random function.
+//! * An attacker that also times the replies. It could observe that a lookup read another cache line, which takes about
+//!   100 ns, far less than a network's jitter of microseconds, and every eighth lookup does so by chance. Each such bit
+//!   must be averaged from thousands of requests, and relates sums of unknown carries. No practical way from there to
+//!   the masks is known, but neither is there a proof against one, whereas SipHash is designed as a pseudo-random
+//!   function.
 //! * An attacker that may send SCAN sees the order of its keys, that is, the low bits of their hashes, exactly. But
 //!   a client that may send SCAN may also send KEYS or FLUSHALL, which does more harm with less work.
 //!
 //! If this assessment changes, only this file has to change: the rest of the server needs no more than 64 well-mixed
 //! bits.
 
-/// The secret of a hash table. Without it the place of a key cannot be predicted.
+/// The secret of a hash table. Without it nobody can predict the place of a key.
 #[derive(Clone, Copy)]
 pub struct Seed {
     secrets: [u64; 4],
@@ -72,7 +73,7 @@ impl Seed {
         Self { secrets: [0; 4], plain: true }
     }
 
-    /// The hash of `key`; every bit of it may be used.
+    /// Returns the hash of `key`; all of its bits may be used.
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
         #[cfg(any(test, fuzzing))]
@@ -131,7 +132,7 @@ fn half(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
-/// The 128-bit product of two words, its halves xored.
+/// Xors the halves of the 128-bit product of two words.
 #[inline]
 const fn fold(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;

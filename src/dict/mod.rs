@@ -1,8 +1,8 @@
-//! The dict: from a key to its entry, for about one cache miss in the table and one for the entry.
+//! The dict: maps a key to its entry, for about one cache miss in the table and one for the entry.
 //!
-//! A table of a million keys does not fit in the cache, so the cost of a lookup is the number of cache lines it waits
-//! for. A bucket is therefore exactly one cache line. Its 64 bytes hold seven pointers to entries and, in the eighth
-//! word, one byte of hash for each of them, so that a single line tells which entry, if any, is worth looking at:
+//! A table of a million keys does not fit in the cache, so the cost of a lookup is the number of cache lines that it
+//! waits for. A bucket is therefore exactly one cache line. Its 64 bytes hold seven pointers to entries and, in the
+//! eighth word, one byte of hash for each of them, so that a single line shows which entry, if any, is worth reading:
 //!
 //! ```text
 //!   bucket = hash & mask                     one bucket, 64 bytes
@@ -24,12 +24,13 @@
 //! * `table`: one array of buckets: find, insert, remove.
 //! * this file: [`Dict`], which is one table, or two while it changes size.
 //! * `resize`: when a dict changes size, and how it moves its entries one bucket at a time.
-//! * `scan`: the cursor that survives all of this, with the proof; `sample`: a random entry; `walk`: all entries;
-//!   `guard`: how an item is lent out; `generation`: how debug builds notice a stale position; `stats`: a look inside.
+//! `scan`: the cursor that survives all of this, with the proof; `sample`: a random entry; `walk`: all entries;
+//!   `guard`: borrowed items; `generation`: detection of stale positions in debug builds; `stats`: statistics.
 //!
-//! **Using it.** The caller hashes once and passes the hash along: `find` gives a [`Position`], with which `get`,
-//! `get_mut`, `replace` and `remove` need no second lookup. A position is good until the next insert, remove or
-//! rehash; debug builds panic when one is used after that. A batch of lookups calls `prefetch_bucket` for each key, then `prefetch_entry` for each, then `find`.
+//! **Using it.** The caller hashes once and passes the hash along: `find` returns a [`Position`], with which `get`,
+//! `get_mut`, `replace` and `remove` need no second lookup. A position is valid until the next insert, remove or
+//! rehash; debug builds panic if one is used after that. A batch of lookups calls `prefetch_bucket` for each key, then
+//! `prefetch_entry` for each, then `find`.
 //!
 //! **Costs.** 9⅓ to 21⅓ bytes a key beside the entry (a table is between 43 % and 86 % full; a million keys: 16.8). A
 //! lookup that hits is about 60 instructions, including the comparison of the key but not the hash. No operation on an
@@ -90,7 +91,7 @@ use table::{Place, Table};
 ///   (breaking the latter loses the entry, no more).
 /// * `key` of a pointer from `into_raw` returns the key's bytes, which stay valid and unchanged until the item is
 ///   dropped or changed.
-/// * Two `T`s of one pointer may exist at a time while at most one of them is used (a `Box` inside would not do).
+/// Two `T`s of one pointer may exist at a time if at most one of them is used (a `Box` inside would not do).
 pub unsafe trait Item: Sized {
     /// Turns the item into its pointer.
     fn into_raw(self) -> NonNull<u8>;
@@ -108,8 +109,8 @@ pub unsafe trait Item: Sized {
     unsafe fn key<'a>(raw: NonNull<u8>) -> &'a [u8];
 }
 
-/// Where an entry lies. Valid until the next insert, remove or rehash of its dict. In a debug build any later use
-/// panics; in a release build it panics or names another entry, nothing worse.
+/// The place of an entry. Valid until the next insert, remove or rehash of its dict. In a debug build any later use
+/// panics; in a release build it panics or refers to another entry, nothing worse.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Position {
     number: NonZeroU64,
@@ -147,16 +148,16 @@ pub struct Dict<T: Item> {
     /// The main table, and while rehashing the one that its entries move to.
     tables: [Table<T>; 2],
     rehashing: bool,
-    /// No owner calls `rehash`, so removals move more.
+    /// Whether no owner calls `rehash`, so that removals move more.
     unattended: bool,
-    /// Removals have moved too few buckets because a child shared the memory.
+    /// Whether removals have moved too few buckets because a child shared the memory.
     behind: bool,
     /// While rehashing, the next bucket of the main table to move; all buckets below it are empty.
     rehash_at: usize,
     seed: Seed,
     moves: u64,
     retired: Option<Retired>,
-    /// The generation of all positions that are valid now.
+    /// The generation of all currently valid positions.
     generation: Generation,
 }
 
@@ -203,13 +204,13 @@ impl<T: Item> Dict<T> {
         self.seed
     }
 
-    /// The hash of `key`, which the other methods take.
+    /// Returns the hash of `key`, which the other methods take.
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
         self.seed.hash(key)
     }
 
-    /// Where `key`, whose hash is `hash`, lies.
+    /// Finds `key`, whose hash is `hash`.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
         if self.rehashing {
@@ -218,8 +219,7 @@ impl<T: Item> Dict<T> {
         self.tables[0].find(hash, key).map(|place| self.position(0, place))
     }
 
-    /// Where an item lies whose hash is `hash` and that `wanted` accepts: for callers that know something other than the
-    /// key.
+    /// Finds an item with hash `hash` that `wanted` accepts: for callers that do not have the key.
     pub fn find_by(&self, hash: u64, mut wanted: impl FnMut(&T) -> bool) -> Option<Position> {
         let tables = if self.rehashing { &self.tables[..] } else { &self.tables[..1] };
         tables.iter().enumerate().find_map(|(i, table)| {
@@ -227,8 +227,8 @@ impl<T: Item> Dict<T> {
         })
     }
 
-    /// Where the item with this hash most likely lies: that item, or one that shares seven bits of its hash. For
-    /// prefetching what belongs to it.
+    /// Returns the likely position of the item with this hash: that of the item, or of one that shares seven bits of
+    /// its hash. For prefetching memory that belongs to the item.
     #[inline]
     pub fn guess(&self, hash: u64) -> Option<Position> {
         let tables = if self.rehashing { &self.tables[..] } else { &self.tables[..1] };
@@ -236,8 +236,8 @@ impl<T: Item> Dict<T> {
         numbered.find_map(|(i, table)| table.guess(hash).map(|place| self.position(i, place)))
     }
 
-    /// Looks first where the entry is more likely to be: in the new table if the old one's home bucket has been moved.
-    /// Even then an entry may still lie in the old table, in a later bucket that has not been moved.
+    /// Searches first the table that more likely contains the entry: the new one if the old one's home bucket has been
+    /// moved. Even then an entry may still be in the old table, in a later bucket that has not been moved.
     #[inline(never)]
     fn find_in_both(&self, hash: u64, key: &[u8]) -> Option<Position> {
         let moved = (hash as usize & self.tables[0].mask()) < self.rehash_at;

@@ -28,7 +28,7 @@ pub(super) fn next(index: usize, mask: usize) -> usize {
     (index & (top - 1)) | top
 }
 
-/// The bucket `steps` before `index` in a table of `1 << bits` buckets, around the end if necessary.
+/// The bucket `steps` before `index` in a table of `1 << bits` buckets, wrapping around if necessary.
 #[inline]
 pub(super) fn back(index: usize, steps: usize, bits: u32) -> usize {
     if steps == 0 || bits == 0 {
@@ -38,7 +38,7 @@ pub(super) fn back(index: usize, steps: usize, bits: u32) -> usize {
     index.reverse_bits().wrapping_sub(steps << unit).reverse_bits()
 }
 
-/// How many steps bucket `to` is after bucket `from`, around the end if necessary.
+/// The number of steps from bucket `from` to bucket `to`, wrapping around if necessary.
 #[inline]
 pub(super) fn distance(from: usize, to: usize, bits: u32) -> usize {
     if bits == 0 {

@@ -19,7 +19,7 @@
 //! small one go back, and lookups find both as before.
 //!
 //! **Unattended dicts.** A resize also has to finish when no more inserts come. The keyspace's tables are moved on by
-//! cron. A dict inside a value ([`Dict::unattended`]) has no such help, and both its memory and the cost of drawing a
+//! cron. A dict inside a value ([`Dict::unattended`]) has no such job, and both its memory and the cost of drawing a
 //! random entry depend on the number of buckets. One bucket per removal would not be enough there: a table begins to
 //! shrink at 7/8 of an entry per bucket, so its last entry would be gone before its last bucket was reached. So in an
 //! unattended dict a removal moves [`REMOVAL_BUCKETS`]:
@@ -32,7 +32,7 @@
 //!
 //! and all remaining buckets once there are more than [`BUCKETS_AN_ENTRY`] per entry. None of the resizes above gets
 //! that far; it takes a table with room reserved for entries that never came ([`Dict::reserve`]). Making such a table
-//! took work in proportion to its size, and so does giving it up.
+//! took work in proportion to its size, and so does freeing it.
 //!
 //! **While a forked child shares the memory** ([`memory::is_shared`]), the kernel copies every page that is written. So
 //! nothing moves and no resize starts, in any dict of the thread, with two exceptions: a table about to pass 93 % gets
@@ -46,13 +46,13 @@ use super::table::{Place, Table};
 use super::{Dict, Item};
 use crate::sys::memory::{self, Pages};
 
-/// The memory of a table that was given up, without entries. Unmapping it takes the kernel a while, so it can be sent to
-/// another thread and dropped there.
+/// The memory of a replaced table, without entries. Unmapping it takes the kernel a while, so it can be sent to another
+/// thread and dropped there.
 #[derive(Debug)]
 pub struct Retired(Pages);
 
 impl Retired {
-    /// The bytes that dropping this gives back.
+    /// The bytes that are freed when this is dropped.
     pub fn len_bytes(&self) -> usize {
         self.0.len()
     }
@@ -72,13 +72,13 @@ fn shared_load(buckets: usize) -> usize {
     buckets * 13 / 2
 }
 
-/// The buckets that a removal moves in an unattended dict.
+/// The buckets that a removal in an unattended dict moves.
 const REMOVAL_BUCKETS: usize = 4;
 
-/// The buckets that a removal moves there while the dict is behind: a few microseconds of work.
+/// The buckets that a removal in an unattended dict moves while the dict is behind: a few microseconds of work.
 const CATCH_UP_BUCKETS: usize = 256;
 
-/// The most buckets per entry, old and new together, that a removal leaves there.
+/// The most buckets per entry, old and new together, that a removal in an unattended dict leaves.
 const BUCKETS_AN_ENTRY: usize = 3;
 
 /// The number of entries below which a table shrinks: an eighth of the slots.
@@ -87,11 +87,11 @@ fn sparse_load(buckets: usize) -> usize {
     buckets * 7 / 8
 }
 
-/// A table with more than 5 of 8 buckets marked is worn out. Inserts into a new table mark 3 % of the buckets by half load,
-/// 19 % by 5 entries per bucket and 47 % by 6. Removals close the gaps that they make and take marks away
+/// A table with more than 5 of 8 buckets marked is worn out. Inserts into a new table mark 3 % of the buckets by half
+/// load, 19 % by 5 entries per bucket and 47 % by 6. Removals close the gaps that they make and take marks away
 /// ([`Table::close_gap`]), so it stays at about that while entries are replaced by others; except while a child shares
 /// the memory, when removals touch no more than they must and marks only accumulate. If `p` is the share of marked
-/// buckets, the lookup of an absent key looks at `p / (1 - p)` buckets beyond the first; at this limit, 1⅔.
+/// buckets, the lookup of an absent key reads `p / (1 - p)` buckets beyond the first; at this limit, 1⅔.
 #[inline]
 pub(super) fn worn_out(ever_full: usize, buckets: usize) -> bool {
     // A few more for small tables, where a single mark is a large share.
@@ -140,7 +140,7 @@ impl<T: Item> Dict<T> {
         self.rehashing
     }
 
-    /// The number of buckets moved since the dict was made.
+    /// The number of buckets moved since the dict was created.
     pub fn moves(&self) -> u64 {
         self.moves
     }
@@ -152,7 +152,7 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// Starts to shrink if less than an eighth of the slots is used and nothing forbids it. Returns whether it did.
+    /// Starts to shrink if less than an eighth of the slots are used and nothing prevents it. Returns whether it did.
     pub fn shrink_if_sparse(&mut self) -> bool {
         let buckets = self.tables[0].buckets();
         let sparse =
@@ -163,21 +163,21 @@ impl<T: Item> Dict<T> {
         sparse
     }
 
-    /// Ends a load that [`reserve`](Dict::reserve) made room for: if most of that room is unused, it is given up. An
-    /// unattended dict must do so now, since later only removals would.
+    /// Ends a load that [`reserve`](Dict::reserve) made room for: frees the room if most of it is unused. An unattended
+    /// dict must do so now, since later only removals would.
     pub fn settle(&mut self) {
         if self.shrink_if_sparse() && self.unattended {
             self.keep_pace();
         }
     }
 
-    /// Takes the memory of the last table that was given up, if freeing it is worth another thread's time.
+    /// Takes the memory of the last replaced table, if freeing it is worth another thread's time.
     pub fn take_retired(&mut self) -> Option<Retired> {
         self.retired.take()
     }
 
-    /// Returns a slice of the last retired table to the kernel. For dicts on which nothing calls
-    /// [`take_retired`](Dict::take_retired): called with each change, it spreads the kernel's work over them.
+    /// Returns a slice of the last retired table to the kernel. For dicts whose owner does not call
+    /// [`take_retired`](Dict::take_retired): calling it with each change spreads the kernel's work over the changes.
     #[inline]
     pub fn shed(&mut self) {
         if self.retired.is_some() {
@@ -193,7 +193,7 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// The bytes of the table that the next insertion would have to make; 0 if there is room.
+    /// The size in bytes of the table that the next insertion would have to create; 0 if there is room.
     #[inline]
     pub fn growth_bytes(&self) -> usize {
         let len = self.len() + 1;
@@ -203,7 +203,7 @@ impl<T: Item> Dict<T> {
         fitting(len) * size_of::<Bucket>()
     }
 
-    /// Makes sure that one more entry fits.
+    /// Ensures that one more entry fits.
     #[inline]
     pub(super) fn make_room(&mut self) {
         let len = self.len() + 1;
@@ -240,7 +240,7 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// Called after a removal: an empty dict gives up its memory, a sparse one shrinks.
+    /// Called after a removal: an empty dict frees its memory, a sparse one shrinks.
     #[inline]
     pub(super) fn after_remove(&mut self) {
         let table = &self.tables[0];
@@ -258,10 +258,10 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// Moves what a removal in an unattended dict moves besides its one bucket.
+    /// Moves the buckets that a removal in an unattended dict moves besides its one.
     #[inline(never)]
     fn keep_pace(&mut self) {
-        // Without entries there is nothing to move; the caller gives up the memory.
+        // Without entries there is nothing to move; the caller frees the memory.
         if self.is_empty() {
             return;
         }
@@ -352,7 +352,7 @@ impl<T: Item> Dict<T> {
         self.retired = std::mem::replace(&mut self.tables[1], Table::nothing()).into_pages().map(Retired);
     }
 
-    /// Gives up all memory; there must be no entries. The larger of two tables is retired.
+    /// Frees all memory; there must be no entries. The larger of two tables is retired.
     #[cold]
     pub(super) fn release(&mut self) {
         let mut tables = std::mem::replace(&mut self.tables, [Table::nothing(), Table::nothing()]);

@@ -1,12 +1,12 @@
-//! A random entry, each with the same chance.
+//! Uniformly random entries.
 //!
-//! Draws a random *slot*, and again while the slot is free. Since every slot has the same chance, so has every entry.
-//! Buckets of the old table that a rehash has emptied are left out.
+//! Draws a random *slot*, and draws again while the slot is free. Every slot has the same chance, and so has every
+//! entry. Buckets of the old table that a rehash has emptied are skipped.
 //!
-//! Costs: 8/7 draws divided by the load, that is 2 to 3 at usual loads and about 9 just before the table shrinks. A table
-//! can be much emptier (it does not shrink while a forked child shares its memory, and shrinking takes time). So drawing
-//! stops after [`MOST_DRAWS`]; then a random number is drawn and the entry of that number is taken, counted from the
-//! first bucket: O(buckets), and just as even.
+//! Costs: 8/7 draws divided by the load, that is 2 to 3 at usual loads and about 9 just before the table shrinks. A
+//! table can be much emptier (it does not shrink while a forked child shares its memory, and shrinking takes time). So
+//! drawing stops after [`MOST_DRAWS`]; then a random number selects the entry, counted from the first bucket:
+//! O(buckets), and just as even.
 
 use super::table::Place;
 use super::{Dict, Item, Position, Ref};
@@ -44,7 +44,7 @@ impl<T: Item> Dict<T> {
         if n < of_main { (0, self.rehash_at + n) } else { (1, n - of_main) }
     }
 
-    /// The entry that `n` others precede in memory order.
+    /// The entry with number `n` in memory order.
     #[cold]
     fn nth(&self, mut n: usize) -> Option<Position> {
         (0..self.live_buckets()).find_map(|bucket| {
@@ -61,35 +61,35 @@ impl<T: Item> Dict<T> {
     }
 }
 
-/// A bucket that was drawn. It may be looked at whatever has happened to the dict since; after a resize it is another one.
+/// A drawn bucket. It may be visited whatever has happened to the dict since; after a resize it is another bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
     table: usize,
     bucket: usize,
 }
 
-/// Drawing whole buckets: for one cache line, a handful of entries, each with the same chance as any other.
+/// Draws whole buckets: for one cache line, a handful of entries, each with the same chance as any other.
 impl<T: Item> Dict<T> {
-    /// Draws a bucket, which may be empty, by a random word.
+    /// Draws a bucket, which may be empty, with a random word.
     #[inline]
     pub fn draw(&self, word: u64) -> Draw {
         let (table, bucket) = self.nth_bucket(self.random_bucket(word));
         Draw { table, bucket }
     }
 
-    /// Prefetches a bucket that was drawn.
+    /// Prefetches a drawn bucket.
     #[inline]
     pub fn prefetch_draw(&self, draw: Draw) {
         self.tables[draw.table].prefetch_bucket(draw.bucket as u64);
     }
 
-    /// Prefetches the entries of a bucket that was drawn. Reads the bucket.
+    /// Prefetches the entries of a drawn bucket. Reads the bucket.
     #[inline]
     pub fn prefetch_drawn(&self, draw: Draw) {
         self.tables[draw.table].prefetch_entries(draw.bucket);
     }
 
-    /// Visits the entries of a bucket that was drawn.
+    /// Visits the entries of a drawn bucket.
     #[inline]
     pub fn visit_drawn(&self, draw: Draw, visit: &mut impl FnMut(&T)) {
         let bucket = self.tables[draw.table].bucket(draw.bucket);

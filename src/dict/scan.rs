@@ -1,14 +1,14 @@
-//! Walking the dict with a cursor, in many calls, while it changes in between.
+//! A cursor that walks the dict in many calls, while it changes in between.
 //!
-//! **The promise.** A walk that starts with cursor 0 and continues with each returned cursor until 0 is returned has
-//! emitted every entry that was in the dict from its start to its end, whatever was inserted, removed and resized in the
-//! meantime; some entries may be emitted more than once. No state is kept but the cursor.
+//! **The guarantee.** A walk that starts with cursor 0 and continues with each returned cursor until 0 is returned has
+//! emitted every entry that was in the dict from start to end, whatever was inserted, removed and resized in the
+//! meantime; some entries may be emitted more than once. The cursor is the only state.
 //!
-//! **Why it holds.** Think of the interval [0, 1) on which the bucket order stands (see `order`): an entry's hash,
-//! read backwards, is its *point*, which never changes; a bucket of whichever table covers a stretch; the cursor is
-//! the left end of a stretch. The invariant between calls is:
+//! **The proof.** Think of the interval [0, 1) on which the bucket order lies (see `order`): an entry's hash, read
+//! backwards, is its *point*, which never changes; a bucket of either table covers a stretch; the cursor is the left
+//! end of a stretch. The invariant between calls is:
 //!
-//! > every entry that was there throughout and whose point lies left of the cursor has been emitted.
+//! > every entry that was present throughout and whose point lies left of the cursor has been emitted.
 //!
 //! One call with one table: it emits from the cursor's bucket to the first bucket that is not marked *ever full*.
 //!
@@ -79,7 +79,7 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// [`Self::emit_bucket`] for changing.
+    /// [`Self::emit_bucket`] for modification.
     fn change_bucket(&mut self, visit: Visit, change: &mut impl FnMut(&mut T)) {
         self.tables[visit.table].prefetch_entries(visit.bucket);
         for at in self.tables[visit.table].bucket(visit.bucket).group().match_full() {
@@ -94,15 +94,15 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// Whether the visit is for the entry in `slot` too.
+    /// Whether the visit covers the entry in `slot`.
     #[inline]
     fn concerns(&self, visit: Visit, slot: Slot) -> bool {
         let table = &self.tables[visit.table];
         visit.around.is_none_or(|around| self.has_come_around(table, visit.bucket, slot) == around)
     }
 
-    /// Whether the entry in `slot` of bucket `index` has its home near the end of the order and this place near the
-    /// beginning.
+    /// Whether the entry in `slot` of bucket `index` has wrapped around: its home is near the end of the order, and
+    /// this bucket near the beginning.
     fn has_come_around(&self, table: &Table<T>, index: usize, slot: Slot) -> bool {
         let home = slot.rehome(index, table.bits(), table.bits()).map_or_else(
             || {
@@ -116,7 +116,7 @@ impl<T: Item> Dict<T> {
     }
 }
 
-/// A bucket whose entries are emitted: all, only those that have come around the end, or only those that have not.
+/// A bucket whose entries are emitted: all, only those that have wrapped around, or only those that have not.
 #[derive(Clone, Copy)]
 struct Visit {
     table: usize,
@@ -127,7 +127,8 @@ struct Visit {
 /// The buckets of one call.
 struct Call {
     chain: Chain,
-    /// While rehashing, until the smaller table's chain is done: how many buckets of the larger table belong to one.
+    /// While rehashing, until the smaller table's chain is done: the number of buckets of the larger table per bucket
+    /// of the smaller.
     ratio: Option<usize>,
     /// The cursor that the call returns.
     cursor: u64,
@@ -171,19 +172,19 @@ impl Call {
     }
 }
 
-/// Where a chain's buckets are.
+/// The part of the table that a chain is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Before the end of the table.
     Along,
-    /// At its beginning, behind its end.
+    /// At its beginning, after wrapping around.
     Around,
     Over,
 }
 
-/// The buckets of one table that a call emits: `least` buckets from `start` on, or as many as there are to the end of the
-/// table, and on to the end of the chain, around the end of the table if necessary, but not past `start`, from which
-/// everything was emitted. No entry is emitted twice.
+/// The buckets of one table that a call emits: `least` buckets from `start` on, or as many as there are to the end of
+/// the table, and then the rest of the chain, wrapping around if necessary, but not past `start`, from which everything
+/// was emitted. No entry is emitted twice.
 #[derive(Clone, Copy)]
 struct Chain {
     table: usize,
@@ -191,9 +192,9 @@ struct Chain {
     least: usize,
     at: usize,
     state: State,
-    /// The buckets before the end of the table so far.
+    /// The number of buckets before the end of the table so far.
     covered: usize,
-    /// The bucket after them; 0 if they reach the end.
+    /// The bucket after them; 0 if they reach the end of the table.
     next: u64,
 }
 
@@ -218,7 +219,7 @@ impl Chain {
                 self.state = State::Over;
                 self.next = self.at as u64;
             }
-            // The first call leaves those to the last that have come around the end.
+            // The first call leaves entries that have wrapped around to the last call.
             if self.start == 0 { Some(false) } else { None }
         } else {
             if !ever_full || self.at == self.start || self.at == 0 {

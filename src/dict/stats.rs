@@ -1,11 +1,11 @@
-//! What a dict looks like inside, for `DEBUG HTSTATS` and for tests. Looks at every bucket.
+//! Statistics of a dict's internals, for `DEBUG HTSTATS` and for tests. Reads every bucket.
 
 use std::fmt::{self, Write};
 
 use super::table::Table;
 use super::{Dict, Item, order};
 
-/// The lengths that [`TableStats::chains`] tells apart; longer chains count as the last.
+/// The chain lengths that [`TableStats::chains`] distinguishes; longer chains count as the last.
 pub const CHAIN_LENGTHS: usize = 16;
 
 /// Figures of one table.
@@ -17,11 +17,12 @@ pub struct TableStats {
     pub used: usize,
     /// Buckets marked *ever full*: some insert had to go past them.
     pub ever_full: usize,
-    /// `chains[i]`: from how many home buckets the lookup of an absent key looks at `i + 1` buckets.
+    /// `chains[i]`: the number of home buckets from which the lookup of an absent key reads `i + 1` buckets.
     pub chains: [usize; CHAIN_LENGTHS],
-    /// `at_home[i]`: how many buckets are the home bucket of `i` entries, wherever these are stored.
+    /// `at_home[i]`: the number of buckets that are the home bucket of `i` entries, wherever these are stored.
     pub at_home: Vec<usize>,
-    /// `displaced[i]`: how many entries lie `i` buckets from home according to their slots (the last: that many or more).
+    /// `displaced[i]`: the number of entries that lie `i` buckets from home according to their slots (the last: that
+    /// many or more).
     pub displaced: [usize; CHAIN_LENGTHS],
 }
 
@@ -30,7 +31,8 @@ pub struct TableStats {
 pub struct DictStats {
     /// The main table.
     pub main: TableStats,
-    /// While rehashing: the table that entries move to, and how many buckets of the main one are done.
+    /// While rehashing: the table to which entries move, and the number of buckets of the main one that have been
+    /// moved.
     pub target: Option<(TableStats, usize)>,
 }
 

@@ -3,8 +3,8 @@
 //! A lookup starts at the home bucket (the hash's low bits), compares seven tags at once, and continues with the next
 //! bucket of the probe order only while the current one is marked *ever full*. An insert takes the first free slot on
 //! the same path and marks each bucket that it passes as *ever full*. So for every entry, all buckets from its home to
-//! the one before its own are marked, whatever is removed in between. A removal frees its slot; in a marked bucket it then
-//! takes back an entry that went past, or finds that none did and takes the mark away ([`Table::close_gap`]).
+//! the one before its own are marked, whatever is removed in between. A removal frees its slot; in a marked bucket it
+//! then moves back an entry that went past, or clears the mark if none did ([`Table::close_gap`]).
 //!
 //! ```text
 //!   probe order →     home            next            next
@@ -35,7 +35,7 @@ use std::ptr::NonNull;
 /// memory that the kernel hands out already cleared.
 const MAPPED_BYTES: usize = 64 << 10;
 
-/// How far beyond a gap entries are looked for that belong nearer to their homes.
+/// How far beyond a gap to search for entries that belong nearer to their homes.
 const REACH: usize = 32;
 
 static NOTHING: Bucket = Bucket::EMPTY;
@@ -69,16 +69,16 @@ pub(super) struct Place {
     pub(super) slot: usize,
 }
 
-/// Entries that went past a bucket.
+/// The entries that went past a bucket.
 struct Passers {
-    /// One of the nearest, and how far from home it would be in that bucket.
+    /// One of the nearest, and its displacement if moved to that bucket.
     nearest: Option<(Place, usize)>,
-    /// There is no other.
+    /// Whether there is no other.
     is_last: bool,
 }
 
 impl<T: Item> Table<T> {
-    /// A table without memory, in which nothing is found.
+    /// Returns a table without memory, in which every lookup fails.
     pub(super) fn nothing() -> Self {
         Self::over(NonNull::from(&NOTHING), 1, Storage::Nothing)
     }
@@ -196,14 +196,14 @@ impl<T: Item> Table<T> {
         &mut self.buckets_mut()[index]
     }
 
-    /// Where the entry with this hash and key lies.
+    /// Finds the entry with this hash and key.
     #[inline]
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
         // SAFETY: `probe` passes live items of this table, which is borrowed here.
         self.probe(hash, &mut |item| same(unsafe { T::key(item) }, key))
     }
 
-    /// Where an item with this hash (by `seed`) lies that `wanted` accepts.
+    /// Finds an item with this hash (by `seed`) that `wanted` accepts.
     pub(super) fn find_by(
         &self,
         hash: u64,
@@ -219,7 +219,7 @@ impl<T: Item> Table<T> {
         })
     }
 
-    /// Where the first item lies that a lookup of `hash` would compare.
+    /// The place of the first item that a lookup of `hash` would compare.
     pub(super) fn guess(&self, hash: u64) -> Option<Place> {
         self.probe(hash, &mut |_| true)
     }
@@ -315,11 +315,11 @@ impl<T: Item> Table<T> {
         unsafe { T::from_raw(entry) }
     }
 
-    /// Closes the gap that a removal has left in bucket `gap`, if entries went past it: takes the nearest of these back,
-    /// which leaves a gap where that was, and so on. Where no other entry went past, the mark *ever full* goes. So a table
-    /// stays as tidy as if it held nothing but what is in it now. `seed` is that of the hashes.
+    /// Closes the gap that a removal has left in bucket `gap`, if entries went past it: moves the nearest of these
+    /// back, which leaves a gap in its place, and so on. Clears the mark *ever full* where no other entry went past. So
+    /// a table stays as tidy as if it had only ever held its current entries. `seed` is that of the hashes.
     ///
-    /// Looks at up to [`REACH`] buckets for each gap; what lies farther keeps the mark.
+    /// Searches up to [`REACH`] buckets for each gap; if an entry may lie farther, the mark stays.
     pub(super) fn close_gap(&mut self, gap: usize, seed: Seed) {
         let mut next = Some(gap);
         while let Some(gap) = next
@@ -338,7 +338,7 @@ impl<T: Item> Table<T> {
         }
     }
 
-    /// Looks for entries that went past bucket `gap`.
+    /// Searches for entries that went past bucket `gap`.
     fn find_passers(&self, gap: usize, seed: Seed) -> Passers {
         let mut nearest: Option<(Place, usize)> = None;
         let mut is_last = true;
@@ -353,7 +353,7 @@ impl<T: Item> Table<T> {
                 let place = Place { bucket: at, slot };
                 let Some(left) = self.displacement(place, seed).checked_sub(distance) else { continue };
                 is_last = nearest.is_none();
-                // Of those in one bucket the one that is farthest from home.
+                // Of those in one bucket, the one farthest from home.
                 if nearest.is_none_or(|(first, best)| first.bucket == at && left > best) {
                     nearest = Some((place, left));
                 }
@@ -365,7 +365,7 @@ impl<T: Item> Table<T> {
         Passers { nearest, is_last: false }
     }
 
-    /// How far the entry at `place` is from home.
+    /// The distance of the entry at `place` from home, in steps.
     fn displacement(&self, place: Place, seed: Seed) -> usize {
         let slot = self.bucket(place.bucket).slot(place.slot);
         if slot.displacement() < FAR {

@@ -16,9 +16,9 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// Removes the items of up to `buckets` buckets, starting with bucket `from` (0 at first), and returns where to
-    /// continue, or `None` when the dict is empty. Between the calls the dict is intact, only smaller; if it is changed
-    /// in between, start at 0 again.
+    /// Removes the items of up to `buckets` buckets, starting with bucket `from` (0 at first). Returns where to
+    /// continue, or `None` when the dict is empty. Between the calls the dict is consistent, only smaller; if it is
+    /// changed in between, start at 0 again.
     pub fn drain(&mut self, from: usize, buckets: usize, take: &mut impl FnMut(T)) -> Option<usize> {
         self.invalidate_positions();
         let of_main = self.tables[0].buckets();
@@ -40,7 +40,7 @@ impl<T: Item> Dict<T> {
         None
     }
 
-    /// Drops all items and gives up the memory.
+    /// Drops all items and frees the memory.
     pub fn clear(&mut self) {
         self.drain(0, usize::MAX, &mut drop);
         self.release();

@@ -146,7 +146,7 @@ fn unsafe_copy(block: &Block) -> Block {
     Block(block.0)
 }
 
-/// The message of the panic that using a position for `used` ends with.
+/// Runs `used`, which must panic over a position, and returns the message.
 #[cfg(debug_assertions)]
 fn failure(used: impl FnOnce()) -> String {
     let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(used)).expect_err("it panics");
@@ -213,7 +213,7 @@ fn a_stale_position_is_noticed() {
 }
 
 /// Fills 1,024 buckets with `count` entries and then replaces each of them `turns` times with a new one. Returns the
-/// dict, and the most buckets that were marked at any time.
+/// dict, and the largest number of marked buckets.
 fn replaced_by_turns(count: u64, turns: u64) -> (Dict<Block>, usize) {
     let mut dict = filled(Shape::Spread, count);
     finish_rehash(&mut dict);

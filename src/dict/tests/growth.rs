@@ -163,7 +163,7 @@ fn unused_reserved_room_is_given_up_when_the_load_is_over() {
     insert_words(&mut dict, &items[..10]);
     dict.settle();
     assert!(dict.live_buckets() <= 30, "{} buckets for 10 entries", dict.live_buckets());
-    // It does not return to the size it had.
+    // The table does not return to its former size.
     insert_words(&mut dict, &items[10..]);
     assert!(dict.live_buckets() <= 600, "{} buckets for 1,000 entries", dict.live_buckets());
     assert_sound(&dict);

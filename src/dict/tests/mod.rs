@@ -11,7 +11,7 @@ use super::{Dict, Item, Seed, order};
 use crate::sys::memory;
 use std::ptr::NonNull;
 
-/// Says that a forked child shares this thread's memory, until it is dropped.
+/// Sets that a forked child shares this thread's memory, until it is dropped.
 struct Shared;
 
 impl Shared {
@@ -27,7 +27,7 @@ impl Drop for Shared {
     }
 }
 
-/// An item with a block of its own, so that the sanitizer sees a leak, a double free and a stale pointer.
+/// An item with a block of its own, so that the sanitizer detects a leak, a double free and a stale pointer.
 #[derive(Debug)]
 struct Block(NonNull<(Vec<u8>, u64)>);
 
@@ -154,7 +154,7 @@ impl Shape {
         if self == Self::Spread { Seed::new([11, 12]) } else { Seed::plain() }
     }
 
-    /// How many keys a test may use: a lookup among `n` colliding keys takes time proportional to `n`.
+    /// The number of keys that a test may use: a lookup among `n` colliding keys takes time proportional to `n`.
     fn scale(self, n: u64) -> u64 {
         if matches!(self, Self::Spread | Self::OneTag) { n } else { n / 8 }
     }
@@ -188,7 +188,7 @@ fn remove(dict: &mut Dict<Block>, key: &[u8]) -> Option<u64> {
     Some(item.value())
 }
 
-/// Checks everything that must hold between two operations.
+/// Checks all invariants between two operations.
 fn assert_sound<T: Item>(dict: &Dict<T>) {
     for (number, table) in dict.tables.iter().enumerate() {
         let (mut used, mut ever_full) = (0, 0);

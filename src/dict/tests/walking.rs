@@ -1,9 +1,9 @@
-//! SCAN's promise and the evenness of random entries.
+//! SCAN's guarantee and the uniformity of random entries.
 
 use super::*;
 use std::collections::HashSet;
 
-/// Walks the dict to the end, calling `between` after every step, and returns the values that it saw.
+/// Walks the dict to the end, calling `between` after every step, and returns the emitted values.
 fn walk(dict: &mut Dict<Block>, mut between: impl FnMut(&mut Dict<Block>)) -> HashSet<u64> {
     let mut seen = HashSet::new();
     let mut cursor = 0;
@@ -179,7 +179,7 @@ fn scan_takes_any_cursor() {
     }
 }
 
-/// Draws 200 times per entry and compares the counts with an even distribution.
+/// Draws 200 times per entry and compares the counts with a uniform distribution.
 fn assert_even(dict: &Dict<Block>, seed: u64) {
     let mut random = Random(seed);
     let draws = 200 * dict.len();
@@ -238,7 +238,7 @@ fn a_random_entry_of_a_nearly_empty_table_comes_after_few_draws() {
         remove(&mut dict, &Shape::Spread.key(n)).unwrap();
     }
     let mut draws = 0;
-    // A source that always yields a free slot: the fallback has to find the entry.
+    // A source that always yields a free slot: the fallback must find the entry.
     let position = dict.random(&mut || {
         draws += 1;
         0
