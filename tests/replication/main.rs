@@ -4,7 +4,10 @@
 mod support;
 
 mod links;
+mod nodes;
+mod proxy;
 mod roles;
+mod sentinel;
 
 use support::{Client, Launch, Random, Server, Value, eventually};
 
@@ -23,14 +26,17 @@ pub const PAIRS: [(Kind, Kind); 3] =
 
 /// A server without persistence that begins a snapshot for replicas at once.
 pub fn start(kind: Kind, flags: &str) -> Server {
+    launch(kind).flags(flags).start()
+}
+
+/// How [`start`] starts a server.
+pub fn launch(kind: Kind) -> Launch {
     let launch = match kind {
         Kind::Subject => Launch::subject(),
         Kind::Redis => Launch::redis(),
     };
     launch
         .flags("--save  --enable-debug-command yes --repl-diskless-sync-delay 0 --repl-ping-replica-period 1")
-        .flags(flags)
-        .start()
 }
 
 /// Waits until `probe` holds.
@@ -40,9 +46,13 @@ pub fn until(what: &str, mut probe: impl FnMut() -> bool) {
 
 /// A field of `INFO replication`; empty if it is not there.
 pub fn field(client: &mut Client, name: &str) -> String {
-    let text = client.run("INFO replication").text();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
-    value.unwrap_or_default()
+    field_of(&client.run("INFO replication").text(), name)
+}
+
+/// A field of what `INFO` has replied; empty if it is not there.
+pub fn field_of(text: &str, name: &str) -> String {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.unwrap_or_default().to_owned()
 }
 
 /// Servers of these kinds with these flags, each with a client. Each but the first is a replica of the one before it: the link

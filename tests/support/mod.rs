@@ -9,6 +9,7 @@
 //! * [`terminal`] runs a program in a pseudo-terminal and looks at its screen.
 //! * [`version`] is the version of Redis that a server implements.
 //! * [`workload`] writes under load, and knows what must be there after the server died.
+//! * [`programs`] finds the clients of other languages.
 //! * [`random`] is a seeded generator, so that a failing run can be repeated.
 //!
 //! The binary under test is the crate's own unless the environment names another one in `REDSTART_BIN`;
@@ -21,6 +22,7 @@
 
 pub mod client;
 pub mod http;
+pub mod programs;
 pub mod random;
 pub mod reply;
 pub mod server;

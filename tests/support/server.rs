@@ -24,6 +24,9 @@ pub fn subject_is_redis() -> bool {
     subject_binary().file_name().is_some_and(|name| name == "redis-server")
 }
 
+/// The name of a config file in a server's directory.
+const CONFIG: &str = "redstart.conf";
+
 /// Redis, to compare with: `redis-server` of the search path or what `REDIS_BIN` names.
 pub fn redis_binary() -> PathBuf {
     std::env::var_os("REDIS_BIN").map_or_else(|| PathBuf::from("redis-server"), PathBuf::from)
@@ -92,7 +95,7 @@ impl Drop for Process {
 pub struct Launch {
     binary: PathBuf,
     directory: Directory,
-    config: Option<String>,
+    has_config: bool,
     flags: Vec<String>,
     stdin: Option<String>,
     environment: Vec<(String, String)>,
@@ -117,7 +120,7 @@ impl Launch {
         Launch {
             binary,
             directory,
-            config: None,
+            has_config: false,
             flags: Vec::new(),
             stdin: None,
             environment: Vec::new(),
@@ -142,11 +145,12 @@ impl Launch {
         self
     }
 
-    /// Starts with a config file of this text (`redstart.conf` in the server's directory).
+    /// Starts with a config file of this text (`redstart.conf` in the server's directory). A server that is started again
+    /// reads what it has made of the file.
     #[must_use]
     pub fn config(mut self, text: &str) -> Launch {
-        self.config = Some(text.to_string());
-        self
+        self.has_config = true;
+        self.file(CONFIG, text)
     }
 
     /// Writes another file into the server's directory before it starts.
@@ -253,10 +257,8 @@ impl Launch {
                 shell
             }
         };
-        if let Some(text) = &self.config {
-            let path = self.directory.join("redstart.conf");
-            fs::write(&path, text).expect("write the config file");
-            command.arg(path);
+        if self.has_config {
+            command.arg(self.directory.join(CONFIG));
         }
         if self.stdin.is_some() {
             command.arg("-");

@@ -1,0 +1,88 @@
+//! A server behind a proxy, which can be killed and started again. The others know it by the proxy's address.
+
+use crate::proxy::Proxy;
+use crate::support::{Client, Launch, Server};
+use crate::{Kind, field_of, launch};
+
+/// See the module's head.
+pub struct Node {
+    pub proxy: Proxy,
+    process: Process,
+}
+
+enum Process {
+    Running(Server),
+    Dead(Launch),
+    /// Between the two.
+    Changing,
+}
+
+impl Node {
+    /// Starts a server with a config file of its own.
+    pub fn start(kind: Kind, flags: &str, seed: u64) -> Node {
+        let launch = launch(kind).config("# A node.\n");
+        let proxy = Proxy::new(launch.port(), seed);
+        let announced =
+            format!("--replica-announce-ip 127.0.0.1 --replica-announce-port {} {flags}", proxy.port());
+        let mut node = Node { proxy, process: Process::Dead(launch.flags(&announced)) };
+        node.restart();
+        node
+    }
+
+    /// Kills the process (SIGKILL). Nothing happens to one that is dead.
+    pub fn kill(&mut self) {
+        self.process = match std::mem::replace(&mut self.process, Process::Changing) {
+            Process::Running(server) => Process::Dead(server.stop()),
+            other => other,
+        };
+    }
+
+    /// Starts a killed server again, with its files.
+    pub fn restart(&mut self) {
+        self.process = match std::mem::replace(&mut self.process, Process::Changing) {
+            Process::Dead(launch) => Process::Running(launch.start()),
+            other => other,
+        };
+        // Another process may have taken the port.
+        self.proxy.set_target(self.server().port());
+    }
+
+    pub fn server(&self) -> &Server {
+        match &self.process {
+            Process::Running(server) => server,
+            _ => panic!("the server is dead"),
+        }
+    }
+
+    /// A connection past the proxy.
+    pub fn client(&self) -> Client {
+        self.server().client()
+    }
+
+    /// The port by which the others know it.
+    pub fn address(&self) -> u16 {
+        self.proxy.port()
+    }
+
+    /// Makes it follow another one.
+    pub fn follow(&self, primary: &Node) {
+        self.client().ok(&format!("REPLICAOF 127.0.0.1 {}", primary.address()));
+    }
+
+    /// A field of `INFO replication`. `None`: the connection broke, as those of clients do when Sentinel changes a role.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let reply = self.server().try_client()?.try_call(&["INFO", "replication"]).ok()?.value;
+        Some(field_of(&reply.text(), name))
+    }
+
+    /// Whether it is a replica of the node with this address, and its link is up.
+    pub fn follows(&self, address: u16) -> bool {
+        let has = |name: &str, value: &str| self.field(name).is_some_and(|field| field == value);
+        has("role", "slave") && has("master_port", &address.to_string()) && has("master_link_status", "up")
+    }
+
+    /// Whether it is a primary.
+    pub fn is_primary(&self) -> bool {
+        self.field("role").is_some_and(|role| role == "master")
+    }
+}
