@@ -80,8 +80,8 @@ fn match_one(pattern: &[u8], p: usize, byte: u8, ignore_case: bool) -> Option<us
 }
 
 /// Matches a byte against the class that starts after the `[` before `p`. An unclosed class ends with the pattern. An
-/// escaped member keeps its case even if case is ignored. The ends of a descending range are swapped. Bytes in ranges are
-/// signed, like C's `char` on x86: those from 128 on come before the ASCII ones.
+/// escaped member keeps its case even if case is ignored. The ends of a descending range are swapped. Bytes in ranges
+/// are signed, like C's `char` on x86: those from 128 on come before the ASCII ones.
 fn match_class(pattern: &[u8], mut p: usize, byte: u8, ignore_case: bool) -> (bool, usize) {
     let negated = pattern.get(p) == Some(&b'^');
     p += usize::from(negated);

@@ -244,8 +244,9 @@ pub fn parse_f64_loosely(text: &[u8]) -> Option<f64> {
     strtod(text).filter(|value| !value.is_nan())
 }
 
-/// Parses a whole string as C's `strtod` does: as [`parse_f64`], but a number too large is infinite and one too small is
-/// zero; `nan` is a number, also with letters, digits and underscores in parentheses after it. No space before or after.
+/// Parses a whole string as C's `strtod` does: as [`parse_f64`], but a number too large is infinite and one too small
+/// is zero; `nan` is a number, also with letters, digits and underscores in parentheses after it. No space before or
+/// after.
 pub fn strtod(text: &[u8]) -> Option<f64> {
     let (negative, magnitude) = match text {
         [b'-', rest @ ..] => (true, rest),

@@ -106,7 +106,7 @@ const COLOURS: [(&str, &str); 7] = [
     ("<retval>", "0;35"),
 ];
 
-/// The SGR parameters of a line's colour. A source line is coloured by its marks for the current line and for a breakpoint.
+/// The SGR parameters of a line's colour. The marks for the current line and for a breakpoint colour a source line.
 pub fn colour(line: &[u8]) -> &'static str {
     match line {
         [_, b'>', _, b'0'..=b'9', _, ..] => "0;33",
