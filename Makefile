@@ -1,4 +1,4 @@
-# What one does with Redstart, a word each. `make help` lists them.
+# The targets of this project; `make help` lists them.
 
 CARGO ?= cargo
 ARGS ?=
@@ -7,7 +7,7 @@ ROUNDS ?= 500
 SEED ?= $(shell date +%s)
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
-# Where `make install` puts things; DESTDIR is put before all of them.
+# Where `make install` puts files; DESTDIR precedes all of these paths.
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 SYSCONFDIR ?= /etc
@@ -18,7 +18,7 @@ ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 LOGROTATEDIR ?= $(SYSCONFDIR)/logrotate.d
 LINKS ?=
-# The file that is installed: what is here in a tarball of `make dist`, or what was built.
+# The file to install: the one in a tarball of `make dist`, or the one that was built.
 BINARY ?= $(firstword $(wildcard redstart target/release/redstart target/static/redstart) target/release/redstart)
 ARCHS ?= x86_64 aarch64
 

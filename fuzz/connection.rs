@@ -25,7 +25,7 @@ pub struct Connection {
     received: usize,
     partial: Partial,
     blocks: Vec<Vec<u8>>,
-    /// Whether something of the current request has moved out of the window.
+    /// Whether part of the current request has moved out of the window.
     moved: bool,
     closed: bool,
 }
@@ -103,8 +103,8 @@ impl Connection {
         }
     }
 
-    /// Moves the arguments that are there out of the window: every other one into a block of its own, as far as the
-    /// others are short enough to share one.
+    /// Moves the arguments that have arrived out of the window: every other one into a block of its own, if the others
+    /// are short enough to share one.
     fn move_out(&mut self) {
         let Self { window, blocks, .. } = self;
         let (mut shared, mut own) = (None::<usize>, false);
@@ -133,7 +133,7 @@ impl Connection {
 
     fn argument(&self, span: Span) -> Vec<u8> {
         if let SpanKind::Window { start, len } = span.kind() {
-            // The header of the first argument that did not move out may have gone with those that did.
+            // If the first remaining argument follows ones that moved out, its header may have moved with them.
             let header = format!("${len}\r");
             assert!(self.moved || self.window[self.start..start - 1].ends_with(header.as_bytes()));
             assert!(start + len + 2 <= self.window.len());

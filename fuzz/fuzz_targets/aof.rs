@@ -1,5 +1,5 @@
-//! The reader of logs: whatever a file holds, it gives the same commands in any pieces, none of them reaches beyond the
-//! file, and memory does not grow by a length that is only claimed.
+//! The reader of logs: it finds the same commands in any file however the bytes are split, none of them ends beyond the
+//! file, and no length that is only claimed makes memory grow.
 //!
 //! Input: two bytes for sizes, then the file.
 
@@ -54,7 +54,7 @@ fuzz_target!(|input: &[u8]| {
     let (piece, window) = (usize::from(*piece) + 1, usize::from(*window) + 1);
     let reader = Reader::new(Pieces(file, piece)).with_window(window, 2 * window);
     assert_eq!(outcome(reader, 3), whole);
-    // Cut where it says, it is whole.
+    // Cut at the offset that the reader reports, the log is whole.
     if let Err((true, valid)) = whole.1 {
         let cut = outcome(Reader::new(&file[..valid as usize]), 64);
         assert_eq!(cut.1, Ok(valid));

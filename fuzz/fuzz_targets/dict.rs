@@ -169,7 +169,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&shape, ops)) = data.split_first() else { return };
     memory::set_shared(false);
     let mut both = Both::new(shape);
-    // Longer inputs find nothing new, and colliding keys make them slow.
+    // Longer inputs find nothing new, and colliding keys slow them down.
     for op in ops.chunks_exact(2).take(512) {
         both.apply(op[0], op[1]);
     }

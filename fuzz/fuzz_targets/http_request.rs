@@ -1,7 +1,7 @@
-//! Requests to the metrics endpoint: no bytes make the decoder panic, it comes to the same result however they are split,
-//! and what it returns lies within them.
+//! Requests to the metrics endpoint: no input makes the decoder panic, it returns the same result however the bytes are
+//! split, and that result lies within the bytes.
 //!
-//! Input: a byte that says how large the pieces are, then what a client sends.
+//! Input: a byte that sets the size of the pieces, then what a client sends.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Untrusted bytes as a HyperLogLog: every operation is safe on them, and a sketch with 16,384 registers keeps the right
-//! values in them.
+//! Untrusted bytes as a HyperLogLog: every operation is safe on them, and a sketch with 16,384 registers keeps the
+//! right values.
 //!
 //! The first byte is the number of bytes that are steps of three (a register and a rank), the second the limit of a
 //! sparse sketch in units of 16 bytes; the third says whether the rest is a whole value or the opcodes of a sparse one.

@@ -1,5 +1,5 @@
-//! The engine for scripts: whatever the source, it is refused or executed, in slices or at once with the same outcome, in
-//! the memory that it may have, and the machine serves the next one.
+//! The script engine: it refuses any source or executes it, in slices or at once with the same outcome, within its
+//! memory limit, and the machine then serves the next script.
 //!
 //! Input: the source.
 
@@ -15,7 +15,7 @@ fn machine() -> Machine {
     Machine::new(Options { seed: 42, memory_limit_bytes: MEMORY, libraries: Libraries::Full })
 }
 
-/// How a program ended, as far as that cannot depend on addresses, and what it printed; nothing if it was not at its end
+/// How a program ended, as far as that cannot depend on addresses, and what it printed; `None` if it had not ended
 /// after all steps.
 fn outcome(machine: &mut Machine, source: &[u8], slice: usize) -> Option<(String, Vec<u8>)> {
     let function = match machine.load(source, b"@fuzz") {
@@ -25,7 +25,7 @@ fn outcome(machine: &mut Machine, source: &[u8], slice: usize) -> Option<(String
     machine.begin(function, &[]);
     for _ in 0..STEPS / slice {
         let progress = machine.run(slice);
-        // One instruction may make a string or a stack before it is checked.
+        // One instruction may create a string or a stack before the limit is checked.
         assert!(machine.used_bytes() <= 2 * MEMORY, "{} bytes in use", machine.used_bytes());
         let text = match progress {
             Progress::Paused => continue,
@@ -43,7 +43,7 @@ fn outcome(machine: &mut Machine, source: &[u8], slice: usize) -> Option<(String
     None
 }
 
-/// Whether an outcome may differ from run to run: it shows how much memory was in use, or that there was none left.
+/// Whether an outcome may differ between runs: it shows how much memory was in use, or that memory ran out.
 fn depends_on_memory(source: &[u8], text: &str) -> bool {
     let reads = |name: &[u8]| source.windows(name.len()).any(|window| window == name);
     text.contains("memory")
@@ -64,7 +64,7 @@ fuzz_target!(|source: &[u8]| {
     {
         assert_eq!(a, b);
     }
-    // What it did to its globals stays, but the machine works.
+    // Its changes to globals stay, but the machine works.
     for machine in [&mut first, &mut second] {
         assert!(machine.is_idle());
         let after = outcome(machine, b"local s = 0 for i = 1, 10 do s = s + i end return s", STEPS);

@@ -1,5 +1,5 @@
-//! What scripts decode: no bytes make `cjson.decode`, `cmsgpack.unpack`, `struct.unpack`, a pattern or a format panic, or
-//! take memory by a length that is only claimed.
+//! The decoders of scripts: no input makes `cjson.decode`, `cmsgpack.unpack`, `struct.unpack`, a pattern or a format
+//! panic, or allocate what a length only claims.
 //!
 //! Input: a byte that picks the function, one that says how many of the rest are its first argument, and the arguments.
 
@@ -11,9 +11,9 @@ use redstart::lua::{Libraries, Machine, Options, Progress, Value};
 const MEMORY: usize = 16 << 20;
 const STEPS: usize = 2_000_000;
 
-/// Each gets two strings, and fails or returns.
+/// Each function gets two strings, and fails or returns.
 const PROGRAMS: &[&[u8]] = &[
-    // A number that is too large is infinite, and is not encoded again.
+    // A number that is too large decodes as infinite, and cannot be encoded again.
     b"local a = ... local ok, v = pcall(cjson.decode, a) if ok then local encoded, e = pcall(cjson.encode, v) \
       if encoded then assert(cjson.encode(cjson.decode(e)) ~= nil) else assert(e:find('NaN or Inf'), e) end end",
     b"local a = ... pcall(cmsgpack.unpack, a) pcall(cmsgpack.unpack_one, a, 1) pcall(cmsgpack.unpack_limit, a, 3, 1)",
@@ -34,7 +34,7 @@ fuzz_target!(|input: &[u8]| {
     let mut machine =
         Machine::new(Options { seed: 7, memory_limit_bytes: MEMORY, libraries: Libraries::Redis });
     let function = machine.load(program, b"=program").expect("compiles");
-    // For one argument, all of it.
+    // A function of one argument gets all of it.
     let first = if usize::from(*pick) % PROGRAMS.len() < 3 { rest } else { first };
     let arguments = [first, second].map(|bytes| Value::String(machine.heap.string(bytes)));
     machine.begin(function, &arguments);
@@ -42,7 +42,7 @@ fuzz_target!(|input: &[u8]| {
     loop {
         match machine.run(1000) {
             Progress::Paused if steps < STEPS => steps += 1000,
-            // Patterns may take as long as they like.
+            // Patterns may take any time.
             Progress::Paused => return machine.abandon(),
             Progress::Finished { .. } => return,
             Progress::Failed(failure) => {

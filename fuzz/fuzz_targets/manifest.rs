@@ -1,5 +1,5 @@
-//! Manifests: no bytes make the parser fail other than with a reason, what it accepts is the same after it was written,
-//! and what a rewrite makes of it can be read again.
+//! Manifests: the parser refuses bytes only with a reason, a manifest that it accepts is the same after it was written,
+//! and the manifest of a rewrite can be read again.
 
 #![no_main]
 

@@ -28,14 +28,14 @@ fuzz_target!(|object: &[u8]| {
         let again = restore(&first, true, target).expect("what was dumped loads");
         assert_eq!(again.kind(), entry.kind());
         assert_eq!(again.encoding(), entry.encoding());
-        // A table's order depends on its hashes and its history.
+        // The order of a table depends on its hashes and its history.
         if entry.encoding() != Encoding::Hashtable {
             assert_eq!(dump(&again, compress), first);
         }
     }
 });
 
-/// Does to a copy of a stream what commands do.
+/// Changes a copy of a stream as commands do.
 fn work_with(stream: &Stream, shapes: &Shapes) {
     let mut stream = stream.duplicate();
     let ids: Vec<Id> = stream.range(Id::MIN, Id::MAX).map(|record| record.id).collect();

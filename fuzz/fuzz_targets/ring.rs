@@ -47,7 +47,7 @@ fn step(ring: &mut Ring, model: &mut VecDeque<u8>, next: &mut u8, operation: u8,
         }
         _ => {
             let wanted = ring.capacity() + size % 5000;
-            // Far below what a system refuses, unless very many steps are growth.
+            // Far below the size that a system refuses, unless very many steps are growth.
             if wanted < 1 << 20 {
                 ring.grow(wanted).expect("a megabyte");
                 assert!(ring.capacity() >= wanted);

@@ -219,7 +219,7 @@ impl Client {
         Ok(self.take(len))
     }
 
-    /// Says that nothing more will be sent; replies can still be read.
+    /// Shuts down the sending side; replies can still be read.
     pub fn finish_sending(&mut self) {
         // The peer may be gone already; then there is nothing left to finish.
         let _ = match &self.stream {
@@ -234,7 +234,7 @@ impl Client {
         self.read_reply()
     }
 
-    /// Sends a request and returns its reply; panics where there is none.
+    /// Sends a request and returns its reply; panics if there is none.
     pub fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Value {
         let shown =
             || args.iter().map(|a| a.as_ref().escape_ascii().to_string()).collect::<Vec<_>>().join(" ");
@@ -257,7 +257,7 @@ impl Client {
         self.read_to_end().expect("the server closes the connection")
     }
 
-    /// The number beside `field` in `INFO`; panics where INFO has no such number.
+    /// The number of `field` in `INFO`; panics if INFO has no such number.
     pub fn info_number(&mut self, field: &str) -> i64 {
         let text = self.info(field);
         text.parse().unwrap_or_else(|_| panic!("INFO {field} is not a number: {text}"))
@@ -270,7 +270,7 @@ impl Client {
         found.unwrap_or_else(|| panic!("INFO has no {field}")).to_string()
     }
 
-    /// Asks until `field` of `INFO` satisfies `wanted`.
+    /// Polls `INFO` until `field` satisfies `wanted`.
     pub fn wait_for_info(&mut self, field: &str, wanted: impl Fn(i64) -> bool) -> i64 {
         eventually(&format!("INFO {field}"), || Some(self.info_number(field)).filter(|n| wanted(*n)))
     }

@@ -15,7 +15,7 @@ pub struct Response {
     pub body: String,
 }
 
-/// The request for `path` that goes on with the connection.
+/// A request for `path` that keeps the connection open.
 pub fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
@@ -71,7 +71,7 @@ impl Http {
         Response { status, headers: headers.collect(), body: String::new() }
     }
 
-    /// What comes until the server closes the connection.
+    /// Reads until the server closes the connection.
     pub fn wait_closed(&mut self) -> String {
         String::from_utf8(self.0.wait_closed()).expect("text")
     }
@@ -84,7 +84,7 @@ impl Http {
 /// A sample: labels and value.
 pub type Sample = (BTreeMap<String, String>, f64);
 
-/// What a scrape tells.
+/// The metrics of a scrape.
 #[derive(Default)]
 pub struct Scrape {
     /// The type of each metric.

@@ -43,7 +43,7 @@ fn library() -> &'static Path {
     })
 }
 
-/// What a call did, as `tests/faults/shim.rs` recorded it.
+/// A call, as `tests/faults/shim.rs` recorded it.
 #[derive(Clone, Debug)]
 pub struct Record {
     pub kind: u8,
@@ -82,7 +82,7 @@ impl Shim {
         (launch, shim)
     }
 
-    /// Records what the server does from its next start on.
+    /// Records the server's calls from its next start on.
     pub fn record(&self, launch: Launch) -> Launch {
         launch.environment("FAULTS_TRACE", self.trace.to_str().expect("a path of UTF-8"))
     }
@@ -99,7 +99,7 @@ impl Shim {
         fs::rename(unfinished, &self.control).expect("replace the rules");
     }
 
-    /// From now on every call does what it should.
+    /// Stops all faults.
     pub fn clear(&self) {
         self.rules("");
     }
@@ -113,7 +113,7 @@ impl Shim {
         }
     }
 
-    /// What was recorded so far.
+    /// The records so far.
     pub fn trace(&self) -> Vec<Record> {
         let bytes = fs::read(&self.trace).expect("the trace");
         let mut rest = &bytes[..];

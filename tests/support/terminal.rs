@@ -35,7 +35,7 @@ impl Terminal {
         unsafe {
             command.pre_exec(|| {
                 nix::unistd::setsid()?;
-                // A shell has its background jobs ignore Ctrl-C, and what is ignored is inherited.
+                // A shell makes its background jobs ignore Ctrl-C, and children inherit ignored signals.
                 libc::signal(libc::SIGINT, libc::SIG_DFL);
                 match libc::ioctl(0, libc::TIOCSCTTY as _, 0) {
                     0 => Ok(()),
@@ -220,7 +220,7 @@ impl Screen {
         self.lines()[self.cursor.1].clone()
     }
 
-    /// Shows what a program prints.
+    /// Shows the output of a program.
     pub fn print(&mut self, text: &str) {
         let mut rest = text.chars().peekable();
         while let Some(letter) = rest.next() {

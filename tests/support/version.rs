@@ -1,4 +1,4 @@
-//! The version of Redis that a server says it is, by which tests decide what to expect of it.
+//! The version of Redis that a server reports, by which tests decide what to expect of it.
 
 use super::Client;
 use std::fmt;
@@ -35,7 +35,7 @@ impl Version {
         format!("{}.{}", self.major, self.minor)
     }
 
-    /// What `INFO` says; panics where it says nothing that looks like a version.
+    /// The version in `INFO`; panics if `INFO` has no version.
     pub fn of(client: &mut Client) -> Version {
         let text = client.info("redis_version");
         Version::parse(&text).unwrap_or_else(|| panic!("redis_version is {text}"))

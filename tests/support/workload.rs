@@ -20,7 +20,7 @@ const LONGEST: usize = 60;
 /// The key whose values take several pages each.
 const LARGE: &str = "large";
 
-/// What a key holds, in the form in which the server is asked for it.
+/// The content of a key, in the form in which the server returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Held {
     Text(String),
@@ -40,7 +40,7 @@ pub struct Operation {
     replies: usize,
 }
 
-/// What a client's keys hold after a number of operations.
+/// The content of a client's keys after a number of operations.
 #[derive(Clone)]
 pub struct Model {
     name: String,
@@ -210,7 +210,7 @@ impl Model {
         if other.len() <= LONGEST {
             return words("LMOVE {}:list {}:moved LEFT RIGHT");
         }
-        // Moved back: the list of what was moved must not grow for ever.
+        // Moves elements back, since the list of moved ones must not grow for ever.
         let moved = other.pop_back().expect("an element");
         self.list("list").push_front(moved);
         self.keys.remove("moved");
@@ -500,7 +500,7 @@ impl Countdown {
         Countdown { done: AtomicU64::new(0), at: AtomicU64::new(at) }
     }
 
-    /// Counts one. True for the one that was waited for.
+    /// Counts one operation. Returns true for the awaited one.
     pub fn count(&self) -> bool {
         self.done.fetch_add(1, Ordering::SeqCst) + 1 == self.at.load(Ordering::SeqCst)
     }
