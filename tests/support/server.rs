@@ -27,7 +27,7 @@ pub fn subject_is_redis() -> bool {
 /// The name of a config file in a server's directory.
 const CONFIG: &str = "redstart.conf";
 
-/// Redis, to compare with: `redis-server` of the search path or what `REDIS_BIN` names.
+/// The Redis to compare with: `redis-server` of the search path, or the binary that `REDIS_BIN` names.
 pub fn redis_binary() -> PathBuf {
     std::env::var_os("REDIS_BIN").map_or_else(|| PathBuf::from("redis-server"), PathBuf::from)
 }
@@ -188,7 +188,7 @@ impl Launch {
         self
     }
 
-    /// The port that the server will be told to listen on.
+    /// The port on which the server will listen.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -328,7 +328,7 @@ impl Server {
         Client::unix(&self.directory().join(name)).expect("connect to the socket")
     }
 
-    /// What the server has printed so far.
+    /// The server's output so far.
     pub fn log(&self) -> String {
         let bytes = fs::read(self.launch.directory.join("output.log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
