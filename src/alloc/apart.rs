@@ -1,4 +1,5 @@
-//! Memory that does not count towards `maxmemory`: the heaps of Lua scripts. It neither evicts keys nor refuses writes.
+//! Memory that does not count towards `maxmemory`: the heaps of Lua scripts. It causes neither eviction nor refused
+//! writes.
 //!
 //! Redis allocates the memory of scripts outside of zmalloc, so `used_memory` does not include it. Here it comes from
 //! the same allocator as all other memory, so each owner registers how many bytes it has.
@@ -13,7 +14,7 @@ pub fn bytes() -> usize {
     APART.load(Relaxed)
 }
 
-/// The bytes registered by one owner, until it is dropped.
+/// The bytes registered by one owner, removed when it is dropped.
 #[derive(Debug, Default)]
 pub struct Apart {
     bytes: usize,

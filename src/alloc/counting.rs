@@ -1,8 +1,8 @@
 //! The system's allocator with a count of live bytes, for `used_memory`.
 //!
-//! The count is one relaxed atomic addition for each call. Ordinary requests do not get here: their blocks come from
-//! slabs, and buffers are reused. A refusal ends the process here ([`super::when_refused`]), before the standard library does
-//! in words of its own.
+//! The count is one relaxed atomic addition for each call. Ordinary requests do not reach this allocator: their blocks
+//! come from slabs, and buffers are reused. A refusal ends the process here ([`super::when_refused`]), before the
+//! standard library ends it with a message of its own.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -11,19 +11,19 @@ use super::refused;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// A global allocator that counts. The binary says `#[global_allocator] static A: Counting = Counting;`.
+/// A global allocator that counts its bytes. The binary declares `#[global_allocator] static A: Counting = Counting;`.
 pub struct Counting;
 
 impl Counting {
-    /// The bytes that the whole process has allocated and not freed, at the sizes of the system's allocator. Zero where
-    /// `Counting` is not the global allocator. Slabs are not in it: they come from the kernel directly.
+    /// The bytes that the whole process has allocated and not freed, at the sizes of the system's allocator. Zero if
+    /// `Counting` is not the global allocator. Excludes slabs, which come directly from the kernel.
     pub fn live_bytes() -> usize {
         LIVE.load(Relaxed)
     }
 }
 
-/// What the system's allocator keeps beside a block, the steps of its sizes, and the smallest of them: those of glibc. Others
-/// are similar.
+/// The system's allocator's header before a block, the steps of its sizes, and the smallest of them: those of glibc.
+/// Others are similar.
 const HEADER: usize = 8;
 const STEP: usize = 16;
 const SMALLEST: usize = 32;
@@ -36,7 +36,7 @@ pub const fn heap_size(layout: Layout) -> usize {
     if size > SMALLEST { size } else { SMALLEST }
 }
 
-/// The bytes that the system's allocator takes for room for `capacity` values in a row.
+/// The bytes that the system's allocator takes for an array of `capacity` values.
 pub const fn array_size<T>(capacity: usize) -> usize {
     match Layout::array::<T>(capacity) {
         Ok(layout) if layout.size() > 0 => heap_size(layout),
@@ -64,7 +64,7 @@ pub const fn ordered_one_size<T>() -> usize {
     array_size::<u8>(11 * size_of::<T>() + 16)
 }
 
-/// Counts a block that the system has given, or ends the process where it has not.
+/// Counts a block from the system, or ends the process if there is none.
 #[inline(always)]
 fn counted(block: *mut u8, layout: Layout) -> *mut u8 {
     if block.is_null() {
@@ -75,7 +75,7 @@ fn counted(block: *mut u8, layout: Layout) -> *mut u8 {
     block
 }
 
-// SAFETY: every call is handed to `System` as it came.
+// SAFETY: every call is passed to `System` unchanged.
 unsafe impl GlobalAlloc for Counting {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -120,7 +120,7 @@ mod tests {
         let small = Layout::from_size_align(1000, 8).unwrap();
         let large = Layout::from_size_align(5000, 8).unwrap();
         let before = Counting::live_bytes();
-        // SAFETY: each block is used and given back with the layout that it has.
+        // SAFETY: each block is used and freed with its own layout.
         unsafe {
             let block = Counting.alloc(small);
             let zeroed = Counting.alloc_zeroed(small);

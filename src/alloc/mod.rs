@@ -2,8 +2,8 @@
 //! mappings.
 //!
 //! A keyspace is millions of blocks of 20 to 100 bytes, nearly all allocated and freed by one thread. A general
-//! allocator rounds such a size to 16 bytes, and glibc keeps 8 more beside each block. The classes here are 4 bytes
-//! apart up to 64, and nothing is kept beside a block: its size is passed to the release.
+//! allocator rounds such a size to 16 bytes, and glibc adds an 8-byte header to each block. The classes here are 4
+//! bytes apart up to 64, and blocks have no header: the caller passes a block's size when releasing it.
 //!
 //! Measured with `cargo bench --bench alloc` (a million blocks, release build, AMD EPYC, least of five runs; the
 //! columns are explained there). glibc 2.36, mimalloc 2.0.9 and jemalloc 5.3.0 as Debian 12 has them:
@@ -16,18 +16,18 @@
 //! | mimalloc | 32.2 | 32.2 | 64.4 | 128.9 | 18.1 | 93 | 15 |
 //! | jemalloc | 33.0 | 33.0 | 66.1 | 132.2 | 6.7 | 74 | 10 |
 //!
-//! (Times for 26 bytes.) Of a million blocks that are all freed, the slabs return all but 0.2 bytes a block to the
-//! kernel when asked. An allocation is 25 instructions, a release 24, without an atomic operation. So the keyspace has
-//! an allocator of its own, and the rest of the server stays with the system's, which a static binary has anyway.
+//! (Times for 26 bytes.) Of a million blocks that are all freed, the slabs return all but 0.2 bytes per block to the
+//! kernel on request. An allocation is 25 instructions, a release 24, without an atomic operation. So the keyspace has
+//! an allocator of its own, and the rest of the server uses the system's, which a static binary contains anyway.
 //!
-//! What one thread allocates another may release, at the cost of an atomic operation for that thread; the first takes such
-//! blocks back by the slab. All memory is the kernel's again when nobody has needed it for some seconds ([`idle_bytes`],
-//! [`purge`]), that of large values included: nothing else lies between them.
+//! Another thread may release a block, at the cost of an atomic operation for that thread; the allocating thread takes
+//! such blocks back by the slab. All memory that was unused for some seconds can be returned to the kernel
+//! ([`idle_bytes`], [`purge`]), including that of large values: no other block shares their pages.
 //!
-//! Limits: a slab (64 KiB; 512 KiB for blocks above 4 KiB) serves one class until its last block is freed, so a keyspace
-//! that shrinks at random keeps sparse slabs; [`Stats`] shows them, and a [`Compaction`] empties them with the help of
-//! what owns their blocks. Without the feature `slab` (for the sanitizers, which
-//! have to see every block) and in fuzz targets all blocks come from the system, through the same functions.
+//! Limits: a slab (64 KiB; 512 KiB for blocks above 4 KiB) serves one class until its last block is freed, so a
+//! keyspace that shrinks at random keeps sparse slabs; [`Stats`] shows them, and a [`Compaction`] empties them with the
+//! help of their blocks' owners. Without the feature `slab` (for the sanitizers, which must see every block) and in
+//! fuzz targets all blocks come from the system, through the same functions.
 
 pub mod apart;
 pub mod counting;
@@ -53,8 +53,8 @@ pub use counting::{
 };
 pub use refused::{attempt, when_refused};
 
-/// Allocates `size` bytes, uninitialised; aligned to 4 bytes at least, to 8 from 64 bytes on. Where there is no memory
-/// the process ends ([`when_refused`]).
+/// Allocates `size` bytes, uninitialised; aligned to at least 4 bytes, and to 8 from 64 bytes on. If there is no
+/// memory, the process ends ([`when_refused`]).
 #[inline]
 pub fn allocate(size: usize) -> NonNull<u8> {
     backend::allocate(size)
@@ -65,7 +65,7 @@ pub fn allocate_zeroed(size: usize) -> NonNull<u8> {
     backend::allocate_zeroed(size)
 }
 
-/// Gives a block back, from any thread.
+/// Frees a block, from any thread.
 ///
 /// # Safety
 /// `block` came from this module for `size` bytes, or for a size with the same [`class_size`], and is not used again.
@@ -85,68 +85,69 @@ pub unsafe fn resize(block: NonNull<u8>, old: usize, new: usize) -> NonNull<u8> 
     unsafe { backend::resize(block, old, new) }
 }
 
-/// How many bytes of a block that was allocated for `size` bytes can be used.
+/// The usable bytes of a block that was allocated for `size` bytes.
 #[inline(always)]
 pub const fn class_size(size: usize) -> usize {
     backend::class_size(size)
 }
 
-/// Allows or forbids huge pages in memory taken from the kernel from now on.
+/// Allows or forbids huge pages in memory that is taken from the kernel later.
 pub fn set_hugepages(on: bool) {
     backend::set_hugepages(on);
 }
 
-/// Hands over what this thread has released of other threads' blocks; takes back up to `max` slabs in which others have
-/// released blocks of this one, and returns whether there are more. Each thread that allocates calls it now and then,
-/// and one that releases much calls it when it is done; it costs a few loads when there is nothing.
+/// Hands over the blocks of other threads that this thread has released. Takes back up to `max` slabs in which others
+/// have released blocks of this one, and returns whether there are more. Each thread that allocates calls it now and
+/// then, and one that releases much calls it when done; it costs a few loads if there is nothing to do.
 pub fn collect(max: usize) -> bool {
     backend::collect(max)
 }
 
-/// Bytes of unused slabs whose memory the kernel still lends and that nobody has needed since the last call: what may
-/// be [`purge`]d without being missed.
+/// Bytes of unused slabs that are still backed by memory and were not needed since the last call: [`purge`] may return
+/// them without harm.
 pub fn idle_bytes() -> usize {
     backend::idle_bytes()
 }
 
-/// Gives up to `budget` bytes of unused slabs back to the kernel (a system call for each run of them); returns how many
-/// it gave, 0 when there are none. What is still used in part stays. Other threads are not held up.
+/// Returns up to `budget` bytes of unused slabs to the kernel (a system call for each run of them). Returns the number
+/// of bytes, 0 if there are none. Slabs with a used block stay. Other threads are not blocked.
 pub fn purge(budget: usize) -> usize {
     backend::purge(budget)
 }
 
-/// As [`purge`], but gives only slabs that were free all the time since the last call of this; O(slabs) in any case.
+/// Like [`purge`], but returns only slabs that were free throughout since the last call of this function; O(slabs) in
+/// any case.
 pub fn purge_rested(budget: usize) -> usize {
     backend::purge_rested(budget)
 }
 
-/// Calls `visit` with address and length of each region of which all memory is in use or was, a huge page each where these
-/// are allowed, until it returns `false`.
+/// Calls `visit` with address and length of each region whose memory is or was entirely in use, a huge page each where
+/// these are allowed, until `visit` returns `false`.
 pub fn for_each_region(visit: impl FnMut(usize, usize) -> bool) {
     backend::for_each_region(visit);
 }
 
-/// Empties sparse slabs of this thread while it exists: [`Compaction::plan`] chooses them, whoever owns blocks passes each
-/// to [`relocate`], and blocks are allocated in other slabs. There is one at a time in a thread.
+/// Empties sparse slabs of this thread while it exists: [`Compaction::plan`] chooses them, the owners of blocks pass
+/// each block to [`relocate`], and new blocks come from other slabs. A thread has at most one at a time.
 pub struct Compaction(backend::Compaction);
 
 impl Compaction {
-    /// Nothing is planned, and no block leaves.
+    /// Returns a compaction without a plan, so that no block leaves.
     #[expect(clippy::new_without_default, reason = "there is one at a time")]
     pub fn new() -> Compaction {
         Compaction(backend::Compaction::new())
     }
 
-    /// Goes on with the plan for up to `regions` times 2 MiB of slabs. Once it is made, returns the bytes of the slabs that
-    /// are free when all of their blocks have moved.
+    /// Continues the plan for up to `regions` times 2 MiB of slabs. Once it is complete, returns the bytes of the slabs
+    /// that will be free when all of their blocks have moved.
     pub fn plan(&mut self, regions: usize) -> Option<usize> {
         self.0.plan(regions)
     }
 }
 
-/// Whether the block lies in a slab that a [`Compaction`] of this thread empties. False for what is in no slab.
+/// Whether the block lies in a slab that a [`Compaction`] of this thread empties. False for blocks outside slabs.
 ///
-/// `size` is what [`release`] would be called with.
+/// `size` is the size that would be passed to [`release`].
 #[inline]
 pub fn is_leaving(block: NonNull<u8>, size: usize) -> bool {
     #[cfg(test)]
@@ -156,7 +157,7 @@ pub fn is_leaving(block: NonNull<u8>, size: usize) -> bool {
     backend::is_leaving(block, size)
 }
 
-/// Moves the block to another slab if it [`is_leaving`], with its contents, and returns where it is then.
+/// Moves the block with its contents to another slab if it [`is_leaving`], and returns its new address.
 ///
 /// # Safety
 /// As [`release`]; if an address is returned, the old one is not used again.
@@ -165,7 +166,7 @@ pub unsafe fn relocate(block: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
         return None;
     }
     let moved = allocate(size);
-    // SAFETY: both blocks have `size` bytes, and the old one is given up by the caller's promise.
+    // SAFETY: both blocks have `size` bytes, and the old one is not used again, by the caller's promise.
     unsafe {
         std::ptr::copy_nonoverlapping(block.as_ptr(), moved.as_ptr(), size);
         release(block, size);
@@ -173,16 +174,16 @@ pub unsafe fn relocate(block: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
     Some(moved)
 }
 
-/// Where the memory is.
+/// Statistics of the memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Bytes of live blocks in slabs, each at its class's size.
     pub slab_live_bytes: usize,
     /// Bytes of slabs in use: the live blocks and their free neighbours.
     pub slab_bytes: usize,
-    /// How many slabs of 64 KiB are in use; a larger one counts as several.
+    /// The number of slabs of 64 KiB in use; a larger one counts as several.
     pub slabs: usize,
-    /// Bytes of unused slabs whose memory the kernel still lends; [`purge`] gives them back.
+    /// Bytes of unused slabs that are still backed by memory; [`purge`] returns them.
     pub free_bytes: usize,
     /// Bytes of live blocks too large for a slab.
     pub large_live_bytes: usize,
@@ -197,7 +198,7 @@ impl Stats {
     }
 }
 
-/// Where the memory is now, of all threads. Takes a lock for some instructions.
+/// The current statistics of all threads. Takes a lock for some instructions.
 pub fn stats() -> Stats {
     Stats { system_live_bytes: system::live_bytes(), ..backend::stats() }
 }
@@ -215,12 +216,13 @@ pub struct ClassStats {
     pub free: usize,
 }
 
-/// What this thread's slabs hold, by size; sizes of which there is no slab are left out. Looks at every slab.
+/// The contents of this thread's slabs by block size, without sizes that have no slab. Examines every slab.
 pub fn classes() -> Vec<ClassStats> {
     backend::classes()
 }
 
-/// Bytes of live blocks in slabs and of large ones: the part of `used_memory` that [`Counting`] does not see. A few loads.
+/// Bytes of live blocks in slabs and of large ones: the part of `used_memory` that [`Counting`] does not count. A few
+/// loads.
 pub fn live_bytes() -> usize {
     backend::live_bytes()
 }

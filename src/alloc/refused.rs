@@ -1,7 +1,7 @@
 //! Memory that the system refuses.
 //!
-//! An allocation either gives memory or does not return: nobody above has to expect its failure. How the process ends is
-//! for who serves to say ([`when_refused`]). Where a refusal is an outcome like others, it is asked for by [`attempt`].
+//! An allocation either returns memory or does not return at all, so no caller must handle its failure. The server
+//! decides how the process ends ([`when_refused`]). Where a refusal is an ordinary result, the caller uses [`attempt`].
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::cell::Cell;
@@ -13,13 +13,13 @@ thread_local! {
     static ATTEMPTS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Has the process ended by `end` when the system refuses memory; it gets the number of bytes, and may not allocate. The
-/// first one is kept.
+/// Sets `end` as the function that ends the process when the system refuses memory. It gets the number of bytes, and
+/// may not allocate. The first one is kept.
 pub fn when_refused(end: fn(usize) -> !) {
     END.get_or_init(|| end);
 }
 
-/// Runs something that tries to reserve memory: a refusal is its error, and does not end the process.
+/// Runs a function that tries to reserve memory: a refusal is its error, and does not end the process.
 pub fn attempt<R>(reserve: impl FnOnce() -> R) -> R {
     let outer = ATTEMPTS.replace(true);
     let outcome = reserve();
@@ -27,7 +27,7 @@ pub fn attempt<R>(reserve: impl FnOnce() -> R) -> R {
     outcome
 }
 
-/// The system has refused `bytes`: ends the process, unless that is expected.
+/// Handles the system's refusal of `bytes`: ends the process, unless an [`attempt`] expects it.
 #[cold]
 pub(super) fn refused(bytes: usize) {
     if !ATTEMPTS.get()
@@ -37,7 +37,7 @@ pub(super) fn refused(bytes: usize) {
     }
 }
 
-/// The system has refused `bytes` for a block: ends the process.
+/// Ends the process because the system has refused `bytes` for a block.
 #[cold]
 pub(super) fn end(bytes: usize) -> ! {
     match END.get() {

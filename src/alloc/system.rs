@@ -1,4 +1,4 @@
-//! Blocks from the system's allocator: all of them where slabs are not used, and those for which there is no slab.
+//! Blocks from the system's allocator: all of them if slabs are not used, and those for which there is no slab.
 
 use std::alloc::Layout;
 use std::ptr::NonNull;
@@ -45,6 +45,6 @@ fn counted(block: *mut u8, size: usize) -> NonNull<u8> {
 #[inline(never)]
 pub unsafe fn release(block: NonNull<u8>, size: usize) {
     LIVE.fetch_sub(size, Relaxed);
-    // SAFETY: the caller says that the block has this layout.
+    // SAFETY: the block has this layout, by the caller's promise.
     unsafe { std::alloc::dealloc(block.as_ptr(), layout(size)) }
 }

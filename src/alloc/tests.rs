@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use super::{allocate, allocate_zeroed, class_size, release, resize, stats};
 
 thread_local! {
-    /// Makes every block of this thread one that has to move, wherever it lies.
+    /// Makes every block of this thread leave, wherever it lies.
     pub static ALL_LEAVE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A block with a pattern of its own in all the bytes that it may use.
+/// A block with a pattern of its own in all of its usable bytes.
 struct Filled {
     block: NonNull<u8>,
     size: usize,
@@ -67,7 +67,7 @@ impl Drop for Filled {
     }
 }
 
-/// A block whose contents are of no interest, since there are many.
+/// A block whose contents do not matter, since there are many.
 struct Bare {
     block: NonNull<u8>,
     size: usize,
@@ -201,7 +201,7 @@ fn blocks_released_by_other_threads_come_back() {
         std::thread::spawn(move || drop(blocks)).join().unwrap();
         while super::collect(100) {}
     }
-    // 200 rounds of 2 MB would take 400 MB if nothing came back.
+    // 200 rounds of 2 MB would take 400 MB if no memory came back.
     assert!(mapped() < 300 << 20, "{:?}", stats());
 }
 
@@ -251,11 +251,11 @@ mod slabs {
         drop(Bare::many(8192, 4000));
         let given = super::super::purge(4 << 20);
         assert!(given > 0 && given <= (4 << 20) + space::REGION, "{given}");
-        // What was given back can be taken again.
+        // Memory that was returned can be taken again.
         drop((0..1024).map(|_| Filled::new(4000, 2)).collect::<Vec<_>>());
     }
 
-    /// Slabs of this thread for blocks of this size, without the current one; and the live blocks in all of them.
+    /// Slabs of this thread for blocks of this size, except the current one; and the live blocks in all of them.
     fn slabs_and_live(size: usize) -> (usize, usize) {
         let wanted = class_size(size);
         let class = super::super::classes().into_iter().find(|class| class.size == wanted);
@@ -270,14 +270,14 @@ mod slabs {
             let before = slabs_and_live(size);
             assert!(before.0 > 10 && before.1 == count, "{before:?}");
             std::thread::spawn(move || drop(blocks)).join().unwrap();
-            // What is in the current slab is seen to be free, and the others are gone.
+            // The blocks in the current slab are seen to be free, and the other slabs are gone.
             assert_eq!(slabs_and_live(size), (0, 0));
             // Only the current slab may have been handed over.
             assert!(!super::super::collect(1));
         }
     }
 
-    /// Blocks of which one of `share` is kept, and the slabs that they are in.
+    /// Allocates `count` blocks and keeps one in `share` of them, at random.
     fn thinned(size: usize, count: usize, share: usize) -> Vec<Filled> {
         let mut random = numbers(0x9e37_79b9_7f4a_7c15);
         let mut blocks: Vec<Filled> = (0..count).map(|i| Filled::new(class_size(size), i as u8)).collect();
@@ -285,7 +285,7 @@ mod slabs {
         blocks
     }
 
-    /// Moves all blocks that leave; returns how many did.
+    /// Moves all leaving blocks; returns how many moved.
     fn move_leaving(blocks: &mut [Filled]) -> usize {
         let mut moved = 0;
         for filled in blocks {
@@ -324,7 +324,7 @@ mod slabs {
             let (after, still) = slabs_and_live(size);
             let slab = if size > 4096 { 512 << 10 } else { 64 << 10 };
             assert_eq!(still, live);
-            // The first slab holds what moves before a kept one is taken.
+            // The first slab receives the moved blocks before a kept one is taken.
             assert!(
                 before - after + 1 >= freed / slab,
                 "{after} of {before} slabs, {freed} bytes to be freed"
@@ -334,7 +334,7 @@ mod slabs {
             assert!(moved <= live && moved * share > live / 2, "{moved} of {live} blocks have moved");
             drop(compaction);
             assert!(!super::super::is_leaving(blocks[0].block, size));
-            // What is allocated now fills the holes first.
+            // New blocks fill the holes first.
             let capacity = (after + 1) * slab / class_size(size);
             let more: Vec<Filled> = (live..capacity - 64).map(|_| Filled::new(size, 1)).collect();
             assert!(slabs_and_live(size).0 <= after + 1, "{} blocks more", more.len());
@@ -374,7 +374,7 @@ mod slabs {
         assert_eq!(slabs_and_live(SIZE), (0, 0));
     }
 
-    /// What a thread does that frees for others.
+    /// Frees blocks of other threads and hands them over, as a thread that is done with its work does.
     fn hand_over_all_of(blocks: Vec<Bare>) {
         drop(blocks);
         super::super::collect(0);
@@ -504,7 +504,7 @@ mod slabs {
             }
         }
         drop(hole);
-        // Use up what is left of the current slab.
+        // Use up the rest of the current slab.
         while heap::slab_numbers(blocks.last().unwrap().block).0 < in_slab as u32 {
             blocks.push(Filled::new(SIZE, 0));
         }
@@ -529,7 +529,7 @@ mod slabs {
 
     #[test]
     fn the_heap_of_a_thread_that_ended_serves_the_next() {
-        // Many threads one after the other: if each left its heap behind, so would it the slab that it used.
+        // Many threads one after the other: if each left its heap behind, it would leave the slab that it used as well.
         for _ in 0..6000 {
             std::thread::spawn(|| drop(Filled::new(500, 1))).join().unwrap();
         }
@@ -553,7 +553,7 @@ mod slabs {
         });
     }
 
-    /// Forks a child that takes some slabs; its exit status, or the signal that ended it if it hung.
+    /// Forks a child that takes some slabs. Returns its exit status, or the signal that ended it if it hung.
     fn status_of_child() -> i32 {
         // SAFETY: the child calls nothing but this allocator, `alarm` and `_exit`.
         unsafe {
@@ -592,8 +592,8 @@ mod slabs {
         let blocks: Vec<Filled> = (0..2000).map(|i| Filled::new(20 + i % 100, i as u8)).collect();
         let inside = blocks.iter().filter(|filled| space::slab_of(filled.block).is_some()).count();
         println!("[{inside}] blocks in slabs");
-        // More than half of a limit of 600 MiB, so that it matters what the rest is spent on; of sizes that come from
-        // narrow slabs, wide ones, runs and mappings.
+        // More than half of a limit of 600 MiB, so that the use of the rest matters; of sizes that come from narrow
+        // slabs, wide ones, runs and mappings.
         let mut large: Vec<Filled> = Vec::new();
         let mut bytes = 0;
         for i in 0.. {

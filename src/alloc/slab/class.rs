@@ -14,10 +14,10 @@
 //! thirty-second of a wide one. Wide classes are 64 bytes beyond the round numbers, because large values often have a
 //! round size and always a header of a few bytes before them.
 
-/// How many classes there are. The first, of 4 bytes, is not used: a free block holds a pointer.
+/// The number of classes. The first, of 4 bytes, is not used: a free block holds a pointer.
 pub const CLASSES: usize = NARROW + WIDE;
 
-/// How many classes the narrow ones are.
+/// The number of narrow classes.
 pub const NARROW: usize = 64;
 
 /// The largest size of a narrow class.
@@ -26,7 +26,7 @@ pub const LARGEST_NARROW: usize = 4096;
 /// The largest size that has a class.
 pub const LARGEST: usize = (64 << 10) + WIDE_EXTRA;
 
-/// How much larger than a round number a wide class is.
+/// How much a wide class exceeds a round number.
 const WIDE_EXTRA: usize = 64;
 
 const WIDE: usize = 129;
@@ -40,7 +40,7 @@ const _: () = assert!(rounded(26) == 28 && rounded(30) == 32 && rounded(55) == 5
 const _: () = assert!(of_wide(LARGEST_NARROW + 1) == NARROW && of_wide(LARGEST) == CLASSES - 1);
 const _: () = assert!(rounded_wide(LARGEST) == LARGEST && rounded_wide(8192 + 20) == 8256);
 
-/// `size - 1`, and the exponent of the step between classes there.
+/// Returns `size - 1`, and the exponent of the step between classes at that size.
 #[inline(always)]
 const fn last_and_step(size: usize) -> (usize, u32) {
     let last = if size < SMALLEST { SMALLEST - 1 } else { size - 1 };
@@ -61,7 +61,7 @@ pub const fn rounded(size: usize) -> usize {
     (last | ((1 << step) - 1)) + 1
 }
 
-/// The same as [`last_and_step`] for a wide size.
+/// [`last_and_step`] for a wide size.
 const fn wide_last_and_step(size: usize) -> (usize, u32) {
     let last = size - 1 - WIDE_EXTRA;
     (last, last.ilog2() - 5)

@@ -1,4 +1,4 @@
-//! Each thread's heap: the slabs that it cuts blocks from.
+//! The heap of a thread: the slabs from which it allocates blocks.
 //!
 //! ```text
 //!  thread ─▶ Heap { current[class] ─▶ Slab, partial[class] ─▶ Slab ⇄ Slab …, inbox ─▶ Slab ─▶ Slab }
@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A slab holds blocks of one class and belongs to one heap. It allocates from its list of free blocks, then from
-//! memory that was never touched. A release compares `used` with one number, the slab's next `event`, to learn that
-//! anything beyond the free list is to be done:
+//! memory that was never touched. A release compares `used` with one number, the slab's next `event`, to detect that
+//! there is more to do than adding to the free list:
 //!
 //! | state | in | event |
 //! |---|---|---|
@@ -16,29 +16,30 @@
 //! | full | nothing | a 64th of its blocks is free: it becomes partial |
 //! | partial | `partial[class]`, in front, or `leaving[class]` | less than a 64th is used, then half of that, and so on: is it empty? |
 //!
-//! The partial slab that was listed last is the fullest, mostly; it is the next current one, so that sparse slabs
-//! are left alone and empty. Waiting for a 64th makes the change of the current slab rare under random churn, for less
-//! than 1 % of memory. A slab without a used block goes back to the pool.
+//! The partial slab that was listed last is usually the fullest; it becomes the next current one, so that sparse slabs
+//! are left alone and become empty. Waiting for a 64th makes the change of the current slab rare under random churn,
+//! for less than 1 % of memory. A slab without a used block goes back to the pool.
 //!
 //! # Blocks released by other threads
 //!
 //! A thread that does not own the slab puts the block on the slab's `remote` list ([`super::remote`]), with one atomic
-//! operation. The owner takes such a list over whole, when its own is used up or the slab is looked at again, so the
-//! work that it has with another thread's releases is counted in slabs and not in blocks:
+//! operation. The owner takes over the whole list when its own is used up or when it next examines the slab, so its
+//! work for another thread's releases is proportional to slabs, not blocks:
 //!
-//! * The thread that releases keeps the slabs in mind (`touched`) of which a 64th has come back this way, the count to
-//!   `wake` at. Those of which every block has come back, and which their owner has in no list, it gives back to the pool
-//!   itself.
-//! * At the end of its work ([`collect`]) it hands the others over to their owners' `inbox`. The owner takes some of them
-//!   in with each call of `collect` and when it needs a slab.
+//! * The releasing thread remembers (in `touched`) the slabs of which a 64th has come back this way, the count to
+//!   `wake` at. It returns those slabs to the pool itself of which every block has come back and which are in no list
+//!   of their owner.
+//! * At the end of its work ([`collect`]) it hands the others over to their owners' `inbox`. The owner takes some slabs
+//!   from it with each call of `collect` and when it needs a slab.
 //!
-//! `used` counts a remotely released block until the owner takes it over. So a partial slab may become empty by what the
-//! owner and others do together. The owner looks when all but less than a 64th of the used blocks were released here,
-//! others queue it when they have released a 64th; when all are free, one of the two has happened. Below a 64th, both
-//! counts are half of what is used. Only that far down does the owner write to the word that others write to, too: an
-//! atomic operation waits for all stores before it, which are cache misses in a large keyspace.
+//! `used` counts a remotely released block until the owner takes it over. So a partial slab may become empty through
+//! releases of the owner and of others together. The owner examines it when it has itself released all but less than a
+//! 64th of the used blocks, and others queue it when they have released a 64th; when all are free, one of the two has
+//! happened. Below a 64th, both counts are half of the used blocks. Only that far down does the owner write to the word
+//! that others also write to: an atomic operation waits for all stores before it, which are cache misses in a large
+//! keyspace.
 //!
-//! The heap of a thread that has ended is taken by the next thread that needs one.
+//! The heap of a thread that has ended goes to the next thread that needs one.
 
 mod compaction;
 
@@ -57,32 +58,32 @@ use crate::alloc::{ClassStats, system};
 /// No event: `used` never has this value.
 const NEVER: u32 = u32::MAX;
 
-/// The share of a full slab's blocks that are free when it is offered for allocation again.
+/// One in this many of a full slab's blocks must be free before it is offered for allocation again.
 const PARTIAL_SHARE: u32 = 64;
 
-/// The bit of a slab's class that says that a defragmentation empties it.
+/// The bit of a slab's class that marks it as being emptied by a defragmentation.
 const LEAVING: u16 = 1 << 15;
 
-/// Slabs from the inbox that an allocation takes in at most, when it needs a slab: a bounded wait, however much another
+/// The most slabs that an allocation takes from the inbox when it needs a slab: a bounded wait, however much another
 /// thread has freed.
 const TAKE_IN: usize = 8;
 
-/// Slabs that a releasing thread has emptied before it looks for them among those it has touched; or an eighth of
-/// these, where that is more.
+/// The number of slabs that a releasing thread has emptied before it searches for them among those it has touched; or
+/// an eighth of the touched slabs, if that is more.
 const SWEEP_MIN: u32 = 64;
 
 const _: () = assert!(WIDE * SLAB <= remote::MOST_BYTES);
 const _: () = assert!(SLAB / class::rounded(0) <= remote::MOST_BLOCKS);
 
-/// A slab's record. Only the owner's thread uses the fields that are cells, with two exceptions: `block_size`
-/// and `capacity` are constant while a block of the slab lives, and a thread that holds one may read them. `event` is written by the owner
-/// alone. The record of a wide slab is that of its first part; the other parts have no owner.
+/// A slab's record. Only the owner's thread uses the `Cell` fields, with two exceptions: `block_size` and `capacity`
+/// are constant while a block of the slab lives, and a thread that holds one may read them. Only the owner writes
+/// `event`. The record of a wide slab is that of its first part; the other parts have no owner.
 #[repr(C, align(64))]
 pub struct Slab {
     owner: AtomicPtr<Heap>,
     free: Cell<*mut u8>,
     bump: Cell<*mut u8>,
-    /// Where `bump` ends: the lower half of the address, which tells places of one slab apart.
+    /// Where `bump` ends: the lower half of the address, which identifies places within one slab.
     end: Cell<u32>,
     /// With the bit [`LEAVING`].
     class: Cell<u16>,
@@ -92,7 +93,7 @@ pub struct Slab {
     block_size: Cell<u32>,
     next: Cell<u32>,
     prev: Cell<u32>,
-    /// In the list of touched slabs of some heap, or in an inbox; used by the thread that has it there.
+    /// The link in the list of touched slabs of some heap, or in an inbox; used by the thread that has the slab there.
     queue_next: AtomicU32,
     /// A [`Remote`].
     remote: AtomicU64,
@@ -105,23 +106,23 @@ unsafe impl Sync for Slab {}
 pub struct Heap {
     current: [Cell<*const Slab>; CLASSES],
     partial: [Cell<u32>; CLASSES],
-    /// Bytes of blocks that this thread has allocated less those that it has released, whoever owned them; written by
-    /// this thread alone. The sum over all heaps is what lives.
+    /// Bytes of blocks that this thread has allocated minus those that it has released, whoever owned them; written
+    /// only by this thread. The sum over all heaps is the number of live bytes.
     live: AtomicUsize,
     /// Slabs of this heap with blocks that other threads have released.
     inbox: AtomicU32,
-    /// What was taken off the inbox and not yet looked at.
+    /// Slabs taken from the inbox and not yet examined.
     backlog: Cell<u32>,
-    /// Slabs of other heaps to which this thread has released enough blocks to wake their owners, how many they are,
-    /// and how many of them were seen to be empty.
+    /// Slabs of other heaps to which this thread has released enough blocks to wake their owners, the number of these
+    /// slabs, and how many of them were seen to be empty.
     touched: Cell<u32>,
     touched_len: Cell<u32>,
     emptied: Cell<u32>,
-    /// In the list of heaps without a thread; used with the pool's lock held.
+    /// The link in the list of heaps without a thread; used with the pool's lock held.
     next_idle: Cell<*const Heap>,
-    /// In the list of all heaps; constant once the heap is in it.
+    /// The link in the list of all heaps; constant once the heap is in it.
     next: Cell<*const Heap>,
-    /// Partial slabs that a defragmentation empties, and whether one is going on: see [`compaction`].
+    /// Partial slabs that a defragmentation empties, and whether one is running: see [`compaction`].
     leaving: [Cell<u32>; CLASSES],
     compacting: Cell<bool>,
 }
@@ -131,7 +132,7 @@ unsafe impl Sync for Heap {}
 
 const NO_SLAB: u32 = 0;
 
-/// What `current` holds where there is no slab: it is always full.
+/// The value of `current` if there is no slab: it is always full.
 static FULL: Slab = Slab {
     owner: AtomicPtr::new(ptr::null_mut()),
     free: Cell::new(ptr::null_mut()),
@@ -160,7 +161,7 @@ thread_local! {
 static HEAPS: AtomicPtr<Heap> = AtomicPtr::new(ptr::null_mut());
 static IDLE: AtomicPtr<Heap> = AtomicPtr::new(ptr::null_mut());
 
-/// Gives the heap up when its thread ends.
+/// Releases the heap when its thread ends.
 struct Lease;
 
 impl Drop for Lease {
@@ -207,8 +208,8 @@ pub fn allocate_wide(size: usize) -> NonNull<u8> {
     }
 }
 
-/// Releases a block of a narrow size; `slab` is the record of the 64 KiB in which it begins. Returns `false`, and
-/// leaves the block alone, where this is not a slab of this thread.
+/// Releases a block of a narrow size; `slab` is the record of the 64 KiB in which it begins. Returns `false`, and does
+/// nothing, if this is not a slab of this thread.
 ///
 /// # Safety
 /// The block came from this allocator, begins in `slab`, and is not used again unless `false` is returned.
@@ -225,7 +226,7 @@ pub unsafe fn release_own(slab: NonNull<Slab>, block: NonNull<u8>) -> bool {
     own
 }
 
-/// Releases a block that lies in another thread's slab, or in a wide one, anywhere.
+/// Releases a block in another thread's slab, or in any wide one.
 ///
 /// # Safety
 /// As [`release_own`], for a block of `size` bytes, which has a class.
@@ -250,7 +251,7 @@ pub unsafe fn release_elsewhere(block: NonNull<u8>, size: usize) {
     }
 }
 
-/// Hands the slabs over in which this thread has released blocks of others; takes in up to `max` slabs of its own in
+/// Hands over the slabs in which this thread has released blocks of others. Takes in up to `max` slabs of its own in
 /// which others have, and returns whether there are more.
 pub fn collect(max: usize) -> bool {
     let heap = HEAP.get();
@@ -267,7 +268,7 @@ pub fn live_bytes() -> usize {
         sum = sum.wrapping_add(here.live.load(Ordering::Relaxed));
         heap = here.next.get();
     }
-    // One thread may be seen to have released what another is not yet seen to have allocated.
+    // A release by one thread may be visible before the allocation by another.
     if sum > isize::MAX as usize { 0 } else { sum }
 }
 
@@ -282,14 +283,14 @@ pub fn untouched_bytes() -> usize {
         .sum()
 }
 
-/// What this thread's slabs hold, by class.
+/// The contents of this thread's slabs, by class.
 pub fn classes() -> Vec<ClassStats> {
     let mut classes = vec![ClassStats::default(); CLASSES];
     let heap = HEAP.get();
     pool::for_each_taken(|index| {
         // SAFETY: the slab was taken once.
         let slab = unsafe { space::slab(index) };
-        // Of other threads' slabs only the owner is read. Ours do not change theirs while the pool is locked.
+        // Of other threads' slabs only the owner is read. Our own slabs keep their owner while the pool is locked.
         if !ptr::eq(slab.owner.load(Ordering::Relaxed), heap) {
             return;
         }
@@ -351,7 +352,7 @@ fn low(at: *mut u8) -> u32 {
     at.addr() as u32
 }
 
-/// Which list of its owner a slab is in: see the module's head.
+/// The list of its owner that a slab is in: see the module's head.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Current,
@@ -359,14 +360,14 @@ enum State {
     Partial,
 }
 
-/// What a slab was when it entered a state, and what is used of it.
+/// The state of a slab before it entered a new one, and its number of used blocks.
 struct Entered {
     was: State,
     used: u32,
     is_queued: bool,
 }
 
-/// What a slab of blocks of this size is.
+/// The shape of a slab for blocks of this size.
 fn shape(block_size: usize) -> Shape {
     if block_size > class::LARGEST_NARROW { Shape::WIDE } else { Shape::SLAB }
 }
@@ -412,12 +413,12 @@ impl Slab {
         (self.capacity() / PARTIAL_SHARE).max(1)
     }
 
-    /// The event of a slab that is full. No other state has it.
+    /// The event of a full slab. No other state has it.
     fn full_event(&self) -> u32 {
         self.capacity() - self.share()
     }
 
-    /// Makes an unused slab, just taken, one of `heap`.
+    /// Makes an unused slab, just taken, a slab of `heap`.
     fn begin(&self, index: u32, heap: &Heap, class: usize, block_size: usize) {
         let memory = space::memory(index);
         let capacity = shape(block_size).bytes() / block_size;
@@ -433,9 +434,9 @@ impl Slab {
         self.remote.store(Remote::empty(self.share(), false).0, Ordering::Relaxed);
     }
 
-    /// Puts the slab into a state, after taking over the blocks that others have released. `dequeue` says that the slab
-    /// was just taken off a queue. A slab that is full is not to be touched after this: another thread may have given it
-    /// back already.
+    /// Puts the slab into a state, after taking over the blocks that others have released. `dequeue` means that the
+    /// slab was just taken off a queue. A full slab must not be touched after this: another thread may already have
+    /// returned it to the pool.
     #[inline(always)]
     fn enter(&self, state: State, dequeue: bool) -> Entered {
         let (full_event, share) = (self.full_event(), self.share());
@@ -455,17 +456,17 @@ impl Slab {
         let event = match state {
             State::Current => NEVER,
             State::Full => full_event,
-            // Once the owner has released this far, fewer than `wake` blocks are left to others.
+            // Once the owner has released this far, others have fewer than `wake` blocks left.
             State::Partial if wake == share => share - 1,
             State::Partial => (used - 1) / 2,
         };
-        // Release: a thread that sees the slab to be full and gives it back has seen all that was done to it here.
+        // Release: a thread that sees the slab as full and returns it has seen everything done to it here.
         self.event.store(event, Ordering::Release);
         Entered { was, used, is_queued }
     }
 
-    /// What [`Self::enter`] does where others have released blocks or have to know that few are left: returns how many
-    /// are used, the count to wake at, and whether the slab is still queued.
+    /// The part of [`Self::enter`] for slabs of which others have released blocks, or must know that few are left.
+    /// Returns the number of used blocks, the count to wake at, and whether the slab is still queued.
     #[cold]
     #[inline(never)]
     fn take_over(&self, mut before: Remote, state: State, dequeue: bool) -> (u32, u32, bool) {
@@ -489,7 +490,7 @@ impl Slab {
         (used, wake, is_queued)
     }
 
-    /// Puts the blocks of a list that was just taken over before the free ones.
+    /// Prepends the blocks of a list that was just taken over to the free ones.
     fn join(&self, list: Remote) {
         let memory = space::memory(space::index_of_record(self));
         // SAFETY: the last block of the list is free, and ours now.
@@ -497,7 +498,7 @@ impl Slab {
         self.free.set(memory.wrapping_add(list.first()));
     }
 
-    /// Gives a slab without a used block, which is in no list, back to the pool.
+    /// Returns a slab without a used block, which is in no list, to the pool.
     fn give_back(&self, index: u32) {
         let shape = self.shape();
         self.owner.store(ptr::null_mut(), Ordering::Relaxed);
@@ -550,14 +551,14 @@ impl Heap {
         }
     }
 
-    /// Looks at a slab of which a share was freed since the last look: it becomes partial, stays so, or is empty.
+    /// Examines a slab of which a share was freed since the last time: it becomes partial, stays so, or is empty.
     #[cold]
     #[inline(never)]
     fn review(&self, slab: &Slab) {
         self.list(slab, space::index_of_record(slab), false);
     }
 
-    /// Puts a slab that is full or partial where it belongs by what is used of it now.
+    /// Lists a full or partial slab according to its current number of used blocks.
     fn list(&self, slab: &Slab, index: u32, dequeue: bool) {
         let entered = slab.enter(State::Partial, dequeue);
         if entered.was == State::Full && entered.used > slab.full_event() {
@@ -566,7 +567,7 @@ impl Heap {
             return;
         }
         if entered.used > 0 || entered.is_queued {
-            // An empty slab that is in a queue is given back by the thread that takes it off.
+            // An empty slab that is in a queue is returned to the pool by the thread that takes it off.
             if entered.was != State::Partial {
                 self.link(slab, index);
             }
@@ -603,8 +604,8 @@ impl Heap {
         }
     }
 
-    /// Gives the current slab of a class, which is full, free blocks: those that others have released, or another
-    /// slab. `false` when there is no memory for one.
+    /// Gives the current, full slab of a class free blocks: those that others have released, or another slab. Returns
+    /// `false` if there is no memory for one.
     fn refill(&self, class: usize, block_size: usize) -> bool {
         let full = self.current(class);
         if !ptr::eq(full, &raw const FULL) {
@@ -628,7 +629,7 @@ impl Heap {
             return true;
         }
         let Some(taken) = pool::take(shape(block_size)) else {
-            // The full slab is nobody's current one any more.
+            // The full slab is no longer current.
             self.current[class].set(&raw const FULL);
             return false;
         };
@@ -647,7 +648,7 @@ impl Heap {
     unsafe fn release_remote(&self, slab: &Slab, index: u32, block: NonNull<u8>) {
         let memory = space::memory(index);
         let offset = block.addr().get() - memory.addr();
-        // A block lives, so neither changes until it is in the list.
+        // While a block lives, neither changes until it is in the list.
         let (block_size, capacity) = (slab.block_size.get(), slab.capacity());
         let mut word = slab.remote.load(Ordering::Relaxed);
         let (before, after) = loop {
@@ -680,7 +681,8 @@ impl Heap {
         }
     }
 
-    /// Empties the list of touched slabs: gives those back of which every block has come back, passes on the others.
+    /// Empties the list of touched slabs: returns those to the pool of which every block has come back, and passes on
+    /// the others.
     fn sweep(&self, mut pass_on: impl FnMut(&'static Slab, u32)) {
         let mut index = self.touched.replace(NO_SLAB);
         self.touched_len.set(0);
@@ -689,11 +691,11 @@ impl Heap {
             // SAFETY: a queued slab was taken, and is not given back by others.
             let slab = unsafe { space::slab(index) };
             let next = slab.queue_next.load(Ordering::Relaxed);
-            // Acquire: what other threads, and then its owner, did to the slab has happened.
+            // Acquire: everything that other threads, and then its owner, did to the slab has happened.
             let word = Remote(slab.remote.load(Ordering::Acquire));
             let is_empty = word.count() == slab.capacity();
-            // All of its blocks are here, so its owner allocates none and releases none. Where it has the slab in no
-            // list either, nobody refers to it any more; from a current one it may be about to allocate.
+            // All of its blocks are here, so its owner allocates none and releases none. If the slab is in no list of
+            // its owner either, nothing refers to it any more; if it is current, the owner may be about to allocate.
             if is_empty && slab.event.load(Ordering::Acquire) == slab.full_event() {
                 slab.give_back(index);
             } else {
@@ -722,7 +724,7 @@ impl Heap {
         });
     }
 
-    /// Looks at up to `max` slabs of the inbox; returns whether there are more.
+    /// Examines up to `max` slabs of the inbox; returns whether there are more.
     fn take_in(&self, max: usize) -> bool {
         let mut next = self.backlog.get();
         if next == NO_SLAB {
@@ -750,7 +752,7 @@ impl Heap {
     }
 }
 
-/// How many blocks of the narrow slab are in use, and how many it has.
+/// The number of used blocks of the narrow slab, and its capacity.
 #[cfg(test)]
 pub fn slab_numbers(block: NonNull<u8>) -> (u32, u32) {
     // SAFETY: the block is live, so its slab's record is there.

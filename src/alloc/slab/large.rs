@@ -1,11 +1,11 @@
-//! Blocks too large for a slab: runs of slabs for one block each up to about a mebibyte, mappings of their own beyond.
+//! Blocks too large for a slab: up to about a mebibyte a run of slabs for each block, beyond that a mapping.
 //!
-//! A run is taken from the pool and given back to it by any thread. It is a multiple of 64 KiB of addresses, but only the
-//! pages that were written take memory, and a block's size is a multiple of 4 KiB. A mapping comes from the kernel and
-//! goes back to it; it grows by remapping its pages, without a copy.
+//! Any thread takes a run from the pool and returns it there. It is a multiple of 64 KiB of addresses, but only pages
+//! that were written take memory, and a block's size is a multiple of 4 KiB. A mapping comes from the kernel and
+//! returns to it; it grows by remapping its pages, without a copy.
 //!
-//! So the memory of every large value goes back to the kernel, wherever it lies and whatever lies beside it: that of
-//! a run by [`super::pool::purge`], that of a mapping at once.
+//! So the memory of every large value returns to the kernel, whatever blocks lie beside it: that of a run by
+//! [`super::pool::purge`], that of a mapping at once.
 
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -92,15 +92,16 @@ pub unsafe fn release(block: NonNull<u8>, size: usize) {
         LIVE.fetch_sub(size, Relaxed);
         pool::put_run(space::index_of(block), slabs(size));
     } else {
-        // SAFETY: where no run was to be had, the system gave the block at this size.
+        // SAFETY: where no run was available, the system allocated the block at this size.
         unsafe { system::release(block, size) };
     }
 }
 
-/// Changes a block's size where that takes no copy of the bytes; `None` where it would.
+/// Changes a block's size if that takes no copy of the bytes; `None` if it would.
 ///
 /// # Safety
-/// `block` came from this module for `old` bytes; where there is a result, it is not used again. `new` is a large size.
+/// `block` came from this module for `old` bytes; if a block is returned, the old one is not used again. `new` is a
+/// large size.
 pub unsafe fn resize(block: NonNull<u8>, old: usize, new: usize) -> Option<NonNull<u8>> {
     let (old, new) = (rounded(old), rounded(new));
     if old.min(new) > LARGEST_RUN {
@@ -133,8 +134,8 @@ fn map(size: usize) -> NonNull<u8> {
 unsafe fn unmap(block: NonNull<u8>, size: usize) {
     // SAFETY: the caller's promise.
     unsafe {
-        // Refused where a process may not have one more mapping, and this would leave two of one. Then the addresses are
-        // lost, but not the memory.
+        // Refused if the process may not have one more mapping, and this would split one. Then the addresses are lost,
+        // but not the memory.
         if libc::munmap(block.as_ptr().cast(), size) != 0 {
             libc::madvise(block.as_ptr().cast(), size, libc::MADV_DONTNEED);
         }
@@ -142,7 +143,7 @@ unsafe fn unmap(block: NonNull<u8>, size: usize) {
 }
 
 /// # Safety
-/// `block` is a mapping of `old` bytes; where there is a result, it is not used again.
+/// `block` is a mapping of `old` bytes; if a block is returned, the old one is not used again.
 #[cfg(target_os = "linux")]
 unsafe fn remap(block: NonNull<u8>, old: usize, new: usize) -> Option<NonNull<u8>> {
     // SAFETY: the caller's promise.

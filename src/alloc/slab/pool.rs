@@ -1,15 +1,15 @@
-//! The pool of slabs that are not in use.
+//! The pool of unused slabs.
 //!
-//! Free slabs are bits in a mask a region. What is taken is one slab, a *wide* one (eight, at a multiple of eight), or a
-//! *run* of some that follow each other. The lowest place that fits is taken first, so that high regions empty; for each
-//! shape the pool remembers the region below which nothing fits.
+//! Free slabs are bits in a mask per region. The pool hands out single slabs, *wide* ones (eight, at a multiple of
+//! eight), and *runs* of some consecutive ones. It takes the lowest place that fits, so that high regions become empty;
+//! for each shape it remembers the region below which nothing fits.
 //!
-//! Memory of free slabs goes back to the kernel by [`purge`], within a budget. The slabs are taken while the kernel
-//! works, so that the lock is not held: a thread of its own may purge beside the others. How much to purge follows from
-//! [`idle_bytes`]: the least that was free at any time since the last look was needed by nobody. Which slabs, where others
-//! are in use, from what each has done since ([`purge_rested`]).
+//! [`purge`] returns the memory of free slabs to the kernel, within a budget. The slabs are taken while the kernel
+//! works, so that the lock is not held: a separate thread may purge while others allocate. [`idle_bytes`] determines
+//! how much to purge: nobody has needed the smallest amount that was free at any time since the last look. Which slabs
+//! to purge while others are in use follows from their use since then ([`purge_rested`]).
 //!
-//! The lock is held for some tens of instructions, once in at least 16 allocations of a size (and for a system call when
+//! The lock is held for some tens of instructions, at most once in 16 allocations of a size (and for a system call when
 //! a region is made usable), and across `fork`, so that a child never finds it held by a thread that it does not have.
 
 use std::cell::UnsafeCell;
@@ -29,14 +29,14 @@ pub const WIDE: usize = 8;
 /// Multiples of [`WIDE`].
 const WIDE_PLACES: u32 = 0x0101_0101;
 
-/// So many free slabs of a region are worth that its huge page is split.
+/// At least this many free slabs of a region are worth splitting its huge page.
 const WORTH_A_SPLIT: u32 = u32::BITS / 2;
 
 /// The most slabs of a run.
 pub const LONGEST_RUN: usize = 17;
 
-/// One bit a slab: whether it is free, whether it was touched since the kernel had its memory, and whether it was free and
-/// touched at the last look of [`purge_rested`] and was not taken since.
+/// One bit per slab: whether it is free, whether it was touched since the kernel last had its memory, and whether it
+/// was free and touched at the last look of [`purge_rested`] and not taken since.
 #[derive(Clone, Copy)]
 struct Region {
     free: u32,
@@ -45,7 +45,7 @@ struct Region {
 }
 
 impl Region {
-    /// The slabs that have rested; or none, where `wanted` is not set or they are too few. The others begin to rest.
+    /// Returns the slabs that have rested; none if `wanted` is not set or they are too few. The others begin to rest.
     fn look(&mut self, wanted: bool, least: u32) -> u32 {
         let idle = self.free & self.touched;
         let rested = idle & self.rested;
@@ -55,13 +55,13 @@ impl Region {
     }
 }
 
-/// What is taken: slabs that follow each other.
+/// A kind of allocation: a number of consecutive slabs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     slabs: usize,
-    /// In which of the pool's `lowest` the search begins.
+    /// The index in the pool's `lowest` for the start of the search.
     kind: usize,
-    /// Where in a region it may begin.
+    /// The places in a region at which it may begin.
     places: u32,
 }
 
@@ -69,7 +69,7 @@ impl Shape {
     pub const SLAB: Shape = Shape::run(1);
     pub const WIDE: Shape = Shape { slabs: WIDE, kind: 0, places: WIDE_PLACES };
 
-    /// Any `slabs` slabs in a row, up to [`LONGEST_RUN`].
+    /// Any `slabs` consecutive slabs, up to [`LONGEST_RUN`].
     pub const fn run(slabs: usize) -> Shape {
         assert!(slabs > 0 && slabs <= LONGEST_RUN);
         Shape { slabs, kind: slabs, places: ALL }
@@ -96,24 +96,24 @@ impl Shape {
     }
 }
 
-/// What of the range is in use. Region numbers count from the base.
+/// The used part of the range. Region numbers count from the base.
 struct Pool {
     regions: [Region; REGIONS_MAX],
-    /// The first region behind the records.
+    /// The first region after the records.
     first: usize,
     /// One past the last region that was made usable.
     usable: usize,
-    /// For each kind of shape: it fits in no region below.
+    /// For each kind of shape, the region below which it fits nowhere.
     lowest: [usize; LONGEST_RUN + 1],
-    /// Where the next purge goes on.
+    /// Where the next purge continues.
     purge_at: usize,
     /// How much of the records is usable, in bytes.
     records_len: usize,
-    /// Slabs that are in use, those of runs apart.
+    /// The number of slabs in use, except those of runs.
     taken: usize,
     taken_by_runs: usize,
     free_touched: usize,
-    /// The least that `free_touched` was since the last look.
+    /// The smallest `free_touched` since the last look.
     least_free_touched: usize,
 }
 
@@ -161,14 +161,14 @@ fn with_pool<R>(work: impl FnOnce(&mut Pool) -> R) -> R {
     with_lock(|| work(unsafe { &mut *POOL.0.get() }))
 }
 
-/// Slabs that were taken: the first's number, and whether their memory may hold what others have written.
+/// Slabs that were taken: the number of the first, and whether their memory may contain data of previous users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     pub index: u32,
     pub touched: bool,
 }
 
-/// Takes free slabs; `None` when the range is used up or was never granted.
+/// Takes free slabs; `None` if the range is used up or was never granted.
 pub fn take(shape: Shape) -> Option<Taken> {
     #[cfg(test)]
     if tests::REFUSE.get() {
@@ -188,7 +188,7 @@ pub fn take(shape: Shape) -> Option<Taken> {
     })
 }
 
-/// Gives slabs back that hold no live block.
+/// Returns slabs without a live block to the pool.
 pub fn put(index: u32, shape: Shape) {
     with_pool(|pool| {
         pool.taken -= shape.slabs;
@@ -196,7 +196,7 @@ pub fn put(index: u32, shape: Shape) {
     });
 }
 
-/// As [`take`], for a run that serves one block.
+/// Like [`take`], for a run that serves one block.
 pub fn take_run(slabs: usize) -> Option<Taken> {
     let taken = take(Shape::run(slabs))?;
     with_pool(|pool| {
@@ -206,7 +206,7 @@ pub fn take_run(slabs: usize) -> Option<Taken> {
     Some(taken)
 }
 
-/// Gives a run back.
+/// Returns a run to the pool.
 pub fn put_run(index: u32, slabs: usize) {
     with_pool(|pool| {
         pool.taken_by_runs -= slabs;
@@ -214,8 +214,8 @@ pub fn put_run(index: u32, slabs: usize) {
     });
 }
 
-/// Gives up to `budget` bytes of free slabs back to the kernel, and at most what completes a region more; returns how
-/// many it gave, 0 when none is left. With huge pages only half a region and more goes, since it splits the page.
+/// Returns up to `budget` bytes of free slabs to the kernel, plus at most the rest of a region. Returns the number of
+/// bytes, 0 if none is left. With huge pages it returns only half a region or more, since that splits the page.
 pub fn purge(budget: usize) -> usize {
     let mut given = 0;
     while given < budget
@@ -226,8 +226,8 @@ pub fn purge(budget: usize) -> usize {
     given
 }
 
-/// As [`purge`], but gives only slabs that were free all the time between the last call and this one, those of the highest
-/// regions first. The kernel would soon have to clear the memory of others again.
+/// Like [`purge`], but returns only slabs that were free throughout since the last call, those of the highest regions
+/// first. The kernel would soon have to clear the memory of others again.
 pub fn purge_rested(budget: usize) -> usize {
     let (first, usable) = usable_regions();
     let mut given = 0;
@@ -240,7 +240,7 @@ pub fn purge_rested(budget: usize) -> usize {
     given
 }
 
-/// Gives the detached slabs of a region to the kernel, and returns how many bytes they are.
+/// Returns the memory of a region's detached slabs to the kernel. Returns the number of bytes.
 fn give_back(number: usize, detached: u32) -> usize {
     let mut rest = detached;
     while rest != 0 {
@@ -253,17 +253,17 @@ fn give_back(number: usize, detached: u32) -> usize {
     detached.count_ones() as usize * SLAB
 }
 
-/// Bytes of free slabs whose memory the kernel still lends and that nobody has needed since the last call.
+/// Bytes of free slabs that are still backed by memory and were not needed since the last call.
 pub fn idle_bytes() -> usize {
     with_pool(|pool| std::mem::replace(&mut pool.least_free_touched, pool.free_touched) * SLAB)
 }
 
-/// Where the slabs are.
+/// The numbers of slabs in use and free.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// Slabs in use, a wide one as eight, without those of runs.
     pub slabs: usize,
-    /// Free slabs whose memory the kernel still lends.
+    /// Free slabs that are still backed by memory.
     pub free_touched: usize,
 }
 
@@ -292,7 +292,7 @@ pub fn for_each_taken_of(number: usize, mut visit: impl FnMut(u32)) {
     });
 }
 
-/// The first region, and the one after the last that was made usable.
+/// The first region, and the one after the last usable one.
 pub fn usable_regions() -> (usize, usize) {
     with_pool(|pool| (pool.first, pool.usable))
 }
@@ -310,7 +310,7 @@ pub fn for_each_region(mut visit: impl FnMut(usize, usize) -> bool) {
     }
 }
 
-/// How many slabs of a region have to be free for its memory to go back.
+/// The number of slabs of a region that must be free for its memory to be returned.
 fn least_worth() -> u32 {
     if space::hugepages() { WORTH_A_SPLIT } else { 1 }
 }
@@ -380,7 +380,7 @@ impl Pool {
         }
     }
 
-    /// Takes all slabs of one region that are free and touched, of the next region that has any.
+    /// Takes all free and touched slabs of the next region that has any.
     fn detach_idle(&mut self) -> Option<(usize, u32)> {
         let least = least_worth();
         for _ in self.first..self.usable {
@@ -400,7 +400,7 @@ impl Pool {
         None
     }
 
-    /// Looks at one region's slabs, and takes those that have rested if these are `wanted`.
+    /// Examines one region's slabs, and takes those that have rested if these are `wanted`.
     fn detach_rested(&mut self, number: usize, wanted: bool) -> u32 {
         let rested = self.regions[number].look(wanted, least_worth());
         self.detach(number, rested);
@@ -414,7 +414,7 @@ impl Pool {
         self.least_free_touched = self.least_free_touched.min(self.free_touched);
     }
 
-    /// Puts back what was detached, whose memory the kernel has now.
+    /// Puts back detached slabs, whose memory the kernel has now.
     fn attach(&mut self, number: usize, idle: u32) {
         self.regions[number].touched &= !idle;
         self.free(number, idle);

@@ -1,14 +1,14 @@
-//! What other threads have released into a slab: a list of blocks and what is to be done about it, in one word that
-//! every thread changes by compare-and-exchange.
+//! Blocks of a slab that other threads have released: a list and its state, in one word that every thread changes by
+//! compare-and-exchange.
 //!
 //! ```text
 //!   62     61        45 44         28 27      14 13      0
 //!  queued │ last block │ first block │   wake   │  count   │      blocks: offset in the slab in units of 4 bytes
 //! ```
 //!
-//! The list is linked through the blocks themselves, first to last; since the word names both ends, the owner takes the
-//! whole list over, and joins it to its own, without a walk. *Wake* is the count at which the slab is queued: the thread
-//! that reaches it keeps the slab in mind until it hands over what it has released.
+//! The list is linked through the blocks themselves, first to last. The word holds both ends, so the owner takes over
+//! the whole list and joins it to its own without a walk. *Wake* is the count at which the slab is queued: the thread
+//! that reaches it remembers the slab until it hands over the blocks that it has released.
 
 /// The word's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub const MOST_BLOCKS: usize = (1 << COUNT_BITS) - 1;
 const _: () = assert!(QUEUED < u64::BITS);
 
 impl Remote {
-    /// Nothing released; queued when `wake` blocks are, or already.
+    /// Returns the word for an empty list, which is queued when `wake` blocks are released, or already.
     #[inline]
     pub fn empty(wake: u32, queued: bool) -> Remote {
         Remote(u64::from(wake) << WAKE | u64::from(queued) << QUEUED)
@@ -42,7 +42,7 @@ impl Remote {
         self.0 >> shift & ((1 << bits) - 1)
     }
 
-    /// How many blocks are in the list.
+    /// The number of blocks in the list.
     #[inline]
     pub fn count(self) -> u32 {
         self.field(0, COUNT_BITS) as u32
@@ -65,7 +65,8 @@ impl Remote {
         self.field(QUEUED, 1) != 0
     }
 
-    /// With the block at `offset` in front of the list; queued where that reaches the count to wake at.
+    /// Returns the word with the block at `offset` at the front of the list; queued if that reaches the count to wake
+    /// at.
     #[inline]
     pub fn with(self, offset: usize) -> Remote {
         let unit = (offset / UNIT) as u64;

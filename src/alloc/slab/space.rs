@@ -10,11 +10,11 @@
 //! subtraction, a shift and an addition. The records lie together at the front: at the head of each slab, 64 KiB apart,
 //! they would all compete for a few sets of the caches.
 //!
-//! Where address space costs nothing, 1 TiB is reserved at the first use (or what half as much again and again is
-//! granted). Under a limit of the address space (`ulimit -v`), where a reservation would take what the rest of the
-//! process needs, nothing but the records is: each region is mapped when it is opened, at an address far from where the
-//! kernel puts other mappings. Should one be there nevertheless, the range ends before it, and blocks come from the
-//! system.
+//! Where address space costs nothing, 1 TiB is reserved at the first use (or the largest of its successive halves that
+//! is granted). Under a limit of the address space (`ulimit -v`), a reservation would take addresses that the rest of
+//! the process needs, so only the records are reserved: each region is mapped when it is opened, at an address far from
+//! where the kernel puts other mappings. If a mapping is there nevertheless, the range ends before it, and blocks come
+//! from the system.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
@@ -42,23 +42,23 @@ const NORESERVE: libc::c_int = 0;
 pub const RANGE_MAX: usize = 1 << 40;
 const RANGE_MIN: usize = 64 << 20;
 
-/// Less than this is not reserved at once.
+/// The smallest range that is reserved at once.
 const RESERVE_MIN: usize = 64 << 30;
 
-/// Where a range that is mapped region by region begins, or up to 32 GiB above: for 47 bits of addresses and more, and
-/// for 39. Kernels place mappings near the top, programs and their heaps elsewhere.
+/// Where a range that is mapped region by region begins, or up to 32 GiB above: for addresses of 47 bits and more, and
+/// of 39. Kernels place mappings near the top, programs and their heaps elsewhere.
 const PLACES: [usize; 2] = [0x1000_0000_0000, 0x10_0000_0000];
 
-/// No address is less than `RANGE_MAX` above this, so that before the range is there no block is in it, whichever of the
+/// No address is less than `RANGE_MAX` above this, so that before the range exists no block is in it, whichever of the
 /// two statics a thread sees first.
 const NOWHERE: usize = 1 << 63;
 
 static BASE: AtomicPtr<u8> = AtomicPtr::new(std::ptr::without_provenance_mut(NOWHERE));
 
-/// Bytes from the base on in which every mapping is ours.
+/// The length of the part of the range, from the base on, in which every mapping is ours.
 static LEN: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes from the base on that the range may grow to.
+/// The length to which the range may grow.
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether regions are mapped one by one, rather than made usable in a reservation.
@@ -66,7 +66,7 @@ static PIECEWISE: AtomicBool = AtomicBool::new(false);
 
 static HUGEPAGES: AtomicBool = AtomicBool::new(false);
 
-/// Allows or forbids huge pages in regions made usable from now on.
+/// Allows or forbids huge pages in regions that are made usable later.
 pub fn set_hugepages(on: bool) {
     HUGEPAGES.store(on, Ordering::Relaxed);
 }
@@ -75,7 +75,7 @@ pub fn hugepages() -> bool {
     HUGEPAGES.load(Ordering::Relaxed)
 }
 
-/// The record of the slab in which a block lies; `None` for a block that is not from the range.
+/// The record of the slab in which a block lies; `None` for a block outside the range.
 #[inline(always)]
 pub fn slab_of(block: NonNull<u8>) -> Option<NonNull<Slab>> {
     // A thread that holds a block of the range received it after both were set.
@@ -115,12 +115,12 @@ pub fn index_of_record(slab: &Slab) -> u32 {
     (offset / RECORD) as u32
 }
 
-/// Where the memory of slab `index` begins.
+/// The start of the memory of slab `index`.
 pub fn memory(index: u32) -> *mut u8 {
     BASE.load(Ordering::Relaxed).wrapping_add((index as usize) << SLAB_SHIFT)
 }
 
-/// Finds the range its place; the number of its first region behind the records, `None` where there is none.
+/// Places the range. Returns the number of its first region after the records; `None` if there is no place.
 pub fn reserve() -> Option<usize> {
     let limit = address_space_limit();
     if limit.is_none()
@@ -140,12 +140,12 @@ pub fn reserve() -> Option<usize> {
     Some(first)
 }
 
-/// The first region behind the records of a range.
+/// The first region after the records of a range.
 fn first_region(len: usize) -> usize {
     (len / SLAB * RECORD).div_ceil(REGION)
 }
 
-/// Bytes of addresses that the process may have, where that is limited.
+/// The limit of the process's address space in bytes, if there is one.
 fn address_space_limit() -> Option<usize> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is ours to write.
@@ -170,7 +170,7 @@ fn reserve_at_once() -> Option<(*mut u8, usize)> {
     None
 }
 
-/// `place`, moved up by whole regions by as much as the kernel has moved this thread's stack.
+/// Returns `place`, moved up by whole regions by as much as the kernel has moved this thread's stack.
 fn random_address(place: usize) -> *mut u8 {
     let stack = (&raw const place).addr();
     std::ptr::without_provenance_mut(place + ((stack >> 12) & 0x3fff) * REGION)
@@ -187,7 +187,7 @@ fn map_at(at: *mut u8, len: usize) -> Option<*mut u8> {
         return None;
     }
     if start.addr() != at.addr() {
-        // SAFETY: the mapping was just made and nobody knows it.
+        // SAFETY: the mapping was just made and nothing refers to it.
         unsafe { libc::munmap(start, len) };
         return None;
     }
@@ -199,8 +199,8 @@ fn make_usable(at: *mut u8, len: usize) -> bool {
     unsafe { libc::mprotect(at.cast(), len, libc::PROT_READ | libc::PROT_WRITE) == 0 }
 }
 
-/// Makes region `number` usable, which follows the last one that is, and the records of its slabs; whether that went
-/// well. `records` is how many bytes of records are usable. Called with the pool's lock held.
+/// Makes region `number`, which follows the last usable one, and the records of its slabs usable. Returns whether that
+/// succeeded. `records` is the number of usable bytes of records. Called with the pool's lock held.
 pub fn open_region(number: usize, records: &mut usize) -> bool {
     if (number + 1) * REGION > LIMIT.load(Ordering::Relaxed) {
         return false;
@@ -233,7 +233,7 @@ pub fn open_region(number: usize, records: &mut usize) -> bool {
     true
 }
 
-/// Gives the memory of some slabs back to the kernel; they read as zeroes, or as what they were, from then on.
+/// Returns the memory of some slabs to the kernel; they then read as zeroes or keep their contents.
 pub fn give_back(index: usize, slabs: usize) {
     #[cfg(target_os = "linux")]
     const ADVICE: libc::c_int = libc::MADV_DONTNEED;

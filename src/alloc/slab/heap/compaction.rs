@@ -1,18 +1,19 @@
-//! Which slabs a defragmentation empties: of many sparse slabs of a class, a few that are full remain.
+//! The choice of slabs that a defragmentation empties: of many sparse slabs of a class, a few full ones remain.
 //!
 //! ```text
 //!  partial slabs of a class     ░ ░ ░ ░ ▒ ▒ ▓ █        what is used of each
 //!                               └─ leaving ─┘ └ kept: their free blocks hold what is used of the others
 //! ```
 //!
-//! The plan is made for each class on its own. It counts the partial slabs by how full they are, in [`FILLS`] steps, and
-//! keeps the fullest, as few as have room for the blocks of the rest. So a block moves once at most, and every slab that
-//! *leaves* is given back when its last block has moved. Of slabs that are about equally full, as random deletions leave
-//! them, those at high addresses leave: the pool takes low ones first, and free memory then lies together.
+//! The plan is made for each class on its own. It counts the partial slabs by their fill, in [`FILLS`] steps, and keeps
+//! the fullest, as few as have room for the blocks of the rest. So a block moves at most once, and every slab that
+//! *leaves* is returned to the pool when its last block has moved. Of slabs that are about equally full, as random
+//! deletions leave them, those at high addresses leave: the pool takes low ones first, so free memory becomes
+//! contiguous.
 //!
-//! A leaving slab is in a list of its own, from which nothing is allocated while its heap compacts; that is all that
-//! guarantees that a move never ends in a slab that is to be emptied. Afterwards the slabs that are left there (what owns
-//! their blocks was not met) serve allocations after the partial ones do.
+//! A leaving slab is in a list of its own, from which nothing is allocated while its heap compacts; that alone
+//! guarantees that no block moves into a slab that is being emptied. Afterwards the slabs that remain in this list (the
+//! owners of their blocks were not met) serve allocations after the partial ones.
 //!
 //! Costs: two walks over the records of all slabs, 64 bytes for each 64 KiB, in steps of some regions.
 
@@ -27,17 +28,17 @@ use crate::alloc::slab::pool::{self, WIDE};
 use crate::alloc::slab::remote::Remote;
 use crate::alloc::slab::space;
 
-/// In how many steps the plan tells slabs apart by how full they are.
+/// The number of steps in which the plan classifies slabs by their fill.
 const FILLS: usize = 16;
 
 /// The partial slabs of a class.
 #[derive(Clone, Copy)]
 struct Class {
-    /// How many there are of each fill, what is used of them and what is free, in blocks.
+    /// For each fill, the number of slabs, of their used blocks and of their free blocks.
     slabs: [u32; FILLS],
     used: [u64; FILLS],
     free: [u64; FILLS],
-    /// Slabs of a lower fill leave, and so many of this one.
+    /// Slabs of a lower fill leave, and the given number of this one.
     kept_fill: usize,
     leave_of_kept: u32,
 }
@@ -46,7 +47,7 @@ impl Class {
     const NONE: Class =
         Class { slabs: [0; FILLS], used: [0; FILLS], free: [0; FILLS], kept_fill: 0, leave_of_kept: 0 };
 
-    /// Keeps the fullest slabs, as few as have room for what is used of the others.
+    /// Keeps the fullest slabs, as few as have room for the used blocks of the others.
     fn decide(&mut self) {
         let (mut room, mut rest) = (0, self.used.iter().sum::<u64>());
         for fill in (0..FILLS).rev() {
@@ -56,7 +57,7 @@ impl Class {
                 rest -= self.used[fill];
                 continue;
             }
-            // Each slab of this fill that is kept brings its free blocks and takes its used ones from the rest.
+            // Each kept slab of this fill adds its free blocks and removes its used ones from the rest.
             let blocks = self.free[fill] + self.used[fill];
             let kept = (rest.saturating_sub(room) * slabs).checked_div(blocks).unwrap_or(0) + 1;
             self.kept_fill = fill;
@@ -73,7 +74,7 @@ impl Class {
     }
 }
 
-/// What the walk over all slabs is for.
+/// The purpose of a walk over all slabs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pass {
     Count,
@@ -81,19 +82,19 @@ enum Pass {
     Done,
 }
 
-/// A compaction of this thread's heap, from its plan on until it is dropped. There is one at a time.
+/// A compaction of this thread's heap, from its plan until it is dropped. A thread has at most one at a time.
 pub struct Compaction {
     classes: Vec<Class>,
     pass: Pass,
-    /// Regions that the pass has still to visit are those below.
+    /// The pass has still to visit the regions below this one.
     next: usize,
     leaving_bytes: usize,
-    /// It is of the heap of one thread.
+    /// A compaction belongs to one thread's heap.
     thread: PhantomData<*const ()>,
 }
 
 impl Compaction {
-    /// Nothing is planned yet.
+    /// Returns a compaction without a plan.
     pub fn new() -> Compaction {
         Compaction {
             classes: vec![Class::NONE; CLASSES],
@@ -104,8 +105,8 @@ impl Compaction {
         }
     }
 
-    /// Goes on with the plan for up to `regions` regions of 2 MiB; once it is made, returns the bytes of the slabs that
-    /// leave.
+    /// Continues the plan for up to `regions` regions of 2 MiB. Once it is complete, returns the bytes of the slabs
+    /// that leave.
     pub fn plan(&mut self, regions: usize) -> Option<usize> {
         let heap = HEAP.get();
         let (first, usable) = pool::usable_regions();
@@ -165,8 +166,8 @@ impl Drop for Compaction {
     }
 }
 
-/// The slab, and its used blocks, if it is a partial one of this heap. Called with the pool's lock held, so that a slab
-/// which another thread gives back is not taken by anybody meanwhile; others never give back a partial one.
+/// Returns the slab and its number of used blocks, if it is a partial one of this heap. Called with the pool's lock
+/// held, so that no thread takes a slab that another returns meanwhile; other threads never return a partial one.
 fn partial(heap: &Heap, index: u32) -> Option<(&'static Slab, u32)> {
     // SAFETY: the slab was taken once.
     let slab = unsafe { space::slab(index) };
@@ -185,7 +186,7 @@ fn fill(slab: &Slab, used: u32) -> usize {
     (used as usize * FILLS / slab.capacity() as usize).min(FILLS - 1)
 }
 
-/// Whether the block lies in a slab that leaves, while this thread's heap compacts.
+/// Whether the block lies in a leaving slab, while this thread's heap compacts.
 #[inline]
 pub fn is_leaving(block: NonNull<u8>, size: usize) -> bool {
     let heap = HEAP.get();
@@ -206,7 +207,7 @@ impl Slab {
         self.class.get() & LEAVING != 0
     }
 
-    /// Says whether it leaves; it is in no list meanwhile.
+    /// Marks whether the slab leaves; it is in no list meanwhile.
     pub(super) fn set_leaving(&self, leaves: bool) {
         self.class.set(self.class() as u16 | if leaves { LEAVING } else { 0 });
     }
