@@ -1,4 +1,4 @@
-//! A member with its score in one block, and the short pointer to it that the tree keeps.
+//! A member with its score in one block, and the short pointer to it in the tree.
 //!
 //! ```text
 //!   [ score 8 | length 1 | member … ]            17 bytes of member: 26, a block of 28
@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The dict owns the block, and the tree refers to it with six bytes, since an address of user space has no more. The
-//! score is stored twice: here for lookups of a member, in the tree for comparisons, which read the member only if scores
-//! are equal.
+//! score is stored twice: here for lookups of a member, in the tree for comparisons, which read the member only if
+//! scores are equal.
 //!
 //! The score may be written through `&Element`, as in a `Cell`. An element can be sent to another thread but not shared
 //! between threads.
@@ -20,7 +20,7 @@ use crate::types::entry::copy_short;
 use crate::types::moves::Moves;
 
 const SCORE: usize = 8;
-/// The length byte that means that the length follows in eight bytes.
+/// This length byte means that the length follows in eight bytes.
 const LONG: usize = u8::MAX as usize;
 const LONG_LENGTH: usize = 8;
 
@@ -98,15 +98,15 @@ impl Element {
         unsafe { self.0.cast::<f64>().write_unaligned(score) }
     }
 
-    /// An equal element in another slab, if this one lies in a sparse one. It takes this one's place in the tree, and then in
-    /// the dict.
+    /// Returns an equal element in another slab, if this one is in a sparse slab. The caller puts it in this one's
+    /// place in the tree, and then in the dict.
     pub(super) fn to_relocate(&self, moves: &mut Moves) -> Option<Element> {
         let leaves = alloc::is_leaving(self.0, size_for(self.member().len()));
         moves.count(leaves);
         leaves.then(|| Element::new(self.score(), self.member()))
     }
 
-    /// The pointer that the tree keeps.
+    /// The pointer that the tree stores.
     #[inline(always)]
     pub(super) fn handle(&self) -> Handle {
         let address = self.0.as_ptr().expose_provenance() as u64;
@@ -149,14 +149,14 @@ unsafe impl Item for Element {
     }
 }
 
-/// An element's address in six bytes. Only [`Element::handle`] makes it, and only the tree keeps it, beside the dict that
-/// owns the element. An element is removed from the dict only after its handle was removed from the tree; that makes
-/// reading through the handle sound.
+/// An element's address in six bytes. Only [`Element::handle`] creates it, and only the tree stores it, next to the
+/// dict that owns the element. An element is removed from the dict only after its handle was removed from the tree;
+/// this makes reading through the handle sound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Handle([u16; 3]);
 
 impl Handle {
-    /// Fills places of the tree that hold no element; it is never followed.
+    /// Fills positions of the tree without an element; it is never followed.
     pub(super) const NOWHERE: Handle = Handle([0; 3]);
 
     #[inline(always)]
@@ -169,8 +169,8 @@ impl Handle {
     #[inline(always)]
     pub(super) fn member(&self) -> &[u8] {
         debug_assert!(*self != Handle::NOWHERE);
-        // SAFETY: a handle in the tree names an element that the dict beside it owns (see the type), and no element is
-        // at address 0.
+        // SAFETY: a handle in the tree points to an element that the dict beside it owns (see the type), and no element
+        // is at address 0.
         unsafe { member_at(NonNull::new_unchecked(self.address())) }
     }
 

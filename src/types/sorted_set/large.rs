@@ -1,7 +1,7 @@
-//! A sorted set of any size: a dict that finds members, a tree that orders them.
+//! A sorted set of any size: a dict that finds members, and a tree that orders them.
 //!
-//! Each element is one block, owned by the dict and referred to by the tree (`element`). Elements are inserted into and
-//! removed from both together, and only in this file: that guarantees that every handle in the tree is a live element.
+//! Each element is one block, owned by the dict and referred to by the tree (`element`). Only this file inserts and
+//! removes elements, always in both together: this guarantees that every handle in the tree is a live element.
 
 use super::element::{Element, Handle};
 use super::leaf;
@@ -28,7 +28,7 @@ pub const GROUP: usize = 16;
 /// Moving an element to a new set costs as much as removing this many.
 const KEPT_COST: usize = 4;
 
-/// The most elements that are removed together.
+/// The most elements to remove together.
 const LEAF: usize = leaf::MOST;
 
 // SAFETY: no other container has this pair.
@@ -61,7 +61,7 @@ unsafe impl Container for SortedSet {
         let next = moves::defragment_items(dict, cursor, most, |element| {
             if let Some(moved) = element.to_relocate(moves) {
                 tree.repoint(OrderKey { score: moved.score(), member: moved.member() }, moved.handle());
-                // The old block is released only now that the tree does not refer to it.
+                // The old block is released only now that the tree no longer refers to it.
                 *element = moved;
             }
         });
@@ -86,7 +86,7 @@ unsafe impl Container for SortedSet {
         self.dict.prefetch_entry(hash);
     }
 
-    /// Prefetches the leaf of the element that a lookup would compare first, most likely the right one.
+    /// Prefetches the leaf of the element that a lookup compares first, most likely the right one.
     fn prefetch_place(&self, hash: u64) {
         if let Some(at) = self.dict.guess(hash) {
             self.tree.prefetch(self.dict.get(at).score());
@@ -123,14 +123,14 @@ impl SortedSet {
         self.dict.hash(member)
     }
 
-    /// Prefetches what [`Self::find`] and [`Self::insert`] read first.
+    /// Prefetches the memory that [`Self::find`] and [`Self::insert`] read first.
     #[inline]
     pub fn prefetch(&self, hash: u64, score: f64) {
         self.dict.prefetch_bucket(hash);
         self.tree.prefetch(score);
     }
 
-    /// Where `member` is, and its score.
+    /// Returns the position of `member`, and its score.
     #[inline]
     pub fn find(&self, hash: u64, member: &[u8]) -> Option<(Position, f64)> {
         let at = self.dict.find(hash, member)?;
@@ -158,7 +158,7 @@ impl SortedSet {
         }
     }
 
-    /// Inserts a member that is not there. The score must not be NaN.
+    /// Inserts a new member. The score must not be NaN.
     #[inline]
     pub fn insert(&mut self, hash: u64, member: &[u8], score: f64) {
         debug_assert!(!score.is_nan());
@@ -195,7 +195,7 @@ impl SortedSet {
     /// Adds `member` or changes its score, as the flags allow.
     #[inline]
     pub(super) fn apply(&mut self, member: &[u8], score: f64, how: How) -> Result<Applied, NotANumber> {
-        // The dict is unattended: calls that only change a score move buckets too.
+        // Nothing else steps the dict, so calls that only change a score move buckets too.
         self.dict.step();
         let hash = self.hash(member);
         self.prefetch(hash, score);
@@ -213,7 +213,7 @@ impl SortedSet {
         Ok(applied)
     }
 
-    /// Removes `member` and returns its score if it was there.
+    /// Removes `member` and returns its score, if the set has it.
     #[inline]
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         let (at, score) = self.find(self.hash(member), member)?;
@@ -224,27 +224,27 @@ impl SortedSet {
         Some(score)
     }
 
-    /// The rank of `member`, that is, how many elements come before it, and its score.
+    /// The rank of `member`, that is, the number of elements before it, and its score.
     #[inline]
     pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
         let score = self.score(member)?;
         Some((self.tree.rank(OrderKey { score, member }), score))
     }
 
-    /// How many elements come before the first one for whose score `before` is false.
+    /// The number of elements before the first one for whose score `before` is false.
     #[inline]
     pub fn partition_scores(&self, before: impl Fn(f64) -> bool) -> usize {
         self.tree.partition_scores(before)
     }
 
-    /// How many elements come before the first one for whose member `before` is false. If scores differ, so that members
-    /// are not in order, the result is some number up to the length.
+    /// The number of elements before the first one for whose member `before` is false. If scores differ, so that
+    /// members are not in order, the result is some number up to the length.
     #[inline]
     pub fn partition_members(&self, before: impl Fn(&[u8]) -> bool) -> usize {
         self.tree.partition(|_, member| before(member))
     }
 
-    /// The `count` elements from rank `from` on, or backwards from it. There must be that many.
+    /// Returns the `count` elements from rank `from` on, or backwards from it. The set must have that many.
     #[inline]
     pub fn range(&self, from: usize, count: usize, backwards: bool) -> Walk<'_> {
         self.tree.walk(from, count, backwards)
@@ -255,8 +255,8 @@ impl SortedSet {
         self.range(0, self.len(), false)
     }
 
-    /// Removes the elements of the ranks `from..to`, all of which must be there. If few are left of many, they move to a
-    /// new set, and the old one with the rest is returned.
+    /// Removes the elements of the ranks `from..to`, all of which must exist. If few of many elements remain, they move
+    /// to a new set, and the old one with the removed elements is returned.
     pub fn remove_range(&mut self, from: usize, to: usize) -> Debris {
         assert!(from <= to && to <= self.len());
         let (removed, left) = (to - from, self.len() - (to - from));
@@ -276,7 +276,7 @@ impl SortedSet {
         let mut left = to - from;
         while left > 0 {
             left -= tree.remove_some(from, left, &mut |handles| take_all(dict, handles, &mut gone));
-            // Dropped now that the tree does not refer to them any more.
+            // Dropped now that the tree no longer refers to them.
             dict.shed();
             *element_bytes -= gone.drain(..).map(|element| element.memory_bytes()).sum::<usize>();
         }
@@ -289,7 +289,7 @@ impl SortedSet {
     }
 }
 
-/// Removes the elements of a leaf's handles from the dict, waiting for its buckets only once.
+/// Removes the elements of a leaf's handles from the dict, with a single wait for its buckets.
 fn take_all(dict: &mut Dict<Element>, handles: &[Handle], taken: &mut Vec<Element>) {
     let mut hashes = [0; LEAF];
     for (hash, handle) in hashes.iter_mut().zip(handles) {
@@ -363,7 +363,7 @@ impl Gather {
         self.dict.prefetch_entry(hash);
     }
 
-    /// Where `member` is, and its score so far.
+    /// Returns the position of `member`, and its score so far.
     #[inline]
     pub fn find(&self, hash: u64, member: &[u8]) -> Option<(Position, f64)> {
         let at = self.dict.find(hash, member)?;
@@ -376,7 +376,7 @@ impl Gather {
         self.dict.get(at).set_score(score);
     }
 
-    /// Inserts a member that is not there. Cheapest if members come in their final order.
+    /// Inserts a new member. Cheapest if members come in their final order.
     #[inline]
     pub fn insert(&mut self, hash: u64, member: &[u8], score: f64) {
         let element = Element::new(score, member);
@@ -388,7 +388,7 @@ impl Gather {
     /// Sorts the elements and builds the set. No score may be NaN.
     pub fn finish(self) -> SortedSet {
         let Gather { mut dict, handles, element_bytes } = self;
-        // The dict of a value is unattended, so a resize in progress is finished here.
+        // Nothing steps the dict of a value, so a resize in progress is finished here.
         dict.settle();
         while dict.rehash(usize::MAX) {}
         drop(dict.take_retired());
@@ -401,7 +401,7 @@ impl Gather {
 
 /// Sorts by score, then by member. The sort is fast on sorted runs, and a union of sets consists of a few of those.
 fn sort(entries: &mut [(f64, Handle)]) {
-    // An integer that compares as the score does, with one zero.
+    // An integer that compares like the score, with one zero.
     let key = |score: f64| {
         let bits = (score + 0.0).to_bits() as i64;
         bits ^ ((bits >> 63) as u64 >> 1) as i64

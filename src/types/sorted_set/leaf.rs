@@ -5,11 +5,11 @@
 //! ```
 //!
 //! The block grows with its contents, one size class at a time. Leaves of a fixed size are two thirds full after random
-//! inserts, so that an entry of 14 bytes takes 21; here it takes less than 15. A leaf that is split or emptied gives its
-//! unused memory back.
+//! inserts, so an entry of 14 bytes takes 21; here it takes less than 15. A leaf that is split or emptied releases its
+//! unused memory.
 //!
-//! Costs: an insert moves what comes after it, 14 bytes per entry; every fourth or fifth insert moves the leaf to the next
-//! size class. Scores lie side by side, so a search reads at most four cache lines.
+//! Costs: an insert moves the entries after it, 14 bytes each; every fourth or fifth insert moves the leaf to the next
+//! size class. Scores are adjacent, so a search reads at most four cache lines.
 
 use std::ops::Range;
 use std::ptr::{self, NonNull};
@@ -20,8 +20,8 @@ use crate::alloc;
 use crate::dict::prefetch;
 use crate::types::moves::Moves;
 
-/// The most entries of a leaf: as many as fill a size class. Few in tests, so that a tree of some hundred entries takes
-/// every shape.
+/// The most entries of a leaf: as many as fill a size class. Fewer in tests, so that a tree of a few hundred entries
+/// takes every shape.
 pub(super) const MOST: usize = if cfg!(test) { 8 } else { 68 };
 
 const HEADER: usize = 8;
@@ -29,7 +29,7 @@ const SCORE: usize = size_of::<f64>();
 const ENTRY: usize = SCORE + size_of::<Handle>();
 /// From this size on the allocator aligns to 8, as the scores require.
 const SMALLEST: usize = 64;
-/// Unused room for this many entries is given back.
+/// Unused room for this many entries is released.
 const SLACK: usize = MOST * 3 / 16;
 const LINE: usize = 64;
 
@@ -51,7 +51,7 @@ pub(super) struct Leaf(NonNull<Header>);
 // SAFETY: a leaf owns its memory; its handles are addresses of elements that go wherever the leaf goes.
 unsafe impl Send for Leaf {}
 
-/// How many entries fit in a block that is allocated for `len` of them.
+/// The number of entries that fit in a block allocated for `len` of them.
 fn capacity_for(len: usize) -> usize {
     (alloc::class_size(size_for(len)) - HEADER) / ENTRY
 }
@@ -95,7 +95,7 @@ impl Leaf {
 
     #[inline(always)]
     fn handles_at(&self) -> *mut Handle {
-        // SAFETY: the handles follow the scores, for which there is room as the capacity says.
+        // SAFETY: the handles follow the scores; the capacity guarantees room for both.
         unsafe { self.scores_at().add(self.capacity()).cast() }
     }
 
@@ -113,7 +113,7 @@ impl Leaf {
         unsafe { slice::from_raw_parts(self.handles_at(), self.len()) }
     }
 
-    /// Both for writing; the caller keeps them in order.
+    /// Both for writing; the caller maintains their order.
     #[inline]
     pub(super) fn entries_mut(&mut self) -> (&mut [f64], &mut [Handle]) {
         let len = self.len();
@@ -175,7 +175,7 @@ impl Leaf {
         }
     }
 
-    /// Moves the entries from `at` on to a leaf of their own.
+    /// Moves the entries from `at` on to a new leaf.
     pub(super) fn split_off(&mut self, at: usize) -> Leaf {
         let mut right = Leaf::with_room(self.len() - at);
         right.insert_all(0, &self.scores()[at..], &self.handles()[at..]);
@@ -183,7 +183,7 @@ impl Leaf {
         right
     }
 
-    /// Moves the entries to a block for `len` of them, if that has another size.
+    /// Moves the entries to a block for `len` of them, if its size differs.
     #[inline(never)]
     fn resize(&mut self, len: usize) {
         debug_assert!(len >= self.len());
@@ -195,8 +195,8 @@ impl Leaf {
         *self = moved;
     }
 
-    /// Prefetches the scores and the handles of `len` entries, so that a search and an insert wait only once. The caller
-    /// passes `len`, because reading it from the header would already be a wait.
+    /// Prefetches the scores and the handles of `len` entries, so that a search and an insert wait only once. The
+    /// caller passes `len`, because reading it from the header would itself be a wait.
     #[inline(always)]
     pub(super) fn prefetch(&self, len: usize) {
         let at = self.0.as_ptr().cast::<u8>();

@@ -1,21 +1,21 @@
-//! Sorted sets: what `ZADD`, `ZRANGE` and their kin do to an entry, whichever of two encodings it has.
+//! Sorted sets: how `ZADD`, `ZRANGE` and related commands read and change an entry, in either of two encodings.
 //!
-//! | encoding | for | kept as |
+//! | encoding | for | stored as |
 //! |---|---|---|
 //! | `listpack` | up to `zset-max-listpack-entries` members of at most `zset-max-listpack-value` bytes | members and scores in turn, in order, packed |
 //! | `skiplist` | the rest | a [`SortedSet`]: a dict of members and a B+ tree of their order |
 //!
-//! The second has the name that Redis shows its users for a large sorted set. A sorted set only moves down this list; as
-//! in Redis, it does not move back when it shrinks, but a command that stores a sorted set uses the encoding that fits.
+//! The second one has the name that Redis shows for a large sorted set. A sorted set only moves down this list; as in
+//! Redis, it does not move back when it shrinks, but a command that stores a sorted set uses the encoding that fits.
 //! [`SortedSetRef`] reads both, [`apply`] and [`remove`] change them.
 //!
-//! Every range is a span of ranks. Two searches turn a range of scores or members into one, and from there on counting,
-//! paging, removing and walking are the same for all ranges.
+//! Every range is a span of ranks. Two searches convert a range of scores or members to one, and from there on
+//! counting, paging, removing and walking are the same for all ranges.
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! |---|---|
 //! | `packed` | the small form |
-//! | `large` | the large one: [`SortedSet`], and [`Gather`], which makes one of many elements at once |
+//! | `large` | the large form: [`SortedSet`], and [`Gather`], which builds one from many elements at once |
 //! | `element` | a member and its score in one block |
 //! | `tree`, `node`, `leaf`, `walk` | their order: a B+ tree with counts |
 //! | `range` | ranges of scores and of members |
@@ -54,13 +54,13 @@ pub struct NotANumber;
 pub struct How {
     /// Only add new members (`NX`).
     pub only_new: bool,
-    /// Only update members that are there (`XX`).
+    /// Only update existing members (`XX`).
     pub only_old: bool,
-    /// Only raise the score of a member that is there (`GT`).
+    /// Only raise the score of an existing member (`GT`).
     pub only_greater: bool,
-    /// Only lower the score of a member that is there (`LT`).
+    /// Only lower the score of an existing member (`LT`).
     pub only_less: bool,
-    /// The score is added to the current one (`INCR`).
+    /// Add the score to the current one (`INCR`).
     pub add: bool,
 }
 
@@ -78,7 +78,7 @@ pub enum Applied {
 }
 
 impl How {
-    /// The outcome for a member that is there with the score `old`.
+    /// The outcome for an existing member with the score `old`.
     #[inline]
     fn to_old(self, old: f64, score: f64) -> Result<Applied, NotANumber> {
         if self.only_new {
@@ -95,7 +95,8 @@ impl How {
     }
 }
 
-/// An empty sorted set under `key`, to which `expected` elements are added, the first with a member of `member_len` bytes.
+/// Returns an empty sorted set under `key`, for `expected` elements, the first of which has a member of `member_len`
+/// bytes.
 pub fn create(key: &[u8], member_len: usize, expected: usize, shapes: &Shapes) -> Entry {
     if expected > shapes.zset_max_listpack_entries || member_len > shapes.zset_max_listpack_value {
         return Entry::with_container(key, SortedSet::new(shapes.seed), None);
@@ -103,15 +104,16 @@ pub fn create(key: &[u8], member_len: usize, expected: usize, shapes: &Shapes) -
     Entry::with_packed(key, Kind::SortedSet, Encoding::Listpack, &listpack::EMPTY, None)
 }
 
-/// Prepares a sorted set for `additional` elements, whichever of them are new or refused: it takes the large form if they
-/// alone would outgrow the packed one.
+/// Prepares a sorted set for `additional` elements, whether or not they are new or accepted: it takes the large form if
+/// they alone would outgrow the packed one.
 pub fn expect(entry: &mut Entry, additional: usize, shapes: &Shapes) {
     if additional > shapes.zset_max_listpack_entries {
         to_large(entry, shapes);
     }
 }
 
-/// A sorted set of the gathered elements under `key`, in the encoding that fits; `None` if there are none.
+/// Returns a sorted set of the gathered elements under `key`, in the encoding that fits; `None` if nothing was
+/// gathered.
 pub fn create_from(key: &[u8], gather: Gather, shapes: &Shapes) -> Option<Entry> {
     if gather.is_empty() {
         return None;
@@ -154,7 +156,7 @@ pub fn apply(
     large_mut(entry).apply(member, score, how)
 }
 
-/// Removes `member` and returns its score if it was there. If it was the last one, the caller deletes the entry.
+/// Removes `member` and returns its score, if the set has it. If it was the last one, the caller deletes the entry.
 pub fn remove(entry: &mut Entry, member: &[u8]) -> Option<f64> {
     match entry.encoding() {
         Encoding::Listpack => packed::remove(&mut entry.packed_mut(), member),
@@ -162,7 +164,7 @@ pub fn remove(entry: &mut Entry, member: &[u8]) -> Option<f64> {
     }
 }
 
-/// Removes the elements of these ranks, all of which must be there.
+/// Removes the elements of these ranks, all of which must exist.
 pub fn remove_span(entry: &mut Entry, span: Range<usize>) -> Debris {
     match entry.encoding() {
         Encoding::Listpack => {
@@ -173,7 +175,7 @@ pub fn remove_span(entry: &mut Entry, span: Range<usize>) -> Debris {
     }
 }
 
-/// Gives a sorted set the large form if it does not have it yet.
+/// Converts a sorted set to the large form, if it is packed.
 pub fn to_large(entry: &mut Entry, shapes: &Shapes) {
     if entry.encoding() != Encoding::Listpack {
         return;
@@ -232,7 +234,7 @@ impl<'a> SortedSetRef<'a> {
         }
     }
 
-    /// Whether there is no element: true only between the removal of the last element and that of the key.
+    /// Whether the sorted set is empty: true only between the removal of the last element and that of the key.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -246,7 +248,7 @@ impl<'a> SortedSetRef<'a> {
         }
     }
 
-    /// The rank of `member`, that is, how many elements come before it, and its score.
+    /// The rank of `member`, that is, the number of elements before it, and its score.
     pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
         match self {
             SortedSetRef::Packed(listpack) => {
@@ -262,13 +264,13 @@ impl<'a> SortedSetRef<'a> {
         self.range(0, self.len(), false)
     }
 
-    /// The `count` elements from rank `from` on, or backwards from it. There must be that many.
+    /// Returns the `count` elements from rank `from` on, or backwards from it. The set must have that many.
     #[inline]
     pub fn range(&self, from: usize, count: usize, backwards: bool) -> Elements<'a> {
         Elements::new(*self, from, count, backwards)
     }
 
-    /// The elements of these ranks, all of which must be there, in order or backwards.
+    /// Returns the elements of these ranks, all of which must exist, in order or backwards.
     #[inline]
     pub fn span(&self, span: Range<usize>, backwards: bool) -> Elements<'a> {
         let from = if backwards { span.end.saturating_sub(1) } else { span.start };
@@ -293,7 +295,7 @@ impl<'a> SortedSetRef<'a> {
         }
     }
 
-    /// The ranks of the elements whose members lie in `range`, if all scores are equal. If they are not, members are in no
+    /// The ranks of the elements whose members lie in `range`, if all scores are equal. Otherwise members are in no
     /// particular order; a small set is then searched from the end that `backwards` selects, as in Redis.
     pub fn lex_span(&self, range: &LexRange<'_>, backwards: bool) -> Range<usize> {
         let len = self.len();
@@ -325,7 +327,7 @@ impl<'a> SortedSetRef<'a> {
         from..from + all(false).skip(from).take_while(reaches).count()
     }
 
-    /// A random element, each with the same chance; `None` if there is none.
+    /// Returns a random element, each with the same probability; `None` if the set is empty.
     pub fn random(&self, random: &mut Random) -> Option<(Text<'a>, f64)> {
         let len = self.len();
         if len == 0 {
@@ -334,8 +336,8 @@ impl<'a> SortedSetRef<'a> {
         self.range(random.below(len), 1, false).next()
     }
 
-    /// Emits `count` distinct random elements, or all if there are fewer. O(N) for a packed set, or if more than a third of
-    /// all are wanted; otherwise O(log N) each.
+    /// Emits `count` distinct random elements, or all if the set has fewer. O(N) for a packed set, or for more than a
+    /// third of all elements; otherwise O(log N) each.
     pub fn sample_distinct(&self, count: usize, random: &mut Random, emit: &mut impl FnMut((Text<'a>, f64))) {
         let len = self.len();
         let count = count.min(len);

@@ -1,10 +1,10 @@
-//! The nodes of the tree: what each does itself and what it delegates to one child.
+//! The nodes of the tree: the work that each does itself and the work it delegates to one child.
 //!
 //! A [`Row`] of children works the same whether they are leaves or rows. It is written once over the trait [`Part`], which
 //! leaves and nodes implement. A row of leaves takes 8 bytes per child, since a leaf is only a pointer.
 //!
-//! A row stores, for each child, its first entry and the number of entries below it. Both are updated on the way back from
-//! the child, so they are exact whatever happened below, and no row keeps the handle of a removed element.
+//! A row stores, for each child, its first entry and the number of entries below it. Both are updated on the way back
+//! from the child, so they are exact after any change below, and no row keeps the handle of a removed element.
 
 use super::element::Handle;
 use super::leaf::{self, Leaf};
@@ -14,10 +14,10 @@ use crate::types::moves::Moves;
 /// The most children of a row; see [`leaf::MOST`] for tests.
 pub(super) const MOST: usize = if cfg!(test) { 8 } else { 64 };
 
-/// How full a row is made when a tree is built.
+/// The number of children in the rows of a newly built tree.
 const BUILT: usize = MOST * 7 / 8;
 
-/// A place in the order: a score, and among equal scores a member.
+/// A position in the order: a score, and among equal scores a member.
 #[derive(Clone, Copy)]
 pub(super) struct OrderKey<'a> {
     pub(super) score: f64,
@@ -25,14 +25,14 @@ pub(super) struct OrderKey<'a> {
 }
 
 impl OrderKey<'_> {
-    /// Whether the entry comes before this place.
+    /// Whether the entry comes before this position.
     #[inline(always)]
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "partitions hand out references")]
     pub(super) fn is_after(&self, score: f64, handle: &Handle) -> bool {
         score < self.score || (score == self.score && handle.member() < self.member)
     }
 
-    /// How many of the entries, which are in order, come before this place.
+    /// The number of entries, out of these sorted ones, before this position.
     #[inline(always)]
     fn position(&self, scores: &[f64], handles: &[Handle]) -> usize {
         let at = scores.partition_point(|&score| score < self.score);
@@ -50,7 +50,7 @@ impl OrderKey<'_> {
     }
 }
 
-/// Whether a node lies at the beginning or the end of the tree.
+/// Whether a node is at the beginning or the end of the tree.
 #[derive(Clone, Copy)]
 pub(super) struct Edge {
     first: bool,
@@ -58,7 +58,7 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    /// Both: the root.
+    /// At both: the root.
     pub(super) const WHOLE: Edge = Edge { first: true, last: true };
 
     /// The same for child `at` of `len`.
@@ -68,43 +68,46 @@ impl Edge {
     }
 }
 
-/// A child of a row. An edge says where in the tree the part lies.
+/// A child of a row. An edge gives the part's position in the tree.
 pub(super) trait Part: Sized {
-    /// The most entries or children that it has itself.
+    /// The most entries or children of the part itself.
     const MOST: usize;
-    /// How many entries or children it has itself.
+    /// The number of entries or children of the part itself.
     fn size(&self) -> usize;
-    /// How many entries there are in it, at all levels.
+    /// The number of entries in the part, at all levels.
     fn count(&self) -> usize;
-    /// The first entry. There must be one.
+    /// The first entry. The part must not be empty.
     fn first(&self) -> (f64, Handle);
-    /// Inserts an entry. If the part is split, returns the right part.
+    /// Inserts an entry. If the part splits, returns the right part.
     fn insert(&mut self, key: OrderKey<'_>, handle: Handle, edge: Edge) -> Option<Self>;
-    /// Removes an entry and returns whether it was there.
+    /// Removes an entry and returns whether the part had it.
     fn remove(&mut self, key: OrderKey<'_>) -> bool;
     /// Changes an entry's score if it stays in the same leaf. Returns whether it did.
     fn rescore(&mut self, key: OrderKey<'_>, score: f64) -> bool;
-    /// Makes the entry at `key`, which must be there, refer to its element by `handle`.
+    /// Makes the entry at `key`, which must exist, refer to its element by `handle`.
     fn repoint(&mut self, key: OrderKey<'_>, handle: Handle);
-    /// Moves the leaf with the entry of rank `rank` out of a sparse slab. Returns how many entries it has from there on.
+    /// Moves the leaf with the entry of rank `rank` out of a sparse slab. Returns the number of its entries from that
+    /// one on.
     fn relocate_leaf(&mut self, rank: usize, moves: &mut Moves) -> usize;
-    /// Removes up to `most` entries from rank `from` on, at least one, after showing them to `see`. Returns how many.
+    /// Passes up to `most` entries, at least one, from rank `from` on to `see`, then removes them. Returns their
+    /// number.
     fn remove_some(&mut self, from: usize, most: usize, see: &mut dyn FnMut(&[Handle])) -> usize;
-    /// How many entries come before the first one for which `before` is false.
+    /// The number of entries before the first one for which `before` is false.
     fn partition(&self, before: &impl Fn(f64, &Handle) -> bool) -> usize;
-    /// Takes over everything from the part to the right. It must fit.
+    /// Takes all entries of the part to the right. They must fit.
     fn merge(&mut self, right: Self);
     /// Balances the two parts.
     fn share(&mut self, right: &mut Self);
-    /// Prefetches it, or the leaf in it where `score` belongs. It has `count` entries.
+    /// Prefetches the part, or its leaf in which `score` belongs. The part has `count` entries.
     fn prefetch(&self, score: f64, count: usize);
     /// The bytes of all blocks.
     fn memory_bytes(&self) -> usize;
-    /// Panics unless it is sound, and returns its count. `last` is the entry before it, and afterwards its last one.
+    /// Panics unless the part is sound, and returns its count. `last` is the entry before it, and afterwards its last
+    /// one.
     #[cfg(test)]
     fn check<'a>(&'a self, edge: Edge, root: bool, last: &mut Option<(f64, &'a [u8])>) -> usize;
 
-    /// Whether it is too small and should be merged.
+    /// Whether the part is so small that it should be merged.
     #[inline(always)]
     fn is_thin(&self) -> bool {
         self.size() < Self::MOST / 4
@@ -154,7 +157,7 @@ impl Part for Leaf {
         let at = key.position(self.scores(), self.handles());
         let to = OrderKey { score, ..key }.position(self.scores(), self.handles());
         let (scores, handles) = self.entries_mut();
-        // `to` was counted with the entry in its old place.
+        // `to` was counted with the entry in its old position.
         if to > at {
             scores[at..to].rotate_left(1);
             handles[at..to].rotate_left(1);
@@ -387,7 +390,7 @@ impl<C: Part> Row<C> {
         }
     }
 
-    /// Moves the children from `at` on to a row of their own.
+    /// Moves the children from `at` on to a new row.
     fn split_off(&mut self, at: usize) -> Box<Row<C>> {
         let mut right = Row::empty();
         let count = self.len - at;
@@ -430,7 +433,7 @@ impl<C: Part> Row<C> {
             return self.put(at + 1, right, edge);
         }
         self.counts[at] += 1;
-        // Only the very first child takes entries that come before its first one.
+        // Only the very first child takes entries that are before its first one.
         if at == 0 {
             (self.scores[0], self.handles[0]) = self.child(0).first();
         }
@@ -468,8 +471,8 @@ impl<C: Part> Row<C> {
     #[inline(never)]
     fn mend(&mut self, at: usize) {
         if self.len == 1 {
-            // At an end of the tree a row may have a single child. A row without children is removed by its own row, or is
-            // the root.
+            // At an end of the tree a row can have a single child. A row without children is removed by its own row, or
+            // is the root.
             if self.child(0).size() == 0 {
                 self.take(0);
             }
@@ -477,7 +480,7 @@ impl<C: Part> Row<C> {
         }
         let left = at.saturating_sub(1);
         let sum = self.child(left).size() + self.child(left + 1).size();
-        // Not if that made it so full that the next insert would split it again.
+        // Not if the result would be so full that the next insert splits it again.
         if sum <= C::MOST * 3 / 4 {
             let right = self.take(left + 1);
             self.child_mut(left).merge(right);
@@ -592,7 +595,7 @@ impl Node {
         nodes.pop().expect("there were leaves")
     }
 
-    /// The root above the two halves of the old root.
+    /// Returns the root above the two halves of the old root.
     pub(super) fn above(left: Node, right: Node) -> Node {
         match (left, right) {
             (Node::Leaf(left), Node::Leaf(right)) => Node::Low(Row::of([left, right].into_iter())),
@@ -627,7 +630,7 @@ impl Node {
     }
 }
 
-/// Rows of about the same number of these parts each.
+/// Returns rows with about the same number of these parts each.
 fn grouped<C: Part>(parts: Vec<C>) -> impl Iterator<Item = Box<Row<C>>> {
     let mut rows = Vec::new();
     let len = parts.len();
@@ -636,7 +639,7 @@ fn grouped<C: Part>(parts: Vec<C>) -> impl Iterator<Item = Box<Row<C>>> {
     rows.into_iter()
 }
 
-/// Calls a method on the part that the node is.
+/// Calls a method on the node's part.
 macro_rules! either {
     ($node:expr, $part:ident => $call:expr) => {
         match $node {

@@ -1,6 +1,6 @@
 //! A small sorted set: a listpack of alternating members and scores, in order, Redis's format byte for byte.
 //!
-//! A whole score is stored as an integer (minus zero as zero), any other as the text that replies show.
+//! An integral score is stored as an integer (minus zero as zero), any other as its text in replies.
 
 use super::{Applied, How, NotANumber};
 use crate::text::number::{parse_f64, push_f64};
@@ -13,12 +13,12 @@ use crate::types::string::Text;
 pub(super) fn score_of(text: Text<'_>) -> f64 {
     match text {
         Text::Int(value) => value as f64,
-        // Only numbers are written here, and bytes from outside are checked.
+        // This module writes only numbers, and bytes from outside are checked.
         Text::Bytes(bytes) => parse_f64(bytes).unwrap_or(0.0),
     }
 }
 
-/// An element for `score`; `text` holds its text if it is not whole.
+/// Returns an element for `score`; `text` holds its text if it is not integral.
 pub(super) fn score_element(score: f64, text: &mut Vec<u8>) -> Element<'_> {
     const WHOLE: f64 = (1u64 << 62) as f64;
     if score.abs() < WHOLE && score.trunc() == score {
@@ -29,7 +29,7 @@ pub(super) fn score_element(score: f64, text: &mut Vec<u8>) -> Element<'_> {
     Element::from(&text[..])
 }
 
-/// Where `member` is, and its score.
+/// Returns the position of `member`, and its score.
 #[inline]
 pub(super) fn find(listpack: Listpack<'_>, member: &Element<'_>) -> Option<(usize, f64)> {
     let at = listpack.find(HEADER, member, 1)?;
@@ -37,14 +37,14 @@ pub(super) fn find(listpack: Listpack<'_>, member: &Element<'_>) -> Option<(usiz
     Some((at, score_of(listpack.get(score))))
 }
 
-/// Where an element with this member and score belongs.
+/// Returns the position at which an element with this member and score belongs.
 fn place(listpack: Listpack<'_>, member: &[u8], score: f64) -> usize {
     let is_before = |(other, at): (Text<'_>, Text<'_>)| {
         let at = score_of(at);
         at < score || (at == score && other.with_bytes(|other| other < member))
     };
     let mut pairs = listpack.pairs();
-    // Scores that only grow, as times do, belong at the end.
+    // Scores that only grow, such as times, belong at the end.
     if pairs.clone().next_back().is_none_or(is_before) {
         return listpack.end();
     }
@@ -56,7 +56,7 @@ fn place(listpack: Listpack<'_>, member: &[u8], score: f64) -> usize {
     }
 }
 
-/// Inserts a member that is not there.
+/// Inserts a new member.
 pub(super) fn insert(buffer: &mut impl Buffer, member: &[u8], score: f64) {
     let at = place(Listpack::new(buffer.bytes()), member, score);
     let mut text = Vec::new();
@@ -108,7 +108,7 @@ pub(super) fn apply(
     Ok(Some(Applied::Added(score)))
 }
 
-/// Removes `member` and returns its score if it was there.
+/// Removes `member` and returns its score, if the set has it.
 pub(super) fn remove(buffer: &mut impl Buffer, member: &[u8]) -> Option<f64> {
     let (at, score) = find(Listpack::new(buffer.bytes()), &member.into())?;
     listpack::remove(buffer, at, 2);

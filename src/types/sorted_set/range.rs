@@ -26,7 +26,7 @@ impl ScoreRange {
         if self.max_open { score < self.max } else { score <= self.max }
     }
 
-    /// Whether no score lies in it.
+    /// Whether the range contains no score.
     pub fn is_empty(&self) -> bool {
         self.min > self.max || (self.min == self.max && (self.min_open || self.max_open))
     }
@@ -90,7 +90,7 @@ impl LexRange<'_> {
         }
     }
 
-    /// Whether no member lies in it.
+    /// Whether the range contains no member.
     pub fn is_empty(&self) -> bool {
         use LexBound::{Closed, Highest, Lowest, Open};
         match (self.min, self.max) {

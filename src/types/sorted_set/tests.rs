@@ -90,7 +90,7 @@ enum Step {
     PopFirst(u8),
     PopLast(u8),
     Duplicate,
-    /// Moves blocks to other places, as a defragmentation does.
+    /// Moves blocks to other addresses, as a defragmentation does.
     Move(MoveCursor, usize),
 }
 
@@ -117,7 +117,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Does the same to both.
+/// Applies the step to both.
 fn apply(set: &mut SortedSet, model: &mut Model, step: &Step) {
     let pop = |set: &mut SortedSet, model: &mut Model, from: usize, to: usize| {
         set.remove_range(from, to);

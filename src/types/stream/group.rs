@@ -1,4 +1,4 @@
-//! A consumer group: how far it has read, and the entries that its consumers were given and have not acknowledged.
+//! A consumer group: its read position, and the entries delivered to its consumers and not acknowledged.
 //!
 //! ```text
 //!  Group ─▶ pending:   ID ▶ time and number of deliveries, owner     a tree ordered by ID
@@ -6,8 +6,8 @@
 //!        ─▶ names:     name ▶ slot                                   a tree ordered by name
 //! ```
 //!
-//! Each pending entry is once in the group's tree. A consumer's tree has only IDs, so that its entries are found without
-//! visiting those of others. Costs: O(log n) to deliver, acknowledge or claim, and to add or find a consumer.
+//! Each pending entry is in the group's tree once. A consumer's tree has only IDs, so that its entries are found
+//! without visiting those of others. Costs: O(log n) to deliver, acknowledge or claim, and to add or find a consumer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
@@ -20,16 +20,16 @@ use super::{Record, Stream};
 /// The slot of no consumer.
 const NOBODY: u32 = u32::MAX;
 
-/// The memory of a tree per byte of item, as a fraction: with rising IDs leaves are little more than half full, and each
-/// has a header.
+/// The memory of a tree per byte of item, as a fraction: with rising IDs, leaves are little more than half full, and
+/// each has a header.
 const TREE_SHARE: (usize, usize) = (11, 6);
 
-/// An entry that was given to a consumer and is not acknowledged.
+/// An entry that was delivered to a consumer and is not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// When it was last delivered, Unix milliseconds.
+    /// The time of the last delivery, in Unix milliseconds.
     pub time: i64,
-    /// How often it was delivered.
+    /// The number of deliveries.
     pub count: u64,
     consumer: u32,
 }
@@ -38,9 +38,9 @@ pub struct Delivery {
 #[derive(Clone, Debug)]
 pub struct Consumer {
     name: Arc<[u8]>,
-    /// When the consumer was last seen, Unix milliseconds.
+    /// The time when the consumer was last seen, in Unix milliseconds.
     pub seen_time: i64,
-    /// When the consumer last received an entry, Unix milliseconds; -1 if it never did.
+    /// The time when the consumer last received an entry, in Unix milliseconds; -1 if it never did.
     pub active_time: i64,
     pending: BTreeSet<Id>,
 }
@@ -63,7 +63,7 @@ pub struct Group {
     pub(super) name: Arc<[u8]>,
     /// The ID of the last entry delivered to a consumer, or the one that was set.
     pub last_id: Id,
-    /// How many entries the stream ever had up to that ID, if known.
+    /// The number of entries ever added to the stream up to that ID, if known.
     pub entries_read: Option<i64>,
     pending: BTreeMap<Id, Delivery>,
     consumers: Vec<Option<Consumer>>,
@@ -88,8 +88,8 @@ impl Group {
         &self.name
     }
 
-    /// The read counter as `ENTRIESREAD` takes it: -1 where it is not known. A counter that was set to the largest number
-    /// and has overflowed counts as not known, since a log with its value would not load.
+    /// The read counter as `ENTRIESREAD` takes it: -1 if unknown. A counter that was set to the largest number and has
+    /// overflowed counts as unknown, since an AOF with its value would not load.
     pub fn entries_read_of_log(&self) -> i64 {
         self.entries_read.unwrap_or(-1).max(-1)
     }
@@ -136,7 +136,7 @@ impl Group {
         self.at(slot.0)
     }
 
-    /// The consumer in a slot, to change its times.
+    /// The consumer in a slot, for changing its times.
     pub fn consumer_mut(&mut self, slot: ConsumerSlot) -> &mut Consumer {
         self.at_mut(slot.0)
     }
@@ -158,7 +158,7 @@ impl Group {
         Some(ConsumerSlot(slot))
     }
 
-    /// The consumer with this name, added if there is none, and seen now.
+    /// Returns the consumer with this name, which is added if it is missing, and marks it as seen now.
     pub fn find_or_add(&mut self, name: &[u8], now: i64) -> ConsumerSlot {
         match self.find(name) {
             Some(slot) => {
@@ -169,7 +169,7 @@ impl Group {
         }
     }
 
-    /// Removes a consumer with its pending entries, and returns how many those were.
+    /// Removes a consumer with its pending entries, and returns their number.
     pub fn remove_consumer(&mut self, name: &[u8]) -> Option<usize> {
         let slot = self.names.remove(name)?;
         self.free.push(slot);
@@ -185,7 +185,8 @@ impl Group {
         self.at(delivery.consumer)
     }
 
-    /// Delivers an entry to a consumer for the first time. If the group was set back, another consumer may have it.
+    /// Delivers an entry to a consumer for the first time. If the group was set back, the entry may be pending for
+    /// another consumer.
     fn deliver(&mut self, id: Id, slot: ConsumerSlot, now: i64) {
         let delivery = Delivery { time: now, count: 1, consumer: slot.0 };
         if let Some(before) = self.pending.insert(id, delivery)
@@ -198,7 +199,7 @@ impl Group {
         consumer.active_time = now;
     }
 
-    /// Gives an entry to a consumer that takes it over. The entry may have no owner yet (`XCLAIM … FORCE`).
+    /// Assigns an entry to a consumer that claims it. The entry may have no owner yet (`XCLAIM … FORCE`).
     pub fn claim(&mut self, id: Id, slot: ConsumerSlot, time: i64, count: u64, now: i64) {
         let before = self.pending.insert(id, Delivery { time, count, consumer: slot.0 });
         let owner = before.map_or(NOBODY, |before| before.consumer);
@@ -219,7 +220,7 @@ impl Group {
         Some(delivery.count)
     }
 
-    /// Removes an entry from the pending ones and returns whether it was there.
+    /// Removes an entry from the pending ones and returns whether it was pending.
     pub fn acknowledge(&mut self, id: Id) -> bool {
         let Some(delivery) = self.pending.remove(&id) else { return false };
         self.at_mut(delivery.consumer).pending.remove(&id);
@@ -261,8 +262,8 @@ impl Group {
 }
 
 impl Stream {
-    /// Delivers up to `most` entries that the group has not read yet to one of its consumers, calls `see` with each, and
-    /// returns how many. Unless `acknowledged`, they are pending afterwards.
+    /// Delivers up to `most` entries that the group has not read yet to one of its consumers, calls `see` with each,
+    /// and returns their number. Unless `acknowledged`, they are pending afterwards.
     pub fn deliver(
         &mut self,
         name: &[u8],
@@ -270,7 +271,7 @@ impl Stream {
         (most, acknowledged, now): (usize, bool, i64),
         mut see: impl FnMut(&Record<'_>),
     ) -> usize {
-        // Taken out of the stream while its entries are read.
+        // The groups are moved out of the stream while its entries are read.
         let mut groups = std::mem::take(&mut self.groups);
         let mut count = 0;
         if let Some(group) = groups.get_mut(name)

@@ -1,4 +1,4 @@
-//! The ID of an entry: a time and a number within it, written `ms-seq`.
+//! The ID of an entry: a time and a sequence number within it, written `ms-seq`.
 //!
 //! Texts are parsed as in Redis, which follows C: up to the first zero byte, at most 127 bytes, and each of the two
 //! numbers may have a `+` or leading spaces and zeros.
@@ -13,25 +13,25 @@ const LONGEST_TEXT: usize = 127;
 pub struct Id {
     /// Unix time in milliseconds, or whatever the client chose.
     pub ms: u64,
-    /// The number of the entry within this time.
+    /// The sequence number of the entry within this time.
     pub seq: u64,
 }
 
-/// The ID of a new entry, as far as the client specifies it.
+/// The ID of a new entry, as specified by the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WantedId {
-    /// `*`: the server chooses all of it.
+    /// `*`: the server chooses both parts.
     Any,
-    /// `ms-*`: the server chooses the number within the time.
+    /// `ms-*`: the server chooses the sequence number.
     At(u64),
-    /// The client specifies all of it.
+    /// The client specifies both parts.
     Exactly(Id),
 }
 
 impl Id {
     /// `0-0`, which no entry has.
     pub const MIN: Id = Id { ms: 0, seq: 0 };
-    /// The last possible one.
+    /// The last possible ID.
     pub const MAX: Id = Id { ms: u64::MAX, seq: u64::MAX };
 
     /// The ID right after this one.
@@ -57,7 +57,7 @@ impl Id {
         self == Id::MIN
     }
 
-    /// The ID as 16 bytes, whose order is that of the IDs.
+    /// The ID as 16 bytes, which sort like IDs.
     pub fn to_bytes(self) -> [u8; 16] {
         (u128::from(self.ms) << 64 | u128::from(self.seq)).to_be_bytes()
     }
@@ -68,14 +68,14 @@ impl Id {
         Id { ms: (number >> 64) as u64, seq: number as u64 }
     }
 
-    /// Parses `ms-seq`, or `ms` with `missing_seq` as the other number.
+    /// Parses `ms-seq`, or `ms` with `missing_seq` as the sequence number.
     pub fn parse(text: &[u8], missing_seq: u64) -> Option<Id> {
         let (ms, seq) = split(text)?;
         let seq = seq.map_or(Some(missing_seq), parse_part)?;
         Some(Id { ms: parse_part(ms)?, seq })
     }
 
-    /// The same, or `-` and `+` for the first and the last possible ID.
+    /// Like [`parse`](Self::parse), and accepts `-` and `+` for the first and the last possible ID.
     pub fn parse_bound(text: &[u8], missing_seq: u64) -> Option<Id> {
         match text {
             b"-" => Some(Id::MIN),
@@ -98,7 +98,7 @@ impl Id {
         text
     }
 
-    /// The ID at an entry's distance from `base`; with bytes from outside it may wrap around.
+    /// The ID at an entry's distance from `base`; bytes from outside can make it wrap around.
     #[must_use]
     pub(super) fn offset(self, ms: i64, seq: i64) -> Id {
         Id { ms: self.ms.wrapping_add_signed(ms), seq: self.seq.wrapping_add_signed(seq) }
@@ -115,7 +115,7 @@ impl WantedId {
     }
 }
 
-/// The parts before and behind the first `-`.
+/// Splits a text at the first `-`.
 fn split(text: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     if text.len() > LONGEST_TEXT {
         return None;
@@ -127,12 +127,12 @@ fn split(text: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     })
 }
 
-/// The text up to the first zero byte, where it ends for Redis.
+/// The text up to the first zero byte, where Redis ends it.
 pub fn until_zero(text: &[u8]) -> &[u8] {
     memchr::memchr(0, text).map_or(text, |end| &text[..end])
 }
 
-/// A number as Redis parses it: first by its own rules, which refuse negative ones, then by those of `strtoull`.
+/// Parses a number like Redis: first by its own rules, which refuse negative ones, then by those of `strtoull`.
 fn parse_part(text: &[u8]) -> Option<u64> {
     match parse_i64(text) {
         Some(value) => u64::try_from(value).ok(),

@@ -7,27 +7,26 @@
 //!                     a listpack of up to 100 entries (see `node`)
 //! ```
 //!
-//! Entries are added at the end and trimmed at the front, so a deque of nodes is a sufficient index: an ID is found by a
-//! binary search in consecutive memory, and a node costs 24 bytes in it. `node` describes how entries share what they
-//! have in common.
+//! Entries are added at the end and trimmed at the front, so a deque of nodes is a sufficient index: a binary search in
+//! consecutive memory finds an ID, and each node costs 24 bytes. `node` describes how entries share their common parts.
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! |---|---|
 //! | this file | [`Stream`]: adding, deleting, trimming |
-//! | `id` | [`Id`], and how its text is read |
+//! | `id` | [`Id`], and the parsing of its text |
 //! | `node` | a listpack of entries |
 //! | `range` | entries between two IDs, in both directions |
-//! | `group` | [`Group`], its consumers, and what they have not acknowledged |
-//! | `progress` | how far a group has read, and how much is left |
-//! | `radix` | the size of Redis's own index, which XINFO shows |
+//! | `group` | [`Group`], its consumers, and their pending entries |
+//! | `progress` | the read position of a group, and its lag |
+//! | `radix` | the size of Redis's own index, for XINFO |
 //!
 //! Costs: adding is O(1); finding an ID is O(log n) plus a walk through half a node at most. An entry of two small fields
 //! takes about 20 bytes. As in Redis, the bytes of deleted entries stay until all entries of their node are deleted. When
 //! that happens to a node in the middle, an empty (*buried*) node stays in the index until half of the nodes are buried,
 //! so deleting is O(log n) too.
 //!
-//! The last ID may be set back (`XSETID`) below the IDs of deleted entries. So the IDs of live entries strictly rise, but
-//! those of deleted ones need not, and a search skips them.
+//! `XSETID` can set the last ID below the IDs of deleted entries. So the IDs of live entries strictly rise, but those
+//! of deleted ones need not, and a search skips them.
 
 mod group;
 mod id;
@@ -53,11 +52,11 @@ use super::{Encoding, Kind, Shapes};
 use crate::alloc;
 use node::Node;
 
-/// A stream with more nodes than this, or more consumers and pending entries, is freed in the background, and so are more
-/// trimmed nodes than this.
+/// A stream with more nodes than this, or more consumers and pending entries, is freed in the background; so are more
+/// than this many trimmed nodes.
 const LARGE: usize = 64;
 
-/// How many nodes ahead of the one that is trimmed the next is prefetched.
+/// The distance, in nodes, by which trimming prefetches ahead.
 const AHEAD: usize = 8;
 
 /// See the module's head.
@@ -65,27 +64,27 @@ const AHEAD: usize = 8;
 pub struct Stream {
     /// The first and the last node are never buried.
     nodes: VecDeque<Node>,
-    /// How many of the nodes are buried.
+    /// The number of buried nodes.
     buried: usize,
     length: u64,
     figures: Figures,
     groups: BTreeMap<Arc<[u8]>, Group>,
 }
 
-/// What a stream records besides its entries.
+/// The figures that a stream records in addition to its entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// The last ID given to an entry, or set.
     pub last_id: Id,
     /// The first entry's ID; `0-0` if there is none.
     pub first_id: Id,
-    /// The largest ID that was deleted with XDEL.
+    /// The largest ID deleted with XDEL.
     pub max_deleted_id: Id,
     /// The number of entries ever added.
     pub entries_added: u64,
 }
 
-/// Which entries trimming keeps.
+/// The entries that trimming keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// Keep the newest N entries.
@@ -94,10 +93,10 @@ pub enum Bound {
     Id(Id),
 }
 
-/// What to trim.
+/// The options of a trim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trim {
-    /// Which entries to keep.
+    /// The entries to keep.
     pub bound: Bound,
     /// Whether to remove only whole nodes.
     pub approximately: bool,
@@ -156,12 +155,12 @@ impl Stream {
         self.length
     }
 
-    /// Whether there is no entry; the key of an empty stream stays.
+    /// Whether the stream has no entries; the key of an empty stream stays.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// What it records besides its entries.
+    /// The figures recorded in addition to the entries.
     #[inline]
     pub fn figures(&self) -> &Figures {
         &self.figures
@@ -177,7 +176,7 @@ impl Stream {
         radix::nodes(&self.nodes().map(|(master, _)| master.to_bytes()).collect::<Vec<_>>())
     }
 
-    /// The nodes: the ID that their entries' IDs are relative to, and the listpack.
+    /// The nodes: the ID to which their entries' IDs are relative, and the listpack.
     pub fn nodes(&self) -> impl Iterator<Item = (Id, &[u8])> {
         self.nodes.iter().filter(|node| !node.is_buried()).map(|node| (node.master, node.bytes()))
     }
@@ -194,8 +193,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Sets what is recorded besides the entries; the first ID follows from the entries. `last_id` must not be below the
-    /// last entry's.
+    /// Sets the figures; the first ID follows from the entries. `last_id` must not be below the last entry's.
     pub fn set_figures(&mut self, figures: Figures) -> Result<(), InvalidStream> {
         let last = self.last_entry();
         if last.is_some_and(|last| last > figures.last_id) {
@@ -211,7 +209,7 @@ impl Stream {
         self.range_back(Id::MIN, Id::MAX).next().map(|record| record.id)
     }
 
-    /// The ID of the first entry whose bytes are still there, deleted or not.
+    /// The ID of the first entry whose bytes still exist, deleted or not.
     pub fn first_remnant(&self) -> Option<Id> {
         self.nodes.front()?.walk().next().map(|record| record.id)
     }
@@ -231,7 +229,7 @@ impl Stream {
         self.figures.max_deleted_id = id;
     }
 
-    /// The ID of an entry that is added now; `None` if it would not be above the last one.
+    /// Returns the ID for an entry that is added now; `None` if it would not be above the last one.
     #[inline]
     pub fn next_id(&self, wanted: WantedId, now_ms: u64) -> Option<Id> {
         let last = self.figures.last_id;
@@ -245,7 +243,8 @@ impl Stream {
         (id > last).then_some(id)
     }
 
-    /// Adds an entry under an ID from [`next_id`](Self::next_id): `fields` pairs, which `items` yields field by value.
+    /// Adds an entry under an ID from [`next_id`](Self::next_id): `fields` pairs; `items` yields fields and values
+    /// alternately.
     pub fn append<'a>(
         &mut self,
         id: Id,
@@ -276,7 +275,7 @@ impl Stream {
         }
     }
 
-    /// The index of the node in which an entry with this ID would be.
+    /// The index of the node that would contain an entry with this ID.
     #[inline]
     fn node_of(&self, id: Id) -> Option<usize> {
         // Nearly all lookups are near the end.
@@ -291,7 +290,7 @@ impl Stream {
         self.nodes[self.node_of(id)?].find(id)
     }
 
-    /// Deletes the entry with this ID and returns whether there was one. Call [`find_first`](Self::find_first) afterwards.
+    /// Deletes the entry with this ID and returns whether it existed. Call [`find_first`](Self::find_first) afterwards.
     fn delete_one(&mut self, id: Id) -> bool {
         let Some(at) = self.node_of(id) else { return false };
         if !self.nodes[at].delete(id) {
@@ -315,7 +314,7 @@ impl Stream {
         }
     }
 
-    /// Makes sure that the first and the last node are not buried.
+    /// Removes buried nodes from both ends.
     fn unbury_ends(&mut self) {
         while self.nodes.front().is_some_and(Node::is_buried) {
             self.nodes.pop_front();
@@ -327,7 +326,7 @@ impl Stream {
         }
     }
 
-    /// Deletes the entries with these IDs and returns how many there were. O(log n) each.
+    /// Deletes the entries with these IDs and returns the number deleted. O(log n) each.
     pub fn delete(&mut self, ids: &[Id]) -> usize {
         let first = self.figures.first_id;
         let (mut deleted, mut was_first) = (0, false);
@@ -350,7 +349,7 @@ impl Stream {
         self.figures.first_id = first.unwrap_or(Id::MIN);
     }
 
-    /// Deletes entries from the front and returns how many.
+    /// Deletes entries from the front and returns their number.
     pub fn trim(&mut self, trim: &Trim) -> (u64, Debris) {
         let (mut deleted, mut gone) = (0, Vec::new());
         while let Some(node) = self.nodes.front() {

@@ -7,10 +7,10 @@
 //! ```
 //!
 //! The entries of a stream mostly have the same fields, so the first entry's fields are written once, and entries with
-//! the same fields (flag 2) omit them. The last element of an entry is the number of its other elements, for readers that
-//! come from the end. A deleted entry (flag 1) stays until its whole node is freed, so that nothing moves.
+//! the same fields (flag 2) omit them. The last element of an entry is the number of its other elements, for reading
+//! from the end. A deleted entry (flag 1) stays until its whole node is freed, so that nothing moves.
 //!
-//! Costs: about 8 bytes per entry besides its values. An entry of a node is found by a walk from the nearer end.
+//! Costs: about 8 bytes per entry in addition to its values. A walk from the nearer end finds an entry of a node.
 
 use super::id::Id;
 use crate::types::Shapes;
@@ -26,7 +26,7 @@ const SAME_FIELDS: i64 = 2;
 /// Redis's limit for the bytes of a node, and for those of an entry's fields and values.
 pub const MAX_BYTES: usize = 1 << 30;
 
-/// A node, and the ID that its entries' IDs are relative to: that of its first entry.
+/// A node, and the ID to which its entries' IDs are relative: that of its first entry.
 pub(super) struct Node {
     pub(super) master: Id,
     pub(super) bytes: Block,
@@ -41,13 +41,13 @@ pub struct InvalidStream;
 /// The contents of the master entry.
 #[derive(Clone, Copy)]
 pub(super) struct Master {
-    /// Entries that are not deleted.
+    /// The number of entries that are not deleted.
     pub(super) count: usize,
-    /// Entries that are deleted.
+    /// The number of deleted entries.
     pub(super) deleted: usize,
-    /// How many fields the master entry has.
+    /// The number of fields of the master entry.
     fields: usize,
-    /// The offset of the first of them.
+    /// The offset of the first field.
     fields_at: usize,
 }
 
@@ -65,7 +65,7 @@ pub struct Record<'a> {
     flags: i64,
     /// Its offset.
     at: usize,
-    /// How many fields it has.
+    /// The number of its fields.
     count: usize,
     /// The offset of the master entry's fields.
     fields_at: usize,
@@ -73,7 +73,7 @@ pub struct Record<'a> {
     values_at: usize,
 }
 
-/// The number at `at`. A listpack that was written or checked here has one there.
+/// Returns the number at `at`. Listpacks written or checked here have one there.
 fn number(listpack: Listpack<'_>, at: usize) -> i64 {
     match listpack.get(at) {
         Text::Int(value) => value,
@@ -82,12 +82,12 @@ fn number(listpack: Listpack<'_>, at: usize) -> i64 {
 }
 
 impl<'a> Record<'a> {
-    /// How many fields it has.
+    /// The number of fields.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there are no fields, which the commands never create.
+    /// Whether the entry has no fields; commands never create such an entry.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -110,7 +110,7 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// Where the next entry begins.
+    /// The offset of the next entry.
     fn after(&self) -> usize {
         let elements = if self.flags & SAME_FIELDS == 0 { 2 * self.count } else { self.count };
         self.listpack.skip(self.values_at, elements + 1)
@@ -123,9 +123,9 @@ pub(super) struct Walk<'a> {
     listpack: Listpack<'a>,
     master_id: Id,
     master: Master,
-    /// Where the next entry forwards is.
+    /// The offset of the next entry forwards.
     front: usize,
-    /// Where the next entry backwards ends.
+    /// The end of the next entry backwards.
     back: usize,
 }
 
@@ -209,14 +209,14 @@ impl DoubleEndedIterator for Walk<'_> {
     }
 }
 
-/// The number of elements of a master entry besides its fields.
+/// The number of elements of a master entry without its fields.
 const MASTER: usize = 4;
 
 /// The most bytes that a listpack adds to a string: five before it and five behind it.
 const LONGEST_FRAME: usize = 10;
 
 impl Node {
-    /// A node for an entry with this ID and these fields. The caller then pushes the entry.
+    /// Returns a node for an entry with this ID and these fields. The caller then pushes the entry.
     pub(super) fn new<'a>(id: Id, fields: usize, items: impl Iterator<Item = &'a [u8]> + Clone) -> Node {
         let mut bytes = Block::from(&listpack::EMPTY[..]);
         let head = [0, 0, fields as i64].map(Element::integer).into_iter();
@@ -225,15 +225,15 @@ impl Node {
         Node { master: id, bytes }
     }
 
-    /// A node from outside, if the bytes are one: a listpack of entries with rising IDs, and a master entry with the right
-    /// counts. O(n).
+    /// Checks a node from outside: the bytes must be a listpack of entries with rising IDs, and the master entry must
+    /// have the right counts. O(n).
     pub(super) fn checked(master: Id, bytes: &[u8]) -> Result<Node, InvalidStream> {
         let bytes = listpack::normalize(bytes).map_err(|_| InvalidStream)?;
         check(master, Listpack::new(&bytes)).ok_or(InvalidStream)?;
         Ok(Node { master, bytes: Block::from(&*bytes) })
     }
 
-    /// A node that shares this one's contents until either is changed.
+    /// Returns a node that shares this one's contents until either is changed.
     pub(super) fn share(&self) -> Node {
         Node { master: self.master, bytes: self.bytes.share() }
     }
@@ -246,7 +246,7 @@ impl Node {
         self.bytes.memory_bytes()
     }
 
-    /// Frees the entries, which are all deleted. The node keeps its place in the index, without entries.
+    /// Frees the entries, which are all deleted. The node stays in the index, without entries.
     pub(super) fn bury(&mut self) {
         self.bytes = Block::from(&listpack::EMPTY[..]);
     }
@@ -255,7 +255,7 @@ impl Node {
         self.bytes.len() == listpack::EMPTY.len()
     }
 
-    /// Gives back the room for further entries.
+    /// Releases the room for further entries.
     pub(super) fn close(&mut self) {
         self.bytes.shrink_to_fit();
     }
@@ -304,7 +304,7 @@ impl Node {
         entries == 0 || ((master.count + master.deleted) as u64) < entries
     }
 
-    /// Appends an entry: `fields` pairs, which `items` yields field by value, of `bytes` in total.
+    /// Appends an entry: `fields` pairs of `bytes` in total; `items` yields fields and values alternately.
     pub(super) fn push<'a>(
         &mut self,
         id: Id,
@@ -331,7 +331,7 @@ impl Node {
         self.set_counts(master.count + 1, master.deleted);
     }
 
-    /// Doubles the room when it is used up, since a node grows entry by entry until it is closed.
+    /// Doubles the room when it is full, since a node grows entry by entry until it is closed.
     fn make_room(&mut self, fields: usize, bytes: usize) {
         let most = bytes + (2 * fields + 5) * LONGEST_FRAME;
         if self.bytes.capacity() - self.bytes.len() < most {
@@ -349,7 +349,7 @@ impl Node {
                 .all(|(item, field)| Element::from(item).text() == field)
     }
 
-    /// Writes the numbers of entries, which invalidates positions.
+    /// Writes the numbers of entries, which invalidates offsets.
     fn set_counts(&mut self, count: usize, deleted: usize) {
         listpack::replace(&mut self.bytes, listpack::HEADER, count as i64);
         let second = self.listpack().skip(listpack::HEADER, 1);
@@ -358,7 +358,7 @@ impl Node {
         }
     }
 
-    /// Marks the entries at `places` as deleted. They are in rising order and not deleted yet.
+    /// Marks the entries at `places` as deleted. They are in rising order and not yet deleted.
     fn mark(&mut self, places: &[usize]) {
         let master = self.master();
         for at in places {
@@ -369,7 +369,7 @@ impl Node {
         self.set_counts(master.count - places.len(), master.deleted + places.len());
     }
 
-    /// Deletes the entry with this ID and returns whether there was one.
+    /// Deletes the entry with this ID and returns whether it existed.
     pub(super) fn delete(&mut self, id: Id) -> bool {
         let Some(place) = self.find(id).map(|record| record.at) else { return false };
         self.mark(&[place]);
@@ -405,8 +405,8 @@ impl Node {
     }
 }
 
-/// Walks through an untrusted listpack; `None` if it is not a node. The IDs of live entries rise from the master's on, and
-/// that of a deleted entry is above those of the live entries before it.
+/// Walks through an untrusted listpack; `None` if it is not a node. The IDs of live entries rise from the master's on,
+/// and the ID of a deleted entry is above those of the live entries before it.
 fn check(master: Id, listpack: Listpack<'_>) -> Option<()> {
     let mut elements = listpack.iter();
     let mut left = elements.clone().count();

@@ -1,6 +1,6 @@
-//! How many entries a group has read, and how many are left, as far as that can be known.
+//! The number of entries that a group has read, and the number left, as far as they can be known.
 //!
-//! A group counts the entries that it was given. That count is the number of entries up to its last ID only as long as no
+//! A group counts the entries delivered to it. That count is the number of entries up to its last ID only as long as no
 //! later entry was deleted. After that the number is known for few IDs: the last one, and those up to the first.
 
 use super::{Group, Id, Stream};
@@ -9,12 +9,12 @@ impl Stream {
     /// Whether an entry of ID `from` or above was deleted by its ID, as far as is known.
     fn has_gap_from(&self, from: Id) -> bool {
         let deleted = self.figures.max_deleted_id;
-        // No deleted entry lies behind a live one.
+        // All deleted entries precede the live ones.
         let none = self.is_empty() || deleted.is_zero() || deleted < self.figures.first_id;
         !none && from <= deleted
     }
 
-    /// How many entries were ever added up to this ID, if that is known.
+    /// The number of entries ever added up to this ID, if known.
     pub fn entries_up_to(&self, id: Id) -> Option<i64> {
         let figures = &self.figures;
         let added = figures.entries_added as i64;
@@ -36,7 +36,7 @@ impl Stream {
         }
     }
 
-    /// How many entries a group still has to read, if that is known.
+    /// The number of entries that a group still has to read, if known.
     pub fn lag(&self, group: &Group) -> Option<i64> {
         let added = self.figures.entries_added as i64;
         if added == 0 {
@@ -49,7 +49,7 @@ impl Stream {
         read.map(|read| added.wrapping_sub(read))
     }
 
-    /// The group's count after the entry `id` was delivered to it for the first time.
+    /// The group's count after the first delivery of the entry `id`.
     pub(super) fn entries_read_at(&self, id: Id, before: Option<i64>) -> Option<i64> {
         match before {
             Some(read) if !self.has_gap_from(id) => Some(read.wrapping_add(1)),

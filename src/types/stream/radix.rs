@@ -1,20 +1,20 @@
-//! The number of nodes in Redis's index of a stream, which `XINFO STREAM` shows.
+//! The number of nodes in Redis's index of a stream, for `XINFO STREAM`.
 //!
-//! Redis keeps a stream's nodes in a radix tree under the 16 bytes of their first IDs. In such a tree a run of bytes that
-//! all keys below it share is one node, a place where they diverge is one, and the end of a key is one. The number follows
-//! from the keys alone, whatever the order in which they were inserted and removed, so it is computed on demand.
+//! Redis stores a stream's nodes in a radix tree under the 16 bytes of their first IDs. In such a tree a run of bytes
+//! that all keys below it share is one node, a branch is one, and the end of a key is one. The number depends only on
+//! the keys, and not on the order in which they were inserted and removed, so it is computed on demand.
 
 /// A key.
 type Key = [u8; 16];
 
-/// The number of nodes for these keys, which rise. O(n).
+/// The number of nodes for these rising keys. O(n).
 pub(super) fn nodes(keys: &[Key]) -> usize {
     // The root exists even without a key.
     if keys.is_empty() { 1 } else { below(keys, 0) }
 }
 
-/// The number of nodes for keys that have their first `depth` bytes in common; the depth of the recursion is that of
-/// the tree, 16 at most.
+/// The number of nodes for keys that have their first `depth` bytes in common; the recursion is as deep as the tree, at
+/// most 16.
 fn below(keys: &[Key], depth: usize) -> usize {
     let [first, .., last] = keys else {
         return 1 + usize::from(depth < size_of::<Key>());

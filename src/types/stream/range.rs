@@ -7,7 +7,7 @@ use super::node::{Record, Walk};
 /// Entries from the first one on.
 pub struct Range<'a> {
     stream: &'a Stream,
-    /// The node after the one that `walk` is in.
+    /// The index of the node after the one of `walk`.
     node: usize,
     walk: Option<Walk<'a>>,
     to: Id,
@@ -16,7 +16,7 @@ pub struct Range<'a> {
 /// Entries from the last one backwards.
 pub struct Backwards<'a> {
     stream: &'a Stream,
-    /// The node that `walk` is in.
+    /// The index of the node of `walk`.
     node: usize,
     walk: Option<Walk<'a>>,
     from: Id,

@@ -76,7 +76,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The ID of the entry at an index, or one near it if there is none.
+/// The ID of the entry at an index, or of one near it if it does not exist.
 fn pick(model: &BTreeMap<Id, Fields>, index: usize) -> Id {
     let ids: Vec<Id> = model.keys().copied().collect();
     let near = ids.get(index / 3 % ids.len().max(1)).copied().unwrap_or_default();
@@ -261,7 +261,7 @@ proptest! {
     }
 }
 
-/// Nodes of one entry each are deleted from the middle in any order; what is left is always found.
+/// Nodes of one entry each are deleted from the middle in any order; the remaining ones are always found.
 #[test]
 fn deleting_entries_in_the_middle_leaves_the_others_findable() {
     let (mut stream, shapes) = (Stream::default(), shapes(1, 4096));
