@@ -1,12 +1,12 @@
-//! Lists: what `LPUSH`, `LRANGE` and their kin do to an entry in either of two encodings.
+//! Lists: how `LPUSH`, `LRANGE` and related commands read and change an entry, in either of two encodings.
 //!
-//! | encoding | for | kept as |
+//! | encoding | for | stored as |
 //! |---|---|---|
 //! | `listpack` | lists that fit a single node (`list-max-listpack-size`) | packed in the entry |
 //! | `quicklist` | the rest | a [`Quicklist`] of nodes |
 //!
 //! A list becomes a quicklist when it would outgrow a node, and a listpack again when it has shrunk to half a node
-//! ([`shrink`], which removing commands call at their end). Indices count from the front.
+//! ([`shrink`], which commands that remove elements call at their end). Indices count from the front.
 
 mod quicklist;
 #[cfg(test)]
@@ -20,10 +20,10 @@ use super::packed::Buffer;
 use super::string::{Text, canonical_i64};
 use super::{Encoding, Entry, Kind, Shapes};
 
-/// The elements that are removed from the front together: one by one, each would move all that follow it in its node.
+/// The number of elements that are removed from the front together: one by one, each would move all elements after it.
 const FRONT_AT_ONCE: usize = 5;
 
-/// A value to compare with elements. An integer is stored as text in a node of its own, and as a number in a listpack.
+/// A value to compare with elements. An integer is stored as text in its own node, and as a number in a listpack.
 pub struct Needle<'a> {
     bytes: &'a [u8],
     integer: Option<i64>,
@@ -35,7 +35,7 @@ impl<'a> Needle<'a> {
         Needle { bytes, integer: canonical_i64(bytes) }
     }
 
-    /// Whether `element` equals it.
+    /// Whether `element` equals the value.
     #[inline]
     pub fn is(&self, element: Text<'_>) -> bool {
         match element {
@@ -70,7 +70,7 @@ pub fn expect<'a>(entry: &mut Entry, elements: impl Iterator<Item = &'a [u8]>, s
     }
 }
 
-/// Turns a quicklist of one small node back into a listpack.
+/// Converts a quicklist of one small node back to a listpack.
 pub fn shrink(entry: &mut Entry, shapes: &Shapes) {
     let Some(list) = entry.container::<Quicklist>() else { return };
     if let Some(bytes) = list.as_listpack(NodeLimits::new(shapes).halved()) {
@@ -96,7 +96,7 @@ pub fn len(entry: &Entry) -> usize {
     }
 }
 
-/// Pushes an element at an end. Call [`expect`] before.
+/// Pushes an element to an end. Call [`expect`] before.
 #[inline]
 pub fn push(entry: &mut Entry, end: End, value: &[u8], shapes: &Shapes) {
     if entry.encoding() != Encoding::Listpack {
@@ -109,7 +109,7 @@ pub fn push(entry: &mut Entry, end: End, value: &[u8], shapes: &Shapes) {
     }
 }
 
-/// Pushes elements at an end, one after the other, and returns the new length.
+/// Pushes elements to an end, one after the other, and returns the new length.
 #[inline]
 pub fn extend<'a>(
     entry: &mut Entry,
@@ -127,7 +127,7 @@ pub fn extend<'a>(
     list.len()
 }
 
-/// Removes the element at an end and calls `see` with it. There must be one.
+/// Removes the element at an end and calls `see` with it. The list must not be empty.
 pub fn pop<R>(entry: &mut Entry, end: End, shapes: &Shapes, see: impl FnOnce(Text<'_>) -> R) -> R {
     if entry.encoding() != Encoding::Listpack {
         return quicklist_mut(entry).pop(end, NodeLimits::new(shapes), see);
@@ -144,7 +144,7 @@ pub fn pop<R>(entry: &mut Entry, end: End, shapes: &Shapes, see: impl FnOnce(Tex
     result
 }
 
-/// Removes `count` elements at an end, all of which must be there, and calls `see` with each.
+/// Removes `count` elements at an end, all of which must exist, and calls `see` with each.
 pub fn pop_each(
     entry: &mut Entry,
     end: End,
@@ -199,7 +199,7 @@ pub fn backwards(entry: &Entry, index: usize, see: &mut impl FnMut(Text<'_>) -> 
     }
 }
 
-/// Replaces the element at `index`, which must be there, with `value`. Call [`expect`] before.
+/// Replaces the element at `index`, which must exist, with `value`. Call [`expect`] before.
 pub fn set(entry: &mut Entry, index: usize, value: &[u8], shapes: &Shapes) {
     if entry.encoding() != Encoding::Listpack {
         return quicklist_mut(entry).set(index, value, NodeLimits::new(shapes));
@@ -218,8 +218,8 @@ pub fn insert(entry: &mut Entry, index: usize, value: &[u8], shapes: &Shapes) {
     listpack::insert(&mut entry.packed_mut(), at, &[value.into()]);
 }
 
-/// Removes `count` elements from `index` on, all of which must be there. If that leaves the list empty, the caller
-/// deletes the entry.
+/// Removes `count` elements from `index` on, all of which must exist. If that leaves the list empty, the caller deletes
+/// the entry.
 pub fn remove_range(entry: &mut Entry, index: usize, count: usize, shapes: &Shapes) -> Debris {
     if entry.encoding() != Encoding::Listpack {
         return quicklist_mut(entry).remove_range(index, count, NodeLimits::new(shapes));
@@ -228,7 +228,8 @@ pub fn remove_range(entry: &mut Entry, index: usize, count: usize, shapes: &Shap
     None
 }
 
-/// Removes up to `most` elements that equal `value`, starting from an end, and returns how many. May leave the list empty.
+/// Removes up to `most` elements that equal `value`, starting from an end, and returns their number. May leave the list
+/// empty.
 pub fn remove_matching(entry: &mut Entry, value: &[u8], most: usize, from: End, shapes: &Shapes) -> usize {
     if entry.encoding() != Encoding::Listpack {
         return quicklist_mut(entry).remove_matching(value, most, from, NodeLimits::new(shapes));

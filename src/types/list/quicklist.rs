@@ -8,18 +8,18 @@
 //! ```
 //!
 //! Elements share blocks, so a small one costs only two bytes of overhead, and a change in the middle moves at most one
-//! node's bytes. Redis links its nodes; here they lie in a deque, so finding an index reads consecutive memory, and a
+//! node's bytes. Redis links its nodes; here they are in a deque, so finding an index reads consecutive memory, and a
 //! node costs only its entry in the deque and the block's header.
 //!
-//! With `list-compress-depth` above 0, all nodes but that many at either end are compressed (LZF) if that saves memory.
-//! They are decompressed into a copy to be read, and in place to be changed.
+//! With `list-compress-depth` above 0, all nodes except that many at either end are compressed (LZF) if that saves
+//! memory. Reads decompress a node into a copy, changes in place.
 //!
-//! A push at the back writes behind the last element, but a push at the front moves the whole node. So elements pushed in
-//! front of a large node are *staged* in a small node of their own, which is merged into the large one when it is full:
-//! few bytes move often, many bytes rarely. The two count as one node in everything that is visible from outside, and
-//! are merged before anything but an end is changed.
+//! A push at the back writes after the last element, but a push at the front moves the whole node. So elements pushed
+//! in front of a large node are *staged* in a small node, which is merged into the large one when it is full: few bytes
+//! move often, many bytes rarely. The two count as one node in everything that is visible from outside, and are merged
+//! before anything but an end is changed.
 //!
-//! Costs: push and pop move at most one node's bytes; an index is found in O(nodes).
+//! Costs: push and pop move at most one node's bytes; finding an index is O(nodes).
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -33,7 +33,7 @@ use crate::types::moves::{self, MoveCursor, Moves};
 use crate::types::string::Text;
 use crate::types::{Encoding, Kind, Shapes};
 
-/// Nodes of fewer bytes are not compressed, nor are those of which compression saves less than [`COMPRESS_GAIN`].
+/// Nodes of fewer bytes are not compressed, nor are nodes for which compression saves less than [`COMPRESS_GAIN`].
 const COMPRESS_MIN: usize = 48;
 const COMPRESS_GAIN: usize = 8;
 
@@ -52,14 +52,14 @@ const STAGE: usize = 512;
 /// The memory of a stage, so that it never grows: room for one more small element, up to the end of a size class.
 const STAGE_ROOM: usize = 556;
 
-/// How large a node may be, according to `list-max-listpack-size`.
+/// The limits of a node's size, according to `list-max-listpack-size`.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeLimits {
     bytes: usize,
     count: usize,
-    /// Elements of at least this size get nodes of their own, not in a listpack.
+    /// Elements of at least this size get their own nodes, not in a listpack.
     plain: usize,
-    /// The nodes at each end that stay uncompressed; 0: all stay so.
+    /// The number of nodes at each end that stay uncompressed; 0: all stay uncompressed.
     depth: usize,
 }
 
@@ -221,7 +221,7 @@ unsafe impl Container for Quicklist {
     }
 }
 
-/// Which end of a list.
+/// An end of a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
     /// The left one.
@@ -285,7 +285,7 @@ impl Quicklist {
         }
     }
 
-    /// Puts an empty stage in front of the first node; merges the current one first if there is one.
+    /// Puts an empty stage in front of the first node; first merges the current stage, if any.
     fn stage(&mut self) {
         self.unstage();
         let mut bytes = Block::with_capacity(STAGE_ROOM);
@@ -325,8 +325,8 @@ impl Quicklist {
         self.nodes[0].bytes.len() + self.nodes[1].bytes.len() - listpack::EMPTY.len()
     }
 
-    /// Whether the node at an end, together with its stage if it has one, has room for an element of `size` bytes. It
-    /// must not be compressed.
+    /// Whether the node at an end, together with its stage if any, has room for an element of `size` bytes. It must not
+    /// be compressed.
     #[inline]
     fn accepts(&self, end: End, size: usize, limits: NodeLimits) -> bool {
         let at = if end == End::Front { 0 } else { self.nodes.len() - 1 };
@@ -337,7 +337,7 @@ impl Quicklist {
         self.nodes[at].accepts(size, limits)
     }
 
-    /// Pushes an element at an end.
+    /// Pushes an element to an end.
     pub fn push(&mut self, end: End, value: &[u8], limits: NodeLimits) {
         self.len += 1;
         if !self.nodes.is_empty() && value.len() < limits.plain && self.push_into_node(end, value, limits) {
@@ -351,7 +351,7 @@ impl Quicklist {
             End::Back => self.nodes.back_mut(),
         };
         if let Some(full) = full {
-            // It will not grow any more.
+            // The node will not grow any more.
             full.bytes.shrink_to_fit();
         }
         let node = Node::single(value, limits);
@@ -362,7 +362,7 @@ impl Quicklist {
         self.settle_ends(limits.depth, 1);
     }
 
-    /// Adds an element to the node at an end, which must exist, if it has room. Returns whether it had.
+    /// Adds an element to the node at an end, which must exist, if it has room. Returns whether it had room.
     #[inline]
     fn push_into_node(&mut self, end: End, value: &[u8], limits: NodeLimits) -> bool {
         let element = Element::from(value);
@@ -390,7 +390,7 @@ impl Quicklist {
         true
     }
 
-    /// Removes the element at an end and calls `see` with it. There must be one.
+    /// Removes the element at an end and calls `see` with it. The list must not be empty.
     pub fn pop<R>(&mut self, end: End, limits: NodeLimits, see: impl FnOnce(Text<'_>) -> R) -> R {
         let (at, inner) = match end {
             End::Front => (0, 0),
@@ -399,7 +399,7 @@ impl Quicklist {
         let result = self.nodes[at].see(inner, see);
         self.remove_in_node(at, inner, 1);
         if self.nodes[at].count == 0 {
-            // A stage without its node becomes an ordinary node, and so does a node without its stage.
+            // A stage without its node becomes an ordinary node, as does a node without its stage.
             self.staged &= at > 1;
             self.nodes.remove(at);
             self.give_back();
@@ -408,7 +408,7 @@ impl Quicklist {
         result
     }
 
-    /// The node of the element at `index`, which must be there, and the element's index in that node.
+    /// Returns the node of the element at `index`, which must exist, and the element's index in that node.
     fn locate(&self, index: usize) -> (usize, usize) {
         debug_assert!(index < self.len);
         if index <= self.len / 2 {
@@ -433,7 +433,7 @@ impl Quicklist {
         unreachable!("an index below the length lies in a node")
     }
 
-    /// Calls `see` with the element at `index`, which must be there.
+    /// Calls `see` with the element at `index`, which must exist.
     pub fn see<R>(&self, index: usize, see: impl FnOnce(Text<'_>) -> R) -> R {
         let (at, inner) = self.locate(index);
         self.nodes[at].see(inner, see)
@@ -487,7 +487,7 @@ impl Quicklist {
         }
     }
 
-    /// Replaces the element at `index`, which must be there, with `value`.
+    /// Replaces the element at `index`, which must exist, with `value`.
     pub fn set(&mut self, index: usize, value: &[u8], limits: NodeLimits) {
         self.unstage();
         let (at, inner) = self.locate(index);
@@ -523,7 +523,7 @@ impl Quicklist {
         let next = self.split(at, inner);
         self.nodes.insert(next, Node::single(value, limits));
         self.merge_around(next, limits);
-        // At most two more nodes: the new one, and the other half of the one that was split.
+        // At most two more nodes: the new one, and the second half of a split node.
         self.settle_around(next, 2, limits.depth);
     }
 
@@ -557,7 +557,7 @@ impl Quicklist {
         }
     }
 
-    /// Removes `count` elements of node `at` from its element `inner` on, all of which must be there. A node without
+    /// Removes `count` elements of node `at` from its element `inner` on, all of which must exist. A node without
     /// elements stays.
     fn remove_in_node(&mut self, at: usize, inner: usize, count: usize) {
         let node = &mut self.nodes[at];
@@ -576,7 +576,7 @@ impl Quicklist {
         }
     }
 
-    /// Removes `count` elements from `index` on, all of which must be there.
+    /// Removes `count` elements from `index` on, all of which must exist.
     pub fn remove_range(&mut self, index: usize, count: usize, limits: NodeLimits) -> Debris {
         if count == 0 {
             return None;
@@ -615,7 +615,7 @@ impl Quicklist {
         debris
     }
 
-    /// Removes up to `most` elements that equal `needle`, starting from an end. Returns how many.
+    /// Removes up to `most` elements that equal `needle`, starting from an end. Returns their number.
     pub fn remove_matching(&mut self, needle: &[u8], most: usize, from: End, limits: NodeLimits) -> usize {
         self.unstage();
         let (mut removed, mut first, nodes) = (0, None, self.nodes.len());
@@ -629,7 +629,8 @@ impl Quicklist {
                 removed += places.len();
                 self.remove_places(at, &places);
                 if self.nodes[at].count > 0 {
-                    // Right away: all nodes decompressed may take many times the memory of the list.
+                    // Compressed again at once: all nodes decompressed together could take many times the memory of the
+                    // list.
                     self.settle(at, limits.depth);
                 }
                 first = Some(first.map_or(at, |first: usize| first.min(at)));
@@ -642,7 +643,7 @@ impl Quicklist {
     }
 
     /// From node `from` on, drops empty nodes and merges neighbours if the result is within half the limits. O(nodes),
-    /// however many are dropped or merged.
+    /// regardless of how many are dropped or merged.
     fn compact(&mut self, from: usize, limits: NodeLimits) {
         let before = self.nodes.len();
         let mut rest = self.nodes.split_off(from);
@@ -653,7 +654,7 @@ impl Quicklist {
                 node.take(next);
                 rest.pop_front();
             }
-            // The nodes behind it may still become fewer; nodes that end up near that end are handled last.
+            // The number of nodes after it may still fall; nodes that end up near that end are handled last.
             let distance = self.nodes.len().min(rest.len());
             if node.count > count && limits.depth > 0 && distance >= limits.depth {
                 node.compress();
@@ -687,7 +688,7 @@ impl Quicklist {
         if at.min(len - 1 - at) >= depth { node.compress() } else { node.decompress() }
     }
 
-    /// The same for node `at` and its neighbours, after up to `moved` nodes were added or removed there.
+    /// Does the same for node `at` and its neighbours, after up to `moved` nodes were added or removed there.
     fn settle_around(&mut self, at: usize, moved: usize, depth: usize) {
         for touched in at.saturating_sub(1)..=at + 1 {
             self.settle(touched, depth);
@@ -695,7 +696,7 @@ impl Quicklist {
         self.settle_ends(depth, moved);
     }
 
-    /// The same for all nodes that may have crossed the depth when their distance to an end changed by `moved`.
+    /// Does the same for all nodes that may have crossed the depth when their distance to an end changed by `moved`.
     fn settle_ends(&mut self, depth: usize, moved: usize) {
         if depth > 0 {
             self.unstage();

@@ -166,7 +166,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// One of few values, so that LREM finds many.
+/// One of a few values, so that LREM finds many.
 fn compressible() -> impl Strategy<Value = Vec<u8>> {
     (0..6_u8, prop_oneof![4 => Just(60_usize), 1 => Just(90), 1 => Just(500)])
         .prop_map(|(n, len)| vec![b'a' + n; len])

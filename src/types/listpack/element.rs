@@ -1,10 +1,10 @@
-//! An element in its canonical encoding, to be written or searched for.
+//! An element in its canonical encoding, for writing or searching.
 
 use super::backward_size;
 use crate::types::string::{Text, canonical_i64};
 
-/// A string or an integer as a listpack stores it: the bytes of the encoding, and a reference to the string's own bytes.
-/// Once made, it can be searched for and then written.
+/// A string or an integer in its listpack encoding: the encoding bytes, and a reference to the string's own bytes. The
+/// same element can be searched for and then written.
 #[derive(Clone, Copy)]
 pub struct Element<'a> {
     head: [u8; 9],
@@ -53,7 +53,7 @@ impl<'a> Element<'a> {
         Element { head, head_len: 1 + width as u8, data: &[] }
     }
 
-    /// The element as it is read back.
+    /// The element as a reader returns it.
     #[inline]
     pub fn text(&self) -> Text<'a> {
         match self.head[0] {
@@ -65,7 +65,7 @@ impl<'a> Element<'a> {
         }
     }
 
-    /// The bytes that it takes in a listpack.
+    /// The bytes that the element takes in a listpack.
     #[inline]
     pub fn size(&self) -> usize {
         let size = self.encoded();
@@ -83,7 +83,7 @@ impl<'a> Element<'a> {
         self.head[0]
     }
 
-    /// Whether the element at `at`, whose first byte is the same, is this one.
+    /// Whether the element at `at`, whose first byte is the same, equals this one.
     #[inline]
     pub(super) fn is_at(&self, bytes: &[u8], at: usize) -> bool {
         let head_len = usize::from(self.head_len);
@@ -95,7 +95,7 @@ impl<'a> Element<'a> {
         same(&bytes[data..data + self.data.len()], self.data)
     }
 
-    /// Writes it to the beginning of `out` and returns how many bytes that took.
+    /// Writes the element to the beginning of `out` and returns the number of bytes written.
     #[inline]
     pub(super) fn write(&self, out: &mut [u8]) -> usize {
         let head_len = usize::from(self.head_len);
@@ -116,8 +116,8 @@ impl<'a> Element<'a> {
     }
 }
 
-/// Writes the length of an element for backward reading: seven bits per byte, the lowest last, and the top bit set on all
-/// bytes but the first.
+/// Writes the length of an element for backward reading: seven bits per byte, the lowest last, and the top bit set on
+/// all bytes but the first.
 #[inline(never)]
 pub(super) fn write_backward(out: &mut [u8], size: usize) {
     let width = out.len();

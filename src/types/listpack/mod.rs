@@ -15,24 +15,24 @@
 //!
 //! The backward length is 1 to 5 groups of seven bits, read from its last byte back while the top bit is set.
 //!
-//! Here every element has exactly one *canonical encoding*: a string that is the canonical text of an `i64` is stored as
-//! an integer, and everything in the shortest form. So two elements are equal exactly when their bytes are equal, and a
-//! search compares one or two words of the needle's encoding ([`Element`]) with each element and decodes nothing. Bytes
-//! from outside may be a valid listpack without being canonical. [`normalize`] checks and canonicalizes them, and is the
-//! only way in for such bytes.
+//! Here every element has exactly one *canonical encoding*: a string that is the canonical text of an `i64` is stored
+//! as an integer, and everything in the shortest form. So two elements are equal exactly when their bytes are equal,
+//! and a search compares one or two words of the needle's encoding ([`Element`]) with each element and decodes nothing.
+//! Bytes from outside may be a valid listpack without being canonical; they enter only through [`normalize`], which
+//! checks and canonicalizes them.
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! |---|---|
 //! | this file | [`Listpack`]: reading, in both directions, by index, by search |
-//! | `element` | [`Element`]: an element to be written or searched for |
+//! | `element` | [`Element`]: an element for writing or searching |
 //! | `write` | changes, over any [`Buffer`](super::packed::Buffer) |
 //! | `validate` | bytes from outside |
 //!
-//! Positions are byte offsets of elements; a change invalidates those behind it. All code here is safe Rust: on bytes
+//! Positions are byte offsets of elements; a change invalidates those after it. All code here is safe Rust: on bytes
 //! that are not a listpack it may panic, but reads nothing else.
 //!
 //! Costs: next and previous O(1); index O(n), from the nearer end; search O(n), 2 to 3 ns per field of a hash. A change
-//! moves what lies behind it. Limits: 4 GiB; [`fits`] enforces Redis's limit of 1 GiB.
+//! moves the bytes after it. Limits: 4 GiB; [`fits`] enforces Redis's limit of 1 GiB.
 
 mod element;
 #[cfg(test)]
@@ -65,7 +65,7 @@ pub struct Listpack<'a> {
 }
 
 impl<'a> Listpack<'a> {
-    /// The listpack in `bytes`, which must have been written or checked by this module.
+    /// Returns the listpack in `bytes`, which this module must have written or checked.
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Listpack<'a> {
         debug_assert!(validate::has_frame(bytes));
@@ -123,13 +123,13 @@ impl<'a> Listpack<'a> {
         (at > HEADER).then(|| before(self.bytes, at))
     }
 
-    /// The element `count` places after the one at `at`, or the end. There must be that many.
+    /// The element `count` positions after the one at `at`, or the end. The listpack must have that many.
     #[inline]
     pub fn skip(&self, at: usize, count: usize) -> usize {
         (0..count).fold(at, |at, _| after(self.bytes, at))
     }
 
-    /// The element `count` places before the one at `at`, which may be the end. There must be that many.
+    /// The element `count` positions before the one at `at`, which may be the end. The listpack must have that many.
     #[inline]
     pub fn skip_back(&self, at: usize, count: usize) -> usize {
         (0..count).fold(at, |at, _| before(self.bytes, at))
@@ -150,7 +150,7 @@ impl<'a> Listpack<'a> {
     /// nearer end.
     pub fn seek(&self, index: i64) -> Option<usize> {
         let len = match count(self.bytes) {
-            // Without the count, walk from the end that the index counts from.
+            // Without the count, walk from the end where the index starts.
             UNKNOWN => None,
             count => Some(i64::from(count)),
         };
@@ -326,19 +326,20 @@ fn size_at(bytes: &[u8], at: usize) -> usize {
     }
 }
 
-/// Where the element after the one at `at` begins.
+/// The offset of the element after the one at `at`.
 #[inline(always)]
 fn after(bytes: &[u8], at: usize) -> usize {
     let first = bytes[at];
     if first < 0xc0 {
-        // The common cases without another branch: an integer of 7 bits is one byte, a short string has its length in it.
+        // The common cases without another branch: a 7-bit integer is one byte, a short string has its length in that
+        // byte.
         return at + 2 + usize::from(first & 0x3f & (first >> 7).wrapping_neg());
     }
     let size = size_at(bytes, at);
     at + size + backward_size(size)
 }
 
-/// Where the element that ends before `at` begins.
+/// The offset of the element that ends before `at`.
 #[inline(always)]
 fn before(bytes: &[u8], at: usize) -> usize {
     let last = bytes[at - 1];
@@ -349,7 +350,7 @@ fn before(bytes: &[u8], at: usize) -> usize {
     at - length - size
 }
 
-/// The backward length that ends before `at`: its value, and how many bytes it takes.
+/// The backward length that ends before `at`: its value, and the number of bytes it takes.
 #[inline(never)]
 fn backward(bytes: &[u8], at: usize) -> (usize, usize) {
     let mut size = 0;
@@ -363,8 +364,8 @@ fn backward(bytes: &[u8], at: usize) -> (usize, usize) {
     panic!("not a backward length of a listpack");
 }
 
-/// How many bytes the backward length of an element of `size` bytes takes. The largest sizes of each width but the first
-/// take one byte more than necessary, as in Redis.
+/// The number of bytes of the backward length of an element of `size` bytes. The largest sizes of each width but the
+/// first take one byte more than necessary, as in Redis.
 #[inline(always)]
 fn backward_size(size: usize) -> usize {
     match size {

@@ -1,5 +1,5 @@
 //! Listpacks from outside: from a file, a `RESTORE`, a primary. Nothing here panics or reads beyond the bytes, whatever
-//! they are.
+//! their content.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -21,8 +21,8 @@ pub fn is_valid(bytes: &[u8]) -> bool {
     check(bytes).is_some()
 }
 
-/// Checks `bytes`, which may be anything, and returns them as this module would have written them: with every element
-/// in its canonical encoding, which searches rely on. Nearly always these are the same bytes.
+/// Checks arbitrary `bytes`, and returns them as this module would have written them: with every element in its
+/// canonical encoding, on which searches depend. Nearly always these are the same bytes.
 pub fn normalize(bytes: &[u8]) -> Result<Cow<'_, [u8]>, InvalidListpack> {
     let canonical = check(bytes).ok_or(InvalidListpack)?;
     if canonical {

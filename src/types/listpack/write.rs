@@ -1,6 +1,6 @@
-//! Changes to a listpack, wherever it lies.
+//! Changes to a listpack, in any buffer.
 //!
-//! Every change is a single splice, so what lies behind it moves once. Several elements for one place are therefore
+//! Every change is a single splice, so the bytes after it move once. Several elements for one position are therefore
 //! passed together ([`insert`], [`append`]).
 
 use super::element::{Element, write_backward};
@@ -49,7 +49,7 @@ pub fn append(buffer: &mut impl Buffer, elements: &[Element<'_>]) {
     insert(buffer, end, elements);
 }
 
-/// The same for elements from an iterator that runs twice: once for their sizes, once to write them.
+/// Like [`append`], for elements from an iterator that runs twice: once for their sizes, once to write them.
 #[inline]
 pub fn append_each<'a>(buffer: &mut impl Buffer, elements: impl Iterator<Item = Element<'a>> + Clone) {
     let end = buffer.bytes().len() - 1;
@@ -91,7 +91,7 @@ pub fn replace<'a>(buffer: &mut impl Buffer, at: usize, element: impl Into<Eleme
     set_header(bytes, count);
 }
 
-/// Removes the `number` elements from `at` on, all of which must be there. What followed them is then at `at`.
+/// Removes the `number` elements from `at` on, all of which must exist. The elements after them are then at `at`.
 pub fn remove(buffer: &mut impl Buffer, at: usize, number: usize) {
     let bytes = buffer.bytes();
     let to = (0..number).fold(at, |to, _| after(bytes, to));
@@ -103,7 +103,7 @@ pub fn remove_span(buffer: &mut impl Buffer, from: usize, to: usize, number: usi
     let bytes = buffer.splice(from, to - from, 0);
     let mut left = count(bytes);
     if left == UNKNOWN {
-        // As Redis, which counts again when it asks for the length after each removal.
+        // Like Redis, which counts again when it needs the length after each removal.
         left = count_up(0, Listpack::new_while_written(bytes).iter().count());
     } else {
         left -= number as u16;
@@ -111,7 +111,7 @@ pub fn remove_span(buffer: &mut impl Buffer, from: usize, to: usize, number: usi
     set_header(bytes, left);
 }
 
-/// Removes up to `number` elements from index `first` on (negative: from the end) and returns how many it removed.
+/// Removes up to `number` elements from index `first` on (negative: from the end) and returns the number removed.
 pub fn remove_indices(buffer: &mut impl Buffer, first: i64, number: usize) -> usize {
     let listpack = Listpack::new(buffer.bytes());
     let Some(from) = listpack.seek(first) else { return 0 };
@@ -128,7 +128,7 @@ pub fn extend(buffer: &mut impl Buffer, other: Listpack<'_>, from: usize, to: us
     insert_span(buffer, end, other, from, to);
 }
 
-/// The same in front of the first element.
+/// Like [`extend`], but in front of the first element.
 pub fn prepend(buffer: &mut impl Buffer, other: Listpack<'_>, from: usize, to: usize) {
     insert_span(buffer, HEADER, other, from, to);
 }
