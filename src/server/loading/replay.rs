@@ -19,7 +19,7 @@ use crate::server::net::batch::{BATCH, Request};
 use crate::server::{Server, lookup};
 use crate::text::words;
 
-/// The reply buffer is shrunk to this size.
+/// The reply buffer is freed if a reply exceeds this size.
 const KEEP_REPLY: usize = 64 * 1024;
 
 /// The number of failed commands of the AOF that are logged individually.
