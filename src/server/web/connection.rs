@@ -1,4 +1,4 @@
-//! One connection of `metrics-port`: what it has sent of a request, or what it has not taken of a response.
+//! One connection of `metrics-port`: the received part of a request, or the unsent part of a response.
 
 use std::io::ErrorKind;
 
@@ -8,17 +8,17 @@ use crate::sys::poller::{Event, Interest};
 
 const SECOND_US: u64 = 1_000_000;
 
-/// How long a request may take to arrive, from the beginning of the connection or from its first byte on.
+/// How long a request may take to arrive, from the start of the connection or from its first byte.
 const REQUEST_US: u64 = 10 * SECOND_US;
 
-/// How long a response may take to be received.
+/// How long sending a response may take.
 const RESPONSE_US: u64 = 30 * SECOND_US;
 
 /// How long a connection may be idle between two requests: longer than the usual intervals between scrapes.
 const IDLE_US: u64 = 150 * SECOND_US;
 
-/// How long, and how many bytes, something is received and thrown away after the last response. Closing at once would
-/// reset the connection if there was more to receive, and take the response away from who has not read it.
+/// How long, and how many bytes, are received and discarded after the last response. Closing at once would reset the
+/// connection if there was more to receive, and a client that has not read the response would lose it.
 const LINGER_US: u64 = 2 * SECOND_US;
 const LINGER_BYTES: usize = 256 * 1024;
 
@@ -28,19 +28,19 @@ pub struct Asked {
     pub method: Method,
     /// Its path.
     pub path: Vec<u8>,
-    /// Whether it calls this machine by a name that a stranger may have given to it.
+    /// Whether its `Host` is a name that a third party may have given to this machine.
     pub by_foreign_name: bool,
-    /// Whether the connection goes on after the response.
+    /// Whether the connection stays open after the response.
     pub keep_alive: bool,
 }
 
-/// What has become of a connection.
+/// The state of a connection after an event.
 pub enum Fate {
     /// It waits for its next event.
     Waits,
-    /// It has sent a request, or something else.
+    /// It has sent a request, or something that is not one.
     Asks(Result<Asked, Status>),
-    /// It is to be closed.
+    /// It must be closed.
     Ends,
 }
 
@@ -49,14 +49,14 @@ pub struct Connection {
     pub(super) socket: Socket,
     pub(super) number: u32,
     decoder: Decoder,
-    /// What was received and not responded to.
+    /// Received bytes without a response yet.
     input: Vec<u8>,
-    /// The response, and how much of it was sent.
+    /// The response, and the number of its bytes that were sent.
     output: Vec<u8>,
     sent: usize,
     /// Whether it ends after the response.
     closing: bool,
-    /// Bytes that were thrown away after the last response, once that has been sent.
+    /// Bytes discarded since the last response, once that has been sent.
     lingering: Option<usize>,
     /// Whether `input` may hold a whole request.
     has_more: bool,
@@ -81,7 +81,7 @@ impl Connection {
         }
     }
 
-    /// When its time is over.
+    /// Returns its deadline.
     pub(super) fn deadline_us(&self) -> u64 {
         self.deadline_us
     }
@@ -106,7 +106,7 @@ impl Connection {
         (self.output.is_empty() && self.output.capacity() > 0).then(|| std::mem::take(&mut self.output))
     }
 
-    /// What the poller is to wait for, if that is something else than before.
+    /// Returns what the poller must wait for, if that has changed.
     pub(super) fn changed_interest(&mut self) -> Option<Interest> {
         let writes = !self.output.is_empty() || self.has_more;
         let wanted = if writes { Interest::WRITE } else { Interest::READ };
@@ -116,7 +116,7 @@ impl Connection {
         })
     }
 
-    /// Its socket takes bytes, has some, or has failed.
+    /// Handles an event: its socket is writable, readable, or has failed.
     pub(super) fn on_event(&mut self, event: Event, now_us: u64) -> Fate {
         if self.lingering.is_some() {
             return self.linger();
@@ -150,7 +150,7 @@ impl Connection {
         }
     }
 
-    /// The next request in what was received.
+    /// Takes the next request from the input.
     fn next_request(&mut self) -> Option<Result<Asked, Status>> {
         self.has_more = false;
         let request = match self.decoder.decode(&self.input) {
@@ -192,7 +192,7 @@ impl Connection {
                 return Fate::Ends;
             }
         } else {
-            // What a request has left behind may be the next one, which has its time from now on.
+            // The remaining input may be the next request, whose time starts now.
             self.deadline_us = now_us + if self.input.is_empty() { IDLE_US } else { REQUEST_US };
             if self.input.is_empty() {
                 self.input = Vec::new();
@@ -201,7 +201,7 @@ impl Connection {
         Fate::Waits
     }
 
-    /// Throws away what still comes.
+    /// Receives and discards the remaining input.
     fn linger(&mut self) -> Fate {
         let mut room = [0; MAX_HEAD];
         match self.socket.recv(&mut room) {

@@ -1,15 +1,15 @@
-//! The connections of `metrics-port`: few, short, and never in the way of a client.
+//! The connections of `metrics-port`: few, short, and never delaying a client.
 //!
 //! ```text
 //!   accepted ─▶ receives a head ─▶ its response is written ─▶ sent ─▶ the next request, or the end:
 //!                 10 s at most                                30 s      shut down, what still comes is thrown away for 2 s
 //! ```
 //!
-//! They live in the same loop as clients, and are none: they do not count against `maxclients`, so metrics can be had of a
-//! server that is full, and have a limit of their own, so they cannot fill it. [`MAX_CONNECTIONS`] fit into the
-//! descriptors that are kept beside those of clients. A connection has at most a head in memory, or what its socket has
-//! not taken of a response; every state but a response that is being computed has a deadline, which cron looks at.
-//! A connection gets one response in an iteration: with [`MAX_CONNECTIONS`] this bounds what clients wait for them.
+//! They are served by the same loop as clients but are not clients. They do not count against `maxclients`, so a full
+//! server still serves metrics; and they have their own limit, so they cannot fill it. [`MAX_CONNECTIONS`] fit into the
+//! descriptors reserved besides those of clients. A connection holds at most a request head, or the unsent part of a
+//! response. Every state has a deadline, which cron checks, except while a response is computed. A connection gets one
+//! response per iteration: with [`MAX_CONNECTIONS`], this bounds the delay for clients.
 
 pub mod connection;
 
@@ -25,10 +25,10 @@ use crate::sys::poller::{Event, Interest, NativePoller, Poller, Source};
 /// Connections at the same time.
 pub const MAX_CONNECTIONS: usize = 16;
 
-/// A response buffer that is larger is not kept for the next one.
+/// A larger response buffer is not kept for the next response.
 const MAX_SPARE: usize = 256 << 10;
 
-/// All connections, and where they come from.
+/// All connections, and their listeners.
 #[derive(Default)]
 pub struct Web {
     listeners: Vec<Listener>,
@@ -83,8 +83,8 @@ impl Web {
         self.listeners.get(index).map_or(Ok(None), Listener::accept)
     }
 
-    /// Makes room for one more connection, where all are in use, by closing the one that has been idle longest. Whether
-    /// there is room.
+    /// Makes room for one more connection if all are in use, by closing the one that has been idle longest. Returns
+    /// whether there is room.
     pub fn make_room(&mut self, poller: &mut NativePoller) -> bool {
         if self.connections.len() < MAX_CONNECTIONS {
             return true;
@@ -131,8 +131,8 @@ impl Web {
         }
     }
 
-    /// Goes on with the connection `number` after an event: sends, or receives. Returns a request that has arrived, or the status of
-    /// the response to what is none.
+    /// Handles an event of the connection `number`: sends, or receives. Returns a request that has arrived, or the
+    /// status for input that is not a request.
     pub fn on_event(
         &mut self,
         poller: &mut NativePoller,
@@ -145,7 +145,7 @@ impl Web {
         self.settle(index, poller, fate)
     }
 
-    /// Sends a response to the connection with the number `number`, after which that may end.
+    /// Sends a response to connection `number`, which may then be closed.
     pub fn respond(
         &mut self,
         poller: &mut NativePoller,
@@ -160,13 +160,13 @@ impl Web {
         self.settle(index, poller, fate);
     }
 
-    /// A buffer for a response.
+    /// Returns a buffer for a response.
     pub fn take_buffer(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.spare)
     }
 
-    /// Closes the connections whose time is over; returns the numbers of those that have sent half a request, and are
-    /// to be told.
+    /// Closes the connections whose deadline has passed; returns the numbers of those with a partial request, which
+    /// must be sent an error.
     pub fn end_overdue(&mut self, poller: &mut NativePoller, now_us: u64) -> Vec<u32> {
         let mut late = Vec::new();
         for index in (0..self.connections.len()).rev() {
@@ -183,7 +183,7 @@ impl Web {
         late
     }
 
-    /// Does what has become of a connection.
+    /// Acts on the state of a connection after an event.
     fn settle(
         &mut self,
         index: usize,
