@@ -1,4 +1,4 @@
-//! Small charts as inline SVG: a line, the area below it, nothing else. Their numbers stand beside them.
+//! Small charts as inline SVG: a line and the area below it. Their numbers are shown beside them.
 
 use super::history::SAMPLES;
 use crate::text::svg;
@@ -8,7 +8,7 @@ const HEIGHT: f64 = 56.0;
 
 /// A line of a chart.
 pub struct Line<'a> {
-    /// A value a second, the latest last; none where there is nothing to show.
+    /// One value per second, the latest last; `None` where there is nothing to show.
     pub values: &'a [Option<f64>],
     /// The class that gives it its colour.
     pub class: &'static str,
@@ -21,7 +21,7 @@ impl Line<'_> {
     }
 }
 
-/// A chart of `lines` from 0 to `top`, or to their largest value where that is more. `title` is for screen readers.
+/// Draws `lines` from 0 to `top`, or to their largest value if that is greater. `title` is for screen readers.
 pub fn draw(title: &str, top: f64, lines: &[Line<'_>]) -> String {
     let largest = lines.iter().filter_map(Line::largest).fold(top, f64::max);
     let scale = if largest > 0.0 { (HEIGHT - 2.0) / largest } else { 0.0 };

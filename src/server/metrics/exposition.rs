@@ -10,7 +10,7 @@
 
 use crate::text::number;
 
-/// What a metric is.
+/// The type of a metric.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// It goes up and down.
@@ -23,7 +23,7 @@ pub enum Kind {
     Histogram,
 }
 
-/// The type of the text, for its receiver.
+/// The content type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A writer of the format.
@@ -92,7 +92,7 @@ impl Exposition<'_> {
         self.end_sample();
     }
 
-    /// A sample with labels, a time in microseconds that is told in seconds.
+    /// Writes a sample with labels: a time in microseconds, written in seconds.
     pub fn labelled_micros(&mut self, name: &str, labels: &[(&str, &str)], micros: u64) {
         self.begin_labelled(name, "", labels);
         self.push_micros(micros);
@@ -119,7 +119,7 @@ impl Exposition<'_> {
         self.push_decimal(micros, 6);
     }
 
-    /// A number whose last `digits` stand behind the dot.
+    /// Appends a number whose last `digits` are decimal places.
     pub fn push_decimal(&mut self, value: u64, digits: u32) {
         let unit = 10_u64.pow(digits);
         self.push_u64(value / unit);

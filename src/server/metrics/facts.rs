@@ -1,9 +1,9 @@
-//! The table of figures: for each figure of `INFO` what it is, and the rule by which its metric is called.
+//! The table of figures: for each figure of `INFO` its type, and the rule for the name of its metric.
 //!
-//! A value is not computed here but taken from the text that `INFO` writes, so the two cannot differ. A metric's name is
-//! its field's behind `redis_`, with the unit at the end, as Prometheus has it. Names that redis_exporter gives otherwise
-//! are listed, since dashboards and alerts know them. Where another unit makes sense, and where the figure is
-//! Redstart's own, the name begins with `redstart_`. A test holds that no figure of `INFO` is missing.
+//! A value is not computed here but read from the text that `INFO` writes, so the two cannot differ. A metric's name is
+//! `redis_` and its field's name, with the unit at the end, as is usual for Prometheus. Names for which redis_exporter
+//! deviates are listed, since dashboards and alerts use them. If another unit makes sense, or the figure is Redstart's
+//! own, the name begins with `redstart_`. A test checks that no figure of `INFO` is missing.
 
 use super::exposition::{Exposition, Kind};
 use crate::text::number;
@@ -266,7 +266,7 @@ const FIGURES: &[(Figure, &str, &str)] = &[
     (Gauge, "eventloop_cmd_per_cycle_max", "The most commands in a turn of the loop."),
 ];
 
-/// The names that the rule does not give.
+/// The names that do not follow the rule.
 const NAMES: &[(&str, &str)] = &[
     ("server_time_usec", "redstart_server_time_seconds"),
     ("hz", "redstart_hz"),

@@ -1,4 +1,4 @@
-//! `/metrics`: the figures of `INFO`, then what there is several of: databases, commands, errors, events.
+//! `/metrics`: the figures of `INFO`, then the families with several members: databases, commands, errors, events.
 
 use super::exposition::{Exposition, Kind};
 use super::facts;
@@ -8,10 +8,10 @@ use crate::server::core::stats::{CommandStats, Histogram, STEPS};
 use crate::server::{REDIS_VERSION, Server, admin};
 use crate::sys::process;
 
-/// Databases that are told also while they are empty; all that have keys are.
+/// Databases that are reported even when empty; databases with keys always are.
 const ALWAYS_SHOWN: usize = 16;
 
-/// The longest code of an error that has a sample of its own.
+/// The longest error code that has its own sample.
 const MAX_CODE: usize = 32;
 
 /// The largest text of `INFO`, about: it is never written into a smaller buffer.
@@ -119,8 +119,9 @@ impl Server {
         self.used_commands().for_each(|(cmd, row)| out.labelled(name, "", &[("cmd", cmd)], row.failed));
     }
 
-    /// The latency of each command, as the percentiles of `INFO latencystats` and as the steps of `LATENCY HISTOGRAM`.
-    /// All steps are there, also those at which there are no more calls than at the one before: else the histograms of
+    /// Writes the latency of each command, as the percentiles of `INFO latencystats` and as the steps of `LATENCY
+    /// HISTOGRAM`. All steps are written, even those without additional calls: otherwise the histograms of several
+    /// commands could not be added.
     /// several commands could not be added.
     fn write_latencies(&self, out: &mut Exposition<'_>) {
         let rate = self.core.stats.tick_rate();
@@ -198,8 +199,8 @@ impl Server {
     }
 }
 
-/// The code of an error as a label. A script can make anything one: what does not look like a code is not told, since it
-/// may be data, and two of them might look alike.
+/// Returns an error code as a label. A script can create any code: text that does not look like a code is not reported,
+/// since it may be data, and two such texts might look alike.
 pub(super) fn shown_code(code: &[u8]) -> Option<&str> {
     let is_plain = !code.is_empty() && code.len() <= MAX_CODE && code.iter().all(u8::is_ascii_graphic);
     std::str::from_utf8(code).ok().filter(|_| is_plain && code != b"other")

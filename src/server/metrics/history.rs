@@ -1,7 +1,7 @@
 //! The last minutes in figures, for the charts of the status page: one sample a second of totals that are kept anyway.
 //!
-//! A sample costs its copy, and two calls of the system a second. The ring is there only while `metrics-port` is open:
-//! 22 KB then, nothing otherwise.
+//! A sample costs its copy, and two system calls a second. The ring exists only while `metrics-port` is open: then it
+//! takes 22 KB.
 
 /// Samples that are kept: five minutes.
 pub const SAMPLES: usize = 300;
@@ -68,7 +68,7 @@ impl History {
         self.iter().skip(1).map(|(_, sample)| Some(level(sample) as f64)).collect()
     }
 
-    /// How much a total grew a second, between each moment and the one before.
+    /// Returns the growth of a total per second, between each sample and the one before.
     pub fn rates(&self, total: fn(&Sample) -> u64) -> Vec<Option<f64>> {
         let pairs = self.iter().zip(self.iter().skip(1));
         pairs

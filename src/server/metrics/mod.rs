@@ -1,4 +1,4 @@
-//! What `metrics-port` serves: the metrics themselves, a status page for people, and a word for health checks.
+//! The content of `metrics-port`: the metrics, a status page for people, and a health check.
 //!
 //! | path | response |
 //! |---|---|
@@ -6,8 +6,8 @@
 //! | `/` | a page that shows the state of the server and its last minutes ([`page`], [`history`]) |
 //! | `/health` | 200 while a `PING` would be replied to with `PONG`, else 503 and why |
 //!
-//! A response is computed in the loop, between the requests of clients, which takes a fraction of a millisecond: the
-//! figures are those of one moment, and no lock is needed for them. Keys, values and arguments of commands are in none.
+//! A response is computed in the loop, between the requests of clients, in a fraction of a millisecond: its figures are
+//! from the same moment, and need no lock. No response contains keys, values or arguments of commands.
 
 mod chart;
 mod exposition;
@@ -37,7 +37,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const ACCEPTED: usize = 4;
 
 impl Server {
-    /// Serves metrics to the connections of `listeners`.
+    /// Begins serving metrics to the connections of `listeners`.
     pub(super) fn open_web(&mut self, listeners: Vec<Listener>) -> io::Result<()> {
         if !listeners.is_empty() {
             self.web.open(&mut self.net.poller, listeners)?;
@@ -46,13 +46,13 @@ impl Server {
         Ok(())
     }
 
-    /// Serves metrics no more.
+    /// Stops serving metrics.
     pub(super) fn close_web(&mut self) {
         self.web.close(&mut self.net.poller);
         self.history = None;
     }
 
-    /// What cron does for them: a sample of the figures each second, and an end to connections whose time is over.
+    /// Runs cron's tasks: takes a sample of the figures each second, and closes connections whose deadline has passed.
     pub(super) fn look_after_web(&mut self, now_us: u64) {
         if !self.web.is_open() {
             return;
@@ -80,7 +80,7 @@ impl Server {
         }
     }
 
-    /// A connection has something to receive or takes more of its response.
+    /// Handles an event of a connection: it has input, or can accept more of its response.
     #[cold]
     pub(super) fn on_web_event(&mut self, number: u32, event: Event) {
         let now_us = self.core.clock.monotonic_us();
@@ -91,7 +91,7 @@ impl Server {
         }
     }
 
-    /// Accepts what waits at the listener `index`, up to a bound.
+    /// Accepts the connections that wait at listener `index`, up to a bound.
     pub(super) fn accept_web(&mut self, index: usize) {
         for _ in 0..ACCEPTED {
             match self.web.accept(index) {
@@ -110,7 +110,7 @@ impl Server {
         self.core.config.protected_mode && self.core.config.requirepass.is_empty()
     }
 
-    /// Takes a connection in, unless protected mode or the number of connections forbids it: then it is told so.
+    /// Adds a connection, unless protected mode or the number of connections forbids it: then it is sent an error.
     fn take_in_web(&mut self, socket: Socket) {
         let now_us = self.core.clock.monotonic_us();
         let refused = self.serves_this_machine_only() && !socket.peer().is_loopback();
@@ -119,7 +119,7 @@ impl Server {
             let mut words = b"Too many connections.\n".to_vec();
             Response { status: Status::Unavailable, content_type: TEXT, head_only: false, keep_alive: false }
                 .complete(&mut words);
-            // One try: whoever cannot receive this is not worth waiting for.
+            // One attempt: a client that cannot receive this is not worth waiting for.
             let _ = socket.send(&words);
             return;
         }
@@ -153,7 +153,8 @@ impl Server {
     }
 
     fn respond_web(&mut self, number: u32, asked: &Asked) {
-        // Else a page could read the figures in a browser on this machine, by a name of its own that leads here.
+        // Otherwise, a web page in a browser on this machine could read the figures, using a host name that resolves to
+        // it.
         if asked.by_foreign_name && self.serves_this_machine_only() {
             return self.refuse_web(number, Status::Forbidden);
         }
@@ -185,7 +186,7 @@ impl Server {
         );
     }
 
-    /// What a `PING` would be replied, of a client that may send it.
+    /// Writes the reply to a `PING` from a client that may send it.
     fn write_health(&self, body: &mut Vec<u8>) -> Status {
         let why = if let Some(denial) = self.gate.denial() {
             self.misconfigured(denial)

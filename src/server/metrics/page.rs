@@ -1,9 +1,9 @@
-//! The status page: what an operator looks at first, on one page of plain HTML that loads nothing and runs no script. It
-//! loads itself again every few seconds.
+//! The status page: the figures an operator checks first, on one page of plain HTML that loads nothing and runs no
+//! script. It reloads itself every few seconds.
 //!
-//! Whoever reaches `metrics-port` sees it, so it has figures and names of commands only. Of the slow log it tells when and
-//! how long, not what: the words of a command are data, and its name may be a secret that `rename-command` gave it.
-//! Whatever comes from elsewhere is escaped.
+//! Anyone who can connect to `metrics-port` sees it, so it contains only figures and names of commands. Of the slow log
+//! it shows times and durations, but not the commands: their arguments are data, and a name may be a secret set by
+//! `rename-command`. Text from other sources is escaped.
 
 use std::io::Write;
 
@@ -39,8 +39,8 @@ const STYLE: &str = include_str!("page.css");
 /// A writer of HTML.
 struct Html<'a>(&'a mut Vec<u8>);
 
-/// The chart of a card: its lines, the top of its scale, a present value that may be younger than the lines, how its
-/// numbers are written.
+/// The chart of a card: its lines, the top of its scale, a current value that may be newer than the lines, and the
+/// format of its numbers.
 struct Chart<'a> {
     lines: &'a [Line<'a>],
     top: f64,
@@ -106,7 +106,7 @@ fn latest(values: &[Option<f64>]) -> Option<f64> {
     values.last().copied().flatten()
 }
 
-/// A whole number with three digits that count: `12.3k`.
+/// Formats a number with three significant digits: `12.3k`.
 fn short(value: f64) -> String {
     figures::count(value.round())
 }
@@ -220,7 +220,7 @@ impl Server {
         self.write_busy_charts(html);
     }
 
-    /// The second half of them.
+    /// Writes the second half of the charts.
     fn write_busy_charts(&self, html: &mut Html<'_>) {
         let rates =
             |total: fn(&Sample) -> u64| self.history.as_ref().map_or(Vec::new(), |it| it.rates(total));
@@ -253,7 +253,7 @@ impl Server {
         html.card("Processor", &latest(&cpu).map_or("–".into(), percent), &beside, &chart);
     }
 
-    /// The commands of which there is most of something.
+    /// Writes a table of the commands with the largest `weight`.
     fn write_top(&self, html: &mut Html<'_>, title: &str, weight: impl Fn(&CommandStats) -> u64) {
         let rate = self.core.stats.tick_rate();
         let rows = table::all().iter().zip(self.core.stats.per_command()).filter(|(_, row)| row.calls > 0);
