@@ -197,7 +197,7 @@ fn functions_in_a_log_of_redis_are_functions_here_and_go_back() {
         copy_log(there.directory(), here.directory());
         let server = here.start();
         rewrite(&mut server.client());
-        // What was written is read again.
+        // Reads the written file back.
         let here = server.stop();
         let server = here.start();
         let mut client = server.client();

@@ -19,7 +19,7 @@ fn command(port: u16, line: &str) -> Command {
     command
 }
 
-/// What it printed and how it ended.
+/// The output and the exit status.
 struct Ran {
     succeeded: bool,
     out: String,
@@ -88,7 +88,7 @@ fn expected(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
     counts.iter().map(|(name, count)| (name.to_string(), *count)).collect()
 }
 
-/// What a Lua expression makes of a JSON document `d`.
+/// The value of a Lua expression over a JSON document `d`.
 fn from_json(server: &Server, json: &str, expression: &str) -> String {
     let script = format!("local d = cjson.decode(ARGV[1]) return tostring({expression})");
     server.client().call(&["EVAL", &script, "0", json]).text()

@@ -98,7 +98,7 @@ fn hints_completion_and_history_help_with_typing() {
     ask(&mut terminal, ":set nohints", "");
     terminal.send("get ");
     terminal.wait_screen("no hint", |screen| screen.current().ends_with("> get"));
-    // What was typed is given up, and the client stays.
+    // The typed line is discarded, and the client stays.
     terminal.send("\x03");
     terminal.wait_screen("an empty line", |screen| screen.current().ends_with('>'));
     terminal.send("\x04");

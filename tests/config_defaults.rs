@@ -74,7 +74,7 @@ impl Scratch {
         path
     }
 
-    /// What each server is told of its environment.
+    /// The environment that each server gets.
     fn preamble(&self) -> String {
         format!("port 0\nunixsocket {0}/socket\nlogfile {0}/log\ndir {0}\n", self.0.display())
     }

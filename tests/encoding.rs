@@ -119,7 +119,7 @@ fn a_collection_is_written_in_pieces() {
             assert!(more <= 20 << 10, "{name}: {more} bytes more while {} were written", chunks.total);
             assert!(chunks.total >= ITEMS as usize * ITEM_BYTES, "{name}: {} bytes", chunks.total);
             chunks.flush();
-            // What came out is what DUMP gives, between its type byte and its footer.
+            // The output is the payload of DUMP between its type byte and its footer.
             let payload = payload::dump(&entry, compress);
             let whole = &payload[1..payload.len() - 10];
             assert_eq!(whole.len(), chunks.total, "{name}");

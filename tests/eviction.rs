@@ -79,7 +79,7 @@ fn without_eviction_what_takes_memory_is_refused_and_nothing_else() {
     assert_eq!(client.call(&["EVAL", script, "0"]).text(), "OK");
     assert_eq!(client.call(&["EVAL", "#!lua\nreturn 1", "0"]).text(), OOM);
     assert_eq!(client.call(&["EVAL", "#!lua flags=no-writes\nreturn 1", "0"]), Value::Integer(1));
-    // What has begun to write goes on.
+    // A script that has begun to write continues.
     let script = "redis.call('DEL', 'k') return redis.call('SET', 'k', 'w')";
     assert_eq!(client.call(&["EVAL", script, "0"]).text(), "OK");
     assert_eq!(client.info_number("evicted_keys"), 0);

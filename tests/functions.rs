@@ -20,7 +20,7 @@ fn load(client: &mut Client, name: &str, value: u32) {
     assert_eq!(reply.text(), name);
 }
 
-/// What the functions of these libraries return; `None` if there is no such function.
+/// The replies of the functions of these libraries; `None` for a function that does not exist.
 fn values<const N: usize>(client: &mut Client, names: [&str; N]) -> [Option<i64>; N] {
     names.map(|name| {
         let reply = client.run(&format!("FCALL {name} 0"));

@@ -36,7 +36,7 @@ fn writers(seed: u64) -> Vec<Writer> {
     depths.map(|(number, depth)| Writer::new(number, seed + number as u64, depth)).collect()
 }
 
-/// Asks for rewrites and saves while the others write, until the server is gone.
+/// Starts rewrites and saves while the others write, until the server is gone.
 fn disturb(port: u16, random: &mut Random, countdown: &Countdown, is_over: &AtomicBool) {
     let Ok(mut client) = Client::tcp(port) else { return };
     while !is_over.load(Ordering::SeqCst) {

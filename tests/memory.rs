@@ -44,7 +44,7 @@ fn memory_comes_and_goes(len: usize) {
     let count = (60 << 20) / len;
     let server = Server::start("");
     let mut client = server.client();
-    // What the server needs for serving at all is allocated first.
+    // The memory that the server needs to serve at all is allocated first.
     fill(&mut client, "warm", 10, len);
     client.ok("FLUSHALL");
     let before = server.resident_bytes();
@@ -262,7 +262,7 @@ fn figure(client: &mut Client, name: &[&str]) -> i64 {
     value.integer()
 }
 
-/// What MEMORY MALLOC-STATS says of memory in use.
+/// The memory in use according to MEMORY MALLOC-STATS.
 fn sum_of_allocators(client: &mut Client) -> i64 {
     let text = client.run("MEMORY MALLOC-STATS").text();
     let line = |name: &str| {
@@ -350,7 +350,7 @@ fn check_figures(kind: &Kind) {
     });
 }
 
-/// What waits for the disk is told, and not counted against a limit of memory.
+/// Bytes that wait for the disk are reported, and do not count against a memory limit.
 #[test]
 fn connections_and_what_waits_for_them_are_overhead_and_no_data() {
     let server = Server::start("--appendonly yes");

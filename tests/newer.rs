@@ -1,4 +1,4 @@
-//! What Redis does since 7.2. The differential tests compare it only where they find a Redis of that version.
+//! Behaviour of Redis since 7.2. The differential tests compare it only if they find a Redis of that version.
 
 mod support;
 

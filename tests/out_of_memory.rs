@@ -28,7 +28,7 @@ fn fill(client: &mut Client, pipeline: usize, request: impl Fn(usize) -> Vec<Vec
     loop {
         let requests: Vec<u8> =
             (acknowledged..acknowledged + pipeline).flat_map(|n| encode(&request(n))).collect();
-        // What the server has acknowledged before it ended is read all the same.
+        // Replies that the server sent before it ended are still read.
         let sent = client.send_raw(&requests);
         for _ in 0..pipeline {
             match client.read_reply() {
@@ -157,7 +157,7 @@ fn a_request_for_a_large_string_gets_an_error_where_there_is_no_memory_for_it() 
     }
     let reply = client.run("LCS a b");
     assert!(reply.is_error() && reply.text().contains("failed allocating"), "{reply:?}");
-    // What fits is given.
+    // An allocation that fits succeeds.
     assert_eq!(client.run("SETRANGE there 20000000 x"), Value::Integer(20_000_001));
     let server = server.stop().address_space(None).start();
     assert_eq!(server.client().run("STRLEN there"), Value::Integer(20_000_001));

@@ -230,7 +230,7 @@ fn strings_are_saved_in_the_same_bytes_as_redis_saves_them() {
     assert_eq!(sum(&ours), sum(&theirs));
 }
 
-/// What a checker says of a file, and whether it is good.
+/// A checker's output for a file, and whether the file is good.
 fn verdict(mut command: Command, directory: &Path) -> (bool, String) {
     command.current_dir(directory).arg("dump.rdb");
     run_bounded(command)

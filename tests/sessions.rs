@@ -276,7 +276,7 @@ fn a_client_that_is_killed_takes_its_transaction_with_it() {
     victim.ok("MULTI");
     victim.run("SET k v");
     assert_eq!(control.run("CLIENT KILL TYPE normal").integer(), 1);
-    // What comes after it, even in the same packet, is not executed.
+    // Later requests, even in the same packet, are not executed.
     let _ = victim.send(&["EXEC"]);
     victim.wait_closed();
     assert_eq!(control.run("EXISTS k").integer(), 0);
@@ -394,7 +394,7 @@ fn replies_are_switched_off_and_on_inside_a_transaction_where_the_command_stands
     let queued = "+OK\r\n".to_string() + &"+QUEUED\r\n".repeat(4);
     let off_and_on = ["MULTI", "PING", "CLIENT REPLY OFF", "GET k", "CLIENT REPLY ON", "EXEC"];
     pipeline(&mut client, &off_and_on, &format!("{queued}*4\r\n+PONG\r\n+OK\r\n"));
-    // What is to be skipped is the reply after that of EXEC.
+    // The reply to skip is the one after that of EXEC.
     let skip = ["MULTI", "CLIENT REPLY SKIP", "PING", "GET k", "PING", "EXEC", "PING"];
     pipeline(&mut client, &skip, &format!("{queued}*4\r\n+PONG\r\n$-1\r\n+PONG\r\n"));
     let skipped = ["CLIENT REPLY SKIP", "MULTI", "PING", "CLIENT REPLY SKIP", "EXEC", "PING"];

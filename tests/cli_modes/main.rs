@@ -47,7 +47,7 @@ fn redis_cli(port: u16, arguments: &[&str]) -> Option<Command> {
     Some(command)
 }
 
-/// What a run of a program leaves.
+/// The result of a program's run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Run {
     status: Option<i32>,

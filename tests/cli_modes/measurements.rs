@@ -188,7 +188,7 @@ fn the_cache_test_prints_hits_and_misses() {
     assert!((10..=100).contains(&keys), "{keys} keys");
     drop(test);
 
-    // What is refused is not counted as if it had been stored.
+    // A refused write does not count as stored.
     server.client().ok("CONFIG SET maxmemory 1");
     let run = run(tool(server.port(), &["--lru-test", "100"]), b"");
     assert_eq!(run.status, Some(1));

@@ -52,7 +52,7 @@ fn names(directory: &Directory) -> Vec<String> {
     names.map(|entry| entry.expect("a file").file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// What `check-rdb` says of a good file.
+/// The output of `check-rdb` for a good file.
 fn report(path: &str) -> String {
     let mut command = std::process::Command::new(subject_binary());
     command.args(["check-rdb", path]);

@@ -33,7 +33,7 @@ impl Counts {
     }
 }
 
-/// What a run has found.
+/// The findings of a run.
 pub struct Report {
     /// The commands that the server under test has, as COMMAND LIST names them.
     names: BTreeSet<String>,

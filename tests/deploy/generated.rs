@@ -252,7 +252,7 @@ fn readers_of_the_manual_accept_it() {
     }
 }
 
-/// What bash offers behind `words`, by the function that is registered for the first of them.
+/// The completions that bash offers after `words`, from the function registered for the first of them.
 fn offered(words: &[&str]) -> Vec<String> {
     let program = words[0];
     let last = words.len() - 1;

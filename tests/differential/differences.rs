@@ -12,7 +12,7 @@ use redstart::codec::crc64;
 use redstart::persist::rdb::types;
 use std::collections::BTreeSet;
 
-/// What may differ in the replies to one command.
+/// The differences that are allowed in the replies to one command.
 struct Difference {
     /// The first words of the command, in upper case; `*` stands for any.
     command: &'static [&'static str],
@@ -497,7 +497,7 @@ pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value, peer: Version) ->
         Allowed::LastLine { redis: theirs, here: ours } => {
             without_last(here, ours).is_some_and(|lines| Some(lines) == without_last(redis, theirs))
         }
-        // What is left is compared by the command's own rule, see `without_consumers`.
+        // The command's own rule compares the rest, see `without_consumers`.
         Allowed::Consumers(_) => false,
         Allowed::Texts => std::mem::discriminant(here) == std::mem::discriminant(redis) && !here.is_error(),
         // What an iteration has found was sorted by its digits.

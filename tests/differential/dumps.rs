@@ -220,7 +220,7 @@ fn as_version_10(payload: &[u8]) -> Vec<u8> {
     older
 }
 
-/// What DEBUG OBJECT says of the length.
+/// The length in the reply of DEBUG OBJECT.
 fn serialized_len(client: &mut Client) -> String {
     let text = client.run("DEBUG OBJECT k").text();
     let length = text.split(' ').find_map(|word| word.strip_prefix("serializedlength:"));

@@ -10,7 +10,7 @@ use crate::support::{Client, Launch, Server, Version};
 
 const FLAGS: &str = "--hz 500 --enable-debug-command yes --appendonly yes";
 
-/// What is taken to the other server.
+/// The kind of file that the other server loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Files {
     Snapshot,

@@ -114,9 +114,9 @@ impl Step {
 pub enum Verdict {
     /// The same bytes.
     Equal,
-    /// What the step's rule lets pass.
+    /// The step's rule allows it.
     Alike,
-    /// What the list of [`differences`] lets pass.
+    /// The list of [`differences`] allows it.
     Intended,
     Different,
 }
@@ -133,7 +133,7 @@ pub enum Pace {
 /// because of its replies must not stop us: so all of it fits into the buffers of a socket.
 const PIPED: (usize, usize) = (128, 48 << 10);
 
-/// What a server did after a command.
+/// The behaviour of a server after a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Reply(Reply),
@@ -145,7 +145,7 @@ pub enum Answer {
     Broken(String),
 }
 
-/// What became of one step.
+/// The outcome of one step.
 pub struct Outcome {
     pub at: usize,
     pub verdict: Verdict,

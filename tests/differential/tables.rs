@@ -1,4 +1,4 @@
-//! What the servers say about themselves: COMMAND, CONFIG and INFO, compared entry by entry.
+//! The servers' descriptions of themselves: COMMAND, CONFIG and INFO, compared entry by entry.
 
 use crate::differences::intended;
 use crate::pair::{Pace, Pair, Rule, Step};
@@ -37,10 +37,10 @@ const EXTENDED: &[(&str, &str)] = &[
 const V7_2: Version = Version::new(7, 2);
 const V7_4: Version = Version::new(7, 4);
 
-/// What has to be there at least, so that no test passes because a server tells of nothing.
+/// The minimum that must be there, so that no test passes because a server lists nothing.
 const AT_LEAST: usize = 75;
 
-/// What COMMAND LIST tells of: commands, and subcommands as `client|id`.
+/// The names in COMMAND LIST: commands, and subcommands as `client|id`.
 fn listed(client: &mut Client) -> BTreeSet<String> {
     client.run("COMMAND LIST").elements().iter().map(Value::text).collect()
 }

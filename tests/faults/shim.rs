@@ -95,7 +95,7 @@ reals! {
     fork() -> c_int;
 }
 
-/// What the environment says, and what processes share.
+/// The settings from the environment, and the state that processes share.
 struct Shim {
     directory: PathBuf,
     control: Option<PathBuf>,
@@ -145,7 +145,7 @@ fn errno() -> c_int {
     unsafe { *__errno_location() }
 }
 
-/// What a C string holds.
+/// The bytes of a C string.
 fn text(path: *const c_char) -> &'static Path {
     // SAFETY: the caller of the C library's function gives a string that ends with a zero byte.
     let bytes = unsafe { CStr::from_ptr(path) }.to_bytes();
@@ -194,7 +194,7 @@ fn inode(fd: c_int) -> u64 {
     file.metadata().map_or(0, |metadata| metadata.ino())
 }
 
-/// What a rule does to a call.
+/// The effect of a rule on a call.
 #[derive(Clone, Copy)]
 enum Action {
     Pass,

@@ -2,7 +2,7 @@
 
 use redstart::lua::{Failure, Libraries, Machine, Options, Progress, Value};
 
-/// What became of a program.
+/// The outcome of a program.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended {
     pub output: Vec<u8>,

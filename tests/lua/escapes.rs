@@ -7,7 +7,7 @@ use redstart::lua::{Libraries, Machine, Progress, Value};
 
 use crate::engine;
 
-/// What an attack has to come to.
+/// The required outcome of an attack.
 enum Outcome {
     /// Exactly this text.
     Is(&'static str),

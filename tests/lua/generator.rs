@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use crate::support::Random;
 
-/// What stands in front of each program.
+/// The prelude of each program.
 const PRELUDE: &str = r##"local fuel = 4000
 local function tick() fuel = fuel - 1; if fuel < 0 then error("out of fuel", 0) end end
 local function cut(s) return type(s) == "string" and s:sub(1, 60) or s end
@@ -88,7 +88,7 @@ const NUMBERS: [&str; 18] = [
 const EVENTS: [&str; 12] =
     ["add", "sub", "mul", "div", "mod", "unm", "concat", "eq", "lt", "le", "call", "index"];
 
-/// What a name in scope stands for.
+/// The kind of value behind a name in scope.
 struct Local {
     name: String,
     kind: Kind,

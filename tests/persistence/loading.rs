@@ -1,4 +1,4 @@
-//! What is served while data is loaded, and logs that are cut or damaged.
+//! Commands that are served while data is loaded, and logs that are cut or damaged.
 
 use crate::support::server::subject_is_redis;
 use crate::support::{Client, Launch, Server, Value, eventually};
@@ -190,7 +190,7 @@ fn a_server_that_loads_can_be_ended() {
                 return false;
             }
             assert_eq!(status.code(), Some(0), "{log}");
-            // What it had loaded is a part of the data: it must not have been saved as if it were all.
+            // It had loaded only a part of the data, which must not have been saved as if it were all.
             assert!(!names(server.directory()).contains("dump.rdb"), "{log}");
             true
         });
@@ -346,7 +346,7 @@ fn a_command_that_does_not_exist_is_refused() {
     }
 }
 
-/// What follows would go into another database.
+/// The following commands would change another database.
 #[test]
 fn a_log_of_more_databases_than_there_are_is_refused() {
     if subject_is_redis() {

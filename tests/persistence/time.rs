@@ -1,4 +1,4 @@
-//! What expires while the server is down, and what is known of access times afterwards.
+//! Keys that expire while the server is down, and access times after a restart.
 
 use crate::support::eventually;
 use crate::support::server::subject_is_redis;

@@ -13,7 +13,7 @@ use std::path::Path;
 /// The bytes that reach a disk together.
 const PAGE: usize = 4096;
 
-/// What a power cut leaves of the changes that were not synced.
+/// The part of the unsynced changes that a power cut leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     /// None of them.
@@ -221,7 +221,7 @@ impl Disk {
     }
 }
 
-/// What is left of a file.
+/// The remains of a file.
 fn content(file: &File, left: Left, random: &mut Random) -> Vec<u8> {
     let mut bytes = file.safe.clone();
     let first = random.below(file.pending.len() + 1);

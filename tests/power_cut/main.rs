@@ -72,7 +72,7 @@ const WITH_DEATHS: &[&str] = &[
 const WITHOUT_LOG: &[&str] = &["SAVE", "BGSAVE", "SAVE", "BGSAVE", "PING"];
 
 impl Life {
-    /// Lets a server live, and records it.
+    /// Runs a server from start to end, and records its calls.
     fn record(flags: &str, commands: &[&'static str], seed: u64) -> Life {
         let (launch, shim) = Shim::on(Launch::subject().flags(flags));
         let mut server = shim.record(launch).start();
@@ -144,7 +144,7 @@ impl Life {
         self.writers.iter().map(|writer| writer.acknowledged_by(of_port)).collect()
     }
 
-    /// What has to be there after a cut, for each writer: the promise of the policy.
+    /// The operations that must survive a cut, for each writer: the promise of the policy.
     fn promised(&self, cut: usize) -> Vec<u64> {
         if self.flags.contains("always") {
             return self.acknowledged(cut);
@@ -213,7 +213,7 @@ fn is_log(record: &Record) -> bool {
     record.path.contains(".incr.")
 }
 
-/// Lets each writer write so many operations, all at once.
+/// Lets each writer send this number of operations, all concurrently.
 fn write(server: &Server, writers: &mut [Writer], operations: u64) {
     let port = server.port();
     thread::scope(|scope| {
@@ -276,7 +276,7 @@ fn rounds() -> Option<u64> {
     std::env::var("REDSTART_ROUNDS").ok().map(|text| text.parse().expect("REDSTART_ROUNDS is a number"))
 }
 
-/// Lets servers live, and cuts their power again and again.
+/// Runs servers and cuts their power, many times.
 fn cut_again_and_again(flags: &str, commands: &[&'static str], seed: u64) {
     let lives = rounds().map_or(1, |rounds| rounds.div_ceil(100));
     (0..lives).for_each(|number| cut_one_life(flags, commands, seed + 100 * number));

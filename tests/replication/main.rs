@@ -11,7 +11,7 @@ mod sentinel;
 
 use support::{Client, Launch, Random, Server, Value, eventually};
 
-/// Who is at an end of the link.
+/// The server at one end of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The binary under test.

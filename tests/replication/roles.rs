@@ -1,4 +1,4 @@
-//! What clients see of the roles: refusals, expiry, acknowledgements, promotion.
+//! The roles as clients see them: refusals, expiry, acknowledgements, promotion.
 
 use crate::support::Random;
 use crate::{

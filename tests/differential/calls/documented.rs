@@ -1,4 +1,4 @@
-//! What COMMAND DOCS says of a command's arguments, and the calls that can be built from that.
+//! A command's arguments according to COMMAND DOCS, and the calls that can be built from them.
 //!
 //! Each argument has forms: nothing where it is optional, one for each alternative, a repeated one where it may come
 //! several times. The first form of each makes the plainest call. Then each argument takes each of its other forms, alone
@@ -12,7 +12,7 @@ use crate::support::{Client, Value};
 const FORMS: usize = 24;
 const PAIRS: usize = 600;
 
-/// What a word of a call is.
+/// The kind of a word in a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The command, and what stands for an option.
@@ -60,7 +60,7 @@ pub struct Documented {
 }
 
 impl Documented {
-    /// Asks a server, in RESP2.
+    /// Reads the documentation from a server, in RESP2.
     pub fn ask(client: &mut Client, name: &str) -> Documented {
         let docs = client.call(&["COMMAND", "DOCS", name]).elements();
         let docs = docs.get(1).unwrap_or_else(|| panic!("COMMAND DOCS does not know {name}"));

@@ -49,7 +49,7 @@ const CONFIG: [[&str; 2]; 5] = [
     ["tracking-table-max-keys", "1000000"],
 ];
 
-/// What a client has received after an act.
+/// The bytes that a client has received after an act.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Received {
     pub replies: Vec<Reply>,
@@ -72,7 +72,7 @@ pub struct Mismatch {
     pub redis: Scene,
 }
 
-/// What became of one act.
+/// The outcome of one act.
 pub struct Outcome {
     pub at: usize,
     pub verdict: Verdict,

@@ -63,7 +63,7 @@ pub struct Call {
     pub args: Vec<Vec<u8>>,
 }
 
-/// What one or more commands left behind, in order.
+/// The effects of one or more commands, in order.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Effects {
     pub events: Vec<Event>,
@@ -106,14 +106,14 @@ impl Watched<'_> {
             }
             let (here, theirs) = self.take();
             let answers = (&subject, &redis);
-            // What is meant to reply something else does something else.
+            // A command whose reply is meant to differ has different effects.
             verdict == Verdict::Intended
                 || compare::alike(step, answers, &here, &theirs, self.pair.peer)
                 || found(Finding { at, here, redis: theirs })
         });
     }
 
-    /// What was left behind since the last call.
+    /// The effects since the last call.
     fn take(&self) -> (Effects, Effects) {
         let (mut here, mut redis) = (self.here.borrow_mut(), self.redis.borrow_mut());
         here.mark();

@@ -3,7 +3,7 @@
 use super::{Call, Effects};
 use crate::support::Version;
 
-/// What may differ after one command.
+/// The differences that are allowed after one command.
 struct Difference {
     /// The command's name in upper case; `*` stands for any.
     command: &'static str,

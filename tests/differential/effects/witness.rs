@@ -1,4 +1,4 @@
-//! What sees the effects of one server's commands.
+//! The witness, which observes the effects of one server's commands.
 //!
 //! Events are those that a subscriber to all notifications receives. Calls are read by a fake replica of Redis, which takes
 //! part in the handshake and throws the snapshot away, and from the journal of the server under test. A message that is
@@ -66,7 +66,7 @@ impl Witness {
         sent.expect("a server that takes a request");
     }
 
-    /// What was left behind between the last two marks.
+    /// The effects between the last two marks.
     pub fn take(&mut self) -> Effects {
         let mark = self.marks.to_string().into_bytes();
         self.control.read_reply().expect("the reply to PUBLISH");

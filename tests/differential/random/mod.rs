@@ -75,7 +75,7 @@ pub struct Generator {
     since: Version,
 }
 
-/// What writes the arguments.
+/// The function that generates the arguments.
 #[derive(Clone, Copy)]
 enum Arguments {
     Plain(fn(&mut Random) -> Vec<Vec<u8>>),

@@ -25,12 +25,12 @@ pub fn check_contents(pair: &Pair, origin: &str) {
     }
 }
 
-/// What differs, as lines for a person; `None` when nothing does.
+/// The differences, as readable lines; `None` if there are none.
 pub fn difference(pair: &Pair) -> Option<String> {
     difference_in(pair, |_| true)
 }
 
-/// What differs of the readings that matter.
+/// The differences between the readings that matter.
 fn difference_in(pair: &Pair, matters: impl Fn(&Step) -> bool) -> Option<String> {
     let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
     let mut steps = Vec::new();
@@ -54,7 +54,7 @@ fn difference_in(pair: &Pair, matters: impl Fn(&Step) -> bool) -> Option<String>
         }
     }
     if pair.peer >= DIGEST_OF_SHORT_SCORES {
-        // Says the same of everything at once, in case the readings overlook something.
+        // Covers the whole data set at once, in case the readings overlook something.
         steps.push(Step::new(vec![b"DEBUG".to_vec(), b"DIGEST".to_vec()], Rule::Exact));
     }
     let mut found = None;

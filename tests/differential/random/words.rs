@@ -1,4 +1,4 @@
-//! What commands are made of: keys, values, numbers, times. Few of each, so that commands meet the same keys often.
+//! The arguments of commands: keys, values, numbers, times. Few of each, so that commands often use the same keys.
 
 use crate::support::random::Random;
 

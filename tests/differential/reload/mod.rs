@@ -147,7 +147,7 @@ pub fn connect(server: &Server, password: Option<&str>) -> Client {
     client
 }
 
-/// Who loads a log.
+/// The server that loads a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
     /// Only the server under test: the log contains something that Redis cannot read.

@@ -587,7 +587,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What the program returns.
+    /// The program's return value.
     fn result(&mut self) -> String {
         match self.random.below(8) {
             0 => self.value(),
