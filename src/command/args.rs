@@ -1,7 +1,7 @@
-//! The arguments of one request: slices of the ring, or of blocks that were received on their own.
+//! The arguments of one request: slices of the received bytes, or blocks of their own.
 //!
-//! Nothing is copied to make them. An argument of 32 KiB or more may lie in a [`Block`]; a command that stores it
-//! takes a share of that block instead of a copy ([`Args::block`]).
+//! They are not copied. An argument of 32 KiB or more may be in a [`Block`]; a command that stores it shares that block
+//! instead of copying it ([`Args::block`]).
 
 use crate::command::error::{Error, LEAST_INTEGER, NOT_AN_INTEGER, Result};
 use crate::command::table::Arguments;
@@ -10,43 +10,43 @@ use crate::resp::{Span, SpanKind};
 use crate::text::number::{self, digits_u64};
 use crate::types::block::Block;
 
-/// Where the arguments of a request lie: in `window` at `spans`, or in `blocks`.
+/// The memory of a request's arguments: `window` at `spans`, or `blocks`.
 #[derive(Clone, Copy)]
 pub struct Places<'a> {
-    /// What was received.
+    /// The received bytes.
     pub window: &'a [u8],
     /// A span for each argument.
     pub spans: &'a [Span],
-    /// What was received on its own.
+    /// The arguments in blocks of their own.
     pub blocks: &'a [Block],
 }
 
 impl<'a> Places<'a> {
-    /// The arguments that lie there.
+    /// The arguments.
     #[inline(always)]
     pub fn args(&'a self) -> Args<'a> {
         Args(self)
     }
 }
 
-/// The arguments of a request, the command's name first. It is one pointer, which is passed on in a register: copies of
-/// three slices would cost more than many a command.
+/// The arguments of a request, the command's name first. It is a single pointer, which is passed in a register: copying
+/// three slices would cost more than many commands do.
 #[derive(Clone, Copy)]
 pub struct Args<'a>(&'a Places<'a>);
 
 impl<'a> Args<'a> {
-    /// How many there are, including the command's name.
+    /// The number of arguments, including the command's name.
     #[inline]
     pub fn len(&self) -> usize {
         self.0.spans.len()
     }
 
-    /// Whether there are none.
+    /// Whether the request is empty.
     pub fn is_empty(&self) -> bool {
         self.0.spans.is_empty()
     }
 
-    /// The argument `index`, which must be there.
+    /// The argument `index`, which must exist.
     #[inline(always)]
     pub fn get(&self, index: usize) -> &'a [u8] {
         match self.0.spans[index].kind() {
@@ -56,7 +56,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// A share of the block that argument `index` has to itself, if it has one.
+    /// A reference to the block of argument `index`, if it has one of its own.
     #[inline]
     pub fn block(&self, index: usize) -> Option<Block> {
         match self.0.spans[index].kind() {
@@ -71,11 +71,12 @@ impl<'a> Args<'a> {
         self.encoded_at().map(|(_, request)| request)
     }
 
-    /// [`Args::encoded`], and where in the window it begins.
+    /// Like [`Args::encoded`], with the start in the window.
     pub fn encoded_at(&self) -> Option<(usize, &'a [u8])> {
         let bulk = |len: usize| 1 + digits_u64(len as u64) + 2 + len + 2;
         let header = 1 + digits_u64(self.0.spans.len() as u64) + 2;
-        // The server accepts any second byte at the end of a line and any two bytes after an argument. A log must have CRLF.
+        // The server accepts any second byte at the end of a line and any two bytes after an argument. An AOF must have
+        // CRLF.
         let ends_line = |end: usize| self.0.window.get(end.wrapping_sub(2)..end) == Some(b"\r\n");
         let (mut expected, mut start, mut end, mut is_strict) = (header, usize::MAX, 0, true);
         for span in self.0.spans {
@@ -85,7 +86,7 @@ impl<'a> Args<'a> {
             end = at + len + 2;
             is_strict &= ends_line(at) && ends_line(end);
         }
-        // Words of a line, and arguments that were moved together, take less room.
+        // Inline words, and arguments that were moved together, are too short for a header.
         let start = start.checked_sub(header)?;
         if end - start != expected || !is_strict || !ends_line(start + header) || self.0.window[start] != b'*'
         {
@@ -94,7 +95,7 @@ impl<'a> Args<'a> {
         Some((start, self.0.window.get(start..end)?))
     }
 
-    /// Where they lie.
+    /// The memory of the arguments.
     #[inline]
     pub fn places(&self) -> Places<'a> {
         *self.0

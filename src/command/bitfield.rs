@@ -96,7 +96,7 @@ enum Side {
     Below,
 }
 
-/// What is done with a field.
+/// The operation on a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Get,
@@ -203,7 +203,8 @@ fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result {
         }
     }
     let key = ctx.first_key(args.get(1));
-    // Any number of subcommands may name a field. All are executed, whether or not there is anyone left to reply to.
+    // Subcommands may name the same field any number of times. All are executed, even if the client will not get the
+    // reply.
     let bound = ctx.output_bound();
     let Some(len) = room else {
         let at = ctx.find_kind(key, Access::Read, Kind::String)?;

@@ -41,7 +41,7 @@ pub(super) fn make_room(ctx: &mut Context<'_>, key: Key<'_>, len: usize) -> Resu
     Ok((at, new > old))
 }
 
-/// `SETBIT key offset value`: the bit that was there. O(1), but O(N) when the string grows.
+/// `SETBIT key offset value`: the previous bit. O(1), but O(N) when the string grows.
 pub fn setbit(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let offset = bit_offset(ctx.longest_string(), args.get(2), 0)?;
     let on = match number::parse_i64(args.get(3)) {
@@ -102,7 +102,7 @@ impl Unit {
 
 /// `BITCOUNT key [start end [BYTE | BIT]]`: the number of set bits. O(N).
 pub fn bitcount(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    // Redis looks at the key first, and if it is missing at nothing else.
+    // Redis checks the key first, and if it is missing checks nothing else.
     let Some(at) = ctx.find_kind(ctx.first_key(args.get(1)), Access::Read, Kind::String)? else {
         ctx.reply.integer(0);
         return Ok(());
@@ -183,8 +183,8 @@ pub fn bitop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// The sources of `BITOP`: shares of large values, copies of those inside entries, and how often the destination itself
-/// is among them. The destination is not shared, so that it can be written in place.
+/// The sources of `BITOP`: shared large values, copies of those inside entries, and how often the destination itself is
+/// among them. The destination is not shared, so it can be written in place.
 struct Sources {
     others: Vec<Block>,
     destination: usize,
@@ -219,9 +219,9 @@ impl Sources {
         if refused { Err(WRONG_TYPE) } else { Ok(sources) }
     }
 
-    /// The block for the result, of its length, and whether it holds one of the sources already. It is the
-    /// destination's own where that has one of fitting size which no client waits for: writing to memory that is
-    /// there is several times faster than asking for new pages. Else the destination becomes one of the others.
+    /// Returns a block of the result's length, and whether it already contains one of the sources. The destination's
+    /// own block is used if it has a fitting size and no client's output shares it: writing to mapped memory is several
+    /// times faster than allocating new pages. Otherwise the destination counts as another source.
     fn target(
         &mut self,
         ctx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! What a keyspace command can reach while it executes: the databases, its session, the reply, the configuration.
+//! The context of a keyspace command: the databases, its session, the reply, the configuration.
 
 use crate::command::args::Args;
 use crate::command::error::{Result, WRONG_TYPE};
@@ -26,7 +26,7 @@ pub struct Splice {
 pub struct Context<'a> {
     /// All databases.
     pub keyspace: &'a mut Keyspace,
-    /// Where the call comes from.
+    /// The origin of the call.
     pub origin: Origin,
     /// The connection.
     pub session: &'a mut Session,
@@ -38,7 +38,7 @@ pub struct Context<'a> {
     pub config: &'a Config,
     /// The hash of the request's first key, 0 if it has none.
     pub hash: u64,
-    /// Where a command says that it has to wait; `None` where it may not (in a transaction or a script).
+    /// The place to register a wait; `None` if the command must not block (in a transaction or a script).
     pub wait: Option<&'a mut Option<Box<Parking>>>,
 }
 
@@ -82,7 +82,7 @@ impl Context<'_> {
         self.keyspace.find(key, access)
     }
 
-    /// Finds a key. If it is there, it must hold a value of `kind`; otherwise the result is [`WRONG_TYPE`].
+    /// Finds a key. If it exists but its value is not of `kind`, the result is [`WRONG_TYPE`].
     #[inline(always)]
     pub fn find_kind(&mut self, key: Key<'_>, access: Access, kind: Kind) -> Result<Option<Position>> {
         let Some(at) = self.find(key, access) else { return Ok(None) };
@@ -164,7 +164,7 @@ impl Context<'_> {
         self.keyspace.unchanged();
     }
 
-    /// Whether a log or a replica listens, so that [`Context::propagate`] needs its words.
+    /// Whether calls are recorded for an AOF or replicas, so that [`Context::propagate`] needs the words.
     #[inline]
     pub fn propagates(&self) -> bool {
         self.keyspace.journal.wants_calls()
@@ -185,7 +185,7 @@ impl Context<'_> {
         self.keyspace.journal.propagate_words(self.session.db, words);
     }
 
-    /// Does not propagate the command, whatever it changes.
+    /// Prevents propagation of the command, whatever it changes.
     #[inline]
     pub fn propagate_nothing(&mut self) {
         self.keyspace.journal.propagate_nothing();
@@ -234,8 +234,8 @@ const GROUP: usize = 16;
 
 impl Context<'_> {
     /// Calls `visit` with every `step`th argument from `first` on, which are keys of the selected database: with the
-    /// index of the argument and the key. Keys are taken in groups whose buckets and entries are prefetched together,
-    /// so that a command with many keys waits for memory once a group instead of twice a key.
+    /// index of the argument and the key. The buckets and entries of a group of keys are prefetched together, so a
+    /// command with many keys waits for memory once a group instead of twice a key.
     pub fn for_each_key<'a>(
         &mut self,
         args: Args<'a>,

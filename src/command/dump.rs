@@ -1,4 +1,4 @@
-//! DUMP and RESTORE: a value as bytes, from which another server, or this one later, can recreate it.
+//! DUMP and RESTORE: serialize a value, and recreate it from the bytes, on this server or another one.
 //!
 //! The format is that of `persist::rdb`. A payload is untrusted input: anyone can compute a correct checksum.
 
@@ -58,8 +58,8 @@ impl RestoreOptions {
     }
 }
 
-/// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`: `OK`. The time to live
-/// is in milliseconds, 0 for none; one that has passed creates nothing. O(N) in the value's size.
+/// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`: `OK`. The time to live is
+/// in milliseconds, 0 for none; if it has passed, no key is created. O(N) in the value's size.
 pub fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let options = RestoreOptions::parse(args)?;
     let key = ctx.first_key(args.get(1));

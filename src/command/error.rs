@@ -8,7 +8,7 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Cow<'static, [u8]>);
 
-/// What a command returns: its reply has been written, or it was refused.
+/// The result of a command: either the reply has been written, or the command was refused.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 /// `ERR syntax error`.

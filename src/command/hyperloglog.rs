@@ -168,7 +168,7 @@ fn count_one(ctx: &mut Context<'_>, key: Key<'_>) -> Result<u64> {
 fn unite(ctx: &mut Context<'_>, args: Args<'_>, union: &mut Registers) -> Result<bool> {
     let mut outcome = Ok(false);
     ctx.for_each_key(args, 1, 1, |ctx, _, key| {
-        // After an error no more keys are looked up, so those that have expired are not deleted.
+        // After an error no more keys are looked up, so expired ones among them are not deleted.
         if let Ok(any_dense) = outcome
             && let Some(at) = ctx.find(key, Access::Read)
         {
@@ -223,7 +223,7 @@ fn raise_to(sketch: &mut Vec<u8>, union: &Registers, any_dense: bool, max_sparse
 }
 
 /// `PFDEBUG GETREG | DECODE | ENCODING | TODENSE key`: all registers, the opcodes of a sparse sketch as text, the name
-/// of the encoding, or 1 if the sketch was sparse and is dense now. `GETREG` makes it dense as well. O(1).
+/// of the encoding, or 1 if a sparse sketch was converted to dense. `GETREG` converts it, too. O(1).
 pub fn pfdebug(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(2));
     let (at, form) = find(ctx, key, Access::Write)?.ok_or("ERR The specified key does not exist")?;
@@ -255,7 +255,7 @@ fn make_dense(ctx: &mut Context<'_>, key: Key<'_>, at: Position, form: Form) -> 
         let mut sketch = bytes(&ctx.db().get(at)).to_vec();
         hyperloglog::to_dense(&mut sketch).map_err(corrupted)?;
         ctx.keyspace.modify(key.db, at, |entry| entry.set_raw(&sketch));
-        // Nobody sees another value.
+        // The visible value is the same.
         ctx.changed(key, Event::Bookkeeping, 1);
     }
     Ok(())

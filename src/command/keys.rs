@@ -149,8 +149,8 @@ impl Conditions {
     }
 }
 
-/// Has `key`, whose entry is at `at`, expire at `when`; or deletes it, when that time has come, and propagates just
-/// that. Returns whether the key is still there: the caller then says how its expiry is propagated.
+/// Makes `key`, whose entry is at `at`, expire at `when`. If that time has passed, deletes the key and propagates the
+/// deletion. Returns whether the key still exists: the caller then propagates the new expiry.
 pub(super) fn expire_or_remove(ctx: &mut Context<'_>, key: Key<'_>, at: Position, when: i64) -> bool {
     if ctx.keyspace.is_due(when) {
         ctx.remove(key, at, Removal::PastExpiry);
@@ -220,7 +220,7 @@ pub fn dbsize(ctx: &mut Context<'_>, _: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Whether the reply to a flush comes at once, and not when everything has been freed.
+/// Whether to reply to a flush at once, rather than when everything has been freed.
 fn flush_mode(ctx: &Context<'_>, args: Args<'_>) -> Result<bool> {
     match args.len() {
         1 => Ok(ctx.config.lazyfree_lazy_user_flush),
@@ -230,8 +230,8 @@ fn flush_mode(ctx: &Context<'_>, args: Args<'_>) -> Result<bool> {
     }
 }
 
-/// Empties databases. The background thread frees the keys of large ones in any case, so that only the caller waits for
-/// that, unless nothing may wait. Propagated even where there is nothing to delete: a replica may have keys left.
+/// Empties databases. The background thread always frees the keys of large ones, so only the caller waits for that, and
+/// only if it may block. Propagated even if there is nothing to delete: a replica may still have keys.
 fn flush(ctx: &mut Context<'_>, args: Args<'_>, databases: Range<usize>) -> Result {
     let at_once = flush_mode(ctx, args)?;
     let mut waits = false;
@@ -247,7 +247,7 @@ fn flush(ctx: &mut Context<'_>, args: Args<'_>, databases: Range<usize>) -> Resu
     Ok(())
 }
 
-/// `FLUSHDB [ASYNC | SYNC]`: `OK`; with `SYNC` when the memory has been freed. O(1) for everybody else.
+/// `FLUSHDB [ASYNC | SYNC]`: `OK`; with `SYNC`, after the memory has been freed. O(1) for other clients.
 pub fn flushdb(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let db = ctx.session.db;
     flush(ctx, args, db..db + 1)

@@ -96,7 +96,7 @@ fn find(ctx: &mut Context<'_>, key: Key<'_>) -> Result<Block> {
     Ok(entry.to_block())
 }
 
-/// Refuses what Redis refuses: a table of a 32-bit length for each pair of prefixes.
+/// Refuses the inputs that Redis refuses: it allocates a table with a 32-bit length for each pair of prefixes.
 fn check_memory(a: u64, b: u64, limit: u64) -> Result {
     const LONGEST: u64 = u32::MAX as u64 - 2;
     if a > LONGEST || b > LONGEST {
@@ -140,7 +140,7 @@ struct Columns {
 }
 
 impl Columns {
-    /// `None` when there is no memory.
+    /// Returns `None` if there is not enough memory.
     fn new(a: &[u8], b: &[u8]) -> Option<Self> {
         let mut in_a = [false; 256];
         for byte in a {
@@ -205,7 +205,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// `None` when there is no memory.
+    /// Returns `None` if there is not enough memory.
     fn new(a: &'a [u8], b: &'a [u8]) -> Option<Self> {
         let columns = Columns::new(a, b)?;
         let words = columns.words;

@@ -1,7 +1,7 @@
 //! The commands: the table that describes them, and the families of functions that execute them.
 //!
-//! A command of the keyspace is a function of a [`Context`] and its [`Args`]; those that need the server itself
-//! (`CLIENT`, `CONFIG`, `INFO`, …) are only named here ([`ServerCommand`]) and executed by the layer above.
+//! A keyspace command is a function of a [`Context`] and its [`Args`]; commands that need the server itself (`CLIENT`,
+//! `CONFIG`, `INFO`, …) are only named here ([`ServerCommand`]) and executed by the layer above.
 
 pub mod args;
 pub mod bitfield;

@@ -12,7 +12,7 @@
 //! lowered since or because clients may not use the form in which it was propagated, would make this data set differ
 //! from the original.
 
-/// Where a call comes from.
+/// The origin of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Origin {
@@ -38,7 +38,7 @@ impl Origin {
         matches!(self, Origin::Log | Origin::Primary | Origin::ObeyedScript)
     }
 
-    /// Whether the arguments are those of a propagated call, which may differ from those that the client sent.
+    /// Whether the arguments are those of a propagated call, which may differ from the client's own.
     #[inline]
     pub const fn is_propagated(self) -> bool {
         matches!(self, Origin::Log | Origin::Primary)

@@ -1,4 +1,4 @@
-//! What `SCAN`, `SSCAN`, `HSCAN` and `ZSCAN` have in common: cursor, options, when a call stops, the reply.
+//! The common parts of `SCAN`, `SSCAN`, `HSCAN` and `ZSCAN`: cursor, options, when a call stops, the reply.
 
 use crate::command::args::{Args, integer};
 use crate::command::error::{Result, SYNTAX};
@@ -77,9 +77,9 @@ impl<'a> ScanOptions<'a> {
         self.pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
     }
 
-    /// Calls `visit`, which visits one probe chain and adds how many elements it looked at, until `COUNT` elements have
-    /// been looked at. Returns the cursor for the next call. So that a sparse table does not hold up the loop, it also
-    /// stops after ten times `COUNT` chains, even if the reply is empty.
+    /// Calls `visit` until `COUNT` elements have been visited. `visit` visits one probe chain and adds the number of
+    /// its elements. Returns the cursor for the next call. Also stops after ten times `COUNT` chains, even if the reply
+    /// is empty, so that a sparse table does not block the loop.
     pub fn walk(&self, mut cursor: u64, mut visit: impl FnMut(u64, &mut u64) -> u64) -> u64 {
         let mut looked = 0;
         let mut chains = self.count.saturating_mul(10);

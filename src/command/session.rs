@@ -1,4 +1,4 @@
-//! What a command knows about the connection that sent it.
+//! The properties of a connection that commands use.
 
 use crate::command::waiting::Blocked;
 use crate::resp::Protocol;
@@ -9,7 +9,7 @@ pub enum DebugMode {
     /// Without the debugger.
     #[default]
     No,
-    /// Under the debugger, in a forked process, so that its writes are lost.
+    /// Debugs in a forked process, whose writes are lost.
     Forked,
     /// Under the debugger, in the server, while all other clients wait.
     InPlace,
@@ -34,17 +34,17 @@ pub struct SessionFlags {
     pub no_touch: bool,
     /// `MONITOR`: receives every command.
     pub monitor: bool,
-    /// `MULTI`: requests are queued until `EXEC`, or are those that `EXEC` executes.
+    /// `MULTI` was called: requests are queued until `EXEC`, or `EXEC` is executing them.
     pub transaction: bool,
     /// It has subscriptions, so it is limited to few commands in RESP2.
     pub subscribed: bool,
     /// `CLIENT TRACKING ON`, but not `BCAST`: keys that it reads are remembered.
     pub tracking: bool,
-    /// It has asked to be synchronized (`PSYNC`): it is sent the stream of propagated commands.
+    /// It has requested synchronization (`PSYNC`), and is sent the stream of propagated commands.
     pub replica: bool,
     /// It is the connection to this server's primary, whose requests are the stream.
     pub primary: bool,
-    /// It may be told of invalid copies, its own or those of a client that redirects to it.
+    /// It may receive invalidation messages, its own or those of a client that redirects to it.
     pub informed: bool,
     /// `CLIENT TRACKING ON OPTIN`: they are only if `caching` is set, and without it only if it is not.
     pub opt_in: bool,
@@ -56,7 +56,7 @@ pub struct SessionFlags {
     pub debugging: DebugMode,
 }
 
-/// What few sessions have, allocated apart so that an idle connection stays small.
+/// Data that few sessions have, allocated separately so that an idle connection stays small.
 #[derive(Debug, Default)]
 pub struct Names {
     /// `CLIENT SETNAME`.
@@ -96,7 +96,7 @@ impl SessionFlags {
         self.reply_off | self.reply_skip | self.reply_skip_next
     }
 
-    /// Whether requests are executed in another way than those of most sessions.
+    /// Whether requests need the careful path of execution.
     #[inline]
     pub fn needs_care(&self) -> bool {
         self.quiets() | self.transaction | self.subscribed | self.tracking
@@ -119,13 +119,13 @@ impl Session {
         }
     }
 
-    /// Whether the connection is about to be closed, so that nothing more is executed for it.
+    /// Whether the connection will be closed, so its requests are no longer executed.
     #[inline]
     pub fn is_closing(&self) -> bool {
         self.flags.close_after_reply | self.flags.close_now
     }
 
-    /// Whether it may call few commands beside those for subscriptions.
+    /// Whether it may call only a few commands besides those for subscriptions.
     #[inline]
     pub fn is_limited_to_subscribing(&self) -> bool {
         self.flags.subscribed && self.protocol == Protocol::Resp2

@@ -15,7 +15,7 @@ use crate::types::block::Block;
 use crate::types::{Entry, Kind, Text};
 use std::ops::Range;
 
-/// What a write does to the key's expiry.
+/// The effect of a write on the key's expiry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NewExpiry {
     Discard,
@@ -355,7 +355,7 @@ pub fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     }
     let mut any = false;
     ctx.for_each_key(args, 1, 2, |ctx, _, key| {
-        // After the first key that exists no more are looked up, so those that have expired are not deleted.
+        // After the first existing key no more are looked up, so expired ones among them are not deleted.
         any = any || ctx.find(key, Access::Write).is_some();
     });
     if !any {
@@ -447,9 +447,9 @@ fn check_length(ctx: &Context<'_>, before: u64, added: usize) -> Result {
     Ok(())
 }
 
-/// Refuses a string of `len` bytes, `before` of which are there, if the system has no memory for it although
+/// Refuses a string of `len` bytes, of which `before` exist, if the system has no memory for it although
 /// `proto-max-bulk-len` permits it: a client can name a length without sending that many bytes. Small growth is not
-/// checked. Calls of the AOF are never refused: if memory runs out, the process exits and the AOF still has the call.
+/// checked. Calls from the AOF are never refused: if memory runs out, the process exits and the AOF still has the call.
 pub(super) fn check_possible(ctx: &Context<'_>, before: usize, len: usize) -> Result {
     const WORTH_A_LOOK: usize = 4 << 20;
     if len.saturating_sub(before) >= WORTH_A_LOOK && !ctx.origin.must_obey() && !Block::is_possible(len) {

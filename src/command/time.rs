@@ -17,7 +17,7 @@ impl TimeForm {
         if self.relative { ctx.keyspace.moment.unix_ms } else { 0 }
     }
 
-    /// The time in Unix milliseconds; `None` if it is out of range. It may lie in the past.
+    /// The time in Unix milliseconds; `None` if it is out of range. It may be in the past.
     pub fn unix_ms(self, ctx: &Context<'_>, value: i64) -> Option<i64> {
         value.checked_mul(if self.seconds { 1000 } else { 1 })?.checked_add(self.origin_ms(ctx))
     }

@@ -1,7 +1,7 @@
 //! Moving keys to another name or database: RENAME, RENAMENX, COPY, MOVE, SWAPDB.
 //!
-//! A value that moves is not copied, whatever its size, and keeps its expiry; for the access clock it is a new key. A
-//! copy has the expiry, and shares the block of a large string.
+//! Moving a value does not copy it, whatever its size, and keeps its expiry; for the access clock it is a new key. A
+//! copy has the same expiry, and shares the block of a large string.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -12,7 +12,7 @@ const SAME_OBJECT: Error = Error::new("ERR source and destination objects are th
 const NOT_AN_INT: Error =
     Error::new("ERR value is out of range, value must between -2147483648 and 2147483647");
 
-/// Renames a key, which must be there. Returns `false` if `only_if_free` and the new name is taken.
+/// Renames a key, which must exist. Returns `false` if `only_if_free` and the new name is taken.
 fn rename_key(ctx: &mut Context<'_>, args: Args<'_>, only_if_free: bool) -> Result<bool> {
     let from = ctx.first_key(args.get(1));
     ctx.find(from, Access::Write).ok_or(NO_SUCH_KEY)?;

@@ -30,7 +30,7 @@ impl Null {
     }
 }
 
-/// What a command waits for.
+/// The reason for which a command waits.
 #[derive(Clone, Debug)]
 pub struct Wait {
     /// Keys of the selected database, any of which may serve the command.
@@ -82,8 +82,8 @@ impl Blocked {
         Blocked::Script,
     ];
 
-    /// Whether the server itself ends the wait, soon: the requests behind it are executed even if the client sends no more.
-    /// What a client sends meanwhile, the end of its stream included, stays in its socket.
+    /// Whether the server itself ends the wait, soon: the requests behind it are executed even if the client sends no
+    /// more. Bytes that the client sends meanwhile, and its end of stream, stay in its socket.
     pub fn ends_by_itself(self) -> bool {
         matches!(self, Blocked::Memory | Blocked::Freeing | Blocked::Part)
     }
