@@ -1,5 +1,5 @@
-//! What scripts and functions find beside the language: the table `redis`, the protection of what they share, and errors
-//! as tables.
+//! The environment of scripts and functions besides the language: the table `redis`, the protection of shared tables,
+//! and errors as tables.
 
 use super::redis;
 use crate::command::REDIS_VERSION;
@@ -7,7 +7,7 @@ use crate::config::LogLevel;
 use crate::lua::{Call, Libraries, Machine, Options, Outcome, Raised, TableId, Value};
 use crate::sys::process;
 
-/// What a machine may take.
+/// The memory limit of a machine.
 const MEMORY_LIMIT_BYTES: usize = 1 << 30;
 
 /// The host function `redis.log`.
@@ -20,7 +20,7 @@ const LEVELS: [(&str, LogLevel); 4] = [
     ("LOG_WARNING", LogLevel::Warning),
 ];
 
-/// Who the functions in `redis` are for.
+/// The users of the functions in `redis`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum For {
     /// `EVAL`.
@@ -29,7 +29,7 @@ pub enum For {
     Functions,
 }
 
-/// A machine with the libraries that scripts have.
+/// Creates a machine with the libraries that scripts have.
 pub fn new_machine() -> Machine {
     let mut seed = [0; 8];
     process::random_bytes(&mut seed);
@@ -65,7 +65,7 @@ pub fn open(machine: &mut Machine, whom: For) -> TableId {
     globals
 }
 
-/// `log` and the levels of the log.
+/// Adds `log` and the log levels.
 pub fn add_log(machine: &mut Machine, redis: TableId) {
     let log = machine.new_host_function("log", LOG);
     machine.heap.set_field(redis, "log", log);
@@ -74,7 +74,7 @@ pub fn add_log(machine: &mut Machine, redis: TableId) {
     }
 }
 
-/// The version that scripts see.
+/// Adds the version that scripts see.
 pub fn add_version(machine: &mut Machine, redis: TableId) {
     let number = REDIS_VERSION.split('.').fold(0, |sum, part| sum << 8 | part.parse().unwrap_or(0));
     let text = machine.heap.string(REDIS_VERSION.as_bytes());
@@ -82,10 +82,10 @@ pub fn add_version(machine: &mut Machine, redis: TableId) {
     machine.heap.set_field(redis, "REDIS_VERSION_NUM", Value::Number(f64::from(number)));
 }
 
-/// Bytes of the longest line that a script logs; the rest of a longer one is left out.
+/// The most bytes of a line that a script logs; the rest is left out.
 const LONGEST_LINE: usize = 1 << 20;
 
-/// What a call of `redis.log` logs.
+/// Returns the level and text of a call of `redis.log`.
 ///
 /// # Errors
 /// The arguments are not a level and texts.
@@ -117,7 +117,7 @@ pub fn log_line(machine: &Machine, call: Call) -> Result<(LogLevel, Vec<u8>), &'
     Ok((LEVELS[level as usize].1, line))
 }
 
-/// Makes a table, and all tables in it, readonly; a field that is not there is an error.
+/// Makes a table, and all tables in it, readonly; reading a missing field is an error.
 pub fn protect(machine: &mut Machine, table: TableId) {
     let metatable = machine.heap.new_table(0, 1);
     machine.register(metatable, "__index", missing);
@@ -153,7 +153,7 @@ fn missing(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     Err(machine.error(text))
 }
 
-/// An error with this text as scripts see it.
+/// Returns an error with this text as scripts see it.
 pub fn error_value(machine: &mut Machine, text: &[u8]) -> Value {
     let table = machine.heap.new_table(0, 1);
     let text = machine.heap.string(text);
@@ -161,7 +161,7 @@ pub fn error_value(machine: &mut Machine, text: &[u8]) -> Value {
     Value::Table(table)
 }
 
-/// The text of an error that nobody has caught.
+/// Returns the text of an uncaught error.
 pub fn message(machine: &mut Machine, error: Value) -> Vec<u8> {
     let mut text = b"ERR ".to_vec();
     match error {

@@ -1,8 +1,8 @@
 //! The scripts that clients have sent, compiled, by the SHA-1 digest of their source.
 //!
-//! `SCRIPT LOAD` promises that a script is there until `SCRIPT FLUSH`; `EVAL` does not, so of the scripts that came with
-//! it, at most [`MOST`] are kept: those used last. A script that comes with `EVAL` again is found by a keyed hash of its
-//! source, which costs a tenth of the digest, and by comparing it.
+//! `SCRIPT LOAD` promises to keep a script until `SCRIPT FLUSH`; `EVAL` does not, so at most [`MOST`] of its scripts
+//! are kept: those used last. A script that `EVAL` sends again is found by a keyed hash of its source, which costs a
+//! tenth of the digest, and by comparing the source.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -16,18 +16,18 @@ use crate::codec::sha1::{self, Digest};
 use crate::command::Error;
 use crate::lua::{Kept, Machine, Value};
 
-/// Scripts kept that only came with `EVAL`.
+/// The most scripts kept that were only sent with `EVAL`.
 const MOST: usize = 500;
 
-/// What a script is called in messages.
+/// The name of a script in messages.
 const CHUNK: &[u8] = b"@user_script";
 
 /// A script.
 #[derive(Debug)]
 pub struct Script {
-    /// Its digest in forty digits.
+    /// Its digest as forty digits.
     pub name: Rc<[u8]>,
-    /// What its first line says; `None` if there is no such line.
+    /// The flags in its first line; `None` if there is no such line.
     pub flags: Option<Flags>,
     function: Kept,
     digest: Digest,
@@ -35,10 +35,10 @@ pub struct Script {
     hash: u64,
 }
 
-/// When a script was last used that is not given up.
+/// The last use of a script that is never evicted.
 const STAYS: u64 = u64::MAX;
 
-/// Hashes what is spread evenly already: takes eight bytes of it.
+/// Hashes bytes that are evenly distributed already: takes eight of them.
 #[derive(Debug, Default)]
 struct First(u64);
 
@@ -62,7 +62,7 @@ impl Hasher for First {
     }
 }
 
-/// The machine of scripts and what is kept in it.
+/// The machine of scripts and its names.
 #[derive(Debug)]
 pub struct Engine {
     /// Where they run.
@@ -91,38 +91,38 @@ impl Engine {
 /// See the module's head.
 #[derive(Debug, Default)]
 pub struct Cache {
-    /// There is one from the first script on, but for the time of a script that runs in it.
+    /// Present from the first script on, except while a script runs in it.
     engine: Option<Box<Engine>>,
     scripts: Vec<Option<Script>>,
-    /// When each was last used, on `clock`, or [`STAYS`].
+    /// When each script was last used, on `clock`, or [`STAYS`].
     used: Vec<u64>,
     free: Vec<u32>,
     by_digest: HashMap<Digest, u32, Spread>,
     by_hash: HashMap<u64, u32, Spread>,
-    /// Those that may be given up.
+    /// The number of scripts that may be evicted.
     evictable: usize,
     clock: u64,
     /// Whether eviction is suspended.
     keeps_all: bool,
     source_bytes: usize,
-    /// What the machine took when it was last here.
+    /// The machine's memory when it was last here.
     machine_bytes: usize,
-    /// How many scripts have been given up.
+    /// The number of scripts that have been evicted.
     pub evicted: u64,
 }
 
 impl Cache {
-    /// How many there are.
+    /// The number of scripts.
     pub fn len(&self) -> usize {
         self.by_digest.len()
     }
 
-    /// Bytes that the sources and what is known of the scripts take.
+    /// Bytes of memory of the sources and the scripts' entries.
     pub fn overhead_bytes(&self) -> usize {
         self.source_bytes + self.len() * (size_of::<Script>() + size_of::<Digest>() + 24)
     }
 
-    /// Bytes that the machine takes.
+    /// Bytes of memory of the machine.
     pub fn machine_bytes(&self) -> usize {
         self.engine.as_ref().map_or(self.machine_bytes, |engine| engine.machine.used_bytes())
     }
@@ -191,7 +191,7 @@ impl Cache {
         places.into_iter().take(excess).for_each(|place| self.remove_evictable(place));
     }
 
-    /// Gives up the script that was not used for longest.
+    /// Evicts the least recently used script.
     fn evict(&mut self) {
         if let Some(place) = (0..self.used.len()).min_by_key(|place| self.used[*place]) {
             self.remove_evictable(place);
@@ -225,7 +225,7 @@ impl Cache {
         }
     }
 
-    /// The script with a digest of forty digits, in any case. It is used.
+    /// Finds the script with a digest of forty digits, in any case, and marks it as used.
     pub fn find(&mut self, digits: &[u8]) -> Option<u32> {
         let place = *self.by_digest.get(&parse_digest(digits)?)?;
         self.touch(place, false);
@@ -252,7 +252,7 @@ impl Cache {
         shebang::of_script(word).ok()?.flags
     }
 
-    /// The script at a place.
+    /// Returns the script at a place.
     pub fn get(&self, place: u32) -> Option<&Script> {
         self.scripts.get(place as usize)?.as_ref()
     }
@@ -271,18 +271,18 @@ impl Cache {
         Some((engine, function))
     }
 
-    /// Gives the machine back.
+    /// Returns the machine to the cache.
     pub fn give_back(&mut self, engine: Box<Engine>) {
         self.engine = Some(engine);
     }
 
-    /// Removes all scripts, and all that they may have left behind.
+    /// Removes all scripts and everything they may have left behind.
     pub fn clear(&mut self) {
         *self = Cache { evicted: self.evicted, keeps_all: self.keeps_all, ..Cache::default() };
     }
 }
 
-/// Undoes what a script may have changed for those after it.
+/// Undoes changes by a script that could affect later ones.
 fn prepare(machine: &mut Machine) {
     machine.set_thread_globals(machine.globals());
     machine.set_collecting(true);

@@ -1,8 +1,8 @@
 //! Libraries: sources that register functions when they are run, once, at the time when they are loaded.
 //!
-//! Libraries are isolated from one another but for their names: that of a library is unique, and so is that of a function
-//! among all libraries. A library that is loaded is compiled and run beside those that there are, and only then takes its
-//! place among them, so whatever is wrong with it changes nothing.
+//! Libraries are isolated from one another except for their names: the name of a library is unique, and so is that of a
+//! function among all libraries. A new library is compiled and run separately, and only then added, so a faulty library
+//! changes nothing.
 //!
 //! ```text
 //!  source ─▶ first line ─▶ compile ─▶ run: redis.register_function(…) … ─▶ names are free ─▶ Set
@@ -20,26 +20,26 @@ use crate::lua::Kept;
 use crate::persist::rdb::payload::{self, FunctionsError};
 use crate::text::glob;
 
-/// What loading a library may take when a client asks for it.
+/// The time limit for loading a library at a client's request.
 pub const LOAD_LIMIT: Duration = Duration::from_millis(500);
 
-/// On what terms a library is run.
+/// The conditions under which a library is run.
 #[derive(Clone, Copy)]
 pub struct Terms<'a> {
-    /// How long it may take.
+    /// Its time limit, if any.
     pub limit: Option<Duration>,
-    /// Where the lines of `redis.log` go.
+    /// Receives the lines of `redis.log`.
     pub log: &'a dyn Fn(LogLevel, &[u8]),
 }
 
 /// A function that a library has registered.
 #[derive(Debug)]
 pub struct Function {
-    /// What it is called by, in any case.
+    /// Its name, matched in any case.
     pub name: Vec<u8>,
-    /// What the library says about it.
+    /// The library's description of it.
     pub description: Option<Vec<u8>>,
-    /// What it says it does or does not do.
+    /// Its declared properties.
     pub flags: Flags,
     /// The function itself.
     pub callback: Kept,
@@ -50,9 +50,9 @@ pub struct Function {
 pub struct Library {
     /// Its name.
     pub name: Vec<u8>,
-    /// All of its source.
+    /// Its whole source.
     pub source: Vec<u8>,
-    /// What it has registered, in that order.
+    /// The functions it has registered, in order.
     pub functions: Vec<Rc<Function>>,
 }
 
@@ -98,37 +98,37 @@ impl Set {
     }
 }
 
-/// What `FUNCTION RESTORE` does with the libraries that there are.
+/// How `FUNCTION RESTORE` treats existing libraries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// They go.
+    /// They are removed.
     Flush,
-    /// They stay; nothing is restored if one has a name in common with what is.
+    /// They stay; nothing is restored if a name is already in use.
     Append,
-    /// Those with the names of restored ones go.
+    /// Those with the same names as restored ones are replaced.
     Replace,
 }
 
-/// All libraries, and what runs them.
+/// All libraries, and the machine that runs them.
 #[derive(Debug, Default)]
 pub struct Libraries {
     set: Set,
-    /// There is one from the first library on.
+    /// Present from the first library on.
     registrar: Option<Box<Registrar>>,
 }
 
 impl Libraries {
-    /// How many there are.
+    /// The number of libraries.
     pub fn len(&self) -> usize {
         self.set.libraries.len()
     }
 
-    /// How many functions can be called.
+    /// The number of functions that can be called.
     pub fn functions_len(&self) -> usize {
         self.set.functions.len()
     }
 
-    /// The libraries, in the order in which they were loaded.
+    /// Iterates over the libraries, in the order in which they were loaded.
     pub fn iter(&self) -> impl Iterator<Item = &Library> {
         self.set.libraries.iter()
     }
@@ -143,7 +143,7 @@ impl Libraries {
         self.iter().map(|library| &library.source[..]).collect()
     }
 
-    /// All of them as `FUNCTION RESTORE` takes them.
+    /// Returns all libraries in the format of `FUNCTION RESTORE`.
     pub fn dump(&self, compress: bool) -> Vec<u8> {
         payload::dump_functions(self.iter().map(|library| &library.source[..]), compress)
     }
@@ -155,12 +155,12 @@ impl Libraries {
         Some(registrar)
     }
 
-    /// Gives the machine back.
+    /// Returns the machine to the libraries.
     pub fn give_back(&mut self, registrar: Box<Registrar>) {
         self.registrar = Some(registrar);
     }
 
-    /// The function of this name, in any case.
+    /// Returns the function of this name, in any case.
     pub fn function(&self, name: &[u8]) -> Option<&Rc<Function>> {
         let mut lower = [0; 64];
         match lower.get_mut(..name.len()) {
@@ -204,7 +204,7 @@ impl Libraries {
         true
     }
 
-    /// Removes all of them, and all that their functions may have kept.
+    /// Removes all libraries, and everything their functions may have kept.
     pub fn clear(&mut self) {
         *self = Libraries::default();
     }
@@ -294,7 +294,7 @@ impl Libraries {
         Ok(Library { name: head.name, source: source.to_vec(), functions })
     }
 
-    /// Forgets the functions of a library that is not one of these.
+    /// Releases the functions of a library that is not in the set.
     fn release(&mut self, library: Library) {
         let Some(registrar) = &mut self.registrar else { return };
         for function in library.functions {
@@ -304,7 +304,7 @@ impl Libraries {
         }
     }
 
-    /// Bytes that the sources and what is known of the functions take.
+    /// Bytes of memory of the sources and the functions' entries.
     pub fn overhead_bytes(&self) -> usize {
         let of_function = |function: &Rc<Function>| {
             let description = function.description.as_ref().map_or(0, Vec::capacity);
@@ -317,13 +317,13 @@ impl Libraries {
         self.iter().map(of_library).sum()
     }
 
-    /// Bytes that their machine takes.
+    /// Bytes of memory of the machine.
     pub fn machine_bytes(&self) -> usize {
         self.registrar.as_ref().map_or(0, |registrar| registrar.machine.used_bytes())
     }
 }
 
-/// Why a library cannot be added to a set from which those in `leaving` are going to be taken.
+/// Returns why a library cannot be added to a set from which those in `leaving` will be removed, if so.
 fn taken(set: &Set, library: &Library, leaving: &[Library]) -> Option<Error> {
     let taken = library.functions.iter().find(|function| set.has_function(&function.name, leaving))?;
     Some(function_exists(taken))

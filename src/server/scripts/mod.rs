@@ -1,5 +1,5 @@
-//! Scripts and functions: what is compiled and kept of them, what they find, and how their values become replies. Nothing
-//! here knows a connection; the files beside this folder tie it to the server.
+//! Scripts and functions: how they are compiled and stored, the environment they run in, and the conversion of their
+//! values to replies. Nothing here knows a connection; the files beside this folder connect it to the server.
 //!
 //! ```text
 //!  EVAL ─▶ cache: digest ─▶ compiled function ─┐                ┌─▶ words: arguments ─▶ command ─▶ values: its reply
@@ -22,14 +22,14 @@ pub mod words;
 
 use cache::Cache;
 
-/// All that is known of scripts.
+/// The state of scripts and functions.
 #[derive(Debug, Default)]
 pub struct Scripts {
-    /// Those that clients have sent.
+    /// The scripts that clients have sent.
     pub cache: Cache,
     /// Room for the next call.
     pub spare: Option<Box<run::Room>>,
-    /// Where the calls of the running script are not propagated to: bits of [`redis::REPL_ALL`].
+    /// Where the calls of the running script are not propagated: bits of [`redis::REPL_ALL`].
     pub withheld: u8,
     /// The ticks at which the running script began.
     pub began: u64,

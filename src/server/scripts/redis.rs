@@ -23,9 +23,9 @@ pub const BREAKPOINT: u32 = 6;
 /// `redis.debug`
 pub const DEBUG: u32 = 7;
 
-/// What a script calls is propagated to the log.
+/// The script's calls are propagated to the log.
 pub const REPL_AOF: u8 = 1;
-/// And to the replicas.
+/// The script's calls are propagated to the log and the replicas.
 pub const REPL_ALL: u8 = 3;
 
 const HOST: [(&str, u32); 5] = [
@@ -58,7 +58,7 @@ pub fn open(machine: &mut Machine, redis: TableId) {
     machine.register(redis, "sha1hex", sha1hex);
 }
 
-/// Adds what only scripts have.
+/// Adds the entries that only scripts have.
 pub fn open_for_scripts(machine: &mut Machine, redis: TableId) {
     machine.register(redis, "replicate_commands", replicate_commands);
     for (name, number) in [("breakpoint", BREAKPOINT), ("debug", DEBUG)] {
@@ -109,7 +109,7 @@ impl Names {
     }
 }
 
-/// A table with one field.
+/// Creates a table with one field.
 pub fn tagged(heap: &mut Heap, name: StringId, value: Value) -> Value {
     let table = heap.new_table(0, 1);
     set(heap, table, name, value);
@@ -177,10 +177,10 @@ fn only_string(machine: &Machine, call: Call) -> Option<StringId> {
     }
 }
 
-/// Bytes of the longest text that becomes an error; the rest of a longer one is left out.
+/// The most bytes of an error's text; the rest is left out.
 const LONGEST_ERROR: usize = 1 << 20;
 
-/// `redis.error_reply(text)`: the table that stands for an error reply.
+/// `redis.error_reply(text)`: returns the table that represents an error reply.
 fn error_reply(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let Some(string) = only_string(machine, call) else {
         let error = failure(machine, WRONG_ARGUMENTS);
@@ -198,7 +198,7 @@ fn error_reply(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     machine.one(Value::Table(table))
 }
 
-/// `redis.status_reply(text)`: the table that stands for a status reply.
+/// `redis.status_reply(text)`: returns the table that represents a status reply.
 fn status_reply(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let Some(string) = only_string(machine, call) else {
         let error = failure(machine, WRONG_ARGUMENTS);
@@ -209,7 +209,7 @@ fn status_reply(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     machine.one(Value::Table(table))
 }
 
-/// `redis.sha1hex(text)`: the digest of a text, in forty digits.
+/// `redis.sha1hex(text)`: returns the digest of a text as forty digits.
 fn sha1hex(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if call.count() != 1 {
         return Err(Raised(failure(machine, "ERR wrong number of arguments")));
@@ -217,7 +217,7 @@ fn sha1hex(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     Digesting::default().go_on(machine, call)
 }
 
-/// Bytes of a text that are digested before the budget is looked at.
+/// Bytes of a text that are digested between two checks of the budget.
 const DIGESTED_AT_ONCE: usize = 1024 * Sha1::BLOCK;
 
 /// A digest of the first argument, up to some place in it.
@@ -233,7 +233,7 @@ impl Digesting {
         let digest = loop {
             let text = match machine.argument(call, 1) {
                 Value::String(string) => machine.heap.bytes(string),
-                // What is not a number either counts as an empty string.
+                // A value that is not a number either counts as an empty string.
                 value => {
                     machine.heap.to_bytes(value, &mut number);
                     &number[..]
@@ -263,7 +263,7 @@ impl Continue for Digesting {
     }
 }
 
-/// `redis.replicate_commands()`: effects are what is replicated anyway.
+/// `redis.replicate_commands()`: does nothing, since effects are always replicated.
 fn replicate_commands(machine: &mut Machine, _: Call) -> Result<Outcome, Raised> {
     machine.one(Value::Boolean(true))
 }

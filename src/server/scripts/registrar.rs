@@ -22,10 +22,10 @@ use crate::lua::{Call, Kept, Machine, Outcome, Progress, Raised, TableId, Value}
 use crate::sys::clock::Since;
 use crate::text::words::shown;
 
-/// Instructions between two looks at the clock.
+/// Instructions between two checks of the time limit.
 const SLICE: usize = 100_000;
 
-/// What a library is called in messages.
+/// The name of a library in messages.
 const CHUNK: &[u8] = b"@user_function";
 
 /// What is collected of a function is a table with these.
@@ -120,18 +120,18 @@ impl Registrar {
         self.apart.set(self.machine.allocated_bytes());
     }
 
-    /// Undoes what a function may have changed for those after it.
+    /// Undoes changes by a function that could affect later ones.
     pub fn prepare(&mut self) {
         self.machine.set_thread_globals(self.globals);
         self.machine.set_collecting(true);
     }
 
-    /// The function to call.
+    /// Returns the function to call.
     pub fn function(&self, callback: &Kept) -> Value {
         self.machine.kept(callback)
     }
 
-    /// Forgets a function.
+    /// Releases a function.
     pub fn release(&mut self, callback: Kept) {
         self.machine.release(callback);
     }
@@ -176,7 +176,7 @@ impl Registrar {
         }
     }
 
-    /// The functions that have been collected, which are kept from now on.
+    /// Returns the collected functions, which are kept from now on.
     fn take(&mut self, collected: TableId) -> Vec<Function> {
         let machine = &mut self.machine;
         let mut functions = Vec::new();
@@ -199,7 +199,7 @@ impl Registrar {
     }
 }
 
-/// What a call of `redis.register_function` says.
+/// The arguments of a call of `redis.register_function`.
 struct Registration {
     name: Vec<u8>,
     callback: Value,
@@ -298,7 +298,7 @@ fn named(machine: &mut Machine, arguments: Value) -> Result<Registration, &'stat
     Ok(Registration { name, callback, description, flags })
 }
 
-/// The flags in a sequence of their names, which are in any case here.
+/// Reads the flags from a sequence of their names, in any case.
 fn read_flags(machine: &Machine, value: Value) -> Result<Flags, &'static str> {
     let Value::Table(names) = value else {
         return Err(
@@ -318,7 +318,7 @@ fn read_flags(machine: &Machine, value: Value) -> Result<Flags, &'static str> {
     Ok(flags)
 }
 
-/// A string, or the digits of a number.
+/// Returns a string, or the digits of a number.
 fn text(machine: &Machine, value: Value) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     machine.heap.to_bytes(value, &mut text).then_some(text)

@@ -1,4 +1,4 @@
-//! What a script returns, as a reply.
+//! Writes the value that a script returns as a reply.
 //!
 //! Tables are taken for what their fields say: an error (`err`), a status (`ok`), and so on; else for the sequence of
 //! their elements up to the first `nil`. A script may return tables that contain themselves, so this is a loop over a
@@ -20,7 +20,7 @@ const LONGEST: usize = 1 << 30;
 /// Values that are visited in any case; beyond them, as many as have room in the memory of the machine.
 const VISITED: usize = 1 << 20;
 
-/// What takes the place of a value that is too deep.
+/// The replacement for a value that is nested too deeply.
 const TOO_DEEP: &str = "ERR reached lua stack limit";
 
 /// The reply would be longer than a reply can be.
@@ -30,9 +30,9 @@ pub struct TooLong;
 /// The errors in a reply, for the statistics.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Errors {
-    /// The codes of those that count.
+    /// The codes of the errors that count.
     pub codes: Vec<Box<[u8]>>,
-    /// How many there are that have been counted before.
+    /// The number of errors that were counted before.
     pub counted_before: u64,
 }
 
@@ -44,7 +44,7 @@ enum Open {
         count: usize,
         depth: usize,
     },
-    /// With the value whose key has been written last.
+    /// With the value of the last key written.
     Map {
         table: TableId,
         key: Value,
@@ -84,9 +84,9 @@ struct Writer<'a, 'b> {
     reply: &'a mut Reply<'b>,
     errors: Errors,
     open: Vec<Open>,
-    /// How many values may still be visited.
+    /// The number of values that may still be visited.
     visits: usize,
-    /// How long the output may become.
+    /// The maximum length of the output.
     end: usize,
 }
 
@@ -99,7 +99,7 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// The value that comes next, and how deep it is; collections that are done are closed.
+    /// Returns the next value and its depth; closes completed collections.
     fn next(&mut self) -> Option<(Value, usize)> {
         while let Some(open) = self.open.last_mut() {
             match open {
@@ -153,7 +153,7 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// Counts what is going to be visited.
+    /// Counts `count` values as visited.
     fn visit(&mut self, count: usize) -> Result<(), TooLong> {
         self.visits = self.visits.checked_sub(count).ok_or(TooLong)?;
         if self.reply.buf.len() > self.end { Err(TooLong) } else { Ok(()) }
@@ -231,7 +231,7 @@ impl Writer<'_, '_> {
     }
 }
 
-/// How far into an error its code is looked for.
+/// The most bytes of an error in which its code is searched.
 const CODE: usize = 31;
 
 /// The code by which an error is counted: its first word, if that is not too long and another one follows.
@@ -240,13 +240,13 @@ pub fn code(text: &[u8]) -> &[u8] {
     start.iter().position(|byte| *byte == b' ').map_or(b"ERR", |end| &text[..end])
 }
 
-/// A number as the C language converts it to an integer of 64 bits on most machines.
+/// Converts a number to a 64-bit integer as C does on most machines.
 fn as_integer(number: f64) -> i64 {
     const LIMIT: f64 = (1_u64 << 63) as f64;
     if (-LIMIT..LIMIT).contains(&number) { number as i64 } else { i64::MIN }
 }
 
-/// `text` with spaces instead of line ends.
+/// Returns `text` with spaces instead of line ends.
 fn in_one_line(text: &[u8]) -> Vec<u8> {
     text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }).collect()
 }

@@ -15,20 +15,20 @@ use crate::resp::Protocol;
 use crate::sys::poller::Token;
 use crate::text::words::shown;
 
-/// Bytes of replies for which room is kept.
+/// The capacity that is kept for replies.
 const KEEP: usize = 64 * 1024;
 
-/// Who a script is.
+/// The kind of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It came with `EVAL`, or with `SCRIPT LOAD`.
+    /// A script sent with `EVAL` or `SCRIPT LOAD`.
     Script,
     /// A function of a library.
     Function,
 }
 
 impl Kind {
-    /// The error of commands that cannot be executed while it takes long.
+    /// Returns the error for commands that cannot be executed while it is slow.
     pub fn busy(self) -> Error {
         Error::new(match self {
             Kind::Script => {
@@ -40,7 +40,7 @@ impl Kind {
         })
     }
 
-    /// The command that ends it.
+    /// Returns the command that ends it.
     pub fn killer(self) -> &'static str {
         match self {
             Kind::Script => "SCRIPT KILL",
@@ -59,7 +59,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Empties them, and gives back what is more than most calls need.
+    /// Clears the buffers, and frees capacity beyond what most calls need.
     pub fn clear(&mut self) {
         self.words.clear();
         self.reply.clear();
@@ -69,7 +69,7 @@ impl Room {
     }
 }
 
-/// What a script runs in, taken from where it is kept.
+/// The environment of a script, taken from where it is kept.
 #[derive(Debug)]
 pub enum Host {
     /// Of [`super::cache::Cache`].
@@ -106,27 +106,27 @@ impl Host {
 /// See the module's head.
 #[derive(Debug)]
 pub struct Run {
-    /// What it runs in.
+    /// Its environment.
     pub host: Host,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its digest, or the name of the function.
     pub name: Rc<[u8]>,
-    /// The client for which it is executed; `None` for a log that is loaded.
+    /// The client for which it is executed; `None` while a log is loaded.
     pub client: Option<Token>,
     /// The origin of its calls.
     pub origin: Origin,
-    /// The command that has begun it.
+    /// The command that started it.
     pub command: &'static Command,
-    /// As which it calls commands.
+    /// The session with which it calls commands.
     pub session: Session,
-    /// It may not call commands that write.
+    /// Whether it may not call commands that write.
     pub is_read_only: bool,
-    /// It has called one.
+    /// Whether it has called a command that writes.
     pub has_written: bool,
-    /// It may not begin to call commands that take memory: there was none when it began.
+    /// Whether it may not begin to call commands that use memory: there was none when it began.
     pub lacks_memory: bool,
-    /// It is to end.
+    /// Whether it must end.
     pub is_killed: bool,
     /// Set after `SCRIPT KILL` or `FUNCTION KILL`, while the script's memory is being freed: the error reply, and
     /// whether that counts in the error statistics.
@@ -136,9 +136,9 @@ pub struct Run {
     pub slice: u64,
     /// The time at which keys expire while it runs.
     pub moment: Moment,
-    /// The reply of a call, while it is being read, and whether an error is raised.
+    /// The reply of a call while it is being read, and whether an error reply is raised.
     pub reading: Option<(Reading, bool)>,
-    /// The highest memory that was measured in the machine.
+    /// The highest memory use measured in the machine.
     pub most_bytes: usize,
     /// Buffers.
     pub room: Box<Room>,
@@ -147,7 +147,7 @@ pub struct Run {
 /// How a script has ended.
 #[derive(Debug)]
 pub enum End {
-    /// It has returned this.
+    /// It has returned this value.
     Returned(Value),
     Failed(Failure),
     /// It was ended by `SCRIPT KILL` or `FUNCTION KILL`: the error reply, and whether that counts in the
@@ -155,7 +155,7 @@ pub enum End {
     Killed((Vec<u8>, bool)),
 }
 
-/// Why a script that is running is not ended by a command.
+/// Returns why a command may not end a running script, if so.
 pub fn refuse_to_kill(run: Option<&Run>, by: Kind) -> Option<Error> {
     let Some(run) = run else { return Some(Error::new("NOTBUSY No scripts in execution right now.")) };
     if run.has_written {
@@ -247,7 +247,7 @@ impl Run {
         }
     }
 
-    /// The end of a function of the host: it returns a value, or nothing, or fails.
+    /// Ends a call of a host function: it returns a value or nothing, or fails.
     pub fn provide(&mut self, outcome: Result<Option<Value>, &'static str>) {
         match outcome {
             Ok(value) => {
@@ -294,13 +294,13 @@ impl Run {
         machine.heap.to_number(machine.argument(call, 1)).unwrap_or(0.0) as i64
     }
 
-    /// What has been said of writing by the flags of the script, and by the command.
+    /// Whether the script may not write, according to its flags and its command.
     pub fn is_read_only(flags: Option<Flags>, command: &Command) -> bool {
         command.has(crate::command::flags::READONLY) || flags.is_some_and(|flags| flags.has(Flags::NO_WRITES))
     }
 }
 
-/// The text of an error that was raised with `value`, and whether it counts.
+/// Returns the text of an error raised with `value`, and whether it counts in the error statistics.
 fn describe_value(machine: &mut Machine, names: &Names, value: Value) -> (Vec<u8>, bool) {
     let mut text = Vec::new();
     match value {

@@ -1,4 +1,5 @@
-//! The first line of a script or of a library, which says what it is: `#!lua name=mylib`, `#!lua flags=no-writes,allow-oom`.
+//! The first line of a script or library, which declares its properties: `#!lua name=mylib`, `#!lua
+//! flags=no-writes,allow-oom`.
 //!
 //! A script may have one, and then says with its flags what it does; a library must have one, with its name, and its
 //! functions have flags of their own. The line is split into words as a line of the configuration file. It stays in the
@@ -7,7 +8,7 @@
 use crate::command::Error;
 use crate::text::words::{self, shown};
 
-/// What a script or a function says it does or does not do.
+/// The declared properties of a script or a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(u8);
 
@@ -21,23 +22,23 @@ impl Flags {
 
     const ALLOW_OOM: Flags = Flags(2);
 
-    /// Whether it may be executed where there is no memory for it: it says so, or writes nothing.
+    /// Whether it may run when memory is over the limit: it declares so, or writes nothing.
     pub fn allows_oom(self) -> bool {
         self.has(Self::ALLOW_OOM) || self.has(Self::NO_WRITES)
     }
 
-    /// The flag of this name.
+    /// Returns the flag of this name.
     pub fn named(name: &[u8]) -> Option<Flags> {
         let bit = NAMES.iter().position(|known| known.as_bytes() == name)?;
         Some(Flags(1 << bit))
     }
 
-    /// Whether all of `other` are among them.
+    /// Whether it contains all flags of `other`.
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Adds those of `other`.
+    /// Adds the flags of `other`.
     pub fn insert(&mut self, other: Flags) {
         self.0 |= other.0;
     }
@@ -58,12 +59,12 @@ impl Flags {
     }
 }
 
-/// What the first line of a script says.
+/// The first line of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Script {
     /// Its flags. `None` if there is no such line: then it is treated as scripts were before there were flags.
     pub flags: Option<Flags>,
-    /// Where that begins what is compiled.
+    /// The offset at which the compiled part begins.
     pub body: usize,
 }
 
@@ -102,12 +103,12 @@ pub fn of_script(source: &[u8]) -> Result<Script, Error> {
     Ok(Script { flags: Some(flags), body })
 }
 
-/// What the first line of a library says.
+/// The first line of a library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Library {
-    /// What it is called.
+    /// Its name.
     pub name: Vec<u8>,
-    /// Where that begins what is compiled.
+    /// The offset at which the compiled part begins.
     pub body: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Replies of commands as values of Lua.
+//! Converts replies of commands to Lua values.
 //!
 //! The reply's bytes are read where the command has written them; nothing stands in between. In RESP2 null is `false`, a
 //! status is a table with the field `ok`; what only RESP3 has are tables with a field of their own (`map`, `set`,
@@ -21,7 +21,7 @@ const GROWTH: usize = 1 << 16;
 /// A reply that is being read.
 #[derive(Debug, Default)]
 pub struct Reading {
-    /// Where the next value begins.
+    /// The position at which the next value begins.
     at: usize,
     open: Vec<Open>,
 }
@@ -30,7 +30,7 @@ pub struct Reading {
 #[derive(Debug)]
 struct Open {
     shape: Shape,
-    /// How many values follow.
+    /// The number of values that follow.
     left: usize,
 }
 
@@ -43,7 +43,7 @@ enum Shape {
     Set {
         table: TableId,
     },
-    /// With the key whose value follows.
+    /// With the key of the next value.
     Map {
         table: TableId,
         key: Option<Value>,
@@ -84,7 +84,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The text of the line that comes next, without its end.
+    /// Returns the next line, without its end.
     fn line(&mut self) -> &'a [u8] {
         let end = memchr::memchr(b'\r', self.rest).unwrap_or(self.rest.len());
         let line = &self.rest[..end];
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
         line
     }
 
-    /// The `len` bytes that come next, without the line end after them.
+    /// Returns the next `len` bytes, and skips the line end after them.
     fn bytes(&mut self, len: usize) -> &'a [u8] {
         let len = len.min(self.rest.len());
         let bytes = &self.rest[..len];
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
         Ok(Value::String(self.heap.string(bytes)))
     }
 
-    /// The value that comes next; `None` if it is a collection, whose elements follow.
+    /// Returns the next value; `None` if it is a collection, whose elements follow.
     fn value(&mut self) -> Result<Option<Value>, OutOfMemory> {
         let Some((kind, rest)) = self.rest.split_first() else { return Ok(Some(Value::Nil)) };
         self.rest = rest;
@@ -194,7 +194,7 @@ impl<'a> Reader<'a> {
 }
 
 impl Open {
-    /// Stores the next of the values.
+    /// Stores the next value.
     fn take(&mut self, value: Value, heap: &mut Heap) -> Result<(), OutOfMemory> {
         self.left -= 1;
         match &mut self.shape {
@@ -227,7 +227,7 @@ fn store(heap: &mut Heap, table: TableId, key: Value, value: Value) -> Result<()
     heap.set(table, key, value).map_err(|_| OutOfMemory)
 }
 
-/// A length or a count; `None` if it is negative, which stands for null.
+/// Parses a length or a count; `None` if it is negative, which means null.
 fn length(line: &[u8]) -> Option<usize> {
     usize::try_from(parse_i64(line)?).ok()
 }

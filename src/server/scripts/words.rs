@@ -1,4 +1,4 @@
-//! The arguments of `redis.call` as those of a request.
+//! Converts the arguments of `redis.call` to those of a request.
 //!
 //! They are copied once, into buffers that are used again for the next call; a long one gets a block of its own, which
 //! the command may keep as the value. A number is written with the digits that lead back to it, in whole numbers without
@@ -10,7 +10,7 @@ use crate::resp::{BIG_ARGUMENT, Span};
 use crate::text::number::{push_f64_short, push_i64};
 use crate::types::block::Block;
 
-/// Bytes of arguments for which room is kept.
+/// The capacity that is kept for arguments.
 const KEEP: usize = 64 * 1024;
 
 /// Bytes of all arguments of a call, which are copied at once: as many as a client's request may have by default.
@@ -78,13 +78,13 @@ impl Words {
         Ok(())
     }
 
-    /// Where they lie.
+    /// Returns the places of the arguments.
     #[inline]
     pub fn places(&self) -> Places<'_> {
         Places { window: &self.window, spans: &self.spans, blocks: &self.blocks }
     }
 
-    /// Forgets them.
+    /// Removes the arguments.
     pub fn clear(&mut self) {
         self.spans.clear();
         self.blocks.clear();
