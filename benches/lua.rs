@@ -18,7 +18,7 @@ use redstart::lua::{Libraries, Machine, Options, Progress};
 /// Turns of each program; the best counts.
 const ROUNDS: usize = 5;
 
-/// What a program may take here.
+/// The memory limit of a program here.
 const MEMORY: usize = 2 << 30;
 
 /// A program, and whether it needs a library that only Redis has.

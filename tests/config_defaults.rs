@@ -74,7 +74,7 @@ impl Scratch {
         path
     }
 
-    /// The environment that each server gets.
+    /// The directives that place each server's files and socket.
     fn preamble(&self) -> String {
         format!("port 0\nunixsocket {0}/socket\nlogfile {0}/log\ndir {0}\n", self.0.display())
     }

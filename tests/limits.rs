@@ -237,7 +237,7 @@ fn a_command_stops_when_its_reply_is_beyond_the_hard_limit() {
     assert_eq!(control.run("EXISTS counter").integer(), 0);
     let most = server.peak_resident_bytes();
     assert!(most < before + 96 * MB, "memory grew from {} to {} MB", before / MB, most / MB);
-    // What is within the limit is drawn as always.
+    // A count within the limit is drawn as always.
     assert!(matches!(control.run("SRANDMEMBER s1 -1000"), Value::Array(members) if members.len() == 1000));
 }
 

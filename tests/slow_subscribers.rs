@@ -55,7 +55,7 @@ fn a_subscriber_that_does_not_read_is_cut_at_the_hard_limit_and_nobody_waits_for
     server.wait_for_log("overcoming of output buffer limits");
     let after = server.resident_bytes();
     assert!(after < before + 16 * MB, "memory grew from {} to {} MB", before / MB, after / MB);
-    // What its socket had taken is all that it gets.
+    // It gets only what its socket had accepted.
     assert!(slow.wait_closed().len() < MANY * 60_000);
     assert_eq!(ordinary.read_reply().expect("the value").value.text().len(), 16 << 20);
 }

@@ -1,5 +1,5 @@
 //! Client-side caching where it shows only at size or over time: the limit of the table, its memory, clients that leave.
-//! What single commands do is compared with Redis in `tests/differential/`.
+//! `tests/differential/` compares the effects of single commands with Redis.
 
 mod support;
 
@@ -51,7 +51,7 @@ fn invalidated(push: &Value) -> Option<String> {
     Some(name.text())
 }
 
-/// What is pushed before the reply to a `PING`.
+/// The push messages before the reply to a `PING`.
 fn pushed_by_now(client: &mut Client) -> Vec<Value> {
     client.send(&["PING"]).expect("sent");
     let mut pushed = Vec::new();

@@ -54,7 +54,7 @@ use system::Cores;
 /// An error ends the run with its text.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// What to run, and on what.
+/// The runs to make, and the servers to make them on.
 struct Bench {
     cores: Cores,
     redstart: Spec,
@@ -142,7 +142,7 @@ fn bench(matches: &ArgMatches) -> Result<Bench> {
     })
 }
 
-/// What was compared, in a line.
+/// The names and versions of the compared servers, in a line.
 fn versions(bench: &Bench) -> Result<String> {
     let mut versions = Vec::new();
     for spec in [&bench.redstart, &bench.redis] {

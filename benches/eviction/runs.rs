@@ -41,7 +41,7 @@ impl Policy {
     }
 }
 
-/// What limits the server.
+/// The server's limit.
 #[derive(Clone, Copy, Debug)]
 pub enum Limit {
     /// This `maxmemory`.
@@ -50,7 +50,7 @@ pub enum Limit {
     Keys(usize),
 }
 
-/// What a run has shown, in the part that counts.
+/// The results of a run, in the part that counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
     /// Hits over requests.

@@ -12,7 +12,7 @@ const SAMPLES: [usize; 2] = [5, 10];
 /// A server's two outcomes, by [`SAMPLES`].
 type Outcomes = [Outcome; 2];
 
-/// What a trace and a policy gave at equal bytes.
+/// The results of a trace and a policy at equal bytes.
 #[derive(Debug)]
 pub struct BytesRow {
     /// The trace.
@@ -31,7 +31,7 @@ pub struct BytesRow {
     pub optimum: f64,
 }
 
-/// What a trace and a policy gave at equal numbers of keys.
+/// The results of a trace and a policy at equal numbers of keys.
 #[derive(Debug)]
 pub struct KeysRow {
     /// The trace.

@@ -273,7 +273,7 @@ fn large_values(bench: &Bench) -> usize {
     (bench.scale.fork_keys * 100 / LARGE_BYTES).max(1) | 1
 }
 
-/// What a server reports of a save in the background.
+/// A server's report of a background save.
 struct Save {
     pause_ms: f64,
     copied_mb: f64,

@@ -50,7 +50,7 @@ struct Figures {
     after: Option<After>,
 }
 
-/// What defragmentation has reached.
+/// The result of defragmentation.
 #[derive(Clone, Copy, Debug)]
 struct After {
     ratio: f64,

@@ -47,7 +47,7 @@ const WRITES_OUT: usize = 8;
 pub struct Plan {
     /// Connections, which take turns.
     pub connections: usize,
-    /// What is requested.
+    /// The kind of requests.
     pub ask: Ask,
     /// Requests per second, over all connections.
     pub rate: u64,
@@ -63,7 +63,7 @@ pub struct Plan {
     pub patience: Duration,
 }
 
-/// What the load requests.
+/// The kind of requests that the load sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// GET of a key drawn at random.
@@ -72,7 +72,7 @@ pub enum Ask {
     Ping,
 }
 
-/// What another client does at the same time.
+/// The work of another client at the same time.
 #[derive(Clone, Debug)]
 pub enum Beside {
     /// Nothing.

@@ -206,7 +206,7 @@ fn many_keys(bench: &Bench, spec: &Spec) -> Result<Figures> {
         let begin = Instant::now();
         client.must(&[b"FLUSHALL", b"ASYNC"])?;
         replied_ms = begin.elapsed().as_secs_f64() * 1e3;
-        // What nobody needs for some seconds goes back to the system.
+        // Memory that is unused for some seconds returns to the system.
         wait_until(|| Ok(server.resident_bytes()? < resident + (full - resident) / 10))
     })?;
     figures.push(("FLUSHALL ASYNC, reply".into(), "ms", replied_ms, None));

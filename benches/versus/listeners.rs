@@ -40,7 +40,7 @@ const MOST_SUBSCRIBERS: usize = 1000;
 const KEY: &str = "key:000000000000";
 const VALUE: &str = "xxx";
 
-/// What is published: 64 bytes.
+/// The published message: 64 bytes.
 const PAYLOAD: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
 
 /// A channel with ten letters at the end, each of which a pattern may leave open.
@@ -125,7 +125,7 @@ static CASES: [Case; 16] = [
     }),
 ];
 
-/// What one visit measured.
+/// The figures of one visit.
 #[derive(Clone, Copy, Debug, Default)]
 struct Visit {
     /// Microseconds of the server's CPU time for each unit.

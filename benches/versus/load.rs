@@ -47,11 +47,11 @@ pub struct Visit {
     pub cpu_us: f64,
     /// The time that the server was ready but something else ran on its core, over its CPU time.
     pub disturbed: f64,
-    /// What the load reported.
+    /// The load's report.
     pub seen: Seen,
 }
 
-/// What `redis-benchmark` reports of a run.
+/// The report of `redis-benchmark` for a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seen {
     /// Requests per second.

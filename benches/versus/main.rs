@@ -88,7 +88,7 @@ struct Scale {
     stall_divisor: usize,
 }
 
-/// What to measure, and on which servers.
+/// The measurements to make, and the servers to make them on.
 struct Bench {
     scale: Scale,
     cores: Cores,

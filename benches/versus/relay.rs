@@ -30,7 +30,7 @@ const LAG: u64 = 50 * DEPTH as u64;
 /// How long nothing may arrive before the server counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is replaced by a number, as in `key:000000000042`.
+/// The text that a number replaces, as in `key:000000000042`.
 const HOLE: &[u8; 12] = b"000000000000";
 
 /// The token of listener 0; members have those below.

@@ -32,7 +32,7 @@ pub enum Target {
 pub struct Row {
     /// The group of rows that it belongs to.
     pub section: String,
-    /// What was measured.
+    /// The name of the measurement.
     pub name: String,
     /// The unit of all its figures.
     pub unit: &'static str,
@@ -97,7 +97,7 @@ impl Target {
     }
 }
 
-/// What the load reported for one workload, by column.
+/// The load's report for one workload, by column.
 #[derive(Clone, Debug)]
 pub struct Speed {
     /// The section of its row.

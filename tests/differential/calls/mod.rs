@@ -163,7 +163,7 @@ impl Plan {
         all.map(|args| Step::new(args, Rule::Exact)).collect()
     }
 
-    /// The state of a key after a call.
+    /// The steps that read the state of a key after a call.
     fn looks(&self, key: &[u8]) -> Vec<Step> {
         let step = |words: &[&str], end: &[&str], rule| {
             let bytes = |word: &&str| word.as_bytes().to_vec();

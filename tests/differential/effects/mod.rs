@@ -106,7 +106,7 @@ impl Watched<'_> {
             }
             let (here, theirs) = self.take();
             let answers = (&subject, &redis);
-            // A command whose reply is meant to differ has different effects.
+            // A command whose reply is meant to differ may have different effects.
             verdict == Verdict::Intended
                 || compare::alike(step, answers, &here, &theirs, self.pair.peer)
                 || found(Finding { at, here, redis: theirs })
