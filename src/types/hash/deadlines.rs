@@ -1,8 +1,8 @@
-//! When the fields of a large hash expire, in order.
+//! The expiry times of a large hash's fields, in order.
 //!
-//! Every `HLEN` needs the number of deadlines that have passed, and while fields wait to be removed there may be many. So
-//! the count is remembered with its moment, and since time only moves forward the next call counts only the deadlines
-//! that have passed since then. Every deadline is counted once: O(1) amortized, plus an O(log n) search.
+//! Every `HLEN` needs the number of deadlines that have passed, which can be large while expired fields wait for
+//! removal. So the count is stored with its moment, and since time only moves forward, the next call counts only the
+//! deadlines that have passed since then. Every deadline is counted once: O(1) amortized, plus an O(log n) search.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -12,15 +12,15 @@ use crate::sys::memory;
 /// Nodes of the tree are about two thirds full, and there are nodes above them.
 const BYTES: usize = 28;
 
-/// Deadlines that are counted in the time in which the kernel copies a page.
+/// The number of deadlines counted in the time in which the kernel copies a page.
 const WORTH_A_PAGE: usize = 256;
 
-/// The time of each field that expires, with the hash of its name. (Two fields of one 64-bit hash and one time would
+/// The time of each field that expires, with the hash of its name. (Two fields with the same 64-bit hash and time would
 /// share the deadline; only lookups then find the second.)
 #[derive(Default)]
 pub(super) struct Deadlines {
     all: BTreeSet<(i64, u64)>,
-    /// A moment, and how many deadlines lie before it.
+    /// A moment, and the number of deadlines before it.
     counted: Cell<(i64, usize)>,
 }
 
@@ -31,14 +31,14 @@ impl Deadlines {
         self.all.first().copied()
     }
 
-    /// How many deadlines lie before `now`.
+    /// The number of deadlines before `now`.
     pub(super) fn passed(&self, now: i64) -> usize {
         let (until, before) = self.counted.get();
         if self.all.first().is_none_or(|(first, _)| *first >= now) {
             return 0;
         }
         if now < until {
-            // An earlier moment is rare and not worth remembering.
+            // An earlier moment is rare and not worth storing.
             return self.all.range(..(now, 0)).count();
         }
         let since = self.all.range((until, 0)..(now, 0)).count();

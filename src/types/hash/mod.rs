@@ -6,8 +6,8 @@
 //! | the same with times (`timed`) | `listpackex` | the same, once a field has been given an expiry |
 //! | a dict of [`Field`]s ([`Hash`](struct@Hash)) | `hashtable` | beyond |
 //!
-//! A hash never returns to an earlier form. [`HashRef`] reads and [`HashMut`] writes every form; neither shows fields
-//! that have expired. Those are removed when the keyspace's cycle or a command meets them ([`HashMut::expire_due`]).
+//! A hash never returns to an earlier form. [`HashRef`] reads and [`HashMut`] writes every form; neither shows expired
+//! fields. The keyspace's cycle or a command removes those that it finds ([`HashMut::expire_due`]).
 //!
 //! Costs: packed forms O(n), 2 to 3 ns per field; the dict O(1), two cache misses. A field of 16 bytes with a value of
 //! 12 takes 32 bytes packed and 49 in a dict of a million.
@@ -32,7 +32,7 @@ use super::shapes::Shapes;
 use super::string::Text;
 use crate::text::number::Decimal;
 
-/// The latest time at which a field may expire, in Unix milliseconds: 46 bits, as in Redis.
+/// The latest expiry time of a field, in Unix milliseconds: 46 bits, as in Redis.
 pub const LATEST_MS: i64 = (1 << 46) - 1;
 
 /// The most bytes of a packed hash that is built on the stack: with the default limits, any hash of one field.
@@ -71,7 +71,7 @@ pub struct FieldItem<'a> {
     pub field: Text<'a>,
     /// The value.
     pub value: Text<'a>,
-    /// When it expires.
+    /// The time at which it expires.
     pub expire_at: Option<i64>,
 }
 
@@ -87,14 +87,14 @@ impl<'a> From<FieldRef<'a>> for FieldItem<'a> {
 }
 
 impl<'a> HashRef<'a> {
-    /// The hash in `entry` as it is at `now`, Unix milliseconds.
+    /// Returns the hash in `entry` as it is at `now`, Unix milliseconds.
     #[inline]
     pub fn new(entry: &'a Entry, now: i64) -> HashRef<'a> {
         HashRef { form: Form::of(entry), now }
     }
 
-    /// The number of fields that have not expired. O(1) amortized: expired fields that are still there are counted once
-    /// (in a packed form, each time).
+    /// The number of fields that have not expired. O(1) amortized: expired fields that still exist are counted once (in
+    /// a packed form, each time).
     pub fn len(&self) -> usize {
         match self.form {
             Form::Pairs(pairs) => pairs.len() / 2,
@@ -124,7 +124,7 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// The block of a field's value, if the value has a block of its own.
+    /// The block of a field's value, if the value has its own.
     pub fn block(&self, field: &[u8]) -> Option<&'a Block> {
         match self.form {
             Form::Table(hash) => hash.get(field, self.now)?.block(),
@@ -132,7 +132,7 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// Whether there is such a field.
+    /// Whether the hash has this field.
     #[inline]
     pub fn contains(&self, field: &[u8]) -> bool {
         match self.form {
@@ -142,7 +142,7 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// When a field expires; the outer `None` means that there is no such field.
+    /// A field's expiry; the outer `None` means that the field does not exist.
     pub fn expire_at(&self, field: &[u8]) -> Option<Option<i64>> {
         match self.form {
             Form::Pairs(_) => self.contains(field).then_some(None),
@@ -171,8 +171,8 @@ impl<'a> HashRef<'a> {
         Iter { rest, now: self.now }
     }
 
-    /// Emits the fields at `cursor` (0 to begin) and returns the next cursor, 0 at the end. Adds the number of fields it
-    /// visited to `looked`. A packed form is emitted in one call, a dict a few fields at a time, with the guarantee of
+    /// Emits the fields at `cursor` (0 to begin) and returns the next cursor, 0 at the end. Adds the number of visited
+    /// fields to `looked`. A packed form is emitted in one call, a dict a few fields at a time, with the guarantee of
     /// [`Dict::scan`](crate::dict::Dict::scan).
     pub fn scan(&self, cursor: u64, looked: &mut u64, emit: &mut impl FnMut(FieldItem<'_>)) -> u64 {
         let Form::Table(hash) = self.form else {
@@ -223,7 +223,7 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-/// When the next field of the value expires; `None` if no field expires or the value is not a hash.
+/// The expiry time of the next field to expire; `None` if no field expires or the value is not a hash.
 #[inline]
 pub fn next_deadline(entry: &Entry) -> Option<i64> {
     if entry.kind() != Kind::Hash {
@@ -236,7 +236,7 @@ pub fn next_deadline(entry: &Entry) -> Option<i64> {
     }
 }
 
-/// What happens to a field's expiry when its value is set.
+/// The effect of setting a field's value on its expiry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FieldExpiry {
     /// It is removed (`HSET`).
@@ -248,16 +248,16 @@ pub enum FieldExpiry {
 /// A condition on a field's current expiry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Condition {
-    /// None.
+    /// No condition.
     #[default]
     Always,
-    /// There is no expiry.
+    /// The field has no expiry.
     Without,
-    /// There is one.
+    /// The field has an expiry.
     With,
-    /// There is one, and the new one is later.
+    /// The field has an expiry, and the new one is later.
     Later,
-    /// There is none, or the new one is earlier.
+    /// The field has no expiry, or the new one is earlier.
     Earlier,
 }
 
@@ -276,11 +276,11 @@ impl Condition {
 /// The outcome of setting a field's expiry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExpirySet {
-    /// There is no such field.
+    /// The field does not exist.
     NoField,
     /// The condition was not met.
     Refused,
-    /// It was set.
+    /// The expiry was set.
     Done,
     /// The time has passed: the field was deleted.
     Deleted,
@@ -307,7 +307,7 @@ impl<'a> HashMut<'a> {
         HashRef::new(self.entry, self.now)
     }
 
-    /// Whether there is no field at all, not even an expired one.
+    /// Whether the hash has no field at all, not even an expired one.
     #[inline]
     pub fn is_empty(&self) -> bool {
         match Form::of(self.entry) {
@@ -316,14 +316,14 @@ impl<'a> HashMut<'a> {
         }
     }
 
-    /// Call after [`prepare`](Self::prepare) or [`create`] and the fields: gives up room that turned out to be unused.
+    /// Call after [`prepare`](Self::prepare) or [`create`] and the fields: releases unused room.
     pub fn settle(&mut self) {
         if let Some(hash) = self.entry.container_mut::<Hash>() {
             hash.settle();
         }
     }
 
-    /// Turns a packed hash into a table before these texts (fields and values) are set, if one of them is too long, if
+    /// Converts a packed hash to a table before these texts (fields and values) are set, if one of them is too long, if
     /// they alone are too many, or if they would make the listpack too large.
     pub fn prepare<'t>(&mut self, count: usize, texts: impl Iterator<Item = &'t [u8]>) {
         if self.entry.is_packed() && needs_table(self.shapes, self.entry.packed(), count, texts) {
@@ -394,7 +394,7 @@ impl<'a> HashMut<'a> {
         !live
     }
 
-    /// Removes a field and returns whether it was there.
+    /// Removes a field and returns whether it existed.
     pub fn remove(&mut self, field: &[u8]) -> bool {
         match Form::of(self.entry) {
             Form::Pairs(pairs) => {
@@ -417,7 +417,7 @@ impl<'a> HashMut<'a> {
         }
     }
 
-    /// Gives the hash a form in which fields can expire.
+    /// Converts the hash to a form in which fields can expire.
     pub fn allow_expiries(&mut self) {
         if self.entry.encoding() == Encoding::Listpack {
             let triples = timed::from_pairs(Listpack::new(self.entry.packed()));
@@ -425,7 +425,7 @@ impl<'a> HashMut<'a> {
         }
     }
 
-    /// Sets when a field expires if `condition` is met; a time that has passed deletes it.
+    /// Sets a field's expiry if `condition` is met; a time that has passed deletes the field.
     pub fn set_expiry(&mut self, field: &[u8], at: i64, condition: Condition) -> ExpirySet {
         let Some(old) = self.view().expire_at(field) else { return ExpirySet::NoField };
         if !condition.allows(old, at) {
@@ -439,7 +439,7 @@ impl<'a> HashMut<'a> {
         ExpirySet::Done
     }
 
-    /// Removes a field's expiry. Returns `Some(false)` if it had none, `None` if there is no such field.
+    /// Removes a field's expiry. Returns `Some(false)` if it had none, `None` if the field does not exist.
     pub fn persist(&mut self, field: &[u8]) -> Option<bool> {
         let old = self.view().expire_at(field)?;
         if old.is_some() {
@@ -448,7 +448,7 @@ impl<'a> HashMut<'a> {
         Some(old.is_some())
     }
 
-    /// Sets the expiry of a field that is there.
+    /// Sets the expiry of an existing field.
     fn change_expiry(&mut self, field: &[u8], at: Option<i64>) {
         self.allow_expiries();
         match Form::of(self.entry) {
@@ -462,8 +462,8 @@ impl<'a> HashMut<'a> {
         }
     }
 
-    /// Removes up to `limit` expired fields, or all of them from a packed form, and calls `gone` with each. Returns how
-    /// many.
+    /// Removes up to `limit` expired fields, or all of them from a packed form, and calls `gone` with each. Returns
+    /// their number.
     pub fn expire_due(&mut self, limit: usize, gone: &mut impl FnMut(Text<'_>)) -> usize {
         let now = self.now;
         match self.entry.encoding() {
@@ -473,13 +473,13 @@ impl<'a> HashMut<'a> {
         }
     }
 
-    /// The old table that a resize has left, for a background thread to free.
+    /// The old table after a resize, for a background thread to free.
     #[inline]
     pub fn take_retired(&mut self) -> Option<crate::dict::Retired> {
         self.entry.container_mut::<Hash>()?.take_retired()
     }
 
-    /// Turns a packed form into a table with room for `more` fields.
+    /// Converts a packed form to a table with room for `more` fields.
     #[cold]
     fn become_table(&mut self, more: usize) {
         let form = Form::of(self.entry);
@@ -549,7 +549,7 @@ fn set_pair(buffer: &mut impl Buffer, field: &Element<'_>, value: &Element<'_>) 
     false
 }
 
-/// An entry with an empty hash, to be filled with about `count` texts (fields and values).
+/// Returns an entry with an empty hash, for about `count` texts (fields and values).
 pub fn create<'t>(key: &[u8], shapes: &Shapes, count: usize, texts: impl Iterator<Item = &'t [u8]>) -> Entry {
     if needs_table(shapes, &[], count, texts) {
         return Entry::with_container(key, Hash::new(shapes.seed, count / 2), None);
@@ -557,7 +557,7 @@ pub fn create<'t>(key: &[u8], shapes: &Shapes, count: usize, texts: impl Iterato
     Entry::with_packed(key, Kind::Hash, Encoding::Listpack, &listpack::EMPTY, None)
 }
 
-/// An entry with a hash of one field. A small one is written directly into the entry.
+/// Returns an entry with a hash of one field. A small one is written directly into the entry.
 pub fn single(key: &[u8], shapes: &Shapes, field: &[u8], value: &[u8], block: Option<Block>) -> Entry {
     let longest = shapes.hash_max_listpack_value;
     if field.len() > longest || value.len() > longest || shapes.hash_max_listpack_entries == 0 {

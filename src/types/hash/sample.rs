@@ -1,7 +1,7 @@
-//! Random fields of a hash, each with the same chance.
+//! Random fields of a hash, each with the same probability.
 //!
-//! Packed forms, and tables of which most fields have expired, are walked once and then picked from by index. From other
-//! tables fields are drawn until there are enough; if many distinct ones are wanted, one walk selects them.
+//! Packed forms, and tables in which most fields have expired, are walked once and then sampled by index. From other
+//! tables, fields are drawn one by one; for many distinct ones, a single walk selects them.
 
 use super::{FieldItem, Form, Hash, HashRef};
 use crate::types::random::{Random, is_few};
@@ -48,7 +48,7 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// Emits `count` distinct random fields, or all if there are fewer.
+    /// Emits `count` distinct random fields, or all if the hash has fewer.
     pub fn sample_distinct(&self, count: usize, random: &mut Random, emit: &mut impl FnMut(FieldItem<'a>)) {
         let len = self.len();
         let count = count.min(len);

@@ -1,4 +1,4 @@
-//! The large form of a hash: a dict of [`Field`]s, and the times of those that expire in order.
+//! The large form of a hash: a dict of [`Field`]s, and the ordered times of those that expire.
 
 use super::deadlines::Deadlines;
 use super::field::{Field, FieldRef};
@@ -9,19 +9,19 @@ use crate::types::kind::{Encoding, Kind};
 use crate::types::moves::{self, MoveCursor, Moves};
 use crate::types::random::Random;
 
-/// The most draws for a live field. Each succeeds with a chance of at least 1/[`LIVE_SHARE`]; all fail with 10⁻¹⁴.
+/// The most draws for a live field. Each succeeds with a probability of at least 1/[`LIVE_SHARE`]; all fail with 10⁻¹⁴.
 const MOST_DRAWS: usize = 512;
 
 /// Fields are drawn at random only if at least one in this many has not expired.
 const LIVE_SHARE: usize = 16;
 
-/// The average size from which fields have whole pages.
+/// The average field size from which dismissing pages is worthwhile.
 const DISMISSED_FIELD: usize = 2048;
 
 /// A large hash.
 ///
-/// A field that expires is listed in `deadlines` with its time and the hash of its name. So the next field to expire is
-/// found in O(log n), and the field itself stores only its time.
+/// A field that expires is listed in `deadlines` with its time and the hash of its name. So finding the next field to
+/// expire is O(log n), and the field itself stores only its time.
 pub struct Hash {
     fields: Dict<Field>,
     deadlines: Deadlines,
@@ -47,7 +47,7 @@ unsafe impl Container for Hash {
     }
 
     fn dismiss(&self) -> usize {
-        // Not worth a second look at every field where few are larger than a page.
+        // If few fields are larger than a page, visiting every field again is not worthwhile.
         if self.field_bytes / self.fields.len().max(1) < DISMISSED_FIELD {
             return 0;
         }
@@ -93,12 +93,12 @@ impl Hash {
         Hash { fields, deadlines: Deadlines::default(), field_bytes: 0 }
     }
 
-    /// Gives up unused reserved room.
+    /// Releases unused reserved room.
     pub fn settle(&mut self) {
         self.fields.settle();
     }
 
-    /// Moves a part of a table that changes size: for a hash that is read more often than it is written.
+    /// Moves a part of a table that changes size: for a hash with more reads than writes.
     #[inline]
     pub fn step(&mut self) {
         self.fields.step();
@@ -111,7 +111,7 @@ impl Hash {
         self.fields.shed();
     }
 
-    /// The number of fields, including expired ones that are still there.
+    /// The number of fields, including expired ones that still exist.
     pub fn len(&self) -> usize {
         self.fields.len()
     }
@@ -131,13 +131,13 @@ impl Hash {
         &self.fields
     }
 
-    /// When the next field expires.
+    /// The expiry time of the next field to expire.
     #[inline]
     pub fn next_deadline(&self) -> Option<i64> {
         self.deadlines.first().map(|(time, _)| time)
     }
 
-    /// The old table that a resize has left, for a background thread to free.
+    /// The old table after a resize, for a background thread to free.
     #[inline]
     pub fn take_retired(&mut self) -> Option<Retired> {
         self.fields.take_retired()
@@ -148,15 +148,15 @@ impl Hash {
         FieldRef::lent(&self.fields.get(position))
     }
 
-    /// The field of this name, unless it has expired by `now`.
+    /// Returns the field with this name, unless it has expired by `now`.
     #[inline]
     pub fn get(&self, name: &[u8], now: i64) -> Option<FieldRef<'_>> {
         let position = self.fields.find(self.fields.hash(name), name)?;
         Some(self.at(position)).filter(|field| field.is_live(now))
     }
 
-    /// Sets a value and returns whether the field is new, as an expired one is. With `keep_expiry` a live field keeps its
-    /// time; otherwise the time is removed.
+    /// Sets a value and returns whether the field is new; an expired field counts as new. With `keep_expiry` a live
+    /// field keeps its time; otherwise the time is removed.
     #[inline]
     pub fn set(
         &mut self,
@@ -166,7 +166,7 @@ impl Hash {
         keep_expiry: bool,
         now: i64,
     ) -> bool {
-        // The table is unattended: calls that only overwrite move buckets too.
+        // Nothing else steps the table, so calls that only overwrite move buckets too.
         self.fields.step();
         let hash = self.fields.hash(name);
         let Some(position) = self.fields.find(hash, name) else {
@@ -189,7 +189,7 @@ impl Hash {
         !live
     }
 
-    /// Inserts a field whose name is not there.
+    /// Inserts a new field.
     pub fn insert(&mut self, name: &[u8], value: &[u8], expire_at: Option<i64>) {
         let hash = self.fields.hash(name);
         self.insert_hashed(hash, Field::new(name, value, None, expire_at));
@@ -205,7 +205,7 @@ impl Hash {
         self.fields.insert(hash, field);
     }
 
-    /// Removes a field and returns whether it was there and had not expired.
+    /// Removes a field and returns whether it existed and had not expired.
     pub fn remove(&mut self, name: &[u8], now: i64) -> bool {
         self.take(name).is_some_and(|field| field.view().is_live(now))
     }
@@ -226,7 +226,7 @@ impl Hash {
         field
     }
 
-    /// Sets, changes or removes the expiry of a field that is there.
+    /// Sets, changes or removes the expiry of an existing field.
     pub fn set_expire(&mut self, name: &[u8], expire_at: Option<i64>) {
         let hash = self.fields.hash(name);
         let Some(position) = self.fields.find(hash, name) else { return };
@@ -242,8 +242,8 @@ impl Hash {
         self.field_bytes = self.field_bytes - before + field.view().memory_bytes();
     }
 
-    /// Removes up to `limit` fields that have expired by `now`, the oldest first, and calls `gone` with each.
-    /// Returns how many.
+    /// Removes up to `limit` fields that have expired by `now`, the oldest first, and calls `gone` with each. Returns
+    /// their number.
     pub fn expire_due(&mut self, now: i64, limit: usize, gone: &mut impl FnMut(&[u8])) -> usize {
         let mut removed = 0;
         while removed < limit
@@ -272,13 +272,13 @@ impl Hash {
         self.fields.scan(cursor, &mut |field: &Field| emit(field.view()))
     }
 
-    /// Whether so many fields have expired by `now` that random draws would mostly hit those.
+    /// Whether so many fields have expired by `now` that most random draws would hit expired ones.
     pub fn is_mostly_expired(&self, now: i64) -> bool {
         self.live_len(now) * LIVE_SHARE < self.len()
     }
 
-    /// A random field that has not expired by `now`, each with the same chance. O(1) unless the hash
-    /// [is mostly expired](Self::is_mostly_expired), then O(n).
+    /// Returns a random field that has not expired by `now`, each with the same probability. O(1) unless the hash [is
+    /// mostly expired](Self::is_mostly_expired), then O(n).
     pub fn random(&self, now: i64, random: &mut Random) -> Option<FieldRef<'_>> {
         if !self.is_mostly_expired(now) {
             for _ in 0..MOST_DRAWS {

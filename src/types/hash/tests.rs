@@ -189,7 +189,8 @@ fn apply(hash: &mut HashMut<'_>, model: &mut Model, now: i64, step: &Step) {
                 .collect();
             due.sort();
             assert!(removed == due.len() || removed == *limit);
-            // Fields with the same time may be removed in any order, so the hash is asked below which are left.
+            // Fields with the same time may be removed in any order, so the test reads the remaining ones from the
+            // hash.
             let left: Model = HashRef { form: hash.view().form, now: i64::MIN }
                 .iter()
                 .map(|i| (i.field.to_vec(), (i.value.to_vec(), i.expire_at)))

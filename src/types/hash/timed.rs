@@ -15,7 +15,7 @@ use crate::types::string::Text;
 /// The elements per field.
 pub(super) const TRIPLE: usize = 3;
 
-/// The offsets of a field's three elements, and of what follows them.
+/// The offsets of a field's three elements, and of the element after them.
 pub(super) struct Triple {
     pub(super) field: usize,
     pub(super) value: usize,
@@ -23,7 +23,7 @@ pub(super) struct Triple {
     pub(super) end: usize,
 }
 
-/// The listpack of triples, without times, for a listpack of pairs.
+/// Returns the listpack of triples, without times, for a listpack of pairs.
 pub(super) fn from_pairs(pairs: Listpack<'_>) -> Vec<u8> {
     let mut builder = listpack::Builder::with_capacity(pairs.bytes().len() + pairs.len());
     for (field, value) in pairs.pairs() {
@@ -58,13 +58,13 @@ pub(super) fn time_of(text: Text<'_>) -> Option<i64> {
     }
 }
 
-/// When the next field expires: the time of the first.
+/// The expiry time of the next field to expire, which is the first.
 pub(super) fn next_deadline(triples: Listpack<'_>) -> Option<i64> {
     let first = triples.first()?;
     time_at(triples, triple_at(triples, first).time)
 }
 
-/// How many fields have expired by `now`, and where they end.
+/// The number of fields that have expired by `now`, and the offset of their end.
 pub(super) fn due(triples: Listpack<'_>, now: i64) -> (usize, usize) {
     let (mut count, mut at) = (0, triples.first());
     while let Some(field) = at {
@@ -78,7 +78,7 @@ pub(super) fn due(triples: Listpack<'_>, now: i64) -> (usize, usize) {
     (count, triples.end())
 }
 
-/// Inserts a field that is not there, behind those that expire no later.
+/// Inserts a new field after those that expire no later.
 pub(super) fn insert(buffer: &mut impl Buffer, name: &Element<'_>, value: &Element<'_>, time: Option<i64>) {
     let triples = Listpack::new(buffer.bytes());
     let place = match time {
@@ -103,7 +103,7 @@ pub(super) fn remove(buffer: &mut impl Buffer, triple: &Triple) {
     listpack::remove_span(buffer, triple.field, triple.end, TRIPLE);
 }
 
-/// Changes a field's time, and so its place.
+/// Changes a field's time, and so its position.
 pub(super) fn set_time(buffer: &mut impl Buffer, name: &Element<'_>, triple: &Triple, time: Option<i64>) {
     let triples = Listpack::new(buffer.bytes());
     if time_at(triples, triple.time) == time {
@@ -115,7 +115,7 @@ pub(super) fn set_time(buffer: &mut impl Buffer, name: &Element<'_>, triple: &Tr
     insert(buffer, name, &Element::from(&value[..]), time);
 }
 
-/// Removes the fields that have expired by `now`, calls `gone` with each, and returns how many.
+/// Removes the fields that have expired by `now`, calls `gone` with each, and returns their number.
 pub(super) fn expire_due(buffer: &mut impl Buffer, now: i64, gone: &mut impl FnMut(Text<'_>)) -> usize {
     let triples = Listpack::new(buffer.bytes());
     let (count, end) = due(triples, now);

@@ -5,10 +5,10 @@
 //!  11000000    22221111    33333322        four registers in three bytes, eight in six
 //! ```
 //!
-//! Eight registers are 48 bits of one word, and three rounds of shifting halves apart turn them into eight bytes (and
-//! back). With one byte per register a processor takes sixteen maxima at a time, so whole sketches are unpacked, merged
-//! and packed, never walked bit by bit. A sketch is 2,048 words; unpacking takes about 12 operations for each, a few
-//! microseconds in all.
+//! Eight registers are 48 bits of one word, and three rounds of shifting halves apart convert them to eight bytes (and
+//! back). With one byte per register a processor computes sixteen maxima at a time, so whole sketches are unpacked,
+//! merged and packed, never walked bit by bit. A sketch is 2,048 words; unpacking takes about 12 operations for each, a
+//! few microseconds in total.
 
 use super::{REGISTER_BITS, REGISTERS};
 
@@ -17,7 +17,7 @@ pub const PACKED: usize = REGISTERS * REGISTER_BITS / 8;
 
 const _: () = assert!(PACKED == 12_288 && PACKED.is_multiple_of(6));
 
-/// Which three bytes a register lies in, and how far from their lowest bit.
+/// The first byte of a register's bits, and their distance from its lowest bit.
 fn place(register: usize) -> (usize, usize) {
     (register / 4 * 3, register % 4 * REGISTER_BITS)
 }
@@ -64,7 +64,7 @@ fn squeeze(word: u64) -> [u8; 6] {
 /// Groups that are unpacked before they are compared, so that each loop does one thing and vectorizes.
 const GROUPS: usize = 16;
 
-/// Raises each byte of `values` to its register if that is higher.
+/// Raises each byte of `values` to the value of its register if that is higher.
 pub fn merge_into(packed: &[u8], values: &mut [u8; REGISTERS]) {
     let (packed, _) = packed.as_chunks::<6>();
     let (values, _) = values.as_chunks_mut::<{ 8 * GROUPS }>();

@@ -1,8 +1,8 @@
-//! From register values to a cardinality.
+//! Computes a cardinality from register values.
 //!
-//! Source: Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches", arXiv:1702.01284, the
-//! improved raw estimator (algorithm 6 with the series sigma and tau). It needs only how often each value occurs. The
-//! operations are those of Redis in the same order, so that both round alike: the estimate is stored in the sketch.
+//! Source: Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches", arXiv:1702.01284, the improved
+//! raw estimator (algorithm 6 with the series sigma and tau). It needs only the number of registers with each value.
+//! The operations are those of Redis in the same order, so that both round alike: the estimate is stored in the sketch.
 
 use super::{INDEX_BITS, REGISTERS};
 
@@ -14,7 +14,7 @@ const ALPHA: f64 = 0.721_347_520_444_481_7;
 /// The counts are spread over this many tables, so that an increment need not wait for a previous one of the same value.
 const LANES: usize = 8;
 
-/// How many registers have each value.
+/// The number of registers with each value.
 pub struct RankCounts {
     lanes: [[u16; 64]; LANES],
 }
@@ -42,13 +42,13 @@ impl RankCounts {
         self.lanes[0][usize::from(value)] += registers as u16;
     }
 
-    /// How many registers have `value`.
+    /// The number of registers with `value`.
     fn count(&self, value: usize) -> f64 {
         f64::from(self.lanes.iter().map(|lane| u32::from(lane[value])).sum::<u32>())
     }
 
-    /// The estimated number of distinct elements. For registers that no set of elements can produce, 2^63 if the formula
-    /// gives no number.
+    /// The estimated number of distinct elements. For registers that no set of elements can produce, 2^63 if the
+    /// formula does not yield a number.
     pub fn cardinality(&self) -> u64 {
         let registers = REGISTERS as f64;
         let mut z = registers * tau((registers - self.count(RANK_BITS + 1)) / registers);

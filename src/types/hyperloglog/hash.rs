@@ -1,8 +1,8 @@
-//! From an element to its register: MurmurHash64A, and the length of the run of zero bits in the hash.
+//! Maps an element to its register: MurmurHash64A, and the length of the run of zero bits in the hash.
 //!
 //! Source: Austin Appleby, MurmurHash2 (64-bit variant A), with words read in little-endian order on every machine, and
-//! the seed that Redis uses. Both are part of the format: with another hash, an element that was counted elsewhere would
-//! go into another register.
+//! the seed that Redis uses. Both are part of the format: with another hash, an element counted elsewhere would select
+//! another register.
 
 use super::INDEX_BITS;
 
@@ -13,14 +13,14 @@ const SHIFT: u32 = 47;
 /// A register, and the rank to which an element raises it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observation {
-    /// Which register, below 16,384.
+    /// The index of the register, below 16,384.
     pub register: usize,
     /// One more than the number of zero bits that follow the register's index in the hash: 1 to 51.
     pub rank: u8,
 }
 
 impl Observation {
-    /// The register and rank of `element`.
+    /// Returns the register and rank of `element`.
     pub fn of(element: &[u8]) -> Observation {
         let hash = murmur64a(element);
         let rest = hash >> INDEX_BITS | 1 << (u64::BITS as usize - INDEX_BITS);

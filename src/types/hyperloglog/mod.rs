@@ -1,24 +1,24 @@
 //! HyperLogLog sketches: the number of distinct elements of a stream, within about 0.8 %, in at most 12 KiB.
 //!
-//! An element's hash selects one of 16,384 registers and a rank, the length of a run of zero bits. Each register keeps the
-//! highest rank that it has seen. Many distinct elements leave high ranks behind, repeated ones change nothing, and the
-//! sketch of a union is the maximum of each register.
+//! An element's hash selects one of 16,384 registers and a rank, the length of a run of zero bits. Each register stores
+//! the highest rank so far. Many distinct elements produce high ranks, repeated ones change nothing, and the sketch of
+//! a union is the maximum of each register.
 //!
 //! ```text
 //!  [ "HYLL" | form 1 | 0 0 0 | cached cardinality 8, little-endian | registers … ]
 //!                                                  highest bit: the cache is not valid
 //! ```
 //!
-//! A sketch is a string value, byte for byte Redis's (format of 2.8.9 and later): it can be read with `GET`, carried
-//! to another server and set there. So these are functions over untrusted bytes: [`form`] reads the header, and whatever
-//! follows it is refused if it is inconsistent.
+//! A sketch is a string value, byte for byte Redis's (format of 2.8.9 and later): clients can read it with `GET`, copy
+//! it to another server and set it there. So these are functions over untrusted bytes: [`form`] reads the header, and
+//! inconsistent registers after it are refused.
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! |---|---|
-//! | [`hash`] | from an element to its register and rank |
+//! | [`hash`] | the register and rank of an element |
 //! | [`dense`] | 6 bits per register, 12,288 bytes |
 //! | [`sparse`] | runs of equal registers, for small sketches |
-//! | [`estimate`] | from registers to a cardinality |
+//! | [`estimate`] | the cardinality of registers |
 
 pub mod dense;
 pub mod estimate;
@@ -32,11 +32,11 @@ pub use selftest::self_test;
 use estimate::RankCounts;
 use sparse::{Cursor, Raise};
 
-/// Bits of the hash that are the register's index.
+/// The bits of the hash that form the register's index.
 const INDEX_BITS: usize = 14;
-/// The registers of a sketch.
+/// The number of registers of a sketch.
 pub const REGISTERS: usize = 1 << INDEX_BITS;
-/// Bits of a dense register.
+/// The bits of a dense register.
 const REGISTER_BITS: usize = 6;
 
 const MAGIC: &[u8; 4] = b"HYLL";
@@ -49,7 +49,7 @@ pub const HEADER: usize = 16;
 /// The length of a dense sketch.
 pub const DENSE_LEN: usize = HEADER + dense::PACKED;
 
-/// A sketch does not have exactly 16,384 registers, or an opcode is cut off.
+/// A sketch does not have exactly 16,384 registers, or an opcode is truncated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Corrupted;
 
@@ -62,7 +62,7 @@ pub enum Form {
     Sparse = 1,
 }
 
-/// The form of the sketch in `value`; `None` if it is not a sketch. A sparse one may still turn out to be corrupted.
+/// The form of the sketch in `value`; `None` if it is not a sketch. A sparse one can still be corrupted.
 pub fn form(value: &[u8]) -> Option<Form> {
     if value.len() < HEADER || !value.starts_with(MAGIC) {
         return None;
@@ -83,7 +83,7 @@ pub fn empty() -> Vec<u8> {
     value
 }
 
-/// The cardinality that the header of a sketch holds, if it is valid.
+/// The cardinality in the header of a sketch, if it is valid.
 pub fn cached(value: &[u8]) -> Option<u64> {
     let (cache, _) = value[CACHE..].split_first_chunk::<8>()?;
     if cache[7] & NOT_CACHED == 0 { Some(u64::from_le_bytes(*cache)) } else { None }
@@ -134,7 +134,7 @@ pub fn to_dense(value: &mut Vec<u8>) -> Result<(), Corrupted> {
     Ok(())
 }
 
-/// The cardinality of a sketch, whatever its cache says.
+/// The cardinality of a sketch, computed without its cache.
 pub fn cardinality(value: &[u8]) -> Result<u64, Corrupted> {
     if form(value) == Some(Form::Sparse) {
         let mut histogram = RankCounts::new();

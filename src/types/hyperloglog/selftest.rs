@@ -1,5 +1,5 @@
-//! `PFSELFTEST`: checks packed registers against plain ones, and sketches of up to a million elements, sparse and dense,
-//! against the true count. Takes some tens of milliseconds.
+//! `PFSELFTEST`: checks packed registers against plain ones, and sketches of up to a million elements, sparse and
+//! dense, against the true count. Takes a few tens of milliseconds.
 
 use super::{
     Form, HEADER, Observation, REGISTERS, Registers, cardinality, dense, empty, form, raise, to_dense,
@@ -57,7 +57,7 @@ fn estimates(seed: u64, max_sparse_bytes: usize) -> Result<(), String> {
             return Err("dense/sparse disagree".into());
         }
         let deviation = estimate.abs_diff(n);
-        // Even of few elements two may share a register.
+        // Even with few elements, two can share a register.
         let allowed = ((MOST_DEVIATION * n as f64).ceil() as u64).max(u64::from(n >= 10) * 2);
         if deviation > allowed {
             return Err(format!("Too big error. card:{n} abserr:{deviation}"));

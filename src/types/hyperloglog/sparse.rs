@@ -8,7 +8,7 @@
 //!
 //! Raising a register inside a run splits the run into up to three. Then up to five opcodes are checked for neighbours
 //! that can be joined. The resulting opcodes must be exactly Redis's, since `GET` returns these bytes and other servers
-//! continue with them, so the order of these steps is Redis's. In particular zero runs are never joined, and joining
+//! continue with them, so the order of these steps is Redis's. In particular, zero runs are never joined, and joining
 //! starts at the opcode before the changed one.
 //!
 //! Costs: finding a register walks the opcodes from the start, eight at a time: about half a microsecond at the default
@@ -25,7 +25,7 @@ const ZERO_MAX: usize = 64;
 pub const VAL_MAX: usize = 4;
 /// The highest value of a VAL opcode.
 pub const RANK_MAX: u8 = 32;
-/// The opcodes that are checked for runs to join.
+/// The number of opcodes that are checked for runs to join.
 const JOIN_SCAN: usize = 5;
 
 /// A run, as one opcode encodes it.
@@ -35,7 +35,7 @@ pub struct Run {
     pub long: bool,
     /// The value of its registers.
     pub value: u8,
-    /// How many registers, at least 1.
+    /// The number of registers, at least 1.
     pub len: usize,
 }
 
@@ -60,7 +60,7 @@ fn run_at(value: &[u8], at: usize) -> Option<Run> {
     })
 }
 
-/// All opcodes of a sparse value; the last item is an error if it is cut off.
+/// All opcodes of a sparse value; the last item is an error if an opcode is truncated.
 pub fn runs(value: &[u8]) -> impl Iterator<Item = Result<Run, Corrupted>> {
     let mut at = HEADER;
     std::iter::from_fn(move || {
@@ -108,32 +108,32 @@ pub fn describe(value: &[u8]) -> Result<String, Corrupted> {
     Ok(text)
 }
 
-/// A place between opcodes.
+/// A position between opcodes.
 #[derive(Clone, Copy, Debug)]
 struct Spot {
-    /// Where the opcode begins.
+    /// The offset of the opcode.
     at: usize,
     /// Its first register.
     register: usize,
-    /// Where the one before it begins.
+    /// The offset of the opcode before it.
     before: Option<usize>,
 }
 
 impl Spot {
     const START: Spot = Spot { at: HEADER, register: 0, before: None };
 
-    /// The place behind the opcode here, which encodes `run`.
+    /// The position after the opcode here, which encodes `run`.
     #[inline(always)]
     fn after(self, run: Run) -> Spot {
         Spot { at: self.at + run.size(), register: self.register + run.len, before: Some(self.at) }
     }
 }
 
-/// Where the next search for a register may start. A search for a register below those that were raised before needs a
-/// new cursor.
+/// The position from which the next search for a register can start. A search for a register below those that were
+/// raised before needs a new cursor.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor {
-    /// A spot that the last change cannot have moved.
+    /// A position that the last change cannot have moved.
     spot: Spot,
 }
 
@@ -142,14 +142,14 @@ impl Cursor {
     pub const START: Cursor = Cursor { spot: Spot::START };
 }
 
-/// What raising a register requires.
+/// The change needed to raise a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Raise {
-    /// Nothing: it is already that high.
+    /// None: it is already that high.
     None,
     /// A change of opcodes.
     Edit(Edit),
-    /// It cannot be encoded in opcodes, or not within the limit of bytes.
+    /// Conversion to dense: opcodes cannot encode the rank, or not within the limit of bytes.
     Promote,
 }
 
@@ -159,7 +159,7 @@ pub struct Edit {
     at: usize,
     removed: usize,
     opcodes: Opcodes,
-    /// Where joining begins.
+    /// The offset at which joining begins.
     join_at: usize,
 }
 
@@ -194,7 +194,8 @@ fn val(value: u8, len: usize) -> u8 {
     VAL | (value - 1) << 2 | (len - 1) as u8
 }
 
-/// Plans to raise `register` to `rank` in the sparse `value`, which must not grow beyond `max_bytes`. The cursor moves on,
+/// Plans to raise `register` to `rank` in the sparse `value`, which must not grow beyond `max_bytes`. The cursor
+/// advances, and is valid for this value whether or not the edit is applied.
 /// and is valid for this value whether or not the edit is applied.
 pub fn plan(
     value: &[u8],
@@ -222,11 +223,12 @@ pub fn plan(
     Ok(Raise::Edit(Edit { at: spot.at, removed: run.size(), opcodes, join_at }))
 }
 
-/// Finds the run that `register` belongs to.
+/// Finds the run of `register`.
 #[inline]
 fn find(value: &[u8], cursor: &mut Cursor, register: usize) -> Result<(Spot, Run), Corrupted> {
     let mut here = skip(value, cursor.spot, register);
-    // An edit changes opcodes from the one before `here` on. The one before that is the last safe place to resume at.
+    // An edit changes opcodes from the one before `here` on. The one before that is the last safe position to resume
+    // from.
     let mut trail = [Spot::START; 2];
     let mut steps = 0;
     loop {
@@ -245,8 +247,8 @@ fn find(value: &[u8], cursor: &mut Cursor, register: usize) -> Result<(Spot, Run
     }
 }
 
-/// Moves on from `spot` to one not beyond the run of `register`, eight opcodes at a time as long as each takes a single
-/// byte. In a sketch of some size nearly all do.
+/// Advances from `spot` to a position not beyond the run of `register`, eight opcodes at a time as long as each takes a
+/// single byte. In larger sketches nearly all do.
 #[inline]
 fn skip(value: &[u8], mut spot: Spot, register: usize) -> Spot {
     const EACH: u64 = 0x0101_0101_0101_0101;

@@ -1,8 +1,8 @@
-//! Sets: what `SADD`, `SISMEMBER` and their kin do to an entry, whichever of three encodings it has.
+//! Sets: how `SADD`, `SISMEMBER` and related commands read and change an entry, in any of three encodings.
 //!
-//! | encoding | for | kept as |
+//! | encoding | for | stored as |
 //! |---|---|---|
-//! | `intset` | integers alone, up to `set-max-intset-entries` | ascending, packed in the entry |
+//! | `intset` | only integers, up to `set-max-intset-entries` | ascending, packed in the entry |
 //! | `listpack` | up to `set-max-listpack-entries` members of at most `set-max-listpack-value` bytes | in insertion order, packed |
 //! | `hashtable` | the rest | a [`MemberTable`] of [`Member`]s |
 //!
@@ -54,7 +54,7 @@ pub fn expect(entry: &mut Entry, additional: usize, shapes: &Shapes) {
     }
 }
 
-/// Call after [`create`] or [`expect`] and the members: gives up room that turned out to be unused.
+/// Call after [`create`] or [`expect`] and the members: releases unused room.
 pub fn settle(entry: &mut Entry) {
     if let Some(table) = entry.container_mut::<MemberTable>() {
         table.settle();
@@ -111,7 +111,7 @@ fn add_to_listpack(entry: &mut Entry, member: &[u8], shapes: &Shapes) -> bool {
     table_mut(entry).add(member)
 }
 
-/// Removes a member and returns whether it was there. If it was the last one, the caller deletes the entry.
+/// Removes a member and returns whether the set had it. If it was the last one, the caller deletes the entry.
 pub fn remove(entry: &mut Entry, member: &[u8]) -> bool {
     match entry.encoding() {
         Encoding::Intset => {
@@ -129,7 +129,7 @@ pub fn remove(entry: &mut Entry, member: &[u8]) -> bool {
     }
 }
 
-/// Removes a random member, each with the same chance, and calls `see` with it. The set must not be empty.
+/// Removes a random member, each with the same probability, and calls `see` with it. The set must not be empty.
 pub fn pop(entry: &mut Entry, random: &mut Random, see: impl FnOnce(Text<'_>)) {
     match entry.encoding() {
         Encoding::Intset => {
@@ -149,13 +149,13 @@ pub fn pop(entry: &mut Entry, random: &mut Random, see: impl FnOnce(Text<'_>)) {
     }
 }
 
-/// Whether so few members are left of a table when `count` are popped that [`pop_all_but`] is used, as in Redis.
+/// Whether popping `count` members of a table leaves so few that [`pop_all_but`] is used, as in Redis.
 pub fn leaves_few(entry: &Entry, count: usize) -> bool {
     let set = SetRef::of(entry);
     matches!(set, SetRef::Table(_)) && (set.len() - count).saturating_mul(POPPED_FOR_ONE_LEFT) <= count
 }
 
-/// Removes all members of a table but `left` random ones, and calls `see` with each that is removed. Those that are left
+/// Removes all members of a table except `left` random ones, and calls `see` with each removed one. The remaining ones
 /// become a packed set again if they fit.
 pub fn pop_all_but(
     entry: &mut Entry,
@@ -175,7 +175,7 @@ pub fn pop_all_but(
     if popped.is_large() { Some(Box::new(popped)) } else { None }
 }
 
-/// Turns an intset into a listpack.
+/// Converts an intset to a listpack.
 fn to_listpack(entry: &mut Entry) {
     let set = Intset::new(entry.packed());
     let mut builder = listpack::Builder::with_capacity(set.len() * 12);
@@ -185,7 +185,7 @@ fn to_listpack(entry: &mut Entry) {
     entry.set_packed(Encoding::Listpack, &builder.finish());
 }
 
-/// Turns a packed set into a table with room for `additional` more members.
+/// Converts a packed set to a table with room for `additional` more members.
 fn to_table(entry: &mut Entry, additional: usize, shapes: &Shapes) {
     let set = SetRef::of(entry);
     let mut table = MemberTable::with_capacity(set.len() + additional, shapes.seed);
@@ -246,7 +246,7 @@ impl<'a> SetRef<'a> {
         }
     }
 
-    /// Whether there is no member: true only between the removal of the last member and that of the key.
+    /// Whether the set is empty: true only between the removal of the last member and that of the key.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -261,7 +261,7 @@ impl<'a> SetRef<'a> {
         }
     }
 
-    /// Whether a member of another set is in this one.
+    /// Whether this set contains a member of another set.
     pub fn contains_text(&self, member: Text<'_>) -> bool {
         match (self, member) {
             (SetRef::Intset(set), Text::Int(value)) => set.contains(value),
@@ -276,7 +276,7 @@ impl<'a> SetRef<'a> {
         Iter::new(*self)
     }
 
-    /// A random member, each with the same chance.
+    /// Returns a random member, each with the same probability.
     pub fn random(&self, random: &mut Random) -> Option<Text<'a>> {
         if self.is_empty() {
             return None;
@@ -291,8 +291,8 @@ impl<'a> SetRef<'a> {
         }
     }
 
-    /// Emits `count` distinct random members, or all if there are fewer. O(N) for a packed set, or if more than a third of
-    /// all are wanted; otherwise O(count).
+    /// Emits `count` distinct random members, or all if the set has fewer. O(N) for a packed set, or for more than a
+    /// third of all members; otherwise O(count).
     pub fn sample_distinct(&self, count: usize, random: &mut Random, emit: &mut impl FnMut(Text<'a>)) {
         let len = self.len();
         let count = count.min(len);

@@ -76,7 +76,7 @@ impl MemberTable {
         MemberTable { members, member_bytes: 0 }
     }
 
-    /// Gives up unused reserved room.
+    /// Releases unused reserved room.
     pub fn settle(&mut self) {
         self.members.settle();
     }
@@ -97,7 +97,7 @@ impl MemberTable {
         &self.members
     }
 
-    /// Whether `member` is there.
+    /// Whether the table contains `member`.
     #[inline]
     pub fn contains(&self, member: &[u8]) -> bool {
         self.members.find(self.members.hash(member), member).is_some()
@@ -105,7 +105,7 @@ impl MemberTable {
 
     /// Adds a member and returns whether it was new.
     pub fn add(&mut self, member: &[u8]) -> bool {
-        // The table is unattended: calls that add nothing move buckets too.
+        // Nothing else steps the table, so calls that add nothing move buckets too.
         self.members.step();
         let hash = self.members.hash(member);
         if self.members.find(hash, member).is_some() {
@@ -118,7 +118,7 @@ impl MemberTable {
         true
     }
 
-    /// Removes a member and returns whether it was there.
+    /// Removes a member and returns whether the table had it.
     pub fn remove(&mut self, member: &[u8]) -> bool {
         let found = self.members.find(self.members.hash(member), member);
         if let Some(at) = found {
@@ -128,7 +128,7 @@ impl MemberTable {
         found.is_some()
     }
 
-    /// Removes and returns a random member. There must be one.
+    /// Removes and returns a random member. The table must not be empty.
     pub fn pop(&mut self, random: &mut Random) -> Member {
         let at = self.members.random(&mut || random.next()).expect("a set of a key has a member");
         let member = self.members.remove(at);
@@ -147,8 +147,8 @@ impl MemberTable {
         self.members.scan(cursor, &mut |member| visit(member.bytes()))
     }
 
-    /// For each of up to [`GROUP`] members of another set, whether it is in this one. Buckets and then members are
-    /// prefetched together, so that a group waits for memory only twice.
+    /// Checks for each of up to [`GROUP`] members of another set whether it is in this one. Buckets and then members
+    /// are prefetched together, so a group waits for memory only twice.
     pub fn contains_each(&self, members: &[&[u8]], found: &mut [bool]) {
         let mut hashes = [0; GROUP];
         for (member, hash) in members.iter().zip(&mut hashes) {

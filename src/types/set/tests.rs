@@ -111,7 +111,7 @@ fn every_member_is_popped_first_and_last_equally_often() {
             pop(&mut set, &mut random, |member| first.add(member.to_vec()));
         }
         first.assert_even(len, &format!("{what}, the first"));
-        // The member that is left after all others: each pop is even whatever came before it.
+        // The member that remains after all others: each pop is even regardless of the pops before it.
         if len <= 10 {
             for _ in 0..40 * len {
                 let mut set = set.duplicate(b"k");
@@ -202,7 +202,7 @@ proptest! {
     }
 }
 
-/// A table that had `of` members and has kept `left`.
+/// A table that had `of` members, of which `left` remain.
 fn shrunk_table(of: usize, left: usize) -> Entry {
     let shapes = Shapes { seed: Seed::new([1, 2]), ..small_shapes() };
     let mut set = create(b"k", b"x", 100, &shapes);
