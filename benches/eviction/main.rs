@@ -142,7 +142,7 @@ fn bench(matches: &ArgMatches) -> Result<Bench> {
     })
 }
 
-/// The names and versions of the compared servers, in a line.
+/// The versions of the compared servers, the number of requests and the seed, in a line.
 fn versions(bench: &Bench) -> Result<String> {
     let mut versions = Vec::new();
     for spec in [&bench.redstart, &bench.redis] {
