@@ -15,7 +15,7 @@ const MOST_DRAWS: usize = 512;
 /// Fields are drawn at random only if at least one in this many has not expired.
 const LIVE_SHARE: usize = 16;
 
-/// The average field size from which dismissing pages is worthwhile.
+/// The average field size from which fields contain whole pages.
 const DISMISSED_FIELD: usize = 2048;
 
 /// A large hash.

@@ -17,7 +17,7 @@ pub const PACKED: usize = REGISTERS * REGISTER_BITS / 8;
 
 const _: () = assert!(PACKED == 12_288 && PACKED.is_multiple_of(6));
 
-/// The first byte of a register's bits, and their distance from its lowest bit.
+/// The first of the three bytes that contain a register, and its distance in bits from their lowest bit.
 fn place(register: usize) -> (usize, usize) {
     (register / 4 * 3, register % 4 * REGISTER_BITS)
 }
