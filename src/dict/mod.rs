@@ -24,7 +24,7 @@
 //! * `table`: one array of buckets: find, insert, remove.
 //! * this file: [`Dict`], which is one table, or two while it changes size.
 //! * `resize`: when a dict changes size, and how it moves its entries one bucket at a time.
-//! `scan`: the cursor that survives all of this, with the proof; `sample`: a random entry; `walk`: all entries;
+//! * `scan`: the cursor that survives all of this, with the proof; `sample`: a random entry; `walk`: all entries;
 //!   `guard`: borrowed items; `generation`: detection of stale positions in debug builds; `stats`: statistics.
 //!
 //! **Using it.** The caller hashes once and passes the hash along: `find` returns a [`Position`], with which `get`,
@@ -91,6 +91,7 @@ use table::{Place, Table};
 ///   (breaking the latter loses the entry, no more).
 /// * `key` of a pointer from `into_raw` returns the key's bytes, which stay valid and unchanged until the item is
 ///   dropped or changed.
+///
 /// Two `T`s of one pointer may exist at a time if at most one of them is used (a `Box` inside would not do).
 pub unsafe trait Item: Sized {
     /// Turns the item into its pointer.

@@ -9,10 +9,10 @@
 //! ```
 //!
 //! [`parse`] reads one request. It is fast because it recognises a header as a whole: four bytes are loaded as one word
-//! and compared with `$d\r` under a mask, so a typical argument costs one load, one comparison and one addition, and its
-//! own bytes are not read. If the window ends or anything unusual comes, [`Partial`] takes over and remembers how far it
-//! has come. So a request may arrive in any pieces, each byte is read once, and the result does not depend on the
-//! pieces. Memory grows with the bytes received, never with a length that the client only claims: eight bytes per
+//! and compared with `$d\r` under a mask, so a typical argument costs one load, one comparison and one addition, and
+//! its own bytes are not read. If the window ends or anything unusual follows, [`Partial`] takes over and stores the
+//! parser's position. So a request may arrive in any pieces, each byte is read once, and the result does not depend on
+//! the pieces. Memory grows with the bytes received, never with a length that the client only claims: eight bytes per
 //! argument, each of which took at least six on the wire.
 //!
 //! An argument of [`BIG_ARGUMENT`] bytes or more that has not arrived completely is handed to the caller
@@ -40,7 +40,7 @@ pub const MAX_ARGUMENTS: usize = i32::MAX as usize;
 pub const UNAUTHENTICATED_ARGUMENTS: usize = 10;
 /// The longest argument before the client has authenticated.
 pub const UNAUTHENTICATED_BULK: usize = 16 * 1024;
-/// No byte behind this index of a window is read: spans are 31 bits wide. Callers keep their windows far smaller, see
+/// No byte after this index of a window is read: spans are 31 bits wide. Callers keep their windows far smaller, see
 /// [`Partial::move_out`].
 pub const MAX_WINDOW: usize = (1 << 31) - 1;
 
@@ -59,7 +59,7 @@ impl Default for Limits {
     }
 }
 
-/// Where one argument lies: in the window, or in a block of its own.
+/// The place of an argument: in the window, or in a block of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     start: u32,
@@ -68,8 +68,8 @@ pub struct Span {
 
 const _: () = assert!(size_of::<Span>() == 8);
 
-/// Marks a span in a block. The rest of `start` is then the block's index, and `len` says which part of the block: all of
-/// it ([`WHOLE`]), or 20 bits for where the part begins and 12 for its length.
+/// Marks a span in a block. The rest of `start` is then the block's index, and `len` selects the part of the block: all
+/// of it ([`WHOLE`]), or 20 bits for the part's start and 12 for its length.
 const DETACHED: u32 = 1 << 31;
 
 /// The `len` of a span that is a whole block.
@@ -130,7 +130,7 @@ impl Span {
         Self { start: DETACHED | block as u32, len: (start << PIECE_BITS | len) as u32 }
     }
 
-    /// The same span of the window, after what stood at `from` has been copied to `to` in another.
+    /// Returns the same span of another window, after the bytes at `from` were copied there to `to`.
     #[inline]
     #[must_use]
     pub fn moved(self, from: usize, to: usize) -> Self {
@@ -157,7 +157,8 @@ impl Span {
         SpanKind::Piece { block, start: len >> PIECE_BITS, len: len & (MAX_PIECE - 1) }
     }
 
-    /// The argument's bytes. A span that does not belong to this window and these blocks gives an empty slice.
+    /// Returns the argument's bytes. A span that does not belong to this window and these blocks returns an empty
+    /// slice.
     #[inline]
     pub fn resolve<'a, B: AsRef<[u8]>>(self, window: &'a [u8], detached: &'a [B]) -> &'a [u8] {
         match self.kind() {
@@ -174,14 +175,14 @@ impl Span {
         if self.start & DETACHED == 0 { Self { start: self.start + offset as u32, ..self } } else { self }
     }
 
-    /// The same span for a window that begins `offset` bytes later; all of it must lie behind that point.
+    /// The same span for a window that begins `offset` bytes later; all of it must lie after that point.
     fn moved_left(self, offset: usize) -> Self {
         debug_assert!(self.start & DETACHED == 0 && self.start as usize >= offset);
         Self { start: self.start - offset as u32, ..self }
     }
 }
 
-/// What [`parse`] found.
+/// The result of [`parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// A whole request; its spans were appended (none for an empty request). The next one begins at `end`.
@@ -199,8 +200,8 @@ pub enum Parsed {
     /// More bytes are needed. The window must still hold the request from its start the next time.
     Incomplete,
     /// An argument of `len` bytes (at least [`BIG_ARGUMENT`]) begins at `window[at]` and has not arrived completely.
-    /// The caller takes `window[at..]` out of the window, receives until it has `len + 2` bytes, drops the last
-    /// two, and calls [`Partial::detached`]; what follows is appended to the window at `at`.
+    /// The caller takes `window[at..]` out of the window, receives until it has `len + 2` bytes, drops the last two,
+    /// and calls [`Partial::detached`]; later bytes are appended to the window at `at`.
     Big {
         /// Index of the argument's first byte in the window.
         at: usize,
@@ -209,7 +210,7 @@ pub enum Parsed {
     },
 }
 
-/// Why a client's bytes are not requests. The client gets the message as an error and is closed.
+/// Why a client's bytes are not a request. The client gets the message as an error reply, and its connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
     /// The count after `*` is not a number or too large.
@@ -271,20 +272,20 @@ enum Stage {
     Big { len: usize },
 }
 
-/// How far a request that has not arrived completely was parsed. All positions are relative to the request's start, so
-/// the caller may move the request within its buffers. Owns no memory while it is fresh.
+/// The state of a request that has not arrived completely. All positions are relative to the request's start, so the
+/// caller may move the request within its buffers. Owns no memory while it is fresh.
 #[derive(Debug, Default)]
 pub struct Partial {
     stage: Stage,
-    /// Where the unfinished element (line or body) begins.
+    /// The start of the unfinished element (line or body).
     position: usize,
-    /// How many bytes from `position` on are known to contain no line end.
+    /// The number of bytes from `position` on that are known to contain no line end.
     scanned: usize,
-    /// How many arguments have not been found yet.
+    /// The number of arguments not found yet.
     remaining: usize,
     detached: usize,
     spans: Vec<Span>,
-    /// How many of `spans`, from the first on, lie in blocks: see [`Partial::move_out`].
+    /// The number of `spans`, from the first on, that lie in blocks: see [`Partial::move_out`].
     moved: usize,
 }
 
@@ -306,7 +307,7 @@ impl Partial {
         self.detached
     }
 
-    /// How many bytes of the window, from the request's start on, have been parsed.
+    /// The number of bytes parsed, from the request's start on.
     pub fn parsed_len(&self) -> usize {
         self.position
     }
@@ -316,7 +317,7 @@ impl Partial {
         self.stage == Stage::Header && self.remaining > 0
     }
 
-    /// Whether what begins at [`Partial::parsed_len`] is a line of a request with a count, and not bytes of an argument.
+    /// Whether a line of a request with a count begins at [`Partial::parsed_len`], rather than bytes of an argument.
     pub fn expects_line(&self) -> bool {
         self.stage == Stage::Count || self.expects_header()
     }
@@ -343,8 +344,8 @@ impl Partial {
         done
     }
 
-    /// Says that the big argument (see [`Parsed::Big`]) has arrived completely in a block of its own, which is now the
-    /// argument. Does nothing if no big argument is pending.
+    /// Records that the big argument (see [`Parsed::Big`]) has arrived completely in a block of its own, which is now
+    /// the argument. Does nothing if no big argument is pending.
     pub fn detached(&mut self) {
         if let Stage::Big { .. } = self.stage {
             self.spans.push(Span::detached(self.detached));
@@ -354,7 +355,7 @@ impl Partial {
         }
     }
 
-    /// Where the arguments lie that have been found.
+    /// The spans of the arguments found so far.
     pub fn spans(&self) -> &[Span] {
         &self.spans
     }
@@ -470,7 +471,7 @@ impl Limits {
 
 /// The slow path: one step per element, each of which may reach the end of the window.
 impl Partial {
-    /// Keeps what the fast path found before it met something that it does not handle.
+    /// Stores the arguments that the fast path found before bytes that it does not handle.
     #[cold]
     fn suspend(&mut self, start: usize, at: usize, remaining: usize, spans: &mut Vec<Span>, mark: usize) {
         self.stage = Stage::Header;
@@ -633,13 +634,13 @@ mod tests {
     struct Connection {
         limits: Limits,
         window: Vec<u8>,
-        /// Where the unfinished request begins; moved around, because only distances from it may matter.
+        /// The start of the unfinished request; moved around, because only distances from it may matter.
         start: usize,
         partial: Partial,
         blocks: Vec<Vec<u8>>,
-        /// Whether arguments that are there move out of the window while the others arrive.
+        /// Whether arrived arguments move out of the window while the others arrive.
         moves_out: bool,
-        /// Whether any of the current request has.
+        /// Whether an argument of the current request has moved.
         moved: bool,
         outcomes: Vec<Outcome>,
         closed: bool,
