@@ -1,4 +1,5 @@
-//! Output: one buffer for all replies of an iteration, and a queue for the client whose socket does not take all.
+//! Output: one buffer for all replies of an iteration, and a queue for each client whose socket does not accept
+//! everything.
 //!
 //! ```text
 //!   buffer   | +OK\r\n+OK\r\n | $3\r\nbar\r\n | $10485760\r\n ^ \r\n | …
@@ -6,17 +7,17 @@
 //!   splices                                                 +-- a block of 10 MB, sent from where it lies
 //! ```
 //!
-//! Code that writes a reply names the client ([`Output::reply_to`]). That client is the *writer*: appended bytes belong to
-//! it until another client is written to, a message is shared or the iteration is sent. Each of these closes the writer's
-//! segment first, so bytes belong to the client that they were written for, whatever a command executes in between. For
-//! the client that was written to last this costs a comparison. A [`Mark`] is the start of a reply: the replies to its
-//! client since then can be taken back, and nothing else.
+//! Code that writes a reply names the client ([`Output::reply_to`]). That client is the *writer*: appended bytes belong
+//! to it until a reply to another client is written, a message is shared or the iteration is sent. Each of these closes
+//! the writer's segment first, so bytes always belong to the client that they were written for, whatever a command
+//! executes in between. If the client is already the writer, this costs one comparison. A [`Mark`] is the start of a
+//! reply: the replies to its client since then can be taken back, and nothing else.
 //!
-//! At the end of the iteration (or before, when there is much), after what has to be durable is, each segment is sent
-//! with one call from the shared buffer. Bytes that several clients get (messages, `MONITOR`) stand there once, with a list
-//! of these clients; before sending, all that goes to a client is linked into a chain, which leaves by one `writev`. Only
-//! what a socket refuses moves to that client's own queue. One call sends at most [`MAX_SEND`] bytes for a client, so that
-//! one that fetches large values takes turns with the others.
+//! The output is sent at the end of the iteration (or earlier, when there is much), after writes that must be durable
+//! are. Each segment is sent from the shared buffer with one call. Bytes for several clients (messages, `MONITOR`) are
+//! stored once, with the list of these clients; before sending, everything for one client is linked into a chain, which
+//! is sent with one `writev`. Only bytes that a socket refuses move to that client's own queue. One call sends at most
+//! [`MAX_SEND`] bytes, so a client that fetches large values takes turns with the others.
 
 use std::io::IoSlice;
 use std::ops::Range;
@@ -34,26 +35,27 @@ pub const MAX_SEND: usize = 128 * 1024;
 /// Pieces handed to one `writev`.
 pub const MAX_PIECES: usize = 64;
 
-/// From this many bytes of replies on an iteration sends before it serves further clients: the buffer stays in the cache,
-/// and a few clients with large replies do not make it grow until the kernel has to provide fresh pages each time.
+/// When replies reach this many bytes, the iteration sends them before it serves further clients: the buffer stays in
+/// the cache, and a few clients with large replies do not make it grow until the kernel has to supply fresh pages each
+/// time.
 const SEND_AT: usize = 256 * 1024;
 
-/// Messages to others do not end a turn, so that what many clients get leaves by one call for each; but they do, and are
-/// sent, when there are this many bytes of them or this many deliveries.
+/// Messages to other clients do not end a turn, so that the messages for each reader are sent with one call. They end
+/// the turn and are sent once they reach this many bytes, or [`MAX_READERS`] deliveries.
 const MAX_SHARED: usize = 8 * 1024 * 1024;
 const MAX_READERS: usize = 128 * 1024;
 
 /// The buffer is not shrunk below this.
 const KEEP: usize = 16 * 1024;
 
-/// The end of a chain of segments.
+/// Marks the end of a chain of segments.
 const NONE: u32 = u32::MAX;
 
-/// Those who get a message.
+/// The recipients of a message.
 pub enum Readers {
     /// One client.
     One(Token),
-    /// All of a list.
+    /// All clients of a list.
     Many(Rc<Vec<Token>>),
 }
 
@@ -82,18 +84,18 @@ struct Share {
     readers: Readers,
 }
 
-/// The bytes from the first to the second position of the buffer, which are replies to the client.
+/// Replies to a client: the bytes of the buffer from the first position to the second.
 type Segment = (Token, usize, usize);
 
-/// The start of a reply. The replies to its client from here on can be taken back until the iteration is sent.
+/// The start of a reply. Until the iteration is sent, the replies to its client since then can be taken back.
 #[derive(Clone, Copy)]
 pub struct Mark {
     client: Token,
-    /// The position, counted from the first iteration on, so that a mark of an earlier one is recognized.
+    /// The position counted over all iterations, so that a mark from an earlier iteration is recognized.
     at: usize,
 }
 
-/// The beginning of a reply that goes on later.
+/// The start of a reply that is continued later.
 #[derive(Default)]
 pub struct Held {
     bytes: Vec<u8>,
@@ -103,30 +105,30 @@ pub struct Held {
 /// The replies of this iteration.
 #[derive(Default)]
 pub struct Output {
-    /// Bytes of all clients, in the order of execution.
+    /// The bytes for all clients, in the order of execution.
     buffer: Vec<u8>,
-    /// Large values between them.
+    /// Large values to insert between these bytes.
     splices: Vec<Splice>,
-    /// The client that was written to last, and where its segment begins, which is not among `segments` yet. It is empty
-    /// after a message.
+    /// The client that was written to last, and where its open segment begins, which is not in `segments` yet. After a
+    /// message, that segment is empty.
     writer: Token,
     open: usize,
     /// Replies, in order.
     segments: Vec<Segment>,
     /// Messages, in order.
     shares: Vec<Share>,
-    /// How many clients they are for, in sum.
+    /// The total number of readers of all messages.
     readers: usize,
     /// Bytes of the buffer that are messages.
     shared: usize,
-    /// Whether there were messages, so that a client may have many segments.
+    /// Whether there were messages, in which case a client may have many segments.
     has_shares: bool,
     /// After [`Output::arrange`]: the first segment of each client, and for each segment the next one of its client.
     heads: Vec<u32>,
     next: Vec<u32>,
-    /// While segments are linked: the last segment of each slot so far.
+    /// While segments are linked: the last segment so far of each slot.
     last: Vec<u32>,
-    /// Bytes of the buffers of earlier iterations.
+    /// Total length of the buffers of earlier iterations.
     sent: usize,
     /// The highest length of the buffer since the last call of [`Output::rest`].
     peak: usize,
@@ -135,30 +137,30 @@ pub struct Output {
     turn: Turn,
 }
 
-/// How much the client that is being served may write.
+/// How much the current client may write in its turn.
 #[derive(Default)]
 struct Turn {
-    /// The length of the buffer at which it is over.
+    /// The buffer length at which the turn is over.
     end: usize,
-    /// How many large values there were when it began.
+    /// The number of large values when the turn began.
     splices: usize,
 }
 
 impl Output {
-    /// Where a reply to `client` is written, and the list of the large values in it.
+    /// Returns the writer of replies to `client`, and the list of the large values in them.
     pub fn writer(&mut self, client: Token, protocol: Protocol) -> (Reply<'_>, &mut Vec<Splice>) {
         self.change_writer(client);
         (Reply { buf: &mut self.buffer, protocol }, &mut self.splices)
     }
 
-    /// [`Output::writer`] if `client` is the writer already, as it mostly is in its turn: a comparison, and no call.
+    /// [`Output::writer`] if `client` is the writer already, as is usual during its turn: a comparison, and no call.
     #[inline(always)]
     pub fn same_writer(
         &mut self,
         client: Token,
         protocol: Protocol,
     ) -> Option<(Reply<'_>, &mut Vec<Splice>)> {
-        // Compared as 64-bit integers, not field by field.
+        // Compared as 64-bit integers rather than field by field.
         (self.writer.to_u64() == client.to_u64())
             .then_some((Reply { buf: &mut self.buffer, protocol }, &mut self.splices))
     }
@@ -176,7 +178,7 @@ impl Output {
         }
     }
 
-    /// What was written since the last segment or message becomes a segment of the writer.
+    /// Turns the bytes written since the last segment or message into a segment of the writer.
     fn close_segment(&mut self) {
         let (start, end) = (self.open, self.buffer.len());
         self.open = end;
@@ -189,7 +191,7 @@ impl Output {
         }
     }
 
-    /// The segment that is being written, unless it is empty.
+    /// Returns the segment being written, unless it is empty.
     fn open_segment(&self) -> Option<Segment> {
         (self.open < self.buffer.len()).then_some((self.writer, self.open, self.buffer.len()))
     }
@@ -200,14 +202,14 @@ impl Output {
         Mark { client, at: self.sent.wrapping_add(self.buffer.len()) }
     }
 
-    /// Where in the buffer `mark` is.
+    /// Returns the position of `mark` in the buffer.
     fn position(&self, mark: Mark) -> usize {
         let at = mark.at.wrapping_sub(self.sent);
         assert!(at <= self.buffer.len(), "the reply that began here was sent or taken back");
         at
     }
 
-    /// The parts of the buffer that are replies to the client of `mark` since then.
+    /// Returns the parts of the buffer that are replies to the mark's client since `mark`.
     fn parts_since(&self, mark: Mark) -> impl Iterator<Item = Range<usize>> {
         let at = self.position(mark);
         let first = self.segments.partition_point(|(.., end)| *end <= at);
@@ -217,12 +219,12 @@ impl Output {
             .map(move |(_, start, end)| start.max(at)..end)
     }
 
-    /// Whether the client of `mark` has had no reply since then.
+    /// Whether nothing was written to the mark's client since `mark`.
     pub fn is_empty_since(&self, mark: Mark) -> bool {
         self.parts_since(mark).next().is_none()
     }
 
-    /// Bytes of the large values in the replies to the client of `mark` since then.
+    /// Returns the bytes of the large values in the replies to the mark's client since `mark`.
     pub fn spliced_since(&self, mark: Mark) -> usize {
         if self.splices.is_empty() {
             return 0;
@@ -230,7 +232,7 @@ impl Output {
         self.parts_since(mark).map(|part| self.spliced_bytes(part.start, part.end)).sum()
     }
 
-    /// Takes back the replies to the client of `mark` since then. Messages, and replies to others, stay.
+    /// Takes back the replies to the mark's client since `mark`. Messages, and replies to other clients, stay.
     pub fn take_back(&mut self, mark: Mark) {
         let at = self.position(mark);
         if self.writer != mark.client || self.open > at {
@@ -242,7 +244,7 @@ impl Output {
         }
     }
 
-    /// [`Output::take_back`] after something else was written: the bytes stay in the buffer, and belong to nobody.
+    /// [`Output::take_back`] if something else was written since: the bytes stay in the buffer but belong to no client.
     #[cold]
     fn take_back_from_segments(&mut self, client: Token, at: usize) {
         self.close_segment();
@@ -255,7 +257,7 @@ impl Output {
         }
     }
 
-    /// Takes the replies to the client of `mark` since then out of the output, to be sent later.
+    /// Removes the replies to the mark's client since `mark` from the output and returns them, to be sent later.
     pub fn hold(&mut self, mark: Mark) -> Held {
         let mut held = Held::default();
         for Range { start, end } in self.parts_since(mark) {
@@ -270,7 +272,7 @@ impl Output {
         held
     }
 
-    /// Appends what was held to the replies to `client`.
+    /// Appends the held bytes to the replies to `client`.
     pub fn release(&mut self, client: Token, held: Held) {
         let start = self.buffer.len();
         let (reply, splices) = self.writer(client, Protocol::default());
@@ -278,18 +280,18 @@ impl Output {
         splices.extend(held.splices.into_iter().map(|splice| Splice { at: splice.at + start, ..splice }));
     }
 
-    /// How many bytes were written in this iteration, large values apart.
+    /// Bytes written in this iteration, without large values.
     pub fn written(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Begins the turn of `client`, which is over when its commands have written `most` bytes.
+    /// Begins the turn of `client`, which ends when its commands have written `most` bytes.
     pub fn begin_turn(&mut self, client: Token, most: usize) {
         self.change_writer(client);
         self.turn = Turn { end: self.buffer.len() + most, splices: self.splices.len() };
     }
 
-    /// Whether the turn has written as much as it may. Replies to clients that its commands have woken count as well.
+    /// Whether the turn has reached its limit. Replies to clients that its commands unblocked count as well.
     #[inline(always)]
     pub fn turn_is_over(&self) -> bool {
         self.buffer.len() >= self.turn.end
@@ -302,7 +304,7 @@ impl Output {
         self.buffer.len() + spliced >= self.turn.end
     }
 
-    /// Appends a message for each of `readers`; a large payload belongs before byte `payload.0` of it.
+    /// Appends a message for all `readers`. A large payload is inserted before byte `payload.0` of the message.
     pub fn share(&mut self, bytes: &[u8], payload: Option<(usize, &Block)>, readers: Readers) {
         self.close_segment();
         let start = self.buffer.len();
@@ -329,7 +331,7 @@ impl Output {
         }
     }
 
-    /// Whether there are bytes for `client`. Searches from the end: O(1) for the client that was replied to last.
+    /// Whether there are bytes for `client`. Searches from the end: O(1) for the latest writer.
     pub fn has_any(&self, client: Token) -> bool {
         self.open_segment().is_some_and(|(owner, ..)| owner == client)
             || self.has_segment(client, 0)
@@ -340,8 +342,8 @@ impl Output {
         self.segments[first..].iter().rev().any(|(owner, ..)| *owner == client)
     }
 
-    /// Ends the collecting of segments, before they are sent. Returns how many chains there are: a chain is all that goes
-    /// to one client, except that without messages each segment is one. O(segments and readers).
+    /// Completes the segments before they are sent. Returns the number of chains: a chain is everything for one client,
+    /// except that without messages each segment is its own chain. O(segments and readers).
     pub fn arrange(&mut self) -> usize {
         self.close_segment();
         if !self.has_shares {
@@ -352,7 +354,7 @@ impl Output {
         self.heads.len()
     }
 
-    /// Gives each reader of a message a segment of its own, in the place of the message.
+    /// Gives each reader of a message its own segment, in the place of the message.
     fn spread(&mut self) {
         let mut spread = Vec::with_capacity(self.segments.len() + self.readers);
         let mut replies = self.segments.drain(..).peekable();
@@ -364,7 +366,7 @@ impl Output {
         self.segments = spread;
     }
 
-    /// Links the segments of each client in their order. Those that touch each other become one.
+    /// Links the segments of each client in order. Adjacent ones are merged.
     fn link(&mut self) {
         let slots = self.segments.iter().map(|(token, ..)| token.slot as usize + 1).max().unwrap_or(0);
         self.last.clear();
@@ -386,7 +388,7 @@ impl Output {
         }
     }
 
-    /// The first segment of a chain.
+    /// Returns the first segment of a chain.
     pub fn head(&self, chain: usize) -> usize {
         if self.has_shares { self.heads[chain] as usize } else { chain }
     }
@@ -396,19 +398,19 @@ impl Output {
         self.next.get(segment).is_some_and(|next| *next != NONE)
     }
 
-    /// Whether `token` has segments that are not in the chain of `head`, behind it.
+    /// Whether `token` has segments after the chain of `head` that do not belong to it.
     pub fn has_more(&self, token: Token, head: usize) -> bool {
         !self.has_shares && self.has_segment(token, head + 1)
     }
 
-    /// The segments of the chain that begins with `head`.
+    /// Iterates over the segments of the chain that begins with `head`.
     fn chain(&self, head: usize) -> impl Iterator<Item = usize> {
         std::iter::successors(Some(head), |segment| {
             self.next.get(*segment).filter(|next| **next != NONE).map(|next| *next as usize)
         })
     }
 
-    /// Bytes for each client that have not been offered to its socket yet. O(segments and readers).
+    /// Returns the bytes for each client that have not been offered to its socket yet. O(segments and readers).
     pub fn unsent(&self) -> impl Iterator<Item = (Token, usize)> {
         let bytes = |start, end| end - start + self.spliced_bytes(start, end);
         let replies = self.segments.iter().copied().chain(self.open_segment());
@@ -420,13 +422,13 @@ impl Output {
         own.chain(shared)
     }
 
-    /// Has the buffer shrunk when this iteration is cleared: it grew for replies that nobody will read, and does not need
+    /// Shrinks the buffer when this iteration is cleared: it grew for replies that will not be read, and will not need
     /// that room again soon.
     pub fn shrink_when_cleared(&mut self) {
         self.shrinks = true;
     }
 
-    /// Bytes of memory, without the values between the replies.
+    /// Returns the bytes of memory used, without the large values between the replies.
     pub fn memory_bytes(&self) -> usize {
         self.buffer.capacity()
             + self.segments.capacity() * size_of::<Segment>()
@@ -438,13 +440,14 @@ impl Output {
         self.buffer.capacity() - self.buffer.len()
     }
 
-    /// The segment `index`: its client and its bytes.
+    /// Returns segment `index`: its client and its bytes.
     pub fn segment(&self, index: usize) -> (Token, &[u8]) {
         let (client, start, end) = self.segments[index];
         (client, &self.buffer[start..end])
     }
 
-    /// The first [`MAX_SEND`] bytes of a chain without large values, for one `writev`, and how many there are.
+    /// Returns the first [`MAX_SEND`] bytes of a chain without large values as slices for one `writev`, and their
+    /// number.
     pub fn slices(&self, head: usize) -> ([IoSlice<'_>; MAX_PIECES], usize) {
         const EMPTY: &[u8] = &[];
         let mut slices = [IoSlice::new(EMPTY); MAX_PIECES];
@@ -461,7 +464,7 @@ impl Output {
         (slices, count)
     }
 
-    /// Moves a chain, but for its first `skip` bytes, to a queue, large values included.
+    /// Moves a chain, without its first `skip` bytes, to a queue, including its large values.
     pub fn queue_chain(&self, head: usize, mut skip: usize, pending: &mut Pending) {
         for segment in self.chain(head) {
             let len = self.segment(segment).1.len();
@@ -485,18 +488,18 @@ impl Output {
         pending.push_bytes(&self.buffer[from..end]);
     }
 
-    /// Whether it should be sent without waiting for the end of the iteration.
+    /// Whether the output should be sent before the end of the iteration.
     #[inline]
     pub fn is_large(&self) -> bool {
         self.buffer.len() > SEND_AT + self.shared.min(MAX_SHARED) || self.readers > MAX_READERS
     }
 
-    /// Whether large values belong into a chain.
+    /// Whether a chain contains large values.
     pub fn has_splices(&self, head: usize) -> bool {
         !self.splices.is_empty() && self.chain(head).any(|segment| self.splices_of(segment).next().is_some())
     }
 
-    /// The large values of a segment.
+    /// Iterates over the large values of a segment.
     fn splices_of(&self, segment: usize) -> impl Iterator<Item = &Splice> {
         let (_, start, end) = self.segments[segment];
         self.splices_between(start, end)
@@ -507,12 +510,12 @@ impl Output {
         self.splices[first..].iter().take_while(move |splice| splice.at < end)
     }
 
-    /// Bytes of the large values between two positions.
+    /// Returns the bytes of the large values between two positions.
     fn spliced_bytes(&self, start: usize, end: usize) -> usize {
         self.splices_between(start, end).map(|splice| splice.block.len()).sum()
     }
 
-    /// Bytes of a chain, with the large values in it.
+    /// Returns the bytes of a chain, including its large values.
     pub fn chain_bytes(&self, head: usize) -> usize {
         let bytes = |segment| {
             let (_, start, end) = self.segments[segment];
@@ -521,7 +524,7 @@ impl Output {
         self.chain(head).map(bytes).sum()
     }
 
-    /// Starts the next iteration, after everything that was arranged has been sent or queued.
+    /// Starts the next iteration, after everything arranged has been sent or queued.
     pub fn clear(&mut self) {
         assert_eq!(self.open, self.buffer.len(), "what was written since would never be sent");
         self.peak = self.peak.max(self.buffer.len());
@@ -550,7 +553,7 @@ impl Output {
         }
     }
 
-    /// Shrinks the buffer to twice its highest length since the last call, about a second ago. Without this, one large
+    /// Shrinks the buffer to twice its highest length since the last call, about a second ago. Otherwise one large
     /// reply would enlarge it for good.
     pub fn rest(&mut self) {
         let used = std::mem::take(&mut self.peak).max(self.buffer.len());
@@ -610,7 +613,7 @@ mod tests {
         reply.buf.push(b'>');
     }
 
-    /// What each client gets, as it is sent or queued.
+    /// Returns the bytes each client receives, as they are sent or queued.
     fn delivered(output: &mut Output) -> Vec<(u32, String)> {
         delivered_to(output).into_iter().map(|(client, text)| (client.slot, text)).collect()
     }
@@ -638,7 +641,7 @@ mod tests {
     }
 
     impl Output {
-        /// The replies to the client of `mark` since then, without large values.
+        /// Returns the replies to the mark's client since `mark`, without large values.
         fn bytes_since(&self, mark: Mark) -> impl Iterator<Item = &[u8]> {
             self.parts_since(mark).map(|part| &self.buffer[part])
         }
@@ -667,7 +670,7 @@ mod tests {
         reply(&mut output, 4, b"c");
         let expected = [(1, "a[m][n]b"), (2, "[m][n][p]"), (3, "[m][n][o]"), (5, "[o]"), (4, "c")];
         assert_eq!(delivered(&mut output), texts(&expected));
-        // The next iteration begins with nothing.
+        // The next iteration begins empty.
         reply(&mut output, 3, b"x");
         assert_eq!(delivered(&mut output), texts(&[(3, "x")]));
     }
@@ -736,7 +739,7 @@ mod tests {
         assert_eq!((output.spliced_since(start), output.bytes_since(start).count()), (5, 1));
         output.take_back(start);
         assert_eq!((output.written(), output.splices.len()), (1, 0));
-        // It began in the same segment as the bytes that stay, and others were written to meanwhile.
+        // It began in the same segment as the bytes that stay, and other clients were written to in between.
         reply(&mut output, 1, b"c");
         output.share(b"[m]", None, Readers::Many(both.clone()));
         output.share(b"[n]", None, Readers::One(token(1)));
@@ -783,11 +786,11 @@ mod tests {
         output.take_back(start);
     }
 
-    /// What [`Output`] has to deliver, as a list of all that was written.
+    /// A model of [`Output`]: a list of everything that was written.
     #[derive(Default)]
     struct Model {
         written: Vec<Written>,
-        /// The replies that have begun, and how much was written then.
+        /// The replies that have begun, and how many pieces were written before each.
         marks: Vec<(Mark, usize)>,
         held: Vec<(Token, Held, String)>,
         count: usize,
@@ -797,12 +800,12 @@ mod tests {
         readers: Vec<Token>,
         is_message: bool,
         text: String,
-        /// Bytes of a large value in it.
+        /// Bytes of the large value in it.
         large: usize,
     }
 
     impl Model {
-        /// A text that is sent to nobody else.
+        /// Returns a text that occurs only once.
         fn text(&mut self) -> String {
             self.count += 1;
             format!("{}.", self.count)
@@ -832,7 +835,7 @@ mod tests {
             self.written.push(Written { readers: tokens, is_message: true, text, large: 0 });
         }
 
-        /// Takes a reply back that has begun, and all that have begun later, or holds them.
+        /// Takes back a reply that has begun, with all that began later, or holds it.
         fn take_back(&mut self, output: &mut Output, which: usize, holds: bool) {
             let (mark, from) = self.marks[which];
             self.marks.truncate(which);
@@ -868,7 +871,7 @@ mod tests {
             texts
         }
 
-        /// Delivers all, and compares what each client gets.
+        /// Delivers everything, and compares the bytes that each client receives.
         fn deliver(&mut self, output: &mut Output, seed: u64) {
             let expected = self.expected();
             let mut unsent: HashMap<Token, usize> = HashMap::new();
@@ -891,7 +894,7 @@ mod tests {
 
     #[test]
     fn each_client_gets_what_was_written_for_it_in_order() {
-        // Two of them have had the same slot.
+        // Two of them share a slot, in different generations.
         let clients = [token(0), token(1), Token { slot: 1, generation: 8 }, token(2), token(3)];
         let lists = [many(&[0, 1]), many(&[2, 1, 3]), many(&[])];
         for seed in 0..300 {
