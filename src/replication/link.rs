@@ -109,12 +109,22 @@ pub struct Link {
     /// The time of the last receive, in milliseconds of the caller's clock.
     heard_ms: u64,
     timeout_ms: u64,
+    /// The reply to `PSYNC`, if the primary refuses.
+    refusal: Option<String>,
 }
 
 impl Link {
     /// Returns a link that started connecting at `now_ms`, and fails after `timeout_ms` without input.
     pub fn new(greeting: Greeting, now_ms: u64, timeout_ms: u64) -> Link {
-        Link { greeting, step: Step::Connecting, held: Vec::new(), received: 0, heard_ms: now_ms, timeout_ms }
+        Link {
+            greeting,
+            step: Step::Connecting,
+            held: Vec::new(),
+            received: 0,
+            heard_ms: now_ms,
+            timeout_ms,
+            refusal: None,
+        }
     }
 
     /// Starts the handshake on the established connection. Appends the bytes to send to `out`.
@@ -132,6 +142,16 @@ impl Link {
             Step::Stream => "connected",
             _ => "handshake",
         }
+    }
+
+    /// Whether `PSYNC` was sent, and the primary has not replied.
+    pub fn has_asked(&self) -> bool {
+        self.step == Step::Psync
+    }
+
+    /// The reply to `PSYNC` of a primary that refuses.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
     }
 
     /// Whether a snapshot is expected or received.
@@ -335,11 +355,15 @@ impl Link {
                 self.step = Step::Stream;
                 Ok(Some(Event::Continue(Some(id))))
             }
-            [b"-NOMASTERLINK" | b"-LOADING", ..] => Err(Failure(
-                Level::Notice,
-                format!("Master is currently unable to PSYNC but should be in the future: {text}"),
-            )),
+            [b"-NOMASTERLINK" | b"-LOADING", ..] => {
+                self.refusal = Some(text.into());
+                Err(Failure(
+                    Level::Notice,
+                    format!("Master is currently unable to PSYNC but should be in the future: {text}"),
+                ))
+            }
             _ if self.greeting.takes_over => {
+                self.refusal = Some(text.into());
                 Err(Failure(Level::Warning, format!("Failover target rejected psync request: {text}")))
             }
             // The primary does not support PSYNC.

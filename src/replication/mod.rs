@@ -11,6 +11,7 @@
 //! A machine takes bytes and the time, and returns bytes and events; the server connects it to a socket. Tests can
 //! therefore drive it with their own clock, and divide the bytes in any way.
 
+pub mod failover;
 pub mod history;
 pub mod link;
 pub mod peer;

@@ -85,6 +85,16 @@ impl Server {
     /// Ends the pause: the waiting clients continue in order.
     pub(super) fn end_pause(&mut self) {
         let waiting = self.audience.end_pause();
+        self.resume_paused(waiting);
+    }
+
+    /// Stops writes for a failover, or no longer.
+    pub(super) fn pause_for_failover(&mut self, is_on: bool) {
+        let waiting = self.audience.pause_for_failover(is_on);
+        self.resume_paused(waiting);
+    }
+
+    fn resume_paused(&mut self, waiting: Vec<Token>) {
         self.refresh_gate();
         for token in waiting {
             if let Some(client) = self.net.clients.get_mut(token) {

@@ -17,6 +17,7 @@ use super::Server;
 use super::net::transport::Transport;
 use super::replication::upstream::{Linking, Progress, Spool, Upstream};
 use super::syncing::random_id;
+use crate::replication::failover::Failover;
 use crate::replication::history::Id;
 use crate::replication::link::{Event, Failure, Greeting, Level, Link};
 use crate::sys::net::Socket;
@@ -32,7 +33,6 @@ impl Server {
     pub(super) fn follow(&mut self, host: &str, port: u16) {
         let was_primary = self.replication.upstream.is_none();
         self.leave_upstream();
-        self.drop_replicas();
         if was_primary {
             self.begin_backlog();
             self.unblock_for_role();
@@ -171,7 +171,7 @@ impl Server {
             port: if config.replica_announce_port > 0 { config.replica_announce_port } else { config.port },
             address: config.replica_announce_ip.to_vec(),
             has: (!needs_snapshot).then(|| (history.id(), self.replication_offset() + 1)),
-            takes_over: false,
+            takes_over: self.replication.failover.as_ref().is_some_and(Failover::is_in_progress),
         }
     }
 
@@ -198,6 +198,7 @@ impl Server {
                     Level::Warning => self.process.log.warning(format_args!("{text}")),
                 }
                 let _ = self.net.poller.remove(linking.socket.as_fd());
+                self.failover_link_failed(&linking.link);
             }
         }
     }
@@ -286,7 +287,6 @@ impl Server {
     }
 
     fn on_link_event(&mut self, linking: &mut Linking, event: Event<'_>) -> Result<(), Failure> {
-        let log = &self.process.log;
         let refused = |error: &std::io::Error| {
             Failure(
                 Level::Warning,
@@ -298,13 +298,16 @@ impl Server {
             )
         };
         match event {
-            Event::Note(Level::Notice, text) => log.notice(format_args!("{text}")),
-            Event::Note(Level::Warning, text) => log.warning(format_args!("{text}")),
+            Event::Note(Level::Notice, text) => self.process.log.notice(format_args!("{text}")),
+            Event::Note(Level::Warning, text) => self.process.log.warning(format_args!("{text}")),
             Event::FullSync(history) => {
+                self.end_failover();
                 linking.history = history;
                 match history {
-                    Some((id, offset)) => log.notice(format_args!("Full resync from master: {id}:{offset}")),
-                    None => log.notice(format_args!("Retrying with SYNC...")),
+                    Some((id, offset)) => {
+                        self.process.log.notice(format_args!("Full resync from master: {id}:{offset}"));
+                    }
+                    None => self.process.log.notice(format_args!("Retrying with SYNC...")),
                 }
                 let path = format!("temp-{}.{}.rdb", self.unix_seconds(), std::process::id());
                 linking.spool = Some(Spool::create(path.into()).map_err(|error| {
@@ -318,23 +321,24 @@ impl Server {
                 })?);
             }
             Event::Continue(id) => {
-                log.notice(format_args!("Successful partial resynchronization with master."));
+                self.end_failover();
+                self.process.log.notice(format_args!("Successful partial resynchronization with master."));
                 if let Some(id) = id
                     && id != self.replication.history.id()
                 {
-                    log.notice(format_args!("Master replication ID changed to {id}"));
+                    self.process.log.notice(format_args!("Master replication ID changed to {id}"));
                     let end = self.core.keyspace.journal.stream().settled();
                     self.replication.history.rename(id, end);
                     self.drop_replicas();
                 }
             }
             Event::SnapshotBegins(Some(length)) => {
-                log.notice(format_args!(
+                self.process.log.notice(format_args!(
                     "MASTER <-> REPLICA sync: receiving {length} bytes from master to disk"
                 ));
             }
             Event::SnapshotBegins(None) => {
-                log.notice(format_args!(
+                self.process.log.notice(format_args!(
                     "MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF to disk"
                 ));
             }

@@ -26,6 +26,7 @@ mod defrag;
 mod durability;
 mod eviction;
 mod execute;
+mod failover;
 mod feeding;
 mod flush;
 mod follow;

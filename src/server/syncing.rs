@@ -453,6 +453,7 @@ impl Server {
             self.note_synchronized(token);
         }
         self.end_waits_for_replicas();
+        self.advance_failover();
         if self.core.config.min_replicas_to_write > 0 {
             self.refresh_gate();
         }
@@ -509,13 +510,18 @@ impl Server {
     pub(super) fn look_after_replicas(&mut self) {
         self.begin_transfer_if_due();
         self.go_on_with_transfer();
+        self.advance_failover();
         if self.core.config.min_replicas_to_write > 0 {
             self.refresh_gate();
         }
         let now_ms = self.core.keyspace.moment.unix_ms;
         let period_ms = i64::from(self.core.config.repl_ping_replica_period) * 1000;
         let has_replicas = self.replication.synchronized().next().is_some();
-        if has_replicas && now_ms - self.replication.pinged_ms >= period_ms {
+        // The offset stays where the replicas are to arrive.
+        if has_replicas
+            && self.replication.failover.is_none()
+            && now_ms - self.replication.pinged_ms >= period_ms
+        {
             self.replication.pinged_ms = now_ms;
             self.push_to_replicas(&[b"PING"]);
             self.ping_waiting();

@@ -6,6 +6,7 @@ mod clients;
 mod config;
 mod control;
 mod debug;
+mod failover;
 mod functions;
 mod info;
 mod lifecycle;

@@ -16,6 +16,9 @@ const NO_LINK: Error = Error::new("NOMASTERLINK Can't SYNC while not connected w
 impl Server {
     /// `REPLICAOF host port | NO ONE`: replicates a primary, or stops replicating.
     pub(super) fn replicaof(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        if self.replication.failover.is_some() {
+            return Err(Error::new("ERR REPLICAOF not allowed while failing over."));
+        }
         let (host, port) = (args.get(1), args.get(2));
         if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
             if self.replication.upstream.is_some() {
@@ -72,7 +75,27 @@ impl Server {
             (Err(_), b"?") => -1,
             (Err(error), _) => return Err(error),
         };
+        if args.len() > 3 && args.is(3, "failover") && !self.net.session(caller.client()?).flags.replica {
+            self.take_over(caller, args.get(1))?;
+        }
         self.begin_synchronization(caller, Some((args.get(1), next)))
+    }
+
+    /// `PSYNC id offset FAILOVER`: the primary asks this replica to take its place.
+    fn take_over(&mut self, caller: &Caller<'_>, id: &[u8]) -> Result {
+        let shown = String::from_utf8_lossy(id);
+        self.process.log.notice(format_args!("Failover request received for replid {shown}."));
+        if self.replication.upstream.is_none() {
+            return Err(Error::new("ERR PSYNC FAILOVER can't be sent to a master."));
+        }
+        if id != self.replication.history.id().as_str().as_bytes() {
+            return Err(Error::new("ERR PSYNC FAILOVER replid must match my replid."));
+        }
+        let asking = self.describe_asking(caller);
+        self.stop_following();
+        self.core.config.replicaof.0 = None;
+        self.process.log.notice(format_args!("MASTER MODE enabled (failover request from '{asking}')"));
+        Ok(())
     }
 
     fn begin_synchronization(&mut self, caller: &mut Caller<'_>, asked: Option<(&[u8], i64)>) -> Result {
@@ -80,6 +103,9 @@ impl Server {
         if self.net.session(token).flags.replica {
             // It has requested this before.
             return Ok(());
+        }
+        if self.replication.failover.is_some() {
+            return Err(Error::new("NOMASTERLINK Can't SYNC while failing over"));
         }
         if self.replication.upstream.as_ref().is_some_and(|upstream| !upstream.is_online()) {
             return Err(NO_LINK);

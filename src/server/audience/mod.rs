@@ -92,6 +92,11 @@ impl Audience {
         self.pause.end()
     }
 
+    /// Stops writes for a failover, or no longer. Returns the clients to execute again.
+    pub fn pause_for_failover(&mut self, is_on: bool) -> Vec<Token> {
+        self.pause.set_failover(is_on)
+    }
+
     /// Makes a client wait for the end of the pause.
     pub fn wait_for_end_of_pause(&mut self, token: Token) {
         self.pause.add(token);

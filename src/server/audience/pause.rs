@@ -24,6 +24,8 @@ pub enum PauseMode {
 pub struct Pause {
     /// What is stopped, and until when in microseconds of the monotonic clock.
     running: Option<(PauseMode, u64)>,
+    /// Whether a failover stops writes.
+    for_failover: bool,
     /// In the order in which they began to wait; includes clients that have disconnected.
     waiting: Vec<Token>,
     gone: usize,
@@ -32,15 +34,16 @@ pub struct Pause {
 impl Pause {
     /// Whether a pause is active.
     pub fn is_active(&self) -> bool {
-        self.running.is_some()
+        self.running.is_some() || self.for_failover
     }
 
     /// Whether a command with these flags has to wait.
     pub fn stops(&self, command_flags: u64) -> bool {
+        let writes = command_flags & (flags::WRITE | flags::MAY_REPLICATE) != 0;
         match self.running {
-            None => false,
+            None => self.for_failover && writes,
             Some((PauseMode::All, _)) => true,
-            Some((PauseMode::Write, _)) => command_flags & (flags::WRITE | flags::MAY_REPLICATE) != 0,
+            Some((PauseMode::Write, _)) => writes,
         }
     }
 
@@ -66,9 +69,22 @@ impl Pause {
         self.running = Some((running.max(mode), until.max(until_us)));
     }
 
-    /// Ends the pause. Returns the clients that waited for its end, in order; some of them may have disconnected.
+    /// Ends the pause of `CLIENT PAUSE`. Returns the clients that waited for its end, in order; some of them may have
+    /// disconnected, and a failover may stop others again.
     pub(super) fn end(&mut self) -> Vec<Token> {
-        std::mem::take(self).waiting
+        self.running = None;
+        self.take_waiting()
+    }
+
+    /// Starts or ends the pause of writes for a failover. Returns the clients to execute again, as [`Pause::end`] does.
+    pub(super) fn set_failover(&mut self, is_on: bool) -> Vec<Token> {
+        self.for_failover = is_on;
+        if is_on { Vec::new() } else { self.take_waiting() }
+    }
+
+    fn take_waiting(&mut self) -> Vec<Token> {
+        self.gone = 0;
+        std::mem::take(&mut self.waiting)
     }
 
     /// The number of clients that wait for its end.
@@ -123,6 +139,27 @@ mod tests {
         assert_eq!(pause.waiting_clients(), 2);
         assert_eq!(pause.end(), [5, 2, 9].map(token));
         assert!(!pause.is_active() && pause.waiting_clients() == 0);
+    }
+
+    #[test]
+    fn a_failover_stops_writes_beside_client_pause_and_neither_ends_the_other() {
+        let flags = |name: &str| lookup(name.as_bytes()).unwrap().flags;
+        let mut pause = Pause::default();
+        assert!(pause.set_failover(true).is_empty());
+        assert!(pause.is_active() && !pause.is_over(u64::MAX));
+        assert!(pause.stops(flags("set")) && !pause.stops(flags("get")));
+        pause.extend(PauseMode::All, 5);
+        assert!(pause.stops(flags("get")));
+        let token = Token { slot: 1, generation: 0 };
+        pause.add(token);
+        assert_eq!(pause.end(), [token]);
+        assert!(pause.stops(flags("set")) && !pause.stops(flags("get")));
+        pause.extend(PauseMode::Write, 5);
+        pause.add(token);
+        assert_eq!(pause.set_failover(false), [token]);
+        assert!(pause.stops(flags("set")));
+        pause.end();
+        assert!(!pause.is_active());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use transfer::Transfer;
 use upstream::Upstream;
 
 use crate::db::Cursor;
+use crate::replication::failover::Failover;
 use crate::replication::history::{History, Id};
 use crate::replication::peer::{Peer, Stage};
 use crate::sys::poller::Token;
@@ -92,6 +93,8 @@ pub struct Replication {
     pub old_readers: Vec<(String, i64)>,
     /// The primary, if this server is a replica.
     pub upstream: Option<Upstream>,
+    /// The `FAILOVER` that was requested.
+    pub failover: Option<Failover>,
     /// The database that the stream had selected at the end of the snapshot loaded at the start.
     pub resumed_db: usize,
     /// The time of the last attempt to connect to the primary, in Unix milliseconds.
@@ -122,6 +125,7 @@ impl Replication {
             replicas: Vec::new(),
             old_readers: Vec::new(),
             upstream: None,
+            failover: None,
             resumed_db: 0,
             tried_ms: 0,
             transfer: None,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::replication::failover::Failover;
 use crate::replication::history::{Id, Kept};
 use crate::replication::peer::Stage;
 use crate::server::Server;
@@ -34,7 +35,7 @@ pub(super) fn write(server: &Server, out: &mut String) {
         (0, 0)
     };
     fields!(out,
-        "master_failover_state": "no-failover",
+        "master_failover_state": replication.failover.as_ref().map_or("no-failover", Failover::name),
         "master_replid": history.id(),
         "master_replid2": second,
         "master_repl_offset": server.replication_offset(),
