@@ -54,6 +54,14 @@ impl Node {
         }
     }
 
+    /// The server, if it was not killed.
+    pub fn running(&self) -> Option<&Server> {
+        match &self.process {
+            Process::Running(server) => Some(server),
+            _ => None,
+        }
+    }
+
     /// A connection past the proxy.
     pub fn client(&self) -> Client {
         self.server().client()
