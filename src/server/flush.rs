@@ -204,6 +204,10 @@ impl Server {
     }
 
     pub(super) fn close(&mut self, token: Token) {
+        if !self.replication.replicas.is_empty() {
+            // While its address is known.
+            self.forget_replica(token);
+        }
         if let Some(client) = self.net.clients.remove(token) {
             if let Some(ledger) = &mut self.net.ledger {
                 ledger.remove(token);
@@ -216,9 +220,6 @@ impl Server {
             self.audience.trackers.leave(token);
             if client.session.flags.subscribed {
                 self.end_subscriptions(token);
-            }
-            if !self.replication.replicas.is_empty() {
-                self.forget_replica(token);
             }
             if client.session.flags.primary {
                 self.upstream_lost(token, client.session.db);

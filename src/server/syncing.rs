@@ -55,8 +55,7 @@ impl Server {
     /// The address at which clients reach a replica.
     pub(super) fn replica_address(&self, replica: &Replica) -> (String, i64) {
         let address = if replica.peer.address.is_empty() {
-            let client = self.net.clients.get(replica.token);
-            client.map_or_else(String::new, |client| client.transport.peer().ip_text())
+            replica.ip.clone()
         } else {
             String::from_utf8_lossy(&replica.peer.address).into_owned()
         };
@@ -87,7 +86,7 @@ impl Server {
         let name = self.replica_name(token);
         self.process.log.notice(format_args!("Replica {name} asks for synchronization"));
         self.net.session(token).flags.replica = true;
-        let replica = self.replication.find_or_add(token, now_ms);
+        let replica = self.replication.find_or_add(token, || self.net.ip_of(token), now_ms);
         (replica.asked_ms, replica.knows_psync) = (now_ms, asked.is_some());
         if let Some((id, next)) = asked {
             match self.replication.history.answer(id, next, self.kept()) {
@@ -487,11 +486,12 @@ impl Server {
             return;
         };
         self.note_old_reader(index);
-        let Replica { peer, cursor, .. } = self.replication.replicas.remove(index);
-        if peer.stage != Stage::Greeting && self.process.log.is_at(LogLevel::Notice) {
+        let is_synchronized = self.replication.replicas[index].peer.stage != Stage::Greeting;
+        if is_synchronized && self.process.log.is_at(LogLevel::Notice) {
             let name = self.replica_name(token);
             self.process.log.notice(format_args!("Connection with replica {name} lost."));
         }
+        let Replica { cursor, .. } = self.replication.replicas.remove(index);
         if let Some(cursor) = cursor {
             self.core.keyspace.journal.stream_mut().end_reader(cursor);
         }

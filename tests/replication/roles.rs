@@ -71,6 +71,14 @@ fn wait_counts_the_replicas_that_have_the_write() {
 }
 
 #[test]
+fn the_log_names_the_replica_whose_connection_is_lost() {
+    let [(primary, _writer), (replica, _reader)] = chain([(Kind::Subject, ""), (Kind::Subject, "")]);
+    let port = replica.port();
+    drop(replica);
+    primary.wait_for_log(&format!("Connection with replica 127.0.0.1:{port} lost."));
+}
+
+#[test]
 fn writes_are_refused_while_there_are_too_few_replicas() {
     let primary = start(Kind::Subject, "--min-replicas-to-write 1 --min-replicas-max-lag 10");
     let replica = start(Kind::Subject, "");

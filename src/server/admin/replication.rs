@@ -141,7 +141,7 @@ impl Server {
         if words.first().is_some_and(|name| name.eq_ignore_ascii_case(b"ack")) && !is_replica {
             return Ok(());
         }
-        let replica = self.replication.find_or_add(token, now_ms);
+        let replica = self.replication.find_or_add(token, || self.net.ip_of(token), now_ms);
         match replica.peer.configure(words.into_iter(), now_ms) {
             Ok(Asked::Ok) => caller.reply(&mut self.net).ok(),
             Ok(Asked::Acknowledged) => self.on_acknowledgement(token),

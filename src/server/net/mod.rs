@@ -160,6 +160,11 @@ impl Net {
         self.clients.get(token).map_or(0, |client| client.session.db)
     }
 
+    /// Returns the IP address of the client.
+    pub fn ip_of(&self, token: Token) -> String {
+        self.clients.get(token).map_or_else(String::new, |client| client.transport.peer().ip_text())
+    }
+
     /// Begins the turn of a client.
     pub fn begin_turn(&mut self, token: Token) {
         let known = self.clients.get(token).is_some_and(|client| client.session.authenticated);

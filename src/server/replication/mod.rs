@@ -64,6 +64,8 @@ impl Outgoing {
 pub struct Replica {
     /// Its connection.
     pub token: Token,
+    /// The IP address of its connection. A child that writes a snapshot has closed the socket, and needs it.
+    pub ip: String,
     /// Its properties and acknowledged offsets.
     pub peer: Peer,
     /// Its position in the stream, from the start of its snapshot on.
@@ -144,12 +146,13 @@ impl Replication {
         self.replicas.iter_mut().find(|replica| replica.token == token)
     }
 
-    /// Like [`Replication::find`]; adds a replica for the connection if it has none.
-    pub fn find_or_add(&mut self, token: Token, now_ms: i64) -> &mut Replica {
+    /// Like [`Replication::find`]; adds a replica for the connection from `ip` if it has none.
+    pub fn find_or_add(&mut self, token: Token, ip: impl FnOnce() -> String, now_ms: i64) -> &mut Replica {
         let index = self.replicas.iter().position(|replica| replica.token == token);
         let index = index.unwrap_or_else(|| {
             self.replicas.push(Replica {
                 token,
+                ip: ip(),
                 peer: Peer::default(),
                 cursor: None,
                 outgoing: None,
