@@ -19,7 +19,7 @@ impl Server {
         let online = self.replication.replicas.iter().filter(|replica| replica.peer.stage == Stage::Online);
         online
             .map(|replica| {
-                let (address, port) = self.replica_address(replica);
+                let (address, port) = replica.address();
                 (address, port, replica.peer.acknowledged)
             })
             .collect()

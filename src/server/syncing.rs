@@ -52,16 +52,6 @@ impl Server {
         self.replication.history.offset(self.core.keyspace.journal.stream().settled())
     }
 
-    /// The address at which clients reach a replica.
-    pub(super) fn replica_address(&self, replica: &Replica) -> (String, i64) {
-        let address = if replica.peer.address.is_empty() {
-            replica.ip.clone()
-        } else {
-            String::from_utf8_lossy(&replica.peer.address).into_owned()
-        };
-        (address, replica.peer.listening_port)
-    }
-
     /// The name of a replica in the log.
     pub(super) fn replica_name(&self, token: Token) -> String {
         let replica = self.replication.replicas.iter().find(|replica| replica.token == token);
@@ -465,7 +455,7 @@ impl Server {
         if !has_snapshot || replica.has_acknowledged || !replica.knows_psync {
             return;
         }
-        let address = self.replica_address(replica);
+        let address = replica.address();
         let readers = &mut self.replication.old_readers;
         if !readers.contains(&address) {
             readers.truncate(MAX_OLD_READERS - 1);
@@ -475,8 +465,7 @@ impl Server {
 
     /// Whether a waiting replica may be unable to read the latest RDB version.
     pub(super) fn writes_for_old_reader(&self) -> bool {
-        let is_old =
-            |replica: &Replica| self.replication.old_readers.contains(&self.replica_address(replica));
+        let is_old = |replica: &Replica| self.replication.old_readers.contains(&replica.address());
         self.replication.waiting().any(is_old)
     }
 

@@ -89,7 +89,7 @@ impl Server {
         }
         let Some((host, port)) = &options.target else { return Ok(()) };
         let is_target = |address: &(String, i64)| address.0.eq_ignore_ascii_case(host) && address.1 == *port;
-        match replication.synchronized().find(|replica| is_target(&self.replica_address(replica))) {
+        match replication.synchronized().find(|replica| is_target(&replica.address())) {
             None => Err(Error::new("ERR FAILOVER target HOST and PORT is not a replica.")),
             Some(replica) if replica.peer.stage != Stage::Online => {
                 Err(Error::new("ERR FAILOVER target replica is not online."))

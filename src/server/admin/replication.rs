@@ -170,7 +170,7 @@ impl Server {
             .iter()
             .filter(|replica| replica.peer.stage == Stage::Online)
             .map(|replica| {
-                let (address, port) = self.replica_address(replica);
+                let (address, port) = replica.address();
                 (address, port, replica.peer.acknowledged)
             })
             .collect();

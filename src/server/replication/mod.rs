@@ -119,6 +119,19 @@ pub struct Replication {
     pub refused_partial_syncs: u64,
 }
 
+impl Replica {
+    /// The address and the port at which clients reach it.
+    pub fn address(&self) -> (String, i64) {
+        let announced = &self.peer.address;
+        let ip = if announced.is_empty() {
+            self.ip.clone()
+        } else {
+            String::from_utf8_lossy(announced).into_owned()
+        };
+        (ip, self.peer.listening_port)
+    }
+}
+
 impl Replication {
     /// Returns the state of a primary without replicas.
     pub fn new(id: Id) -> Replication {

@@ -23,7 +23,7 @@ pub(super) fn write(server: &Server, out: &mut String) {
         fields!(out, "min_slaves_good_slaves": replication.good(now_ms, config.min_replicas_max_lag));
     }
     for (index, replica) in synchronized.into_iter().enumerate() {
-        write_replica(server, index, replica, now_ms, out);
+        write_replica(index, replica, now_ms, out);
     }
     let history = &replication.history;
     let (second, limit) = history.second().unwrap_or((Id::NONE, -1));
@@ -94,8 +94,8 @@ fn write_upstream(server: &Server, upstream: &Upstream, out: &mut String) {
     );
 }
 
-fn write_replica(server: &Server, index: usize, replica: &Replica, now_ms: i64, out: &mut String) {
-    let (address, port) = server.replica_address(replica);
+fn write_replica(index: usize, replica: &Replica, now_ms: i64, out: &mut String) {
+    let (address, port) = replica.address();
     let lag =
         if replica.peer.stage == Stage::Online { (now_ms - replica.peer.acknowledged_ms) / 1000 } else { 0 };
     let _ = write!(
