@@ -60,7 +60,7 @@ impl Server {
             return self.reject(token, command, args, &error);
         }
         if self.gate.refuses()
-            && let Some(error) = self.refuse_for_disk(token, command, args)
+            && let Some(error) = self.refuse_for_mode(token, command, args)
         {
             return self.reject(token, command, args, &error);
         }

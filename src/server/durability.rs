@@ -148,7 +148,7 @@ impl Server {
             self.write_log();
             if self.persistence.log.recovers_from_failed_sync(clock::monotonic_us()) {
                 self.process.log.warning(format_args!(
-                    "The AOF can be synced again. It is rewritten, since the disk may lack what could not be synced."
+                    "The AOF can be synced again. It is rewritten, because earlier writes may not be on disk."
                 ));
                 self.persistence.rewrites.scheduled = true;
             }
@@ -159,7 +159,7 @@ impl Server {
     /// Returns the error if `command` is refused: because persistence fails, because of this server's role, because
     /// data is being loaded, or because a slow script is suspended.
     #[cold]
-    pub(super) fn refuse_for_disk(&self, token: Token, command: &Command, args: Args<'_>) -> Option<Error> {
+    pub(super) fn refuse_for_mode(&self, token: Token, command: &Command, args: Args<'_>) -> Option<Error> {
         if let Some(denial) = self.gate.denial()
             && (self.flags_of_call(token, command, args) & flags::WRITE != 0 || command.full_name == "ping")
         {
