@@ -53,7 +53,7 @@ fn nothing_listens_until_a_port_is_set_and_it_can_be_set_and_taken_back() {
         let name = if taken == other { "port" } else { "metrics-port" };
         let refused = client.run(&format!("CONFIG SET {name} {taken}"));
         assert!(refused.text().contains("Unable to listen on this port"), "{refused:?}");
-        let logged = format!("Failed listening on port {taken} (tcp): it goes on listening where it was");
+        let logged = format!("Failed listening on port {taken} (tcp): the old listeners are kept");
         eventually("the log says so", || server.log().contains(&logged).then_some(()));
     }
     assert_eq!(Http::get(other, "/health").status, 200);

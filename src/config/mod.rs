@@ -85,10 +85,10 @@ impl Effect {
 
 /// Directives of a config file that are not values, and how each is handled.
 const OTHER_LINES: &[(&str, &str)] = &[
-    ("include", "reads another file, or all that match a glob, at this place"),
+    ("include", "reads another file, or all files that match a glob, at this point"),
     (
         "rename-command",
-        "gives a command another name, or with `\"\"` none; the server starts only if it has the command",
+        "renames a command, or with `\"\"` disables it; the server starts only if the command exists",
     ),
     (
         "user",
@@ -98,7 +98,7 @@ const OTHER_LINES: &[(&str, &str)] = &[
     ("sentinel", "is refused: this is not a sentinel"),
     ("list-max-ziplist-entries", "is ignored, as by Redis: list-max-listpack-size replaced it"),
     ("list-max-ziplist-value", "is ignored, as by Redis: list-max-listpack-size replaced it"),
-    ("lua-replicate-commands", "is ignored, as by Redis: effects are what is replicated"),
+    ("lua-replicate-commands", "is ignored, as by Redis: scripts are always replicated by their effects"),
 ];
 
 impl Config {

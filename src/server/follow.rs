@@ -413,7 +413,7 @@ impl Server {
         self.replication.history.adopt(id, offset, end);
         self.go_online(linking);
         if restarts_log && self.begin_log().is_err() {
-            self.process.log.warning(format_args!("The AOF stays switched off: see above"));
+            self.process.log.warning(format_args!("The AOF remains disabled: see the previous log lines"));
         }
     }
 

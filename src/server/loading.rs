@@ -318,8 +318,8 @@ impl Server {
             let names = directory.files_without_manifest();
             if !names.is_empty() {
                 self.process.log.warning(format_args!(
-                    "WARNING: {} has files of a log, but not their manifest {}: they are neither loaded nor changed ({}). \
-                     If they hold your data, stop the server and put the manifest back.",
+                    "WARNING: {} has AOF files, but not their manifest {}: they are neither loaded nor changed ({}). \
+                     If they contain your data, stop the server and restore the manifest.",
                     directory.path().display(),
                     shown(&directory.manifest()),
                     names.join(", ")
@@ -554,7 +554,7 @@ impl Server {
         if !loading.files.is_empty() {
             return Err(LoadFailed(vec![
                 format!("The append only file {shown} is valid up to offset {valid_up_to}, where it ends"),
-                format!("Fatal error: the truncated file is not the last file, {RESTORE}"),
+                format!("Fatal error: the truncated file is not the last file; {RESTORE}"),
             ]));
         }
         if !self.core.config.aof_load_truncated {
@@ -656,7 +656,7 @@ impl Server {
 }
 
 /// The remedy if a damaged file is not the last one.
-const RESTORE: &str = "so it cannot be cut without losing what follows it: restore the log from a backup";
+const RESTORE: &str = "truncating it would lose the files after it: restore the AOF from a backup";
 
 /// The name of a file, for messages.
 fn shown(path: &Path) -> std::path::Display<'_> {

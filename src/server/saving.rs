@@ -497,7 +497,7 @@ impl Server {
                 true
             }
             Err(error) => {
-                self.process.log.warning(format_args!("Can't take over the new base of the AOF: {error}"));
+                self.process.log.warning(format_args!("Can't add the new base to the AOF: {error}"));
                 false
             }
         }

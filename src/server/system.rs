@@ -150,7 +150,7 @@ fn slow_clock(machine: &Machine, _: &Config) -> Finding {
     Finding::bad(
         format!("Reading the clock '{current}' takes a system call, which makes every iteration slower."),
         format!(
-            "Choose another one of '{others}': 'echo tsc > /{CLOCK}', and for good the kernel's parameter \
+            "Choose another one of '{others}': 'echo tsc > /{CLOCK}'; to keep it, set the kernel parameter \
              'clocksource=tsc'."
         ),
     )
@@ -161,7 +161,7 @@ fn xen_clock(machine: &Machine, _: &Config) -> Finding {
         None => Finding::Unknown,
         Some("xen") => Finding::bad(
             "The system uses the clock 'xen', which may be slow.",
-            "If [slow-clocksource] complains as well, choose another one as it says.",
+            "If [slow-clocksource] also fails, choose another clock as described there.",
         ),
         Some(_) => Finding::Good,
     }
@@ -177,8 +177,8 @@ fn overcommit(machine: &Machine, _: &Config) -> Finding {
                 "Memory overcommit is not enabled (vm.overcommit_memory is {mode}): a snapshot or a rewrite of the log \
                  may fail when memory is low."
             ),
-            "Run 'sysctl vm.overcommit_memory=1', and for good put the line 'vm.overcommit_memory = 1' into \
-             /etc/sysctl.conf.",
+            "Run 'sysctl vm.overcommit_memory=1', and add the line 'vm.overcommit_memory = 1' to \
+             /etc/sysctl.conf to keep it.",
         ),
     }
 }
@@ -190,7 +190,7 @@ fn huge_pages(machine: &Machine, config: &Config) -> Finding {
     if config.huge_pages && never {
         return Finding::bad(
             "Transparent huge pages are switched off, so 'huge-pages yes' has no effect.",
-            format!("Run 'echo madvise > /{HUGE_PAGES}' as root, in a start script for good."),
+            format!("Run 'echo madvise > /{HUGE_PAGES}' as root, and in a start script to keep it."),
         );
     }
     let opts_out = config.disable_thp && process::restrict_huge_pages(restriction(config)).is_ok();
@@ -200,8 +200,8 @@ fn huge_pages(machine: &Machine, config: &Config) -> Finding {
     Finding::bad(
         "Transparent huge pages are used for all memory, which costs latency and memory while a snapshot is written.",
         format!(
-            "Leave 'disable-thp' at 'yes', or run 'echo madvise > /{HUGE_PAGES}' as root, in a start script for good; \
-             then restart the server."
+            "Leave 'disable-thp' at 'yes', or run 'echo madvise > /{HUGE_PAGES}' as root, and in a start script to \
+             keep it; then restart the server."
         ),
     )
 }
@@ -215,8 +215,8 @@ fn zone_reclaim(machine: &Machine, _: &Config) -> Finding {
                 "vm.zone_reclaim_mode is {mode}: the kernel frees pages of a processor's own memory, and makes the \
                  server wait for it, while other memory is free."
             ),
-            "Run 'sysctl vm.zone_reclaim_mode=0', and for good put the line 'vm.zone_reclaim_mode = 0' into \
-             /etc/sysctl.conf.",
+            "Run 'sysctl vm.zone_reclaim_mode=0', and add the line 'vm.zone_reclaim_mode = 0' to \
+             /etc/sysctl.conf to keep it.",
         ),
     }
 }
@@ -242,7 +242,7 @@ fn memory(machine: &Machine, config: &Config) -> Finding {
         )
     } else {
         let maxmemory = mib(config.maxmemory);
-        format!("maxmemory {maxmemory} leaves little or nothing of the {limit} of memory that {whose}.")
+        format!("maxmemory {maxmemory} leaves little or none of the {limit} of memory that {whose}.")
     };
     Finding::bad(
         what,
@@ -273,7 +273,7 @@ fn open_files(_: &Machine, config: &Config) -> Finding {
         Ok(reached) if reached >= wanted => Finding::Good,
         Ok(reached) => Finding::bad(
             format!(
-                "{reached} open files are allowed here, but maxclients {} needs {wanted}.",
+                "The limit of open files is {reached}, but maxclients {} needs {wanted}.",
                 config.maxclients
             ),
             format!(

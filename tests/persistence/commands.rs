@@ -123,7 +123,7 @@ fn a_log_that_is_being_switched_on_is_not_loaded() {
     client.ok("RENAME old new");
     client.ok("CONFIG SET appendonly yes");
     if !subject_is_redis() {
-        let refused = "ERR The AOF is being switched on, try again when its rewrite has ended";
+        let refused = "ERR The AOF is being enabled, try again when its rewrite has finished";
         assert_eq!(client.run("DEBUG LOADAOF").text(), refused);
     }
     client.ok("RENAME new newest");

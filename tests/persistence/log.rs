@@ -677,7 +677,7 @@ fn files_of_a_log_whose_manifest_was_lost_are_left_alone() {
         client.ok("SET new v");
         assert_eq!(["1.base.rdb", "1.incr.aof"].map(read), before);
         if is_on {
-            let says = "has files of a log, but not their manifest appendonly.aof.manifest: they are neither loaded nor \
+            let says = "has AOF files, but not their manifest appendonly.aof.manifest: they are neither loaded nor \
                         changed (appendonly.aof.1.base.rdb, appendonly.aof.1.incr.aof)";
             assert!(server.log().contains(says), "{}", server.log());
         }
@@ -706,7 +706,7 @@ fn a_start_from_a_snapshot_says_whether_there_was_a_log_before() {
     let launch = server.stop();
     fs::remove_file(part(launch.directory(), "manifest")).expect("removed");
     let server = start(launch);
-    assert!(server.log().contains("has files of a log, but not their manifest"), "{}", server.log());
+    assert!(server.log().contains("has AOF files, but not their manifest"), "{}", server.log());
     assert!(!server.log().contains(&says[0]) && server.log().contains(&says[1]), "{}", server.log());
     assert_eq!(server.client().run("GET k").text(), "v");
 }

@@ -307,7 +307,7 @@ impl<R: Read> Reader<R> {
         if spans.iter().all(ends) && !self.flawed {
             return None;
         }
-        Some("an argument that does not end where it should")
+        Some("an argument without its line end")
     }
 
     /// Adds the command with the parsed arguments to the batch.
@@ -365,7 +365,7 @@ impl<R: Read> Reader<R> {
                 Ok(true)
             }
             None if rest.len() < MAX_ANNOTATION => Ok(false),
-            None => self.malformed(first, "an annotation that does not end").map(|()| false),
+            None => self.malformed(first, "an annotation without a line end").map(|()| false),
         }
     }
 
@@ -464,10 +464,7 @@ impl<R: Read> Reader<R> {
         // The parser takes a line with a zero byte for one without an end, however many bytes follow.
         let line = rest.get(self.partial.parsed_len()..).unwrap_or_default();
         if self.partial.expects_line() && line.contains(&0) {
-            return Err(ReadError::Malformed {
-                offset: self.next,
-                what: "a zero byte where a length should be".into(),
-            });
+            return Err(ReadError::Malformed { offset: self.next, what: "a zero byte in a length".into() });
         }
         if !rest.is_empty() || self.multi.is_some() { Err(cut) } else { Ok(()) }
     }

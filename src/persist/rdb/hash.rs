@@ -112,7 +112,7 @@ pub(super) fn load_timed_listpack(input: &mut impl Input, target: Target<'_>) ->
     let bytes = listpack::normalize(&bytes).map_err(|_| LoadError::Malformed("a bad listpack"))?;
     let pack = Listpack::new(&bytes);
     if !pack.len().is_multiple_of(3) {
-        return Err(LoadError::Malformed("a field without value or time"));
+        return Err(LoadError::Malformed("a field without a value or expiry"));
     }
     let mut fields = Fields::new(pack.len() as u64 / 3, pack.len() / 3, target);
     HashMut::new(&mut fields.entry, target.shapes, BEFORE_ALL).allow_expiries();
@@ -140,7 +140,7 @@ pub(super) fn load_zipmap(input: &mut impl Input, target: Target<'_>) -> Result<
     unpacked(Listpack::new(&bytes), target)
 }
 
-const BAD_TIME: LoadError = LoadError::Malformed("a field's time that is not one");
+const BAD_TIME: LoadError = LoadError::Malformed("an invalid field expiry");
 
 fn packed(bytes: &[u8], target: Target<'_>) -> Result<Entry, LoadError> {
     let pack = Listpack::new(bytes);

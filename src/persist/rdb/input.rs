@@ -23,13 +23,13 @@ pub enum LoadError {
 
 impl LoadError {
     pub(super) const EMPTY: LoadError = LoadError::Malformed("a collection without elements");
-    pub(super) const DUPLICATE: LoadError = LoadError::Malformed("an element twice");
+    pub(super) const DUPLICATE: LoadError = LoadError::Malformed("a duplicate element");
 }
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LoadError::Ended => f.write_str("the bytes end within a value"),
+            LoadError::Ended => f.write_str("unexpected end of the value"),
             LoadError::UnknownType(byte) => write!(f, "unknown type {byte}"),
             LoadError::Malformed(what) => f.write_str(what),
         }
@@ -92,7 +92,7 @@ pub trait Input {
     fn length(&mut self) -> Result<u64, LoadError> {
         match length(self)? {
             Length::Plain(len) => Ok(len),
-            Length::Special(_) => Err(LoadError::Malformed("a string in the place of a length")),
+            Length::Special(_) => Err(LoadError::Malformed("a string encoding in place of a length")),
         }
     }
 

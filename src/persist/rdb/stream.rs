@@ -93,7 +93,7 @@ pub(super) fn load(form: Form, input: &mut impl Input, target: Target<'_>) -> Re
         stream.push_node(first, &input.string()?.into_bytes())?;
     }
     if input.length()? != stream.len() {
-        return Err(LoadError::Malformed("a stream of another length than it claims"));
+        return Err(LoadError::Malformed("a stream whose length differs from its header"));
     }
     let mut figures = Figures { last_id: load_id(input)?, ..Figures::default() };
     figures.entries_added = stream.len();

@@ -157,7 +157,7 @@ impl Server {
         }
         let open = |server: &Server, port| {
             open_listeners(wanted, port, &server.process.log).map_err(|error| {
-                server.process.log.warning(format_args!("{error}: it goes on listening where it was"));
+                server.process.log.warning(format_args!("{error}: the old listeners are kept"));
                 if wanted.bind == before.bind {
                     "Unable to listen on this port. Check server logs.".to_string()
                 } else {

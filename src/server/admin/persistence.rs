@@ -119,7 +119,7 @@ impl Server {
     pub(super) fn debug_loadaof(&mut self, caller: &mut Caller<'_>) -> Result {
         self.refuse_while_loading()?;
         if self.persistence.log.state() == State::Beginning {
-            return Err(Error::new("ERR The AOF is being switched on, try again when its rewrite has ended"));
+            return Err(Error::new("ERR The AOF is being enabled, try again when its rewrite has finished"));
         }
         self.write_whole_log();
         self.drop_data();

@@ -98,7 +98,9 @@ impl Server {
                 Ok(None) => return,
                 Ok(Some(socket)) => self.take_in_web(socket),
                 Err(error) => {
-                    self.process.log.warning(format_args!("Accepting a connection for metrics: {error}"));
+                    self.process
+                        .log
+                        .warning(format_args!("Can't accept a connection on metrics-port: {error}"));
                     return;
                 }
             }
@@ -127,7 +129,9 @@ impl Server {
             Ok(number) if refused => self.refuse_web(number, Status::Forbidden),
             Ok(_) => {}
             Err(error) => {
-                self.process.log.warning(format_args!("Registering a connection for metrics: {error}"));
+                self.process
+                    .log
+                    .warning(format_args!("Can't register a connection of metrics-port: {error}"));
             }
         }
     }
@@ -174,7 +178,7 @@ impl Server {
             }
             (_, b"/health") => (self.write_health(&mut body), TEXT),
             _ => {
-                body.extend_from_slice(b"There are /, /metrics and /health.\n");
+                body.extend_from_slice(b"Not found. Available paths: /, /metrics, /health.\n");
                 (Status::NotFound, TEXT)
             }
         };

@@ -420,7 +420,7 @@ impl Log {
                 return Ok(());
             }
             State::On if self.unwritten(stream) > 0 => {
-                return Err(Failed("the disk refuses what belongs before it".into()));
+                return Err(Failed("earlier commands could not be written to the AOF yet".into()));
             }
             State::On => Some(self.manifest.with_new_incremental(self.directory.file())),
             State::Beginning => None,
@@ -498,7 +498,7 @@ impl Log {
     fn complete_part(&mut self) -> Result<(), Failed> {
         if let Some(part) = &self.part {
             disk::sync_data(&part.file).map_err(|error| {
-                Failed(format!("can't sync the part before it: {}", file::reason(&error)))
+                Failed(format!("can't sync the previous AOF part: {}", file::reason(&error)))
             })?;
             (self.unsynced, self.synced) = (false, self.appended);
         }

@@ -319,7 +319,7 @@ fn skip_module_data(source: &mut Source<impl Read>) -> Result<(), LoadError> {
             module::FLOAT => drop(source.array::<4>()?),
             module::DOUBLE => drop(source.array::<8>()?),
             module::STRING => drop(source.string()?),
-            _ => return Err(LoadError::Malformed("unknown data of a module")),
+            _ => return Err(LoadError::Malformed("unknown module data")),
         }
     }
 }

@@ -414,7 +414,7 @@ fn errors_say_what_and_where() {
         ),
         (
             b"REDIS0011\x02\x01k\x02\x01a\x01a",
-            "Internal error in RDB reading: an element twice at offset 17 (read-object-value of key 'k', type 2: set-hashtable)",
+            "Internal error in RDB reading: a duplicate element at offset 17 (read-object-value of key 'k', type 2: set-hashtable)",
         ),
         (
             b"REDIS0011\xfe\x10",

@@ -88,8 +88,8 @@ fn advice_for(event: &str, config: &Config) -> Vec<String> {
             let threshold_us = config.latency_monitor_threshold.saturating_mul(1000);
             match u64::try_from(config.slowlog_log_slower_than) {
                 Err(_) => advice.push(format!(
-                    "The slow log is switched off, so nothing tells which commands are slow. 'CONFIG SET \
-                     slowlog-log-slower-than {threshold_us}' switches it on, with the threshold of the latency monitor."
+                    "The slow log is off, so the slow commands are unknown. 'CONFIG SET \
+                     slowlog-log-slower-than {threshold_us}' enables it with the threshold of the latency monitor."
                 )),
                 Ok(slow) if slow > threshold_us => advice.push(format!(
                     "Some of these commands were too fast for the slow log. 'CONFIG SET slowlog-log-slower-than \
@@ -167,7 +167,7 @@ mod tests {
                 .contains("too fast for the slow log. 'CONFIG SET slowlog-log-slower-than 1000'")
         );
         config.slowlog_log_slower_than = -1;
-        assert!(report_at(&monitor, &config, 2).contains("switched off"));
+        assert!(report_at(&monitor, &config, 2).contains("The slow log is off"));
         config.slowlog_log_slower_than = 1000;
         let text = report_at(&monitor, &config, 2);
         assert!(!text.contains("CONFIG SET") && text.contains("SLOWLOG GET"), "{text}");
