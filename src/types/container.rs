@@ -13,9 +13,10 @@
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
-use super::entry::{CONTAINER, Entry, WORD};
+use super::entry::Entry;
 use super::kind::{Encoding, Kind};
 use super::moves::{MoveCursor, Moves};
+use super::record::{CONTAINER, WORD};
 use crate::alloc;
 
 /// A collection of at least this many items, each in its own block, is freed in the background. An item takes about 20

@@ -56,7 +56,7 @@ impl Member {
                 at.write(LONG);
                 at.add(SHORT_HEADER).cast::<u32>().write_unaligned(len);
             }
-            super::entry::copy_short(bytes.as_ptr(), at.as_ptr().add(header), bytes.len());
+            super::record::copy_short(bytes.as_ptr(), at.as_ptr().add(header), bytes.len());
         }
         Member { at }
     }

@@ -39,6 +39,7 @@ pub mod moves;
 pub mod packed;
 mod packed_value;
 pub mod random;
+mod record;
 mod rekey;
 pub mod set;
 pub mod shapes;

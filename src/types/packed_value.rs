@@ -7,9 +7,10 @@
 use std::ptr;
 
 use super::block::Block;
-use super::entry::{BLOCK, EMBEDDED_MAX, Entry, WORD, WORDS};
+use super::entry::Entry;
 use super::kind::{Encoding, Kind};
 use super::packed::Buffer;
+use super::record::{BLOCK, EMBEDDED_MAX, WORD, WORDS};
 
 /// A packed collection in an entry, for changing it. See [`Entry::packed_mut`].
 pub struct PackedMut<'a> {

@@ -11,7 +11,8 @@ use std::ptr;
 
 use super::block::Block;
 use super::container::Handle;
-use super::entry::{BLOCK, CONTAINER, Entry, WORD, WORDS};
+use super::entry::Entry;
+use super::record::{BLOCK, CONTAINER, WORD, WORDS};
 use crate::alloc;
 
 impl Entry {

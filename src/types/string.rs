@@ -8,8 +8,9 @@
 //! Every write preserves the key, the access bits and the expiry. It moves the entry only when its size class changes.
 
 use super::block::Block;
-use super::entry::{BLOCK, EMBEDDED_MAX, Entry, INT, WORD, WORDS, copy_short};
+use super::entry::Entry;
 use super::kind::{Encoding, Kind};
+use super::record::{BLOCK, EMBEDDED_MAX, INT, WORD, WORDS, copy_short};
 use crate::text::number;
 
 pub use crate::text::Text;

@@ -16,8 +16,8 @@ use std::ptr::NonNull;
 
 use crate::alloc;
 use crate::dict::{self, Item};
-use crate::types::entry::copy_short;
 use crate::types::moves::Moves;
+use crate::types::record::copy_short;
 
 const SCORE: usize = 8;
 /// This length byte means that the length follows in eight bytes.
