@@ -210,6 +210,123 @@ fn the_metrics_of_redis_exporter_are_there_under_their_names() {
     assert_eq!(labels["run_id"], client.info("run_id"));
 }
 
+/// A primary and its replica, which has all of its stream, with their metrics ports.
+fn start_pair() -> [(Server, u16); 2] {
+    let primary = start("--save  --repl-diskless-sync-delay 0");
+    primary.0.client().ok("SET a b");
+    let replica = start(&format!("--save  --replicaof 127.0.0.1 {}", primary.0.port()));
+    let (mut to_primary, mut to_replica) = (primary.0.client(), replica.0.client());
+    eventually("the replica has acknowledged everything", || {
+        let end = to_primary.info("master_repl_offset");
+        let row = to_primary.run("INFO replication").text();
+        let has_all = row.contains(&format!(",state=online,offset={end},"));
+        (has_all && to_replica.info("slave_repl_offset") == end).then_some(())
+    });
+    [primary, replica]
+}
+
+#[test]
+fn the_metrics_of_primary_and_replica_name_each_other() {
+    let [(primary, primary_web), (replica, replica_web)] = start_pair();
+    let (primary_port, replica_port) = (primary.port().to_string(), replica.port().to_string());
+    let (mut to_primary, mut to_replica) = (primary.client(), replica.client());
+    let own = scrape(primary_web);
+    assert_eq!(own.labelled("redis_instance_info", "role", "master"), Some(1.0));
+    assert_eq!(own.value("redis_connected_slaves"), 1.0);
+    for name in ["redis_connected_slave_offset_bytes", "redis_connected_slave_lag_seconds"] {
+        let (labels, _) = &own.samples[name][0];
+        let of = |label: &str| labels[label].as_str();
+        assert_eq!((labels.len(), of("slave_ip"), of("slave_state")), (3, "127.0.0.1", "online"), "{name}");
+        assert_eq!(of("slave_port"), replica_port);
+    }
+    // The offset grows with PINGs and writes.
+    eventually("the offset is that of INFO", || {
+        let before = to_replica.info_number("slave_repl_offset") as f64;
+        let told =
+            scrape(primary_web).labelled("redis_connected_slave_offset_bytes", "slave_state", "online");
+        let after = to_primary.info_number("master_repl_offset") as f64;
+        told.filter(|told| before <= *told && *told <= after)
+    });
+    assert!(
+        !own.samples.contains_key("redis_slave_info") && !own.samples.contains_key("redis_master_link_up")
+    );
+
+    let other = scrape(replica_web);
+    assert_eq!(other.labelled("redis_instance_info", "role", "slave"), Some(1.0));
+    for (name, labels, value) in [
+        ("redis_slave_info", 3, Some(1.0)),
+        ("redis_master_link_up", 2, Some(1.0)),
+        ("redis_master_sync_in_progress", 2, Some(0.0)),
+        ("redis_master_last_io_seconds_ago", 2, None),
+        ("redis_slave_repl_offset", 2, None),
+    ] {
+        let (told, of) = &other.samples[name][0];
+        assert_eq!((told.len(), &*told["master_host"]), (labels, "127.0.0.1"), "{name}");
+        assert_eq!(told["master_port"], primary_port, "{name}");
+        assert!(value.is_none_or(|value| *of == value), "{name} is {of}");
+    }
+    assert_eq!(other.labelled("redis_slave_info", "slave_read_only", "1"), Some(1.0));
+    drop(primary);
+    eventually("the link is down", || {
+        (scrape(replica_web).labelled("redis_master_link_up", "master_port", &primary_port)? == 0.0)
+            .then_some(())
+    });
+    to_replica.ok("REPLICAOF NO ONE");
+    let own = scrape(replica_web);
+    assert_eq!(own.labelled("redis_instance_info", "role", "master"), Some(1.0));
+    assert!(
+        !own.samples.contains_key("redis_slave_info") && !own.samples.contains_key("redis_master_link_up")
+    );
+}
+
+#[test]
+fn replicas_that_do_not_tell_their_port_are_one_sample() {
+    let (server, port) = start("--save  --repl-diskless-sync-delay 0");
+    let mut replicas: Vec<Client> = (0..3).map(|_| server.client()).collect();
+    for (index, replica) in replicas.iter_mut().enumerate() {
+        replica.ok("REPLCONF ip-address a\"b<i>");
+        replica.send(&["PSYNC", "?", "-1"]).unwrap();
+        replica.send(&["REPLCONF", "ACK", &index.to_string()]).unwrap();
+    }
+    let mut client = server.client();
+    eventually("there are three", || {
+        let text = client.run("INFO replication").text();
+        let of = |offset: usize| text.contains(&format!(",port=0,state=online,offset={offset},"));
+        (0..3).all(of).then_some(())
+    });
+    // Reading the scrape complains about two samples with the same labels.
+    let scrape = scrape(port);
+    let samples = &scrape.samples["redis_connected_slave_offset_bytes"];
+    assert_eq!((samples.len(), &*samples[0].0["slave_ip"], samples[0].1), (1, "a\"b<i>", 0.0));
+    let page = Http::get(port, "/").body;
+    check_html(&page);
+    assert_eq!(page.matches("<td>a&quot;b&lt;i&gt;:0</td><td>online</td>").count(), 3, "{page}");
+}
+
+#[test]
+fn the_status_page_shows_the_link_at_both_ends() {
+    let [(primary, primary_web), (replica, replica_web)] = start_pair();
+    let page = Http::get(primary_web, "/").body;
+    check_html(&page);
+    let row = format!("<tr><td>127.0.0.1:{}</td><td>online</td><td>", replica.port());
+    let told = page.split_once(&row).unwrap_or_else(|| panic!("no {row} in {page}")).1;
+    assert!(told.split_once("</tr>").unwrap().0.ends_with(" ago</td>"), "{told}");
+    assert!(page.contains("<dt>role</dt><dd>primary</dd>") && page.contains("<dt>replicas</dt><dd>1</dd>"));
+    let page = Http::get(replica_web, "/").body;
+    check_html(&page);
+    let address = format!("<dt>primary</dt><dd>127.0.0.1:{}</dd>", primary.port());
+    for shown in ["<dt>role</dt><dd>replica</dd>", &address, "<dt>link</dt><dd><span class=\"good\">up"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    drop(primary);
+    let page = eventually("the page says that the link is down", || {
+        let page = Http::get(replica_web, "/").body;
+        page.contains("<dt>link</dt><dd><span class=\"bad\">down for ").then_some(page)
+    });
+    check_html(&page);
+    assert!(page.contains("<dt>last bytes</dt><dd>–</dd>"), "{page}");
+}
+
 #[test]
 fn metrics_keep_their_names_and_types() {
     let (_server, port) = start("");
@@ -536,7 +653,13 @@ fn the_dashboard_shows_metrics_that_there_are() {
     let mut client = server.client();
     client.ok("SET a b EX 1000");
     client.run("NOTHING");
-    let scrape = scrape(port);
+    let mut scrape = scrape(port);
+    // Some are those of a server with replicas, or of a replica.
+    for (_server, port) in &start_pair() {
+        let of = Scrape::read(&Http::get(*port, "/metrics").body);
+        scrape.samples.extend(of.samples);
+        scrape.types.extend(of.types);
+    }
     let text = include_str!("../deploy/grafana/redstart.json");
     let dashboard: serde_json::Value = serde_json::from_str(text).expect("JSON");
     assert_eq!(dashboard["uid"], "redstart");

@@ -22,7 +22,7 @@ mod tracking;
 mod wait;
 
 pub use info::mem_allocator;
-pub(super) use info::write_figures;
+pub(super) use info::{LinkFigures, ReplicaFigures, write_figures};
 pub(super) use memory::Overview;
 
 use super::Server;

@@ -313,6 +313,10 @@ const NAMES: &[(&str, &str)] = &[
     ("eventloop_duration_max", "redis_eventloop_duration_max_usec"),
 ];
 
+/// The fields whose metrics have the address of the primary as labels, as redis_exporter's have.
+const OF_PRIMARY: [&str; 4] =
+    ["master_link_status", "master_last_io_seconds_ago", "master_sync_in_progress", "slave_repl_offset"];
+
 /// Beginnings of fields that are otherwise in the names of metrics with a unit.
 const BEGINNINGS: [(&str, &str); 3] = [("used_memory", "memory_used"), ("used_cpu", "cpu"), ("total_", "")];
 
@@ -343,8 +347,13 @@ impl Figure {
 /// Writes the metrics of all figures in `info`, the text of `INFO`.
 pub fn write(out: &mut Exposition<'_>, info: &str) {
     let (mut expected, mut name) = (0, String::new());
+    // `INFO` has them before the fields that they are labels of.
+    let mut primary = [("master_host", ""), ("master_port", "")];
     for line in info.lines() {
         let Some((field, value)) = line.split_once(':') else { continue };
+        if let Some(label) = primary.iter_mut().find(|(label, _)| *label == field) {
+            label.1 = value;
+        }
         // The two are in the same order; a field that has no metric leaves the place.
         let (before, after) = FIGURES.split_at(expected);
         let Some(step) = after.iter().chain(before).position(|(_, of, _)| *of == field) else { continue };
@@ -352,7 +361,11 @@ pub fn write(out: &mut Exposition<'_>, info: &str) {
         let (figure, _, help) = FIGURES[expected];
         figure.write_name(field, &mut name);
         out.family(&name, figure.kind(), help);
-        out.begin_sample(&name, "");
+        if OF_PRIMARY.contains(&field) {
+            out.begin_labelled(&name, "", &primary);
+        } else {
+            out.begin_sample(&name, "");
+        }
         push_value(out, field, &name, value);
         out.end_sample();
         expected += 1;
@@ -445,7 +458,8 @@ mod tests {
     fn values_are_those_of_the_text_in_the_units_of_metrics() {
         let mut bytes = Vec::new();
         let info = "# Stats\r\nlatest_fork_usec:1500\r\nused_memory_peak_perc:99.50%\r\nunknown:1\r\n\
-                    rdb_last_bgsave_status:err\r\ninstantaneous_input_kbps:0.50\r\nhz:10\r\nlru_clock:7\r\n";
+                    rdb_last_bgsave_status:err\r\ninstantaneous_input_kbps:0.50\r\nhz:10\r\nlru_clock:7\r\n\
+                    master_host:::1\r\nmaster_port:6379\r\nmaster_link_status:up\r\nslave_priority:9\r\n";
         write(&mut Exposition::new(&mut bytes), info);
         let text = String::from_utf8(bytes).unwrap();
         let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
@@ -458,6 +472,8 @@ mod tests {
                 "redstart_instantaneous_input_bytes_per_second 512",
                 "redstart_hz 10",
                 "redstart_lru_clock 7",
+                "redis_master_link_up{master_host=\"::1\",master_port=\"6379\"} 1",
+                "redis_slave_priority 9",
             ]
         );
         assert!(text.starts_with(

@@ -4,6 +4,7 @@ use super::exposition::{Exposition, Kind};
 use super::facts;
 use crate::command::table;
 use crate::config::Percentiles;
+use crate::server::admin::ReplicaFigures;
 use crate::server::core::stats::{CommandStats, Histogram, STEPS};
 use crate::server::{REDIS_VERSION, Server, admin};
 use crate::sys::process;
@@ -26,6 +27,7 @@ impl Server {
         let mut info = String::with_capacity(INFO_BYTES);
         admin::write_figures(self, &mut info);
         facts::write(&mut out, &info);
+        self.write_replication(&mut out);
         self.write_databases(&mut out);
         self.write_commands(&mut out);
         self.write_latencies(&mut out);
@@ -71,6 +73,48 @@ impl Server {
             "When the server started, as Unix time.",
             started,
         );
+    }
+
+    /// Writes the address of the primary, and the position of each replica. Replicas that do not tell their port can have
+    /// the same labels: of these, only the one that is farthest behind is reported.
+    fn write_replication(&self, out: &mut Exposition<'_>) {
+        if let Some(upstream) = &self.replication.upstream {
+            let port = upstream.port.to_string();
+            let read_only = if self.core.config.replica_read_only { "1" } else { "0" };
+            let name = "redis_slave_info";
+            out.family(name, Kind::Gauge, "The primary of a replica, in its labels.");
+            let labels =
+                [("master_host", &*upstream.host), ("master_port", &port), ("slave_read_only", read_only)];
+            out.labelled(name, "", &labels, 1);
+        }
+        let mut replicas = ReplicaFigures::all(self);
+        if replicas.is_empty() {
+            return;
+        }
+        replicas.sort_by(|a, b| {
+            (&a.address, a.port, a.state, a.offset).cmp(&(&b.address, b.port, b.state, b.offset))
+        });
+        replicas.dedup_by(|next, kept| {
+            (&next.address, next.port, next.state) == (&kept.address, kept.port, kept.state)
+        });
+        for (name, help, value) in [
+            (
+                "redis_connected_slave_offset_bytes",
+                "The offset up to which a replica has acknowledged the stream.",
+                (|it| it.offset) as fn(&ReplicaFigures) -> i64,
+            ),
+            ("redis_connected_slave_lag_seconds", "Seconds since a replica's last acknowledgement.", |it| {
+                it.lag_s
+            }),
+        ] {
+            out.family(name, Kind::Gauge, help);
+            for replica in &replicas {
+                let port = replica.port.to_string();
+                let labels =
+                    [("slave_ip", &*replica.address), ("slave_port", &port), ("slave_state", replica.state)];
+                out.labelled(name, "", &labels, value(replica).max(0) as u64);
+            }
+        }
     }
 
     fn write_databases(&self, out: &mut Exposition<'_>) {

@@ -12,10 +12,11 @@ use super::families::shown_code;
 use super::history::Sample;
 use crate::command::table;
 use crate::server::Server;
-use crate::server::admin::{self, Overview};
+use crate::server::admin::{self, LinkFigures, Overview, ReplicaFigures};
 use crate::server::core::stats::CommandStats;
 use crate::server::core::used_memory;
 use crate::server::persistence::log::State;
+use crate::server::replication::upstream::Upstream;
 use crate::text::figures::{self, scaled};
 use crate::text::html::Escaped;
 
@@ -143,6 +144,11 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
+/// An address and a port; of an address in version 6 of the protocol, in brackets.
+fn address(host: &str, port: i64) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 impl Server {
     /// Appends the page.
     pub(super) fn write_status_page(&self, body: &mut Vec<u8>) {
@@ -158,6 +164,7 @@ impl Server {
         self.write_keyspace(&mut html);
         self.write_memory(&mut html);
         self.write_persistence(&mut html);
+        self.write_links(&mut html);
         self.write_errors_and_slow(&mut html);
         html.push("</div></main><footer>Charts show the last five minutes. <a href=\"/metrics\">Metrics</a> for Prometheus, ");
         html.push("<a href=\"/health\">health</a> for probes.</footer></body></html>\n");
@@ -350,6 +357,67 @@ impl Server {
         let fork = if kept.forks == 0 { "–".into() } else { micros(kept.last_fork_us as f64) };
         html.fact("last fork took", &fork);
         html.push("</dl></section>");
+    }
+
+    /// Writes the role, the link to the primary, and the replicas.
+    fn write_links(&self, html: &mut Html<'_>) {
+        let offset = self.replication_offset();
+        let replicas = ReplicaFigures::all(self);
+        let upstream = self.replication.upstream.as_ref();
+        html.push("<section class=\"card\"><h2>Replication</h2><dl>");
+        html.fact("role", if upstream.is_some() { "replica" } else { "primary" });
+        if let Some(upstream) = upstream {
+            self.write_link(html, upstream);
+        }
+        html.fact("offset", &offset.to_string());
+        html.fact("replicas", &replicas.len().to_string());
+        html.push("</dl>");
+        if !replicas.is_empty() {
+            html.push("<div class=\"scroll\"><table><thead><tr>");
+            for column in ["replica", "state", "offset", "behind", "acknowledged"] {
+                html!(html, "<th>{column}</th>");
+            }
+            html.push("</tr></thead><tbody>");
+            for replica in &replicas {
+                let (mut behind, mut acknowledged) = ("–".into(), "–".into());
+                // Before that it receives a snapshot, and has acknowledged nothing.
+                if replica.state == "online" {
+                    behind = bytes((offset - replica.offset).max(0) as f64);
+                    acknowledged = format!("{} ago", span(replica.lag_s.max(0) as u64));
+                }
+                html!(
+                    html,
+                    "<tr><td>{}</td><td>{}</td><td>{}</td><td>{behind}</td><td>{acknowledged}</td></tr>",
+                    Escaped(&address(&replica.address, replica.port)),
+                    replica.state,
+                    replica.offset
+                );
+            }
+            html.push("</tbody></table></div>");
+        }
+        html.push("</section>");
+    }
+
+    /// Writes the facts of the link to the primary.
+    fn write_link(&self, html: &mut Html<'_>, upstream: &Upstream) {
+        let link = LinkFigures::of(self, upstream);
+        let since = |seconds: i64| span(seconds.max(0) as u64);
+        html.fact("primary", &Escaped(&address(&upstream.host, upstream.port.into())).to_string());
+        if link.is_online {
+            html.fact("link", "<span class=\"good\">up</span>");
+        } else {
+            let down = link.down_s.map_or(String::new(), |seconds| format!(" for {}", since(seconds)));
+            html.fact("link", &format!("<span class=\"bad\">down{down}</span>, {}", upstream.state()));
+        }
+        if let Some(transfer) = &link.transfer {
+            let read = bytes(transfer.read as f64);
+            let progress = transfer.total.map_or(format!("{read} received"), |total| {
+                format!("{read} of {}, {}", bytes(total as f64), percent(transfer.percent() / 100.0))
+            });
+            html.fact("snapshot", &progress);
+        }
+        let heard = link.silent_s.map_or("–".into(), |seconds| format!("{} ago", since(seconds)));
+        html.fact("last bytes", &heard);
     }
 
     fn write_errors_and_slow(&self, html: &mut Html<'_>) {

@@ -16,6 +16,7 @@ mod replication;
 mod stats;
 
 pub use memory::mem_allocator;
+pub(in crate::server) use replication::{LinkFigures, ReplicaFigures};
 
 use std::fmt::Write;
 

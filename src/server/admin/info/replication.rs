@@ -16,14 +16,17 @@ pub(super) fn write(server: &Server, out: &mut String) {
     if let Some(upstream) = &replication.upstream {
         write_upstream(server, upstream, out);
     }
-    let synchronized: Vec<&Replica> = replication.synchronized().collect();
-    fields!(out, "connected_slaves": synchronized.len());
-    let now_ms = server.core.keyspace.moment.unix_ms;
+    let replicas = ReplicaFigures::all(server);
+    fields!(out, "connected_slaves": replicas.len());
     if config.min_replicas_to_write > 0 && config.min_replicas_max_lag > 0 {
+        let now_ms = server.core.keyspace.moment.unix_ms;
         fields!(out, "min_slaves_good_slaves": replication.good(now_ms, config.min_replicas_max_lag));
     }
-    for (index, replica) in synchronized.into_iter().enumerate() {
-        write_replica(index, replica, now_ms, out);
+    for (index, ReplicaFigures { address, port, state, offset, lag_s }) in replicas.iter().enumerate() {
+        let _ = write!(
+            out,
+            "slave{index}:ip={address},port={port},state={state},offset={offset},lag={lag_s}\r\n"
+        );
     }
     let history = &replication.history;
     let (second, limit) = history.second().unwrap_or((Id::NONE, -1));
@@ -47,61 +50,118 @@ pub(super) fn write(server: &Server, out: &mut String) {
     );
 }
 
+/// A replica, as `INFO`, the metrics and the status page report it.
+pub(in crate::server) struct ReplicaFigures {
+    /// The address at which clients reach it.
+    pub address: String,
+    /// See [`ReplicaFigures::address`]; 0: unknown.
+    pub port: i64,
+    /// The name of its state.
+    pub state: &'static str,
+    /// The offset that it has acknowledged.
+    pub offset: i64,
+    /// Seconds since it did.
+    pub lag_s: i64,
+}
+
+impl ReplicaFigures {
+    /// The replicas that have requested synchronization.
+    pub(in crate::server) fn all(server: &Server) -> Vec<ReplicaFigures> {
+        let now_ms = server.core.keyspace.moment.unix_ms;
+        let figures = |replica: &Replica| {
+            let (address, port) = replica.address();
+            let is_online = replica.peer.stage == Stage::Online;
+            let lag_s = if is_online { (now_ms - replica.peer.acknowledged_ms) / 1000 } else { 0 };
+            let (state, offset) = (replica.peer.stage.name(), replica.peer.acknowledged);
+            ReplicaFigures { address, port, state, offset, lag_s }
+        };
+        server.replication.synchronized().map(figures).collect()
+    }
+}
+
+/// A snapshot that is being received or loaded.
+pub(in crate::server) struct TransferFigures {
+    /// The bytes received.
+    pub read: u64,
+    /// The bytes of the whole snapshot; `None`: unknown.
+    pub total: Option<u64>,
+    /// Seconds since the last bytes.
+    silent_s: u64,
+}
+
+impl TransferFigures {
+    /// The share that was received, in percent; 0 if it is unknown.
+    pub(in crate::server) fn percent(&self) -> f64 {
+        let total = self.total.filter(|total| *total > 0);
+        total.map_or(0.0, |total| self.read as f64 / total as f64 * 100.0)
+    }
+}
+
+/// The link to the primary, as `INFO` and the status page report it.
+pub(in crate::server) struct LinkFigures {
+    /// Whether the stream is being received.
+    pub is_online: bool,
+    /// Seconds since the last bytes of the stream or the snapshot; `None`: neither is being received.
+    pub silent_s: Option<i64>,
+    /// See [`TransferFigures`].
+    pub transfer: Option<TransferFigures>,
+    /// For how many seconds there has been no stream, if it is known.
+    pub down_s: Option<i64>,
+}
+
+impl LinkFigures {
+    /// The figures of the link to `upstream`.
+    pub(in crate::server) fn of(server: &Server, upstream: &Upstream) -> LinkFigures {
+        let now_s = server.unix_seconds();
+        let is_online = upstream.is_online();
+        let monotonic_ms = server.core.clock.monotonic_us() / 1000;
+        let transfer = upstream.transfer().map(|(read, total)| {
+            let heard_ms = match &upstream.progress {
+                Progress::Linking(linking) => linking.link.heard_ms(),
+                _ => monotonic_ms,
+            };
+            TransferFigures { read, total, silent_s: monotonic_ms.saturating_sub(heard_ms) / 1000 }
+        });
+        let of_stream = is_online.then(|| now_s - upstream.heard_ms / 1000);
+        LinkFigures {
+            is_online,
+            silent_s: of_stream.or(transfer.as_ref().map(|transfer| transfer.silent_s as i64)),
+            transfer,
+            down_s: upstream.down_since.filter(|_| !is_online).map(|since| now_s - since),
+        }
+    }
+}
+
 fn write_upstream(server: &Server, upstream: &Upstream, out: &mut String) {
     let config = &server.core.config;
-    let now_s = server.unix_seconds();
-    let is_online = upstream.is_online();
-    let heard = if is_online { now_s - upstream.heard_ms / 1000 } else { -1 };
-    let transfer = upstream.transfer();
+    let link = LinkFigures::of(server, upstream);
     fields!(out,
         "master_host": upstream.host,
         "master_port": upstream.port,
-        "master_link_status": if is_online { "up" } else { "down" },
-        "master_last_io_seconds_ago": heard,
-        "master_sync_in_progress": u8::from(transfer.is_some()),
+        "master_link_status": if link.is_online { "up" } else { "down" },
+        "master_last_io_seconds_ago": link.silent_s.filter(|_| link.is_online).unwrap_or(-1),
+        "master_sync_in_progress": u8::from(link.transfer.is_some()),
     );
     let offset = server.replication_offset();
     fields!(out,
         "slave_read_repl_offset": offset,
         "slave_repl_offset": offset,
     );
-    if let Some((read, total)) = transfer {
-        let total_bytes = total.map_or(0, |total| total as i64);
-        let left = total.map_or(-1, |total| (total - read) as i64);
-        let percent =
-            total.filter(|total| *total > 0).map_or(0.0, |total| read as f64 / total as f64 * 100.0);
-        let heard_ms = match &upstream.progress {
-            Progress::Linking(linking) => linking.link.heard_ms(),
-            _ => server.core.clock.monotonic_us() / 1000,
-        };
-        let silent = (server.core.clock.monotonic_us() / 1000).saturating_sub(heard_ms) / 1000;
+    if let Some(transfer) = &link.transfer {
         fields!(out,
-            "master_sync_total_bytes": total_bytes,
-            "master_sync_read_bytes": read,
-            "master_sync_left_bytes": left,
-            "master_sync_perc": format_args!("{percent:.2}"),
-            "master_sync_last_io_seconds_ago": silent,
+            "master_sync_total_bytes": transfer.total.unwrap_or(0),
+            "master_sync_read_bytes": transfer.read,
+            "master_sync_left_bytes": transfer.total.map_or(-1, |total| (total - transfer.read) as i64),
+            "master_sync_perc": format_args!("{:.2}", transfer.percent()),
+            "master_sync_last_io_seconds_ago": transfer.silent_s,
         );
     }
-    if !is_online {
-        let down = upstream.down_since.map_or(-1, |since| now_s - since);
-        fields!(out, "master_link_down_since_seconds": down);
+    if !link.is_online {
+        fields!(out, "master_link_down_since_seconds": link.down_s.unwrap_or(-1));
     }
     fields!(out,
         "slave_priority": config.replica_priority,
         "slave_read_only": u8::from(config.replica_read_only),
         "replica_announced": u8::from(config.replica_announced),
-    );
-}
-
-fn write_replica(index: usize, replica: &Replica, now_ms: i64, out: &mut String) {
-    let (address, port) = replica.address();
-    let lag =
-        if replica.peer.stage == Stage::Online { (now_ms - replica.peer.acknowledged_ms) / 1000 } else { 0 };
-    let _ = write!(
-        out,
-        "slave{index}:ip={address},port={port},state={},offset={},lag={lag}\r\n",
-        replica.peer.stage.name(),
-        replica.peer.acknowledged,
     );
 }
