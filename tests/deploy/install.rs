@@ -111,7 +111,12 @@ fn assert_links_lead_somewhere(root: &Path) {
         }
     }
     assert!(links > 50, "{links} links");
-    for only_with_source in ["deploy/Dockerfile", "deploy/docker-compose.yml", "deploy/pack"] {
+    for only_with_source in [
+        "deploy/Dockerfile",
+        "deploy/docker-compose.yml",
+        "deploy/docker-compose.sentinel.yml",
+        "deploy/pack",
+    ] {
         assert!(!root.join(only_with_source).exists(), "{only_with_source}");
     }
 }

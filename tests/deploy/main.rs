@@ -2,6 +2,7 @@
 //!
 //! * [`generated`]: the manual and the completions of shells. `make generate` writes them anew.
 //! * [`manifests`]: `Dockerfile`, the files for Compose and Kubernetes, and the unit for systemd, by schemas and linters.
+//! * [`sentinel`]: the files for Compose and Kubernetes with replicas and Sentinel, as real processes.
 //! * [`install`]: `make install`, `make uninstall` and `make dist`.
 //!
 //! Checkers that are not part of Rust come from `tests/prepare`. A test that finds none says so and tests less; with
@@ -14,6 +15,7 @@ mod generated;
 mod install;
 mod manifests;
 mod roff;
+mod sentinel;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -11,23 +11,47 @@ use std::process::Command;
 /// The versions of Kubernetes whose schemas are asked.
 const KUBERNETES: &[&str] = &["1.27", "1.32", "1.37"];
 
+/// The directories for Kubernetes, and the objects in them.
+const KUBERNETES_OBJECTS: &[(&str, &[&str])] = &[
+    (
+        "deploy/kubernetes",
+        &[
+            "statefulset/redstart",
+            "service/redstart",
+            "service/redstart-headless",
+            "configmap/redstart",
+            "poddisruptionbudget/redstart",
+        ],
+    ),
+    (
+        "deploy/kubernetes-sentinel",
+        &[
+            "statefulset/redstart-ha",
+            "statefulset/redstart-ha-sentinel",
+            "service/redstart-ha-headless",
+            "service/redstart-ha-sentinel",
+            "service/redstart-ha-sentinel-headless",
+            "configmap/redstart-ha",
+            "poddisruptionbudget/redstart-ha",
+            "poddisruptionbudget/redstart-ha-sentinel",
+        ],
+    ),
+];
+
 #[test]
 fn kubernetes_accepts_every_object() {
     let Some(validate) = tool("kubernetes-validate", &[&["kubernetes-validate", "--version"]]) else {
         return;
     };
-    let entries = fs::read_dir(file("deploy/kubernetes")).expect("the directory");
-    let paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    for version in KUBERNETES {
-        let text = run(Command::new(&validate).args(["--strict", "-k", version]).args(&paths));
-        for kind in [
-            "statefulset/",
-            "service/redstart ",
-            "service/redstart-headless",
-            "configmap/",
-            "poddisruptionbudget/",
-        ] {
-            assert!(text.contains(&format!("passed for resource {kind}")), "{version}: no {kind} in\n{text}");
+    for (directory, objects) in KUBERNETES_OBJECTS {
+        let entries = fs::read_dir(file(directory)).expect("the directory");
+        let paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        for version in KUBERNETES {
+            let text = run(Command::new(&validate).args(["--strict", "-k", version]).args(&paths));
+            for object in *objects {
+                let passed = format!("passed for resource {object} ");
+                assert!(text.contains(&passed), "{version}: no {object} in\n{text}");
+            }
         }
     }
 }
