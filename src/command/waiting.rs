@@ -66,19 +66,22 @@ pub enum Blocked {
     Freeing,
     /// Its command does its work in parts (`SUBSCRIBE` of many names).
     Part,
+    /// Its keys are on their way to another server (`MIGRATE`).
+    Migration,
     /// Its script runs long and is suspended.
     Script,
 }
 
 impl Blocked {
     /// All reasons.
-    pub const ALL: [Blocked; 7] = [
+    pub const ALL: [Blocked; 8] = [
         Blocked::Keys,
         Blocked::Acknowledgements,
         Blocked::Pause,
         Blocked::Memory,
         Blocked::Freeing,
         Blocked::Part,
+        Blocked::Migration,
         Blocked::Script,
     ];
 
@@ -101,6 +104,8 @@ pub enum Parking {
     Acknowledged,
     /// It has done a part of its work, and continues from this argument in later iterations (`SUBSCRIBE` of many names).
     Part(usize),
+    /// Its keys are on their way to another server; the reply follows when that has them (`MIGRATE`).
+    Migrating,
     /// The script that it has begun takes long; the reply follows when that has ended.
     Script,
 }
@@ -113,6 +118,7 @@ impl Parking {
             Parking::Freed(_) => Blocked::Freeing,
             Parking::Acknowledged => Blocked::Acknowledgements,
             Parking::Part(_) => Blocked::Part,
+            Parking::Migrating => Blocked::Migration,
             Parking::Script => Blocked::Script,
         }
     }

@@ -94,7 +94,8 @@ impl Server {
         self.resume_paused(waiting);
     }
 
-    fn resume_paused(&mut self, waiting: Vec<Token>) {
+    /// Executes the requests of clients again that waited while something was stopped.
+    pub(super) fn resume_paused(&mut self, waiting: Vec<Token>) {
         self.refresh_gate();
         for token in waiting {
             if let Some(client) = self.net.clients.get_mut(token) {

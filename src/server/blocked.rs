@@ -21,6 +21,7 @@ impl Server {
             Blocked::Memory => self.waiting_for_memory.len(),
             Blocked::Freeing => self.audience.freeing.len(),
             Blocked::Part => self.parts.len(),
+            Blocked::Migration => self.replication.migrations.waiting_clients(),
             Blocked::Script => usize::from(self.is_busy()),
         }
     }
@@ -34,6 +35,7 @@ impl Server {
             Blocked::Memory => self.waiting_for_memory.retain(|waiting| *waiting != token),
             Blocked::Freeing => self.audience.forget_freeing(token),
             Blocked::Part => self.parts.forget(token),
+            Blocked::Migration => self.forget_migrating(token),
             Blocked::Script => unreachable!("a connection stays until its script has ended"),
         }
     }

@@ -98,6 +98,10 @@ impl Server {
 
     /// Unblocks the clients that wait for writes here: a replica gets its writes from the primary.
     fn unblock_for_role(&mut self) {
+        let error = crate::command::Error::new(
+            "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+        );
+        self.abort_flights(&error);
         let blocked: Vec<Token> = self
             .net
             .clients
@@ -106,10 +110,7 @@ impl Server {
             .map(|(token, _)| token)
             .collect();
         for token in blocked {
-            let error = crate::command::Error::new(
-                "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
-            );
-            self.end_wait(token, Some(error));
+            self.end_wait(token, Some(error.clone()));
         }
     }
 

@@ -20,6 +20,7 @@ use super::{Server, admin};
 use crate::command::error::{BAD_DATA, Error, Result};
 use crate::command::{Args, Command, Handler, Origin, ServerCommand, Session, flags, introspect};
 use crate::config::LogLevel;
+use crate::db::Propagation;
 use crate::persist::rdb::payload;
 use crate::resp::Reply;
 use crate::sys::crash;
@@ -151,9 +152,11 @@ impl Server {
 
     fn call_server(&mut self, which: ServerCommand, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let before = self.core.keyspace.counters.dirty;
+        let outer = self.core.keyspace.journal.begin_call();
         let outcome = admin::FUNCTIONS[which as usize](self, caller, args);
+        let as_called = self.core.keyspace.journal.end_call(outer) == Propagation::AsCalled;
         // The commands that EXEC and EVAL execute are propagated on their own.
-        if caller.command.has(flags::WRITE) && self.core.keyspace.counters.dirty != before {
+        if as_called && caller.command.has(flags::WRITE) && self.core.keyspace.counters.dirty != before {
             self.core.propagate_call(caller.db(&self.net), args);
         }
         outcome

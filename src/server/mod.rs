@@ -38,6 +38,7 @@ mod invoke;
 mod loading;
 mod lookup;
 mod metrics;
+mod migrating;
 mod net;
 mod parts;
 mod persistence;
@@ -137,6 +138,7 @@ impl Server {
             }
             self.end_overdue_waits();
             self.end_waits_for_sync();
+            self.look_after_flights();
             self.go_on_evicting();
             for index in 0..ready {
                 if self.process.exit {
@@ -150,6 +152,7 @@ impl Server {
                     Source::Web(number) => self.on_web_event(number, event),
                     Source::Transfer => self.on_transfer(),
                     Source::Upstream => self.on_upstream_event(event),
+                    Source::Migration(number) => self.on_migration_event(number),
                 }
             }
             for token in self.net.take_scheduled() {
@@ -267,6 +270,7 @@ impl Server {
         let until_cron = if self.core.limit.is_evicting() { 1 } else { until_cron };
         let until_deadline = self.audience.waiters.milliseconds_left(now_us, until_cron);
         let until_deadline = self.audience.acknowledgements.milliseconds_left(now_us, until_deadline);
+        let until_deadline = self.replication.migrations.milliseconds_left(now_us / 1000, until_deadline);
         self.audience.pause().milliseconds_left(now_us, until_deadline)
     }
 

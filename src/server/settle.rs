@@ -67,6 +67,16 @@ impl Server {
         }
     }
 
+    /// A unit is over that was executed for a client between its requests, or for one that is gone.
+    pub(super) fn settle_between_requests(&mut self, executing: Option<Token>) {
+        if self.core.keyspace.journal.is_unsettled() {
+            self.settle_unit(Framing::Together, executing);
+        } else {
+            self.end_calls(Framing::Together, executing);
+            self.core.keyspace.journal.end_unit();
+        }
+    }
+
     fn settle_unit(&mut self, framing: Framing, executing: Option<Token>) {
         self.audience.settling = true;
         self.notify(framing, executing);
@@ -148,7 +158,7 @@ impl Server {
         let Some(parking) = self.core.wait.take() else { return };
         let wait = match *parking {
             Parking::Keys(wait) => wait,
-            Parking::Script => return,
+            Parking::Script | Parking::Migrating => return,
             Parking::Part(from) => return self.park_part(token, from),
             Parking::Acknowledged => {
                 if let Some(wanted) = self.audience.awaited.take() {

@@ -72,10 +72,12 @@ pub enum Source {
     Transfer,
     /// The connection to a primary, until the replication stream starts.
     Upstream,
+    /// The connection to the target of a `MIGRATE`, by the number of that.
+    Migration(u32),
 }
 
 /// The number of kinds.
-const KINDS: u64 = 6;
+const KINDS: u64 = 7;
 
 const KIND_SHIFT: u32 = 28;
 const KIND_MASK: u64 = 0xf;
@@ -97,6 +99,7 @@ impl Source {
             Source::Web(number) => (3, Token::new(0, number)),
             Source::Transfer => (4, Token::new(0, 0)),
             Source::Upstream => (5, Token::new(0, 0)),
+            Source::Migration(number) => (6, Token::new(0, number)),
         };
         assert!(kind < KINDS && token.slot < MAX_SLOTS);
         kind << KIND_SHIFT | token.to_u64()
@@ -122,6 +125,7 @@ impl Source {
             3 => Source::Web(token.generation),
             4 => Source::Transfer,
             5 => Source::Upstream,
+            6 => Source::Migration(token.generation),
             _ => panic!("no such kind was registered"),
         }
     }
@@ -256,7 +260,11 @@ mod tests {
         let clients =
             slots.iter().flat_map(|slot| numbers.map(|number| Source::Client(Token::new(*slot, number))));
         let listeners = slots.iter().flat_map(|slot| [Source::Listener(*slot), Source::WebListener(*slot)]);
-        let all: Vec<Source> = clients.chain(listeners).chain(numbers.map(Source::Web)).collect();
+        let all: Vec<Source> = clients
+            .chain(listeners)
+            .chain(numbers.map(Source::Web))
+            .chain(numbers.map(Source::Migration))
+            .collect();
         for (index, source) in all.iter().enumerate() {
             let bits = source.to_u64();
             assert_eq!(Source::from_u64(bits), *source);

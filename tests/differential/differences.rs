@@ -741,6 +741,7 @@ pub const NOT_GENERATED: &[(&str, &str)] = &[
     ("replicaof", "makes the server a replica"),
     ("slaveof", "makes the server a replica"),
     ("failover", "needs replicas"),
+    ("migrate", "connects to the hosts that it names; transfer.txt and the tests of replication compare it"),
     ("quit", "ends the connection"),
     ("subscribe", "has a reply for each channel"),
     ("psubscribe", "has a reply for each pattern"),

@@ -6,6 +6,7 @@ mod support;
 mod chaos;
 mod failover;
 mod links;
+mod migrate;
 mod nodes;
 mod proxy;
 mod roles;

@@ -45,7 +45,6 @@ const NOTES: &[(&str, &str)] = &[
 const MISSING: &[(&str, &str)] = &[
     ("acl", "users and their permissions; `requirepass` guards the only one"),
     ("asking cluster readonly readwrite", "cluster"),
-    ("migrate", "moving keys to another server; `DUMP` and `RESTORE` are there"),
 ];
 
 /// A group's heading.

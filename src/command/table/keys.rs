@@ -28,6 +28,8 @@ pub const OW: u64 = bit(KEY_FLAGS, "OW");
 pub const ACCESS: u64 = bit(KEY_FLAGS, "access");
 /// The value is changed.
 pub const UPDATE: u64 = bit(KEY_FLAGS, "update");
+/// The value may be deleted.
+pub const DELETE: u64 = bit(KEY_FLAGS, "delete");
 /// Not a key, but a name that belongs to a slot as keys do.
 pub const NOT_KEY: u64 = bit(KEY_FLAGS, "not_key");
 
@@ -110,6 +112,8 @@ pub enum KeyFinder {
     Bitfield,
     /// The first argument, and the destination of SORT, which can be anywhere among the options.
     Sort,
+    /// The argument `key` of MIGRATE, or those after its option `KEYS`.
+    Migrate,
 }
 
 /// A key of a call.
@@ -173,11 +177,14 @@ impl Keys {
             let stores = self.specs.iter().any(|spec| spec.flags & OW != 0);
             let destination = if stores { sort_destination(args) } else { None };
             found.extend(destination.map(|index| KeyPosition { index, flags: OW | UPDATE }));
+        } else if self.finder == KeyFinder::Migrate {
+            let places = migrate_keys(args);
+            found.extend(places.map(|index| KeyPosition { index, flags: RW | ACCESS | DELETE }));
         } else if !self.specs.iter().all(|spec| !spec.is_of_keys() || apply(spec, args, found).is_some()) {
             found.clear();
         }
         let flags = match self.finder {
-            KeyFinder::Specs | KeyFinder::Sort => return,
+            KeyFinder::Specs | KeyFinder::Sort | KeyFinder::Migrate => return,
             KeyFinder::Bitfield if only_gets(args) => RO | ACCESS,
             KeyFinder::Set if !(3..args.count()).any(|at| args.get(at).eq_ignore_ascii_case(b"get")) => {
                 OW | UPDATE
@@ -247,6 +254,23 @@ fn sort_destination<A: Arguments + ?Sized>(args: &A) -> Option<usize> {
         at += 1;
     }
     destination
+}
+
+/// The keys of a call of MIGRATE. It has none if it has both the argument `key` and the option `KEYS`. As in Redis, the last
+/// word counts as that option only if another word is `KEYS`, too.
+fn migrate_keys<A: Arguments + ?Sized>(args: &A) -> std::ops::Range<usize> {
+    let is = |at: usize, word: &[u8]| args.get(at).eq_ignore_ascii_case(word);
+    if !(1..args.count() - 1).any(|at| is(at, b"keys")) {
+        return 3..4;
+    }
+    let mut at = 6;
+    while at < args.count() {
+        if is(at, b"keys") {
+            return if args.get(3).is_empty() { at + 1..args.count() } else { 0..0 };
+        }
+        at += if is(at, b"auth2") { 3 } else { 1 + usize::from(is(at, b"auth")) };
+    }
+    3..4
 }
 
 /// Whether a call of BITFIELD consists only of `GET` and `OVERFLOW`. A call with a syntax error counts as a write.

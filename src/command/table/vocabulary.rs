@@ -106,7 +106,7 @@ pub const GROUPS: &[&str] = &[
 ];
 
 /// The ways to find a call's keys if the key specifications are not enough.
-pub const KEY_FINDERS: &[&str] = &["set", "bitfield", "sort"];
+pub const KEY_FINDERS: &[&str] = &["set", "bitfield", "sort", "migrate"];
 
 /// The index of `word` in `list`, or `None`: `const`, so that a misspelt constant does not compile.
 pub const fn place(list: &[&str], word: &str) -> Option<u32> {

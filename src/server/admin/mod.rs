@@ -11,6 +11,7 @@ mod functions;
 mod info;
 mod lifecycle;
 mod memory;
+mod migrate;
 mod modules;
 mod monitoring;
 mod persistence;

@@ -92,6 +92,16 @@ impl Audience {
         self.pause.end()
     }
 
+    /// A migration stops writes.
+    pub fn hold_writes(&mut self) {
+        self.pause.hold();
+    }
+
+    /// A migration that has stopped writes has ended. Returns the clients that waited.
+    pub fn release_writes(&mut self) -> Vec<Token> {
+        self.pause.release()
+    }
+
     /// Stops writes for a failover, or no longer. Returns the clients to execute again.
     pub fn pause_for_failover(&mut self, is_on: bool) -> Vec<Token> {
         self.pause.set_failover(is_on)

@@ -1,4 +1,5 @@
-//! `CLIENT PAUSE`: for a time no commands are executed, or no writes.
+//! `CLIENT PAUSE`: for a time no commands are executed, or no writes. A `MIGRATE` in flight stops writes in the
+//! same way, until it ends.
 //!
 //! A command that may not run yet waits, with all requests that its client sends after it; the clients continue in the
 //! order in which they stopped. During a pause, expired keys are treated as absent but not deleted: the data set stays
@@ -24,6 +25,8 @@ pub enum PauseMode {
 pub struct Pause {
     /// What is stopped, and until when in microseconds of the monotonic clock.
     running: Option<(PauseMode, u64)>,
+    /// How many migrations stop writes until they end.
+    holds: usize,
     /// Whether a failover stops writes.
     for_failover: bool,
     /// In the order in which they began to wait; includes clients that have disconnected.
@@ -32,8 +35,13 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// Whether a pause is active.
+    /// Whether something is stopped.
     pub fn is_active(&self) -> bool {
+        self.running.is_some() || self.for_failover || self.holds > 0
+    }
+
+    /// Whether a pause or a failover stops something.
+    pub fn is_asked_for(&self) -> bool {
         self.running.is_some() || self.for_failover
     }
 
@@ -41,7 +49,7 @@ impl Pause {
     pub fn stops(&self, command_flags: u64) -> bool {
         let writes = command_flags & (flags::WRITE | flags::MAY_REPLICATE) != 0;
         match self.running {
-            None => self.for_failover && writes,
+            None => (self.for_failover || self.holds > 0) && writes,
             Some((PauseMode::All, _)) => true,
             Some((PauseMode::Write, _)) => writes,
         }
@@ -73,6 +81,17 @@ impl Pause {
     /// disconnected, and a failover may stop others again.
     pub(super) fn end(&mut self) -> Vec<Token> {
         self.running = None;
+        self.take_waiting()
+    }
+
+    /// A migration stops writes.
+    pub(super) fn hold(&mut self) {
+        self.holds += 1;
+    }
+
+    /// A migration that has stopped writes has ended. Returns the clients to execute again, as [`Pause::end`] does.
+    pub(super) fn release(&mut self) -> Vec<Token> {
+        self.holds = self.holds.checked_sub(1).expect("a migration ends once");
         self.take_waiting()
     }
 
@@ -160,6 +179,26 @@ mod tests {
         assert!(pause.stops(flags("set")));
         pause.end();
         assert!(!pause.is_active());
+    }
+
+    #[test]
+    fn a_migration_stops_writes_whatever_pauses_begin_and_end_meanwhile() {
+        let flags = |name: &str| lookup(name.as_bytes()).unwrap().flags;
+        let mut pause = Pause::default();
+        pause.hold();
+        assert!(pause.is_active() && !pause.is_asked_for() && !pause.is_over(u64::MAX));
+        assert!(pause.stops(flags("set")) && !pause.stops(flags("get")));
+        pause.extend(PauseMode::All, 1);
+        assert!(pause.stops(flags("get")) && pause.is_asked_for());
+        pause.add(Token { slot: 1, generation: 0 });
+        pause.leave();
+        assert_eq!((pause.end().len(), pause.waiting_clients()), (1, 0));
+        assert!(pause.stops(flags("set")) && !pause.stops(flags("get")));
+        pause.hold();
+        pause.release();
+        assert!(pause.stops(flags("set")));
+        pause.release();
+        assert!(!pause.stops(flags("set")) && !pause.is_active());
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub fn shown_words<'a>(command: &'static Command, args: Args<'a>) -> impl Iterat
 fn is_secret(command: &Command, args: Args<'_>, index: usize) -> bool {
     match command.handler {
         Handler::Server(ServerCommand::Auth) => index > 0,
+        Handler::Server(ServerCommand::Migrate) => is_migrate_secret(args, index),
         Handler::Server(ServerCommand::Hello) => is_hello_secret(args, index),
         Handler::Server(ServerCommand::ConfigSet) => {
             index > 2 && index % 2 == 1 && config::is_secret(args.get(index - 1))
@@ -38,6 +39,24 @@ fn is_hello_secret(args: Args<'_>, index: usize) -> bool {
             return values == 2;
         }
         option += 1 + values;
+    }
+    false
+}
+
+/// `MIGRATE host port key destination-db timeout [AUTH password | AUTH2 username password] … [KEYS key …]`.
+fn is_migrate_secret(args: Args<'_>, index: usize) -> bool {
+    let mut option = 6;
+    while option < index {
+        let secrets = match args.get(option) {
+            word if word.eq_ignore_ascii_case(b"auth") => 1,
+            word if word.eq_ignore_ascii_case(b"auth2") => 2,
+            word if word.eq_ignore_ascii_case(b"keys") => return false,
+            _ => 0,
+        };
+        if index <= option + secrets {
+            return true;
+        }
+        option += 1 + secrets;
     }
     false
 }
@@ -79,6 +98,12 @@ mod tests {
             ("config set hz 10 MasterAuth secret", "config set hz 10 MasterAuth (redacted)"),
             ("CONFIG SET hz requirepass", "CONFIG SET hz requirepass"),
             ("CONFIG GET requirepass", "CONFIG GET requirepass"),
+            ("MIGRATE h 1 auth 0 9 COPY AUTH secret", "MIGRATE h 1 auth 0 9 COPY AUTH (redacted)"),
+            (
+                "MIGRATE h 1 k 0 9 auth2 u secret REPLACE",
+                "MIGRATE h 1 k 0 9 auth2 (redacted) (redacted) REPLACE",
+            ),
+            ("MIGRATE h 1 k 0 9 AUTH keys KEYS auth a", "MIGRATE h 1 k 0 9 AUTH (redacted) KEYS auth a"),
             ("SET auth secret", "SET auth secret"),
         ] {
             assert_eq!(shown(line), expected);

@@ -3,6 +3,7 @@
 //! There are few replicas, so they are kept in a list. A replica is a client that has sent `REPLCONF` or `PSYNC`; its
 //! connection is in the client table like any other.
 
+pub mod migrations;
 pub mod transfer;
 pub mod upstream;
 
@@ -10,6 +11,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use migrations::Migrations;
 use transfer::Transfer;
 use upstream::Upstream;
 
@@ -101,6 +103,8 @@ pub struct Replication {
     pub resumed_db: usize,
     /// The time of the last attempt to connect to the primary, in Unix milliseconds.
     pub tried_ms: i64,
+    /// Keys on their way to other servers.
+    pub migrations: Migrations,
     /// A snapshot that a child writes to the replicas.
     pub transfer: Option<Transfer>,
     /// Whether the stream keeps bytes for replicas that reconnect.
@@ -143,6 +147,7 @@ impl Replication {
             failover: None,
             resumed_db: 0,
             tried_ms: 0,
+            migrations: Migrations::default(),
             transfer: None,
             has_backlog: false,
             alone_since_ms: 0,

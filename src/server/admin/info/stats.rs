@@ -50,7 +50,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
         "pubsubshard_channels": subscribed.shards,
         "latest_fork_usec": server.persistence.last_fork_us,
         "total_forks": server.persistence.forks,
-        "migrate_cached_sockets": 0,
+        "migrate_cached_sockets": server.replication.migrations.connections(),
         "slave_expires_tracked_keys": 0,
         "active_defrag_hits": keys.moved_blocks,
         "active_defrag_misses": keys.blocks_left_in_place,
