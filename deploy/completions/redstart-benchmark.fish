@@ -7,19 +7,19 @@ complete -c redstart-benchmark -l user -d 'User to authenticate as; needs a pass
 complete -c redstart-benchmark -l dbnum -d 'Number of the database' -r
 complete -c redstart-benchmark -s c -d 'Connections [default: 50]' -r
 complete -c redstart-benchmark -s n -d 'Requests of each test [default: 100000]' -r
-complete -c redstart-benchmark -l duration -d 'Send for so many seconds, instead of a number of requests' -r
+complete -c redstart-benchmark -l duration -d 'Send for this many seconds instead of a number of requests' -r
 complete -c redstart-benchmark -s d -d 'Size of values [default: 3]' -r
 complete -c redstart-benchmark -s r -d 'Random numbers from 0 to KEYS - 1 for keys, members and __rand_int__' -r
-complete -c redstart-benchmark -s P -d 'Send so many requests before reading their replies [default: 1]' -r
-complete -c redstart-benchmark -s t -d 'Only these tests, with commas between them' -r
+complete -c redstart-benchmark -s P -d 'Send this many requests before reading their replies [default: 1]' -r
+complete -c redstart-benchmark -s t -d 'Run only these tests (comma-separated)' -r
 complete -c redstart-benchmark -s k -d '1 keeps connections, 0 makes a new one for each batch [default: 1]' -r
-complete -c redstart-benchmark -l threads -d 'Threads that send' -r
-complete -c redstart-benchmark -l rate -d 'Open loop: so many requests a second, however slow the server; latency counts from when each was due' -r
-complete -c redstart-benchmark -l rounds -d 'Run each test so often and show the median [default: 1, or 3 with --compare]' -r
+complete -c redstart-benchmark -l threads -d 'Number of threads' -r
+complete -c redstart-benchmark -l rate -d 'Open loop: this many requests per second, however slow the server; latency counts from each request\'s due time' -r
+complete -c redstart-benchmark -l rounds -d 'Run each test this many times and show the median [default: 1, or 3 with --compare]' -r
 complete -c redstart-benchmark -l compare -d 'Run each test against this server, too, in turn; may be repeated' -r
-complete -c redstart-benchmark -l seed -d 'Where random numbers begin: the same seed gives the same requests' -r
+complete -c redstart-benchmark -l seed -d 'Seed of random numbers: the same seed gives the same requests' -r
 complete -c redstart-benchmark -l html -d 'Write the report as a page' -r -F
-complete -c redstart-benchmark -l precision -d 'Digits behind the point of milliseconds [default: 3]' -r
+complete -c redstart-benchmark -l precision -d 'Decimals of milliseconds [default: 3]' -r
 complete -c redstart-benchmark -l poisson -d 'Open loop at random distances, as from independent users, instead of even ones'
 complete -c redstart-benchmark -s 3 -d 'Speak RESP3'
 complete -c redstart-benchmark -l enable-tracking -d 'Send CLIENT TRACKING on first'
@@ -31,6 +31,6 @@ complete -c redstart-benchmark -s q -d 'Print a line for each test'
 complete -c redstart-benchmark -l csv -d 'Print comma-separated values'
 complete -c redstart-benchmark -l json -d 'Print one JSON document at the end'
 complete -c redstart-benchmark -s l -d 'Repeat the tests until Ctrl-C'
-complete -c redstart-benchmark -s e -d 'End at the first error of the server, instead of counting errors'
+complete -c redstart-benchmark -s e -d 'Stop at the server\'s first error instead of counting errors'
 complete -c redstart-benchmark -l help -d 'Print this help'
 complete -c redstart-benchmark -s v -l version -d 'Print the version'

@@ -5,44 +5,44 @@ complete -c redstart-cli -s u -d 'redis://user:password@host:port/database, as a
 complete -c redstart-cli -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
 complete -c redstart-cli -l user -d 'User to authenticate as; needs a password' -r
 complete -c redstart-cli -s n -d 'Number of the database' -r
-complete -c redstart-cli -s r -d 'Send the command as often, -1 for no end' -r
-complete -c redstart-cli -s i -d 'Pause between two of them, 0.1 for instance; also of the modes below' -r
-complete -c redstart-cli -s X -d 'Read the argument that is the word TAG from the standard input' -r
-complete -c redstart-cli -s d -d 'What stands between the elements of a raw reply [default: a line end]' -r
-complete -c redstart-cli -s D -d 'What stands behind a raw reply [default: a line end]' -r
-complete -c redstart-cli -l show-pushes -d 'Print push messages of RESP3 [default: if a terminal watches]' -r
+complete -c redstart-cli -s r -d 'Send the command this many times; -1 means forever' -r
+complete -c redstart-cli -s i -d 'Seconds between repetitions, such as 0.1; also for the modes below' -r
+complete -c redstart-cli -s X -d 'Replace the argument TAG by standard input' -r
+complete -c redstart-cli -s d -d 'Delimiter between the elements of a raw reply [default: a line end]' -r
+complete -c redstart-cli -s D -d 'Delimiter after a raw reply [default: a line end]' -r
+complete -c redstart-cli -l show-pushes -d 'Print RESP3 push messages [default: if the output is a terminal]' -r
 complete -c redstart-cli -l eval -d 'Run the script in FILE; the arguments are its keys, a comma, and its arguments' -r -F
 complete -c redstart-cli -l rdb -d 'Save a snapshot of the server\'s data in a file; - is the standard output' -r -F
 complete -c redstart-cli -l functions-rdb -d 'Like --rdb, with functions only' -r -F
 complete -c redstart-cli -l memkeys-samples -d 'Like --memkeys, looking at N elements of each key' -r
-complete -c redstart-cli -l lru-test -d 'Simulate a cache, most of whose requests are for few of its keys' -r
+complete -c redstart-cli -l lru-test -d 'Simulate a cache in which most requests are for few keys' -r
 complete -c redstart-cli -l intrinsic-latency -d 'Measure how long this machine keeps a busy process waiting' -r
-complete -c redstart-cli -l pattern -d 'Only keys that match, for --scan, --bigkeys, --memkeys and --hotkeys' -r
-complete -c redstart-cli -l quoted-pattern -d 'The same in quotes, so that it can have any bytes' -r
-complete -c redstart-cli -l count -d 'About how many keys each SCAN looks at [default: 10]' -r
+complete -c redstart-cli -l pattern -d 'Select keys by pattern, for --scan, --bigkeys, --memkeys and --hotkeys' -r
+complete -c redstart-cli -l quoted-pattern -d 'Like --pattern, but quoted, so that it can contain any bytes' -r
+complete -c redstart-cli -l count -d 'Approximate number of keys that each SCAN examines [default: 10]' -r
 complete -c redstart-cli -l type -d 'Only keys of a type, for --scan' -r
-complete -c redstart-cli -l pipe-timeout -d 'How long --pipe waits for replies when all is sent [default: 30; 0 is forever]' -r
+complete -c redstart-cli -l pipe-timeout -d 'Seconds that --pipe waits for replies after sending everything [default: 30; 0 means forever]' -r
 complete -c redstart-cli -l askpass -d 'Ask for the password at the terminal, instead of -a and REDISCLI_AUTH'
-complete -c redstart-cli -l no-auth-warning -d 'Say nothing about a password among the arguments'
-complete -c redstart-cli -s 2 -l resp2 -d 'Speak RESP2, also with --json'
+complete -c redstart-cli -l no-auth-warning -d 'Do not warn about a password on the command line'
+complete -c redstart-cli -s 2 -l resp2 -d 'Use RESP2, even with --json'
 complete -c redstart-cli -s 3 -l resp3 -d 'Speak RESP3'
 complete -c redstart-cli -s x -d 'Read the last argument from the standard input'
 complete -c redstart-cli -s c -d 'Accepted; redirections are printed, not followed'
 complete -c redstart-cli -s e -d 'Exit with status 1 if the server returns an error'
-complete -c redstart-cli -l raw -d 'Print the bytes of replies as they are [default unless a terminal watches]'
-complete -c redstart-cli -l no-raw -d 'Print replies for people, also into a pipe'
+complete -c redstart-cli -l raw -d 'Print the bytes of replies unchanged [default unless the output is a terminal]'
+complete -c redstart-cli -l no-raw -d 'Print replies for people, even to a pipe'
 complete -c redstart-cli -l csv -d 'Print replies as CSV'
-complete -c redstart-cli -l json -d 'Print replies as JSON; speaks RESP3 where the server does'
+complete -c redstart-cli -l json -d 'Print replies as JSON; uses RESP3 if the server supports it'
 complete -c redstart-cli -l quoted-json -d 'The same in ASCII, with other bytes as \\xHH'
-complete -c redstart-cli -l quoted-input -d 'Take arguments that begin with a quote as quoted'
+complete -c redstart-cli -l quoted-input -d 'Unquote arguments that begin with a quote'
 complete -c redstart-cli -l ldb -d 'Debug the script of --eval step by step; its writes are discarded'
-complete -c redstart-cli -l ldb-sync-mode -d 'The same, but its writes stay, and other clients wait meanwhile'
-complete -c redstart-cli -l verbose -d 'Say what happens to the connection'
+complete -c redstart-cli -l ldb-sync-mode -d 'Like --ldb, but its writes are kept, and other clients have to wait'
+complete -c redstart-cli -l verbose -d 'Report changes of the connection'
 complete -c redstart-cli -l latency -d 'Measure the latency of PING'
 complete -c redstart-cli -l latency-history -d 'Like --latency, with a new line every 15 seconds or -i'
-complete -c redstart-cli -l latency-dist -d 'Show latencies as a spectrum of colours, a line a second or -i'
+complete -c redstart-cli -l latency-dist -d 'Show latencies as a spectrum of colours, one line per second or per -i'
 complete -c redstart-cli -l replica -d 'Show the commands that the server sends to its replicas'
-complete -c redstart-cli -l pipe -d 'Send the standard input to the server as it is, and count replies and errors'
+complete -c redstart-cli -l pipe -d 'Send standard input to the server unchanged, and count replies and errors'
 complete -c redstart-cli -l bigkeys -d 'Look for keys with many elements'
 complete -c redstart-cli -l memkeys -d 'Look for keys that take much memory'
 complete -c redstart-cli -l hotkeys -d 'Look for keys that are used often; needs an LFU policy'

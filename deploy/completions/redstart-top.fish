@@ -5,10 +5,10 @@ complete -c redstart-top -s u -d 'redis://user:password@host:port/database, as a
 complete -c redstart-top -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
 complete -c redstart-top -l user -d 'User to authenticate as; needs a password' -r
 complete -c redstart-top -s n -d 'Number of the database' -r
-complete -c redstart-top -s i -l interval -d 'Time between two looks at the server' -r
-complete -c redstart-top -l count -d 'End after so many intervals' -r
-complete -c redstart-top -l once -d 'Print one line, of one interval, and end'
-complete -c redstart-top -l plain -d 'Print lines, also on a terminal'
-complete -c redstart-top -l json -d 'Print an object of JSON a line'
+complete -c redstart-top -s i -l interval -d 'Seconds between two samples' -r
+complete -c redstart-top -l count -d 'Exit after this many intervals' -r
+complete -c redstart-top -l once -d 'Print one line for one interval and exit'
+complete -c redstart-top -l plain -d 'Print lines, even on a terminal'
+complete -c redstart-top -l json -d 'Print one JSON object per line'
 complete -c redstart-top -l ascii -d 'Draw with ASCII only, as in a locale without UTF-8'
 complete -c redstart-top -l help -d 'Print this help'

@@ -214,13 +214,13 @@ no\t''"
 complete -c redstart -n "__fish_redstart_needs_command" -l repl-diskless-sync-delay -d '0 to 2^31-1' -r
 complete -c redstart -n "__fish_redstart_needs_command" -l repl-diskless-sync-max-replicas -d '0 to 2^31-1' -r
 complete -c redstart -n "__fish_redstart_needs_command" -s v -l version -d 'Print the version and exit'
-complete -c redstart -n "__fish_redstart_needs_command" -l check-system -d 'Check whether the system suits the configuration, and say how to mend what does not'
+complete -c redstart -n "__fish_redstart_needs_command" -l check-system -d 'Check whether the system suits the configuration, and explain how to fix problems'
 complete -c redstart -n "__fish_redstart_needs_command" -s h -l help -d 'Print help'
 complete -c redstart -n "__fish_redstart_needs_command" -a "cli" -d 'Talk to a server: at a prompt, or one command at a time'
 complete -c redstart -n "__fish_redstart_needs_command" -a "benchmark" -d 'Measure a Redis-compatible server: throughput and latency of its commands'
-complete -c redstart -n "__fish_redstart_needs_command" -a "top" -d 'Show live what a server does'
-complete -c redstart -n "__fish_redstart_needs_command" -a "check-aof" -d 'Check the files of a log, and cut off what is broken'
-complete -c redstart -n "__fish_redstart_needs_command" -a "check-rdb" -d 'Read an RDB file and report what is in it'
+complete -c redstart -n "__fish_redstart_needs_command" -a "top" -d 'Show a server\'s activity live'
+complete -c redstart -n "__fish_redstart_needs_command" -a "check-aof" -d 'Check the files of a log and cut off an invalid end'
+complete -c redstart -n "__fish_redstart_needs_command" -a "check-rdb" -d 'Check an RDB file and report its contents'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s h -d 'Host of the server [default: 127.0.0.1]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s p -d 'Port of the server [default: 6379]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s s -d 'Socket of the server, instead of host and port' -r -F
@@ -228,44 +228,44 @@ complete -c redstart -n "__fish_redstart_using_subcommand cli" -s u -d 'redis://
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l user -d 'User to authenticate as; needs a password' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s n -d 'Number of the database' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -s r -d 'Send the command as often, -1 for no end' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -s i -d 'Pause between two of them, 0.1 for instance; also of the modes below' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -s X -d 'Read the argument that is the word TAG from the standard input' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -s d -d 'What stands between the elements of a raw reply [default: a line end]' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -s D -d 'What stands behind a raw reply [default: a line end]' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l show-pushes -d 'Print push messages of RESP3 [default: if a terminal watches]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -s r -d 'Send the command this many times; -1 means forever' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -s i -d 'Seconds between repetitions, such as 0.1; also for the modes below' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -s X -d 'Replace the argument TAG by standard input' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -s d -d 'Delimiter between the elements of a raw reply [default: a line end]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -s D -d 'Delimiter after a raw reply [default: a line end]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l show-pushes -d 'Print RESP3 push messages [default: if the output is a terminal]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l eval -d 'Run the script in FILE; the arguments are its keys, a comma, and its arguments' -r -F
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l rdb -d 'Save a snapshot of the server\'s data in a file; - is the standard output' -r -F
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l functions-rdb -d 'Like --rdb, with functions only' -r -F
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l memkeys-samples -d 'Like --memkeys, looking at N elements of each key' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l lru-test -d 'Simulate a cache, most of whose requests are for few of its keys' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l lru-test -d 'Simulate a cache in which most requests are for few keys' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l intrinsic-latency -d 'Measure how long this machine keeps a busy process waiting' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l pattern -d 'Only keys that match, for --scan, --bigkeys, --memkeys and --hotkeys' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l quoted-pattern -d 'The same in quotes, so that it can have any bytes' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l count -d 'About how many keys each SCAN looks at [default: 10]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l pattern -d 'Select keys by pattern, for --scan, --bigkeys, --memkeys and --hotkeys' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l quoted-pattern -d 'Like --pattern, but quoted, so that it can contain any bytes' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l count -d 'Approximate number of keys that each SCAN examines [default: 10]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l type -d 'Only keys of a type, for --scan' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l pipe-timeout -d 'How long --pipe waits for replies when all is sent [default: 30; 0 is forever]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l pipe-timeout -d 'Seconds that --pipe waits for replies after sending everything [default: 30; 0 means forever]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l askpass -d 'Ask for the password at the terminal, instead of -a and REDISCLI_AUTH'
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l no-auth-warning -d 'Say nothing about a password among the arguments'
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -s 2 -l resp2 -d 'Speak RESP2, also with --json'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l no-auth-warning -d 'Do not warn about a password on the command line'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -s 2 -l resp2 -d 'Use RESP2, even with --json'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s 3 -l resp3 -d 'Speak RESP3'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s x -d 'Read the last argument from the standard input'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s c -d 'Accepted; redirections are printed, not followed'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s e -d 'Exit with status 1 if the server returns an error'
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l raw -d 'Print the bytes of replies as they are [default unless a terminal watches]'
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l no-raw -d 'Print replies for people, also into a pipe'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l raw -d 'Print the bytes of replies unchanged [default unless the output is a terminal]'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l no-raw -d 'Print replies for people, even to a pipe'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l csv -d 'Print replies as CSV'
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l json -d 'Print replies as JSON; speaks RESP3 where the server does'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l json -d 'Print replies as JSON; uses RESP3 if the server supports it'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l quoted-json -d 'The same in ASCII, with other bytes as \\xHH'
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l quoted-input -d 'Take arguments that begin with a quote as quoted'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l quoted-input -d 'Unquote arguments that begin with a quote'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l ldb -d 'Debug the script of --eval step by step; its writes are discarded'
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l ldb-sync-mode -d 'The same, but its writes stay, and other clients wait meanwhile'
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l verbose -d 'Say what happens to the connection'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l ldb-sync-mode -d 'Like --ldb, but its writes are kept, and other clients have to wait'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l verbose -d 'Report changes of the connection'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l latency -d 'Measure the latency of PING'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l latency-history -d 'Like --latency, with a new line every 15 seconds or -i'
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l latency-dist -d 'Show latencies as a spectrum of colours, a line a second or -i'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l latency-dist -d 'Show latencies as a spectrum of colours, one line per second or per -i'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l replica -d 'Show the commands that the server sends to its replicas'
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l pipe -d 'Send the standard input to the server as it is, and count replies and errors'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l pipe -d 'Send standard input to the server unchanged, and count replies and errors'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l bigkeys -d 'Look for keys with many elements'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l memkeys -d 'Look for keys that take much memory'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l hotkeys -d 'Look for keys that are used often; needs an LFU policy'
@@ -282,19 +282,19 @@ complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l user -d 
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l dbnum -d 'Number of the database' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s c -d 'Connections [default: 50]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s n -d 'Requests of each test [default: 100000]' -r
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l duration -d 'Send for so many seconds, instead of a number of requests' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l duration -d 'Send for this many seconds instead of a number of requests' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s d -d 'Size of values [default: 3]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s r -d 'Random numbers from 0 to KEYS - 1 for keys, members and __rand_int__' -r
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s P -d 'Send so many requests before reading their replies [default: 1]' -r
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s t -d 'Only these tests, with commas between them' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s P -d 'Send this many requests before reading their replies [default: 1]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s t -d 'Run only these tests (comma-separated)' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s k -d '1 keeps connections, 0 makes a new one for each batch [default: 1]' -r
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l threads -d 'Threads that send' -r
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l rate -d 'Open loop: so many requests a second, however slow the server; latency counts from when each was due' -r
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l rounds -d 'Run each test so often and show the median [default: 1, or 3 with --compare]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l threads -d 'Number of threads' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l rate -d 'Open loop: this many requests per second, however slow the server; latency counts from each request\'s due time' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l rounds -d 'Run each test this many times and show the median [default: 1, or 3 with --compare]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l compare -d 'Run each test against this server, too, in turn; may be repeated' -r
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l seed -d 'Where random numbers begin: the same seed gives the same requests' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l seed -d 'Seed of random numbers: the same seed gives the same requests' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l html -d 'Write the report as a page' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l precision -d 'Digits behind the point of milliseconds [default: 3]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l precision -d 'Decimals of milliseconds [default: 3]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l poisson -d 'Open loop at random distances, as from independent users, instead of even ones'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s 3 -d 'Speak RESP3'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l enable-tracking -d 'Send CLIENT TRACKING on first'
@@ -306,7 +306,7 @@ complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s q -d 'Pr
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l csv -d 'Print comma-separated values'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l json -d 'Print one JSON document at the end'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s l -d 'Repeat the tests until Ctrl-C'
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s e -d 'End at the first error of the server, instead of counting errors'
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s e -d 'Stop at the server\'s first error instead of counting errors'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l help -d 'Print this help'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s v -l version -d 'Print the version'
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s h -d 'Host of the server [default: 127.0.0.1]' -r
@@ -316,14 +316,14 @@ complete -c redstart -n "__fish_redstart_using_subcommand top" -s u -d 'redis://
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l user -d 'User to authenticate as; needs a password' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s n -d 'Number of the database' -r
-complete -c redstart -n "__fish_redstart_using_subcommand top" -s i -l interval -d 'Time between two looks at the server' -r
-complete -c redstart -n "__fish_redstart_using_subcommand top" -l count -d 'End after so many intervals' -r
-complete -c redstart -n "__fish_redstart_using_subcommand top" -l once -d 'Print one line, of one interval, and end'
-complete -c redstart -n "__fish_redstart_using_subcommand top" -l plain -d 'Print lines, also on a terminal'
-complete -c redstart -n "__fish_redstart_using_subcommand top" -l json -d 'Print an object of JSON a line'
+complete -c redstart -n "__fish_redstart_using_subcommand top" -s i -l interval -d 'Seconds between two samples' -r
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l count -d 'Exit after this many intervals' -r
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l once -d 'Print one line for one interval and exit'
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l plain -d 'Print lines, even on a terminal'
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l json -d 'Print one JSON object per line'
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l ascii -d 'Draw with ASCII only, as in a locale without UTF-8'
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l help -d 'Print this help'
-complete -c redstart -n "__fish_redstart_using_subcommand check-aof" -l truncate-to-timestamp -d 'Cut off what was written after this second, by the annotations of time' -r
-complete -c redstart -n "__fish_redstart_using_subcommand check-aof" -l fix -d 'Cut the log where it breaks'
+complete -c redstart -n "__fish_redstart_using_subcommand check-aof" -l truncate-to-timestamp -d 'Cut off commands written after this Unix time (seconds), according to the timestamp annotations' -r
+complete -c redstart -n "__fish_redstart_using_subcommand check-aof" -l fix -d 'Truncate the log before the first error'
 complete -c redstart -n "__fish_redstart_using_subcommand check-aof" -s h -l help -d 'Print help'
 complete -c redstart -n "__fish_redstart_using_subcommand check-rdb" -s h -l help -d 'Print help'

@@ -70,14 +70,16 @@ enum Verdict {
 pub fn command() -> Command {
     let file = Arg::new("file").value_name("file.manifest|file.aof").required(true);
     Command::new("check-aof")
-        .about("Check the files of a log, and cut off what is broken")
-        .arg(Arg::new("fix").long("fix").action(ArgAction::SetTrue).help("Cut the log where it breaks"))
+        .about("Check the files of a log and cut off an invalid end")
         .arg(
-            Arg::new("timestamp")
-                .long("truncate-to-timestamp")
-                .value_name("timestamp")
-                .help("Cut off what was written after this second, by the annotations of time"),
+            Arg::new("fix")
+                .long("fix")
+                .action(ArgAction::SetTrue)
+                .help("Truncate the log before the first error"),
         )
+        .arg(Arg::new("timestamp").long("truncate-to-timestamp").value_name("timestamp").help(
+            "Cut off commands written after this Unix time (seconds), according to the timestamp annotations",
+        ))
         .arg(file.help("The manifest, or a file of the log"))
 }
 

@@ -22,7 +22,7 @@ use crate::types::Shapes;
 /// The command line.
 pub fn command() -> Command {
     Command::new("check-rdb")
-        .about("Read an RDB file and report what is in it")
+        .about("Check an RDB file and report its contents")
         .arg(Arg::new("file").value_name("rdb-file-name").required(true).help("The file"))
 }
 

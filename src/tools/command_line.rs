@@ -20,7 +20,7 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("redstart redstart.conf --port 7000 --maxmemory 1gb", "a file, and directives that override it"),
     ("redstart --save \"\" --bind 127.0.0.1", "directives alone"),
     ("echo 'port 7000' | redstart -", "read the configuration from the standard input"),
-    ("redstart --check-system redstart.conf", "say what the system lacks for this configuration"),
+    ("redstart --check-system redstart.conf", "check that the system suits this configuration"),
     ("redstart check-rdb dump.rdb", "check an RDB file"),
 ];
 
@@ -46,7 +46,7 @@ pub fn command() -> Command {
             Arg::new("check-system")
                 .long("check-system")
                 .action(ArgAction::SetTrue)
-                .help("Check whether the system suits the configuration, and say how to mend what does not"),
+                .help("Check whether the system suits the configuration, and explain how to fix problems"),
         )
         .arg(
             Arg::new("configuration")

@@ -112,7 +112,7 @@ impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Stop {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Stop::Closed,
-            _ => Stop::Because(format!("The output cannot be written: {error}")),
+            _ => Stop::Because(format!("Cannot write the output: {error}")),
         }
     }
 }
@@ -313,7 +313,7 @@ impl Drop for PageFile {
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Stop {
-    Stop::Because(format!("{} cannot be written: {}", path.display(), plain(error)))
+    Stop::Because(format!("Cannot write {}: {}", path.display(), plain(error)))
 }
 
 fn say(text: &str) -> Result<(), Stop> {

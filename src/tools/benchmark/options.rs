@@ -129,7 +129,7 @@ fn positive(from: u64) -> RangedU64ValueParser<u64> {
 fn seconds_or_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number > 0.0 && number <= 1e9 => Ok(number),
-        _ => Err("a number above 0 and up to a billion is wanted".to_string()),
+        _ => Err("expected a number above 0 and at most a billion".to_string()),
     }
 }
 
@@ -162,29 +162,29 @@ fn load_arguments() -> [Arg; 20] {
     [
         clamped("clients", 'c', "CLIENTS", "Connections [default: 50]"),
         number("requests", 'n', "REQUESTS", 1, "Requests of each test [default: 100000]"),
-        long("duration", "Send for so many seconds, instead of a number of requests")
+        long("duration", "Send for this many seconds instead of a number of requests")
             .value_name("SECONDS")
             .value_parser(seconds_or_rate),
         clamped("size", 'd', "BYTES", "Size of values [default: 3]"),
         clamped("range", 'r', "KEYS", "Random numbers from 0 to KEYS - 1 for keys, members and __rand_int__")
             .value_parser(integer().range(..=LARGEST_RANGE as i64)),
-        clamped("pipeline", 'P', "REQUESTS", "Send so many requests before reading their replies [default: 1]"),
-        Arg::new("tests").short('t').value_name("TESTS").help("Only these tests, with commas between them"),
+        clamped("pipeline", 'P', "REQUESTS", "Send this many requests before reading their replies [default: 1]"),
+        Arg::new("tests").short('t').value_name("TESTS").help("Run only these tests (comma-separated)"),
         clamped("keep-alive", 'k', "0|1", "1 keeps connections, 0 makes a new one for each batch [default: 1]"),
-        long("threads", "Threads that send").value_name("THREADS").value_parser(integer()).allow_negative_numbers(true),
-        long("rate", "Open loop: so many requests a second, however slow the server; latency counts from when each was due")
+        long("threads", "Number of threads").value_name("THREADS").value_parser(integer()).allow_negative_numbers(true),
+        long("rate", "Open loop: this many requests per second, however slow the server; latency counts from each request's due time")
             .value_name("REQUESTS")
             .value_parser(seconds_or_rate),
         long("poisson", "Open loop at random distances, as from independent users, instead of even ones")
             .action(ArgAction::SetTrue)
             .requires("rate"),
-        long("rounds", "Run each test so often and show the median [default: 1, or 3 with --compare]")
+        long("rounds", "Run each test this many times and show the median [default: 1, or 3 with --compare]")
             .value_name("ROUNDS")
             .value_parser(positive(1)),
         long("compare", "Run each test against this server, too, in turn; may be repeated")
             .value_name("HOST:PORT")
             .action(ArgAction::Append),
-        long("seed", "Where random numbers begin: the same seed gives the same requests")
+        long("seed", "Seed of random numbers: the same seed gives the same requests")
             .value_name("SEED")
             .value_parser(value_parser!(u64)),
         flag("resp3", '3', "Speak RESP3"),
@@ -202,12 +202,12 @@ fn output_arguments() -> [Arg; 9] {
         long("csv", "Print comma-separated values").action(ArgAction::SetTrue),
         long("json", "Print one JSON document at the end").action(ArgAction::SetTrue).conflicts_with("csv"),
         long("html", "Write the report as a page").value_name("FILE").value_parser(value_parser!(PathBuf)),
-        long("precision", "Digits behind the point of milliseconds [default: 3]")
+        long("precision", "Decimals of milliseconds [default: 3]")
             .value_name("DIGITS")
             .value_parser(integer())
             .allow_negative_numbers(true),
         flag("loop", 'l', "Repeat the tests until Ctrl-C"),
-        flag("stop-at-error", 'e', "End at the first error of the server, instead of counting errors"),
+        flag("stop-at-error", 'e', "Stop at the server's first error instead of counting errors"),
         long("help", "Print this help").action(ArgAction::Help),
         long("version", "Print the version").short('v').action(ArgAction::SetTrue),
     ]
@@ -337,7 +337,9 @@ fn tests(matches: &ArgMatches, data: &[u8], has_range: bool) -> Result<Vec<Test>
     let mut test = custom(&words, data);
     if matches.get_flag("stdin") {
         let mut input = Vec::new();
-        std::io::stdin().read_to_end(&mut input).map_err(|error| format!("The standard input: {error}"))?;
+        std::io::stdin()
+            .read_to_end(&mut input)
+            .map_err(|error| format!("Cannot read standard input: {error}"))?;
         words.push(input);
         test.template = custom(&words, data).template;
     }

@@ -108,62 +108,62 @@ pub fn command() -> Command {
         .args(target_arguments())
         .args([
             flag("askpass", "Ask for the password at the terminal, instead of -a and REDISCLI_AUTH"),
-            flag("no-auth-warning", "Say nothing about a password among the arguments"),
-            value("repeat", 'r', "TIMES", "Send the command as often, -1 for no end")
+            flag("no-auth-warning", "Do not warn about a password on the command line"),
+            value("repeat", 'r', "TIMES", "Send the command this many times; -1 means forever")
                 .value_parser(value_parser!(i64))
                 .allow_negative_numbers(true),
             value(
                 "interval",
                 'i',
                 "SECONDS",
-                "Pause between two of them, 0.1 for instance; also of the modes below",
+                "Seconds between repetitions, such as 0.1; also for the modes below",
             )
             .value_parser(seconds)
             .allow_negative_numbers(true),
-            flag("resp2", "Speak RESP2, also with --json").short('2').overrides_with("resp3"),
+            flag("resp2", "Use RESP2, even with --json").short('2').overrides_with("resp3"),
             flag("resp3", "Speak RESP3").short('3'),
             value("last-from-input", 'x', "", "Read the last argument from the standard input")
                 .action(ArgAction::SetTrue),
-            value("tag", 'X', "TAG", "Read the argument that is the word TAG from the standard input")
+            value("tag", 'X', "TAG", "Replace the argument TAG by standard input")
                 .value_parser(bytes.clone()),
             value(
                 "delimiter",
                 'd',
                 "TEXT",
-                "What stands between the elements of a raw reply [default: a line end]",
+                "Delimiter between the elements of a raw reply [default: a line end]",
             )
             .value_parser(bytes.clone()),
-            value("reply-delimiter", 'D', "TEXT", "What stands behind a raw reply [default: a line end]")
+            value("reply-delimiter", 'D', "TEXT", "Delimiter after a raw reply [default: a line end]")
                 .value_parser(bytes.clone()),
             value("redirections", 'c', "", "Accepted; redirections are printed, not followed")
                 .action(ArgAction::SetTrue),
             value("fail", 'e', "", "Exit with status 1 if the server returns an error")
                 .action(ArgAction::SetTrue),
-            flag("raw", "Print the bytes of replies as they are [default unless a terminal watches]")
+            flag("raw", "Print the bytes of replies unchanged [default unless the output is a terminal]")
                 .overrides_with_all(["no-raw", "csv", "json", "quoted-json"]),
-            flag("no-raw", "Print replies for people, also into a pipe").overrides_with_all([
+            flag("no-raw", "Print replies for people, even to a pipe").overrides_with_all([
                 "raw",
                 "csv",
                 "json",
                 "quoted-json",
             ]),
             flag("csv", "Print replies as CSV").overrides_with_all(["json", "quoted-json"]),
-            flag("json", "Print replies as JSON; speaks RESP3 where the server does")
+            flag("json", "Print replies as JSON; uses RESP3 if the server supports it")
                 .overrides_with("quoted-json"),
             flag("quoted-json", "The same in ASCII, with other bytes as \\xHH"),
-            flag("quoted-input", "Take arguments that begin with a quote as quoted"),
+            flag("quoted-input", "Unquote arguments that begin with a quote"),
             Arg::new("show-pushes")
                 .long("show-pushes")
                 .value_name("YES|NO")
-                .help("Print push messages of RESP3 [default: if a terminal watches]"),
+                .help("Print RESP3 push messages [default: if the output is a terminal]"),
             Arg::new("eval")
                 .long("eval")
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .help("Run the script in FILE; the arguments are its keys, a comma, and its arguments"),
             flag("ldb", "Debug the script of --eval step by step; its writes are discarded"),
-            flag("ldb-sync-mode", "The same, but its writes stay, and other clients wait meanwhile"),
-            flag("verbose", "Say what happens to the connection"),
+            flag("ldb-sync-mode", "Like --ldb, but its writes are kept, and other clients have to wait"),
+            flag("verbose", "Report changes of the connection"),
         ])
         .args(modes::arguments())
         .args([

@@ -117,7 +117,7 @@ impl Shell {
         };
         if is_interactive {
             if let Err(error) = terminal::catch_interrupts() {
-                tell(format_args!("Ctrl-C cannot be caught: {error}"));
+                tell(format_args!("Cannot handle Ctrl-C: {error}"));
             }
             shell.read_preferences();
         }

@@ -60,7 +60,7 @@ pub fn command() -> Command {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
     Command::new("top")
-        .about("Show live what a server does")
+        .about("Show a server's activity live")
         .after_help(AFTER_HELP)
         .disable_help_flag(true)
         .args(target_arguments())
@@ -72,7 +72,7 @@ pub fn command() -> Command {
                 .value_parser(interval)
                 .allow_negative_numbers(true)
                 .default_value("1")
-                .help("Time between two looks at the server"),
+                .help("Seconds between two samples"),
         )
         .arg(
             Arg::new("count")
@@ -80,11 +80,11 @@ pub fn command() -> Command {
                 .value_name("N")
                 .value_parser(value_parser!(u64).range(1..))
                 .allow_negative_numbers(true)
-                .help("End after so many intervals"),
+                .help("Exit after this many intervals"),
         )
-        .arg(flag("once", "Print one line, of one interval, and end"))
-        .arg(flag("plain", "Print lines, also on a terminal"))
-        .arg(flag("json", "Print an object of JSON a line"))
+        .arg(flag("once", "Print one line for one interval and exit"))
+        .arg(flag("plain", "Print lines, even on a terminal"))
+        .arg(flag("json", "Print one JSON object per line"))
         .arg(flag("ascii", "Draw with ASCII only, as in a locale without UTF-8"))
         .arg(Arg::new("help").long("help").action(ArgAction::Help).help("Print this help"))
 }
@@ -124,7 +124,7 @@ fn run(target: Target, matches: &ArgMatches) -> Result<(), String> {
     }
     let outcome =
         if plain { plain::run(source, state, options) } else { screen::run(source, state, options) };
-    outcome.map_err(|error| format!("The terminal or the output failed: {error}"))
+    outcome.map_err(|error| format!("Cannot write to the terminal or standard output: {error}"))
 }
 
 /// Whether there is a terminal with cursor positioning.

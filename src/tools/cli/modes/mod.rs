@@ -129,7 +129,7 @@ const MODES: &[Mode] = &[
     Mode {
         name: "latency-dist",
         value: None,
-        help: "Show latencies as a spectrum of colours, a line a second or -i",
+        help: "Show latencies as a spectrum of colours, one line per second or per -i",
         run: spectrum::run,
     },
     Mode {
@@ -153,7 +153,7 @@ const MODES: &[Mode] = &[
     Mode {
         name: "pipe",
         value: None,
-        help: "Send the standard input to the server as it is, and count replies and errors",
+        help: "Send standard input to the server unchanged, and count replies and errors",
         run: pipe::run,
     },
     Mode { name: "bigkeys", value: None, help: "Look for keys with many elements", run: big_keys::elements },
@@ -180,7 +180,7 @@ const MODES: &[Mode] = &[
     Mode {
         name: "lru-test",
         value: Some("KEYS"),
-        help: "Simulate a cache, most of whose requests are for few of its keys",
+        help: "Simulate a cache in which most requests are for few keys",
         run: lru_test::run,
     },
     Mode {
@@ -226,24 +226,24 @@ pub fn arguments() -> Vec<Arg> {
             .long("pattern")
             .value_name("PATTERN")
             .value_parser(value_parser!(OsString))
-            .help("Only keys that match, for --scan, --bigkeys, --memkeys and --hotkeys"),
+            .help("Select keys by pattern, for --scan, --bigkeys, --memkeys and --hotkeys"),
         Arg::new("quoted-pattern")
             .long("quoted-pattern")
             .value_name("PATTERN")
             .value_parser(value_parser!(OsString))
-            .help("The same in quotes, so that it can have any bytes"),
+            .help("Like --pattern, but quoted, so that it can contain any bytes"),
         Arg::new("count")
             .long("count")
             .value_name("N")
             .value_parser(value_parser!(i64))
             .allow_negative_numbers(true)
-            .help("About how many keys each SCAN looks at [default: 10]"),
+            .help("Approximate number of keys that each SCAN examines [default: 10]"),
         Arg::new("type").long("type").value_name("TYPE").help("Only keys of a type, for --scan"),
         Arg::new("pipe-timeout")
             .long("pipe-timeout")
             .value_name("SECONDS")
             .value_parser(value_parser!(u64))
-            .help("How long --pipe waits for replies when all is sent [default: 30; 0 is forever]"),
+            .help("Seconds that --pipe waits for replies after sending everything [default: 30; 0 means forever]"),
     ];
     modes.chain(more).collect()
 }

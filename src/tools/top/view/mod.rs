@@ -35,16 +35,16 @@ const KEYS: [&str; 8] =
 
 const HELP: [(&str, &str); 11] = [
     ("q  Ctrl-C", "quit"),
-    ("space  p", "pause, and go on"),
+    ("space  p", "pause or resume"),
     ("-  +", "shorter, longer interval"),
     ("s  <  >", "sort the commands by the next or previous column"),
     ("r", "reverse their order"),
-    ("l", "the slow log, large"),
+    ("l", "show the slow log in full"),
     ("d", "the databases"),
-    ("Esc", "the commands again"),
+    ("Esc", "back to the commands"),
     ("arrows  PgUp  PgDn", "scroll"),
     ("c", "clear the charts"),
-    ("Ctrl-L", "draw everything anew"),
+    ("Ctrl-L", "redraw the screen"),
 ];
 
 /// Draws the whole screen. Returns the visible portion of the main part.
