@@ -24,7 +24,8 @@ const NOT_COMPARED: &[(&str, &str)] = &[
 ];
 
 /// Directives that Redis does not have.
-const OWN: &[&str] = &["huge-pages", "metrics-port", "rdb-write-version"];
+const OWN: &[&str] =
+    &["huge-pages", "metrics-port", "min-replicas-ack-timeout", "min-replicas-to-ack", "rdb-write-version"];
 
 /// Directives that came after the 7.0 that the test runs against.
 const NEWER: &[&str] = &[

@@ -208,6 +208,14 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
         "Writes are refused while fewer replicas have acknowledged something recently.",
     ),
     ("min-replicas-max-lag", "How many seconds are recent for `min-replicas-to-write`."),
+    (
+        "min-replicas-to-ack",
+        "Replies wait until so many replicas have acknowledged the data; writes are refused while there are fewer.",
+    ),
+    (
+        "min-replicas-ack-timeout",
+        "Milliseconds after which a connection is closed whose reply still waits for them.",
+    ),
     ("repl-timeout", "Seconds of silence after which a link is ended, on both sides."),
     ("repl-ping-replica-period", "Every how many seconds a primary sends a `PING` to its replicas."),
     ("repl-backlog-size", "Bytes of the stream that are kept for replicas that come back."),

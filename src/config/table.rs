@@ -278,6 +278,8 @@ directives! {
         RUN, NoReplication;
     "min-replicas-to-write" / "min-slaves-to-write", min_replicas_to_write: u32 = 0, COUNT, RUN, Acts;
     "min-replicas-max-lag" / "min-slaves-max-lag", min_replicas_max_lag: u32 = 10, COUNT, RUN, Acts;
+    "min-replicas-to-ack", min_replicas_to_ack: u32 = 0, COUNT, RUN, Acts;
+    "min-replicas-ack-timeout", min_replicas_ack_timeout: u32 = 5000, int(1, INT_MAX), RUN, Acts;
     "repl-timeout", repl_timeout: u32 = 60, int(1, INT_MAX), RUN, Acts;
     "repl-ping-replica-period" / "repl-ping-slave-period", repl_ping_replica_period: u32 = 10, int(1, INT_MAX), RUN,
         Acts;

@@ -10,8 +10,10 @@
 //!
 //! A machine takes bytes and the time, and returns bytes and events; the server connects it to a socket. Tests can
 //! therefore drive it with their own clock, and divide the bytes in any way.
+//! [`confirm`] decides when replies may leave that wait for acknowledgements.
 //! [`migrate`] is another such machine: `MIGRATE` moves keys to a server that need not be a replica.
 
+pub mod confirm;
 pub mod failover;
 pub mod history;
 pub mod link;

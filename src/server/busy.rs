@@ -236,7 +236,7 @@ impl Server {
             return self.close(token);
         }
         if is_masked && let Some(client) = self.net.clients.get(token) {
-            let interest = if client.pending.is_some() { Interest::BOTH } else { Interest::READ };
+            let interest = Interest { read: true, write: client.is_sendable() };
             if self.net.poller.add(client.transport.as_fd(), Source::Client(token), interest).is_err() {
                 self.net.doom(token);
             }

@@ -143,12 +143,12 @@ impl Server {
                 self.net.output.queue_chain(head, 0, pending);
             }
         }
-        while !pending.is_empty() {
+        while pending.is_sendable() {
             match pending.send(&mut client.transport) {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
                 _ => {}
             }
-            if !pending.is_empty() && !client.transport.wait(true, SEND_MS as u32) {
+            if pending.is_sendable() && !client.transport.wait(true, SEND_MS as u32) {
                 return;
             }
         }

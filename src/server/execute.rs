@@ -82,6 +82,7 @@ impl Server {
         {
             admitted = None;
         }
+        let stream_end = self.stream_end();
         if let Some(command) = admitted {
             if self.has_too_many_tracked() && !self.audience.settling {
                 self.limit_tracked();
@@ -97,8 +98,11 @@ impl Server {
             }
             self.apply_reply_mode(token, start);
         }
+        self.note_independence(admitted, start);
         self.core.stopwatch.start();
-        self.settle(token)
+        let stops = self.settle(token);
+        self.note_stream_aside(admitted, stream_end);
+        stops
     }
 
     fn is_monitor(&self, token: Token) -> bool {

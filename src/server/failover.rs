@@ -8,7 +8,7 @@ use crate::replication::peer::Stage;
 impl Server {
     /// Starts a failover. The replicas are asked for acknowledgements, so that it does not wait for their next ones.
     pub(super) fn begin_failover(&mut self, failover: Failover) {
-        self.push_to_replicas(&[b"REPLCONF", b"GETACK", b"*"]);
+        self.request_acknowledgements();
         self.replication.failover = Some(failover);
         self.pause_for_failover(true);
         self.advance_failover();

@@ -36,8 +36,10 @@ impl Server {
     }
 
     fn feed_each(&mut self) {
-        if std::mem::take(&mut self.replication.asks_for_acknowledgements) {
-            self.push_to_replicas(&[b"REPLCONF", b"GETACK", b"*"]);
+        if std::mem::take(&mut self.replication.asks_for_acknowledgements)
+            || self.has_to_request_acknowledgements()
+        {
+            self.request_acknowledgements();
         }
         for index in 0..self.replication.replicas.len() {
             let replica = &self.replication.replicas[index];
@@ -184,7 +186,9 @@ impl Server {
         if is_primary && self.replication.has_backlog && self.suspended.is_none() && stream.of_unit() == 0 {
             let mut bytes = Vec::with_capacity(64);
             request(&mut bytes, words);
+            let start = stream.settled();
             stream.push_aside(&bytes);
+            self.replication.confirmation.note_aside(start..stream.settled());
         }
     }
 }

@@ -20,10 +20,14 @@ impl Server {
         assert!(unsettled == 0 || self.is_busy(), "the stream has the calls before the replies are sent");
         self.write_log();
         self.feed_replicas();
+        self.send_confirmed();
         self.deliver_broadcasts();
         self.deliver_feed();
         for chain in 0..self.net.output.arrange() {
-            self.flush_chain(self.net.output.head(chain));
+            let head = self.net.output.head(chain);
+            if !(self.gate.confirms() && self.withhold(head)) {
+                self.flush_chain(head);
+            }
         }
         if self.core.exceeds_memory_limit() {
             self.clear_output_and_shrink();
@@ -93,16 +97,17 @@ impl Server {
             }
         }
         if is_new || client_is_closing(self.net.clients.get(token)) {
-            self.watch_writable(token);
+            self.watch_client(token);
         }
         self.check_output_limit(token);
         self.weigh(token);
     }
 
-    fn watch_writable(&mut self, token: Token) {
-        let Some(client) = self.net.clients.get(token).filter(|c| c.pending.is_some()) else { return };
-        // A client that is closed after its last replies is not read from again.
-        let interest = if client.session.is_closing() { Interest::WRITE } else { Interest::BOTH };
+    /// Watches the events that a client needs: its socket accepts the output that may be sent, or has requests. A client
+    /// that is closed after its last replies is not read from again.
+    pub(super) fn watch_client(&mut self, token: Token) {
+        let Some(client) = self.net.clients.get(token) else { return };
+        let interest = Interest { read: !client.session.is_closing(), write: client.is_sendable() };
         if let Err(error) = self.net.poller.modify(client.transport.as_fd(), Source::Client(token), interest)
         {
             self.send_failed(token, &error);
@@ -116,17 +121,13 @@ impl Server {
             return;
         }
         self.send_pending(token);
-        let Some(client) = self.net.clients.get(token) else { return };
-        if client.pending.is_none()
-            && let Err(error) =
-                self.net.poller.modify(client.transport.as_fd(), Source::Client(token), Interest::READ)
-        {
-            self.send_failed(token, &error);
+        if self.net.clients.get(token).is_some_and(|client| !client.is_sendable()) {
+            self.watch_client(token);
         }
     }
 
     /// Sends the pending output of `token`, up to its share of an iteration.
-    fn send_pending(&mut self, token: Token) {
+    pub(super) fn send_pending(&mut self, token: Token) {
         let now = self.core.keyspace.moment.unix_ms;
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let Client { pending: Some(pending), transport, .. } = client else { return };
@@ -200,7 +201,9 @@ impl Server {
             return self.net.doom(token);
         }
         flags.close_after_reply = true;
-        self.watch_writable(token);
+        if client.pending.is_some() {
+            self.watch_client(token);
+        }
     }
 
     pub(super) fn close(&mut self, token: Token) {

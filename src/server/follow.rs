@@ -34,6 +34,7 @@ impl Server {
         let was_primary = self.replication.upstream.is_none();
         self.leave_upstream();
         if was_primary {
+            self.abandon_unconfirmed();
             self.begin_backlog();
             self.unblock_for_role();
         }

@@ -14,7 +14,7 @@
 use super::Server;
 use super::persistence::Denial;
 use super::scripts::redis::REPL_AOF;
-use crate::command::flags::{MAY_REPLICATE, WRITE};
+use crate::command::flags::{MAY_REPLICATE, NO_DATA, WRITE};
 use crate::db::{ExpiryPolicy, Listening};
 use crate::sys::raw_log;
 
@@ -49,8 +49,10 @@ pub(super) struct Modes {
     pub read_only: bool,
     /// The data may be old, and is not served (`replica-serve-stale-data no`).
     pub stale: bool,
-    /// There are too few replicas to write (`min-replicas-to-write`).
+    /// There are too few replicas to write (`min-replicas-to-write`, `min-replicas-to-ack`).
     pub lacks_replicas: bool,
+    /// Replies wait for acknowledgements (`min-replicas-to-ack`).
+    pub confirms: bool,
 }
 
 /// The flags of commands that may change data.
@@ -79,6 +81,7 @@ pub(super) struct Gate {
     refuses: bool,
     denial: Option<Denial>,
     replica: ReplicaDenial,
+    confirms: bool,
     expiry: ExpiryPolicy,
     listening: Listening,
 }
@@ -109,10 +112,9 @@ impl Gate {
         Gate {
             careful: if refuses_all || modes.paused || modes.monitored {
                 EVERY
-            } else if refuses_writes {
-                WRITES
             } else {
-                0
+                // The short path does not note which replies are independent of the data.
+                (if refuses_writes { WRITES } else { 0 }) | if modes.confirms { NO_DATA } else { 0 }
             },
             refuses: refuses_all || refuses_writes,
             denial: modes.denial,
@@ -121,6 +123,7 @@ impl Gate {
                 stale: modes.stale,
                 lacks_replicas: modes.lacks_replicas,
             },
+            confirms: modes.confirms,
             expiry,
             listening,
         }
@@ -146,6 +149,12 @@ impl Gate {
     /// Whether some commands are refused now.
     pub fn refuses(self) -> bool {
         self.refuses
+    }
+
+    /// Whether replies wait for acknowledgements.
+    #[inline]
+    pub fn confirms(self) -> bool {
+        self.confirms
     }
 
     /// Why writes are refused, if persistence fails.
@@ -176,17 +185,24 @@ impl Server {
             read_only: upstream.is_some() && config.replica_read_only,
             stale: upstream.is_some_and(|upstream| !upstream.is_online()) && !config.replica_serve_stale_data,
             lacks_replicas: self.lacks_replicas(),
+            confirms: upstream.is_none() && config.min_replicas_to_ack > 0,
         }
     }
 
-    /// Whether there are fewer replicas than `min-replicas-to-write`.
+    /// Whether there are fewer replicas than `min-replicas-to-write` or `min-replicas-to-ack`.
     fn lacks_replicas(&self) -> bool {
         let config = &self.core.config;
-        let (least, lag) = (config.min_replicas_to_write, config.min_replicas_max_lag);
+        let lag = config.min_replicas_max_lag;
+        let to_write = if lag > 0 { config.min_replicas_to_write } else { 0 };
+        let least = to_write.max(config.min_replicas_to_ack);
         least > 0
-            && lag > 0
             && self.replication.upstream.is_none()
             && self.replication.good(self.core.keyspace.moment.unix_ms, lag) < least as usize
+    }
+
+    /// Whether the number of replicas decides if writes are refused.
+    pub(super) fn counts_replicas(&self) -> bool {
+        self.core.config.min_replicas_to_write > 0 || self.core.config.min_replicas_to_ack > 0
     }
 
     /// Computes the gate from the current modes and updates the keyspace and the journal. Called after a mode has
@@ -195,6 +211,8 @@ impl Server {
         let modes = self.modes();
         raw_log::set_replica(modes.follows);
         self.gate = Gate::of(&modes);
+        let wanted = if modes.confirms { self.core.config.min_replicas_to_ack } else { 0 };
+        self.replication.confirmation.set_wanted(wanted as usize);
         self.core.keyspace.expiry = self.gate.expiry;
         self.core.keyspace.journal.listen(self.gate.listening);
     }
@@ -234,6 +252,7 @@ mod tests {
         read_only: false,
         stale: false,
         lacks_replicas: false,
+        confirms: false,
     };
 
     const NOTHING: Listening = Listening { changes: false, calls: false, units: false };
@@ -269,11 +288,13 @@ mod tests {
             (Modes { read_only: false, ..replica }, plain, Hide, NOTHING),
             (Modes { stale: true, ..replica }, refusing, Hide, NOTHING),
             (Modes { lacks_replicas: true, ..log }, refusing_writes, Delete, CALLS),
+            (Modes { confirms: true, ..log }, (NO_DATA, false), Delete, CALLS),
+            (Modes { confirms: true, lacks_replicas: true, ..log }, (WRITES | NO_DATA, true), Delete, CALLS),
         ];
         for (modes, (careful, refuses), expiry, listening) in rows {
-            let Modes { denial, read_only, stale, lacks_replicas, .. } = modes;
+            let Modes { denial, read_only, stale, lacks_replicas, confirms, .. } = modes;
             let replica = ReplicaDenial { read_only, stale, lacks_replicas };
-            let gate = Gate { careful, refuses, denial, replica, expiry, listening };
+            let gate = Gate { careful, refuses, denial, replica, confirms, expiry, listening };
             assert_eq!(Gate::of(&modes), gate, "{modes:?}");
         }
     }

@@ -19,6 +19,7 @@ mod audience;
 mod blocked;
 mod busy;
 mod client_memory;
+mod confirming;
 mod core;
 mod cron;
 mod debugging;
@@ -271,6 +272,9 @@ impl Server {
         let until_deadline = self.audience.waiters.milliseconds_left(now_us, until_cron);
         let until_deadline = self.audience.acknowledgements.milliseconds_left(now_us, until_deadline);
         let until_deadline = self.replication.migrations.milliseconds_left(now_us / 1000, until_deadline);
+        let ack_timeout_ms = self.core.config.min_replicas_ack_timeout;
+        let until_deadline =
+            self.replication.confirmation.milliseconds_left(now_us, ack_timeout_ms, until_deadline);
         self.audience.pause().milliseconds_left(now_us, until_deadline)
     }
 

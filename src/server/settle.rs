@@ -295,6 +295,9 @@ impl Server {
                 self.core.stats.command(command.id).failed += u64::from(matches!(end, End::Failed(_)));
             }
             self.apply_reply_mode(token, start);
+            if matches!(end, End::Acknowledged(_) | End::Failed(_)) {
+                self.note_independence(None, start);
+            }
             self.tell_own_flush(token);
             self.advance(token, rest);
         }

@@ -109,6 +109,7 @@ impl Server {
         replica.peer.stage = Stage::Online;
         replica.peer.acknowledged_ms = now_ms;
         let knows_ids = replica.peer.capabilities.psync2;
+        self.replication.confirmation.forget_request();
         self.process.log.notice(format_args!(
             "Partial resynchronization request from {name} accepted. Sending {bytes} bytes of backlog starting from offset {next}."
         ));
@@ -426,6 +427,7 @@ impl Server {
 
     /// Logs that a replica has its snapshot.
     pub(super) fn note_synchronized(&mut self, token: Token) {
+        self.replication.confirmation.forget_request();
         let name = self.replica_name(token);
         self.process.log.notice(format_args!("Synchronization with replica {name} succeeded"));
     }
@@ -441,9 +443,12 @@ impl Server {
             replica.peer.stage = Stage::Online;
             self.note_synchronized(token);
         }
+        if self.gate.confirms() {
+            self.replication.confirm();
+        }
         self.end_waits_for_replicas();
         self.advance_failover();
-        if self.core.config.min_replicas_to_write > 0 {
+        if self.counts_replicas() {
             self.refresh_gate();
         }
     }
@@ -481,6 +486,7 @@ impl Server {
             self.process.log.notice(format_args!("Connection with replica {name} lost."));
         }
         let Replica { cursor, .. } = self.replication.replicas.remove(index);
+        self.replication.confirmation.forget_request();
         if let Some(cursor) = cursor {
             self.core.keyspace.journal.stream_mut().end_reader(cursor);
         }
@@ -500,7 +506,7 @@ impl Server {
         self.begin_transfer_if_due();
         self.go_on_with_transfer();
         self.advance_failover();
-        if self.core.config.min_replicas_to_write > 0 {
+        if self.counts_replicas() {
             self.refresh_gate();
         }
         let now_ms = self.core.keyspace.moment.unix_ms;

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ack;
 mod chaos;
 mod failover;
 mod links;

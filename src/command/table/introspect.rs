@@ -204,8 +204,9 @@ fn info(command: &Command, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.bulk(command.full_name.as_bytes());
     reply.integer(command.arity.into());
-    // Redis does not show these two.
-    words(command.flags & !(flags::MAY_REPLICATE | flags::PROTECTED), FLAGS, "", reply);
+    // Redis shows none of these.
+    const HIDDEN: u64 = flags::MAY_REPLICATE | flags::PROTECTED | flags::NO_DATA;
+    words(command.flags & !HIDDEN, FLAGS, "", reply);
     let (first, last, step) = command.keys.range();
     for number in [first, last, step] {
         reply.integer(number.into());

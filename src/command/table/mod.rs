@@ -158,6 +158,8 @@ pub mod flags {
         MOVABLEKEYS = "movablekeys";
         /// Allowed while a script runs for too long.
         ALLOW_BUSY = "allow_busy";
+        /// Its reply does not depend on the data, so it does not wait for replicas (`min-replicas-to-ack`).
+        NO_DATA = "no_data";
     }
 }
 

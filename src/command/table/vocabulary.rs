@@ -26,6 +26,7 @@ pub const FLAGS: &[&str] = &[
     "no_multi",
     "movablekeys",
     "allow_busy",
+    "no_data",
 ];
 
 /// The ACL categories, without their `@`.

@@ -86,6 +86,11 @@ impl Client {
         size_of::<Self>() + self.session.names_bytes() + query + rest + transaction
     }
 
+    /// Whether there is output that its socket has not accepted and that may be sent.
+    pub fn is_sendable(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.is_sendable())
+    }
+
     /// Bytes received that are not whole arguments yet.
     pub fn unparsed_len(&self) -> usize {
         self.query.as_ref().map_or(0, |query| query.unparsed_len())

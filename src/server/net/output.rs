@@ -121,6 +121,8 @@ pub struct Output {
     readers: usize,
     /// Bytes of the buffer that are messages.
     shared: usize,
+    /// The parts of the buffer that do not depend on the data, in order: see [`Output::note_independent`].
+    independent: Vec<Range<usize>>,
     /// Whether there were messages, in which case a client may have many segments.
     has_shares: bool,
     /// After [`Output::arrange`]: the first segment of each client, and for each segment the next one of its client.
@@ -235,6 +237,7 @@ impl Output {
     /// Takes back the replies to the mark's client since `mark`. Messages, and replies to other clients, stay.
     pub fn take_back(&mut self, mark: Mark) {
         let at = self.position(mark);
+        debug_assert!(self.independent.last().is_none_or(|part| part.end <= at), "it was noted too early");
         if self.writer != mark.client || self.open > at {
             return self.take_back_from_segments(mark.client, at);
         }
@@ -255,6 +258,34 @@ impl Output {
                 self.segments.push((owner, start, end));
             }
         }
+    }
+
+    /// Notes that the replies to the mark's client since `mark` do not depend on the data.
+    pub fn note_independent(&mut self, mark: Mark) {
+        // There is rarely more than one part.
+        for part in self.parts_since(mark).collect::<Vec<_>>() {
+            match self.independent.last_mut() {
+                Some(last) if last.end == part.start => last.end = part.end,
+                _ => self.independent.push(part),
+            }
+        }
+    }
+
+    /// Whether a chain has a reply or a message that may depend on the data.
+    pub fn depends_on_data(&self, head: usize) -> bool {
+        self.chain(head).any(|segment| self.is_dependent(&self.segments[segment]))
+    }
+
+    fn is_dependent(&self, (_, start, end): &Segment) -> bool {
+        let index = self.independent.partition_point(|part| part.start <= *start);
+        index.checked_sub(1).is_none_or(|before| self.independent[before].end < *end)
+    }
+
+    /// The clients with replies or messages that have not been sent and may depend on the data.
+    pub fn dependent_clients(&self) -> Vec<Token> {
+        let replies = self.segments.iter().copied().chain(self.open_segment());
+        let own = replies.filter(|segment| self.is_dependent(segment)).map(|(client, ..)| client);
+        own.chain(self.shares.iter().flat_map(|share| share.readers.tokens().iter().copied())).collect()
     }
 
     /// Removes the replies to the mark's client since `mark` from the output and returns them, to be sent later.
@@ -531,6 +562,7 @@ impl Output {
         self.sent = self.sent.wrapping_add(self.buffer.len());
         self.segments.clear();
         self.splices.clear();
+        self.independent.clear();
         if self.has_shares {
             self.clear_shares();
         }
@@ -773,6 +805,38 @@ mod tests {
         reply(&mut output, 2, b"c");
         output.release(token(1), held);
         assert_eq!(delivered(&mut output), texts(&[(2, "c"), (1, "<one><two>")]));
+    }
+
+    #[test]
+    fn a_chain_depends_on_the_data_unless_all_its_replies_are_noted_as_independent() {
+        let mut output = Output::default();
+        let note = |output: &mut Output, slot, bytes: &[u8]| {
+            let start = output.mark(token(slot));
+            reply(output, slot, bytes);
+            output.note_independent(start);
+        };
+        note(&mut output, 1, b"a");
+        note(&mut output, 1, b"b");
+        reply(&mut output, 2, b"c");
+        note(&mut output, 2, b"d");
+        note(&mut output, 3, b"e");
+        let dependent = |output: &mut Output| {
+            let clients = output.dependent_clients();
+            let chains = output.arrange();
+            let heads: Vec<usize> = (0..chains).map(|chain| output.head(chain)).collect();
+            let heads = heads.into_iter().filter(|head| output.depends_on_data(*head));
+            let mut owners: Vec<u32> = heads.map(|head| output.segment(head).0.slot).collect();
+            owners.sort_unstable();
+            output.clear();
+            (clients.into_iter().map(|client| client.slot).collect::<Vec<_>>(), owners)
+        };
+        assert_eq!(dependent(&mut output), (vec![2], vec![2]));
+        // A message does for its readers, and nothing is left from before.
+        note(&mut output, 1, b"a");
+        output.share(b"[m]", None, Readers::Many(many(&[1, 4])));
+        note(&mut output, 5, b"b");
+        reply(&mut output, 6, b"c");
+        assert_eq!(dependent(&mut output), (vec![6, 1, 4], vec![1, 4, 6]));
     }
 
     #[test]

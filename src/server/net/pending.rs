@@ -1,4 +1,7 @@
 //! Output that one client's socket has not accepted: a queue of bytes and shared blocks.
+//!
+//! The end of the queue may be *withheld*: it consists of parts, each of which waits until replicas have acknowledged an
+//! offset of the stream (`min-replicas-to-ack`). They are released in order.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -55,6 +58,10 @@ pub struct Pending {
     bytes: usize,
     /// Bytes of memory counted for all pieces.
     counted: usize,
+    /// The withheld parts: the offset that each waits for, and its bytes.
+    withheld: VecDeque<(u64, usize)>,
+    /// The bytes of all of them.
+    withheld_bytes: usize,
     /// Since when the queue has been over the soft limit, Unix milliseconds.
     pub over_soft_limit_since: Option<i64>,
 }
@@ -82,7 +89,9 @@ impl Pending {
     }
 
     fn table_bytes(&self) -> usize {
-        size_of::<Self>() + self.pieces.capacity() * size_of::<Piece>()
+        size_of::<Self>()
+            + self.pieces.capacity() * size_of::<Piece>()
+            + self.withheld.capacity() * size_of::<(u64, usize)>()
     }
 
     /// Recounts shared values by their current share. O(pieces).
@@ -96,6 +105,27 @@ impl Pending {
         }
     }
 
+    /// Whether there are bytes that may be sent now.
+    pub fn is_sendable(&self) -> bool {
+        self.bytes > self.withheld_bytes
+    }
+
+    /// Withholds what is appended from now on until `offset` is released. Returns whether that is a part of its own.
+    pub fn withhold(&mut self, offset: u64) -> bool {
+        if self.withheld.back().is_some_and(|(last, _)| *last == offset) {
+            return false;
+        }
+        self.withheld.push_back((offset, 0));
+        true
+    }
+
+    /// Releases the oldest withheld part.
+    pub fn release(&mut self) {
+        if let Some((_, bytes)) = self.withheld.pop_front() {
+            self.withheld_bytes -= bytes;
+        }
+    }
+
     /// Whether everything has been sent.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
@@ -106,7 +136,7 @@ impl Pending {
         if bytes.is_empty() {
             return;
         }
-        self.bytes += bytes.len();
+        self.add_bytes(bytes.len());
         if let Some(Piece::Bytes(last)) = self.pieces.back_mut()
             && last.len() + bytes.len() <= CHUNK
         {
@@ -125,18 +155,30 @@ impl Pending {
     pub fn push_block(&mut self, block: Block) {
         if !block.is_empty() {
             let share = share_of(&block);
-            self.bytes += block.len();
+            self.add_bytes(block.len());
             self.counted += share;
             self.pieces.push_back(Piece::Block(block, share));
         }
     }
 
-    /// Sends up to [`MAX_SEND`] bytes and returns how many the socket accepted.
+    /// Adds to the length, and to that of the last withheld part.
+    fn add_bytes(&mut self, count: usize) {
+        self.bytes += count;
+        if let Some((_, bytes)) = self.withheld.back_mut() {
+            *bytes += count;
+            self.withheld_bytes += count;
+        }
+    }
+
+    /// Sends up to [`MAX_SEND`] bytes, none of them withheld, and returns how many the socket accepted.
     pub fn send(&mut self, transport: &mut Transport) -> io::Result<usize> {
         const EMPTY: &[u8] = &[];
         let mut slices = [IoSlice::new(EMPTY); MAX_PIECES];
         let mut count = 0;
-        let mut left = MAX_SEND;
+        let mut left = MAX_SEND.min(self.bytes - self.withheld_bytes);
+        if left == 0 {
+            return Ok(0);
+        }
         let mut skip = self.sent;
         for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
             let bytes = &piece.as_slice()[skip..];
@@ -176,5 +218,45 @@ impl Pending {
     pub fn content(&self) -> Vec<u8> {
         let all: Vec<u8> = self.pieces.iter().flat_map(|piece| piece.as_slice().iter().copied()).collect();
         all[self.sent..].to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::sys::net::Socket;
+
+    #[test]
+    fn withheld_parts_are_sent_when_they_are_released_in_their_order() {
+        let (mut far, near) = UnixStream::pair().unwrap();
+        let mut transport = Transport::new(Socket::new(near).unwrap());
+        let mut pending = Pending::default();
+        let mut received = |pending: &mut Pending| {
+            let count = pending.send(&mut transport).unwrap();
+            let mut bytes = vec![0; count];
+            far.read_exact(&mut bytes).unwrap();
+            String::from_utf8(bytes).unwrap()
+        };
+        pending.push_bytes(b"free ");
+        assert!(pending.withhold(10));
+        pending.push_bytes(b"one ");
+        assert!(!pending.withhold(10), "the same part");
+        pending.push_block(Block::from(&b"block "[..]));
+        assert!(pending.withhold(20));
+        pending.push_bytes(b"two");
+        assert_eq!((pending.bytes(), pending.is_sendable()), (18, true));
+        assert_eq!(received(&mut pending), "free ");
+        assert_eq!((received(&mut pending), pending.is_sendable()), (String::new(), false));
+        pending.release();
+        assert_eq!(received(&mut pending), "one block ");
+        pending.release();
+        assert_eq!(received(&mut pending), "two");
+        pending.release();
+        pending.push_bytes(b"free");
+        assert!(pending.is_sendable() && !pending.is_empty());
+        assert_eq!((received(&mut pending), pending.is_empty()), ("free".into(), true));
     }
 }

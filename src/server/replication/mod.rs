@@ -16,6 +16,7 @@ use transfer::Transfer;
 use upstream::Upstream;
 
 use crate::db::Cursor;
+use crate::replication::confirm::Confirmation;
 use crate::replication::failover::Failover;
 use crate::replication::history::{History, Id};
 use crate::replication::peer::{Peer, Stage};
@@ -113,6 +114,8 @@ pub struct Replication {
     pub alone_since_ms: i64,
     /// When the last `PING` was sent to the replicas, in Unix milliseconds.
     pub pinged_ms: i64,
+    /// The replies that wait for acknowledgements.
+    pub confirmation: Confirmation,
     /// Whether to request acknowledgements from the replicas at the end of the iteration.
     pub asks_for_acknowledgements: bool,
     /// Numbers since the start: full synchronizations, partial ones, and refused partial ones.
@@ -134,6 +137,13 @@ impl Replica {
         };
         (ip, self.peer.listening_port)
     }
+
+    /// The offset of the stream up to which it has confirmed that it has the data. `None`: it has confirmed nothing, or
+    /// what it was never sent.
+    fn confirms(&self, history: &History) -> Option<u64> {
+        let cursor = self.cursor.as_ref().filter(|_| self.peer.is_online() && self.peer.acknowledged > 0)?;
+        history.stream_offset(self.peer.acknowledged).filter(|offset| *offset <= cursor.offset())
+    }
 }
 
 impl Replication {
@@ -152,6 +162,7 @@ impl Replication {
             has_backlog: false,
             alone_since_ms: 0,
             pinged_ms: 0,
+            confirmation: Confirmation::default(),
             asks_for_acknowledgements: false,
             full_syncs: 0,
             partial_syncs: 0,
@@ -204,10 +215,18 @@ impl Replication {
         (applied as u64, on_disk as u64)
     }
 
-    /// The number of replicas that have acknowledged within the last `max_lag_s` seconds (`min-replicas-max-lag`).
+    /// Updates what enough replicas have acknowledged (`min-replicas-to-ack`).
+    pub fn confirm(&mut self) {
+        let history = &self.history;
+        self.confirmation.update(self.replicas.iter().filter_map(|replica| replica.confirms(history)));
+    }
+
+    /// The number of replicas that have acknowledged within the last `max_lag_s` seconds (`min-replicas-max-lag`); with
+    /// 0, at any time.
     pub fn good(&self, now_ms: i64, max_lag_s: u32) -> usize {
         let is_good = |replica: &&Replica| {
-            replica.peer.is_online() && (now_ms - replica.peer.acknowledged_ms) / 1000 <= i64::from(max_lag_s)
+            let lag_s = (now_ms - replica.peer.acknowledged_ms) / 1000;
+            replica.peer.is_online() && (max_lag_s == 0 || lag_s <= i64::from(max_lag_s))
         };
         self.replicas.iter().filter(is_good).count()
     }

@@ -18,9 +18,18 @@ pub(super) fn write(server: &Server, out: &mut String) {
     }
     let replicas = ReplicaFigures::all(server);
     fields!(out, "connected_slaves": replicas.len());
-    if config.min_replicas_to_write > 0 && config.min_replicas_max_lag > 0 {
+    if config.min_replicas_to_write > 0 && config.min_replicas_max_lag > 0 || config.min_replicas_to_ack > 0 {
         let now_ms = server.core.keyspace.moment.unix_ms;
         fields!(out, "min_slaves_good_slaves": replication.good(now_ms, config.min_replicas_max_lag));
+    }
+    if config.min_replicas_to_ack > 0 {
+        let confirmation = &replication.confirmation;
+        let offset = confirmation.confirmed().map_or(-1, |offset| replication.history.offset(offset));
+        fields!(out,
+            "confirmed_repl_offset": offset,
+            "withheld_replies": confirmation.waiting(),
+            "unconfirmed_replies_dropped": confirmation.dropped(),
+        );
     }
     for (index, ReplicaFigures { address, port, state, offset, lag_s }) in replicas.iter().enumerate() {
         let _ = write!(
