@@ -85,6 +85,11 @@ impl Blocked {
         Blocked::Script,
     ];
 
+    /// Whether its command may have changed data already, and only the reply is to come.
+    pub fn has_begun(self) -> bool {
+        matches!(self, Blocked::Freeing | Blocked::Script)
+    }
+
     /// Whether the server itself ends the wait, soon: the requests behind it are executed even if the client sends no
     /// more. Bytes that the client sends meanwhile, and its end of stream, stay in its socket.
     pub fn ends_by_itself(self) -> bool {

@@ -14,6 +14,7 @@
 
 use super::Server;
 use super::net::output::Mark;
+use crate::command::waiting::Blocked;
 use crate::command::{Command, flags};
 use crate::sys::poller::Token;
 
@@ -102,8 +103,8 @@ impl Server {
         is_open
     }
 
-    /// Before this server becomes a replica: sends what is confirmed, and closes the clients with other output, sent or
-    /// not yet, that depends on data which the new primary may not have.
+    /// Before this server becomes a replica: sends what is confirmed, and closes the clients with other output, which
+    /// depends on data that the new primary may not have.
     pub(super) fn abandon_unconfirmed(&mut self) {
         if !self.gate.confirms() {
             return;
@@ -113,13 +114,8 @@ impl Server {
         while let Some(token) = self.replication.confirmation.next_abandoned() {
             closed += u64::from(self.close_unconfirmed(token));
         }
-        if self.replication.confirmation.needed(self.stream_end()).is_some() {
-            for token in self.net.output.dependent_clients() {
-                let flags = self.net.clients.get(token).map(|client| client.session.flags);
-                if flags.is_some_and(|flags| !flags.replica) {
-                    closed += u64::from(self.close_unconfirmed(token));
-                }
-            }
+        for token in self.clients_to_reply_to() {
+            closed += u64::from(self.close_unconfirmed(token));
         }
         if closed > 0 {
             self.process.log.warning(format_args!(
@@ -127,6 +123,24 @@ impl Server {
                  acknowledged by min-replicas-to-ack replicas."
             ));
         }
+    }
+
+    /// The clients whose commands have been executed, at least in part, while their replies are not in a queue yet.
+    fn clients_to_reply_to(&self) -> Vec<Token> {
+        let has_begun = |token: &Token| {
+            let blocked = self.net.clients.get(*token).and_then(|client| client.session.blocked);
+            blocked.is_some_and(Blocked::has_begun)
+        };
+        let mut tokens: Vec<Token> =
+            self.net.clients.iter().map(|(token, _)| token).filter(has_begun).collect();
+        // A transaction's unit may be open: it is not confirmed.
+        let end = self.core.keyspace.journal.stream().end();
+        if self.replication.confirmation.needed(end).is_some() {
+            tokens.extend(self.net.output.dependent_clients());
+        }
+        tokens
+            .retain(|token| self.net.clients.get(*token).is_some_and(|client| !client.session.flags.replica));
+        tokens
     }
 
     /// Requests acknowledgements of the stream so far from the replicas.

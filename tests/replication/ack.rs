@@ -136,23 +136,33 @@ fn a_write_that_is_not_acknowledged_in_time_closes_the_connection() {
 
 #[test]
 fn a_demoted_primary_closes_the_connections_whose_replies_wait() {
-    let [(primary, mut admin), (replica, _)] = pair(Kind::Subject, "");
-    let other = start(Kind::Subject, "");
-    replica.signal(Signal::SIGSTOP);
-    let (mut writer, mut blocked) = (primary.client(), primary.client());
-    blocked.send(&["BLPOP", "list", "0"]).unwrap();
-    admin.wait_for_info("blocked_clients", |count| count == 1);
-    writer.send(&["SET", "k", "v"]).unwrap();
-    wait_for_withheld(&mut admin, 1);
-    // What is executed in the same turn as the demotion is not sent, either.
-    let mut hasty = primary.client();
-    let port = other.port().to_string();
-    let requests = [encode(&["SET", "l", "v"]), encode(&["REPLICAOF", "127.0.0.1", &port])].concat();
-    hasty.send_raw(&requests).unwrap();
-    assert_eq!((writer.wait_closed(), hasty.wait_closed()), (vec![], vec![]));
-    assert!(reply(&mut blocked).starts_with("UNBLOCKED"));
-    until("it is a replica", || field(&mut admin, "master_link_status") == "up");
-    assert!(admin.run("GET k").is_null(), "a replica's replies do not wait");
+    let queued = "+OK\r\n+QUEUED\r\n+QUEUED\r\n";
+    let hasty: [(&[&str], &str); 2] =
+        [(&["SET l v", "REPLICAOF"], ""), (&["MULTI", "SET l v", "REPLICAOF", "EXEC"], queued)];
+    for (lines, harmless) in hasty {
+        let [(primary, mut admin), (replica, _)] = pair(Kind::Subject, "");
+        let other = start(Kind::Subject, "");
+        replica.signal(Signal::SIGSTOP);
+        let (mut writer, mut blocked) = (primary.client(), primary.client());
+        blocked.send(&["BLPOP", "list", "0"]).unwrap();
+        admin.wait_for_info("blocked_clients", |count| count == 1);
+        writer.send(&["SET", "k", "v"]).unwrap();
+        wait_for_withheld(&mut admin, 1);
+        // What is executed in the same turn as the demotion, or the same unit, is not sent, either.
+        let mut hasty = primary.client();
+        let demotion = format!("REPLICAOF 127.0.0.1 {}", other.port());
+        let requests = lines.iter().map(|line| {
+            let line = if *line == "REPLICAOF" { &demotion } else { *line };
+            encode(&line.split(' ').collect::<Vec<_>>())
+        });
+        hasty.send_raw(&requests.collect::<Vec<_>>().concat()).unwrap();
+        assert_eq!(writer.wait_closed(), b"");
+        let sent = String::from_utf8(hasty.wait_closed()).unwrap();
+        assert!(harmless.starts_with(&sent), "{sent}");
+        assert!(reply(&mut blocked).starts_with("UNBLOCKED"));
+        until("it is a replica", || field(&mut admin, "master_link_status") == "up");
+        assert!(admin.run("GET k").is_null(), "a replica's replies do not wait");
+    }
 }
 
 #[test]
