@@ -4,6 +4,7 @@
 mod support;
 
 mod ack;
+mod ack_chaos;
 mod chaos;
 mod failover;
 mod links;

@@ -166,6 +166,50 @@ fn a_primary_that_is_cut_off_is_replaced_and_drops_what_was_written_to_it_alone(
 }
 
 #[test]
+fn a_primary_that_waits_for_acknowledgements_replies_to_no_write_that_is_dropped() {
+    let guarded = Guarded::start(SUBJECTS);
+    for node in &guarded.nodes {
+        node.client().ok("CONFIG SET min-replicas-ack-timeout 500");
+        node.client().ok("CONFIG SET min-replicas-to-ack 1");
+    }
+    let (guarded, _) = guarded.fail_over(
+        |node| {
+            node.proxy.cut();
+            let mut client = node.client();
+            client.send(&["SET", "alone", "lost"]).expect("sent");
+            assert_eq!(client.wait_closed(), b"");
+        },
+        |node| node.proxy.heal(),
+    );
+    for node in &guarded.nodes {
+        assert!(node.client().run("GET alone").is_null());
+    }
+}
+
+#[test]
+fn a_primary_that_waits_for_acknowledgements_is_not_down_while_there_are_none() {
+    let mut guarded = Guarded::start(SUBJECTS);
+    guarded.nodes[0].client().ok("CONFIG SET min-replicas-to-ack 1");
+    for replica in &mut guarded.nodes[1..] {
+        replica.kill();
+    }
+    let mut client = guarded.nodes[0].client();
+    client.wait_for_info("connected_slaves", |count| count == 0);
+    assert!(client.run("SET k v").text().starts_with("NOREPLICAS"));
+    // Nothing is confirmed any more.
+    client.ok("CONFIG SET min-replicas-to-ack 2");
+    for sentinel in &guarded.sentinels {
+        let mut sentinel = sentinel.client();
+        until("a Sentinel finds the replicas down", || {
+            let replicas = sentinel.run(&format!("SENTINEL REPLICAS {NAME}"));
+            replicas.elements().iter().all(|replica| replica.field("flags").text().contains("s_down"))
+        });
+        let primary = sentinel.run(&format!("SENTINEL MASTER {NAME}"));
+        assert_eq!(primary.field("flags").text(), "master");
+    }
+}
+
+#[test]
 fn a_replica_of_redis_replaces_a_killed_primary_and_is_followed() {
     let guarded = Guarded::start([(Kind::Subject, 100), (Kind::Redis, 10), (Kind::Subject, 100)]);
     let (guarded, promoted) = guarded.fail_over(Node::kill, Node::restart);
