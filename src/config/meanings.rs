@@ -193,7 +193,7 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ),
     (
         "replica-read-only",
-        "Whether a replica refuses writes. Writes to a writable one are its own, and not logged.",
+        "Whether a replica refuses writes. Writes to a writable one are its own: logged, but not sent on.",
     ),
     ("replica-ignore-maxmemory", "Whether a replica leaves eviction to its primary."),
     ("replica-priority", "Which replica Sentinel prefers: the lowest number; 0: never."),

@@ -127,8 +127,11 @@ struct Round {
 
 impl Keyspace {
     /// Deletes expired keys until few are left or the budget is spent; the next run continues where this one stops.
-    /// `now_us` reads a monotonic clock. Does nothing unless the policy is to delete.
+    /// `now_us` reads a monotonic clock. If keys are hidden, deletes only those of [`super::OwnExpiries`].
     pub fn active_expire_cycle(&mut self, budget: CycleBudget, now_us: impl Fn() -> u64) -> CycleEnd {
+        if self.expiry == ExpiryPolicy::Hide && !self.own_expiries.is_empty() {
+            return self.expire_own(budget, &now_us);
+        }
         if self.expiry != ExpiryPolicy::Delete {
             return CycleEnd { cut_short: false, elapsed_us: 0 };
         }

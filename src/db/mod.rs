@@ -32,6 +32,7 @@ mod fields;
 mod huge_pages;
 mod journal;
 mod lazyfree;
+mod own_expiries;
 #[cfg(all(test, target_os = "linux"))]
 mod shared_memory;
 mod stream;
@@ -43,7 +44,8 @@ pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
 use huge_pages::Joiner;
 pub use journal::{Awaiting, Change, Journal, Key, Listening, Propagation};
 pub use lazyfree::{Garbage, LazyFree, Ticket};
-pub use stream::{Cursor, Framing, Stream, Word};
+pub use own_expiries::OwnExpiries;
+pub use stream::{Cursor, ForLog, Framing, Stream, Target, Word};
 
 pub use crate::dict::{Position, Ref};
 
@@ -324,6 +326,8 @@ pub struct Keyspace {
     pub counters: Counters,
     /// The changes of the current unit, for the listeners.
     pub journal: Journal,
+    /// Keys that clients of a writable replica gave a time to live.
+    pub own_expiries: OwnExpiries,
     /// Where a value was opened for writing, until the outcome is declared.
     #[cfg(debug_assertions)]
     undeclared: Option<&'static std::panic::Location<'static>>,
@@ -356,6 +360,7 @@ impl Keyspace {
             shapes: Shapes::new(seed),
             counters: Counters::default(),
             journal: Journal::default(),
+            own_expiries: OwnExpiries::default(),
             #[cfg(debug_assertions)]
             undeclared: None,
             defrag: None,
@@ -569,6 +574,9 @@ impl Keyspace {
             self.make_way(key, at);
         }
         self.journal.note(key, Event::New);
+        if self.own_expiries.are_noted {
+            self.own_expiries.note(key, entry.expire_at());
+        }
         self.dbs[key.db].add(key.hash, entry)
     }
 
@@ -761,6 +769,9 @@ impl Keyspace {
 
     /// [`Keyspace::replace`] with an entry that keeps its own access field.
     fn replace_with_access(&mut self, key: Key<'_>, at: Position, entry: Entry) {
+        if self.own_expiries.are_noted {
+            self.own_expiries.note(key, entry.expire_at());
+        }
         let target = &mut self.dbs[key.db];
         target.detach_expiry(at);
         if entry.expire_at().is_some() {
@@ -774,6 +785,9 @@ impl Keyspace {
 
     /// Sets the time at which the key expires, in Unix milliseconds; `None` removes its expiry.
     pub fn set_expiry(&mut self, key: Key<'_>, at: Position, expire_at: Option<i64>) {
+        if self.own_expiries.are_noted {
+            self.own_expiries.note(key, expire_at);
+        }
         let db = &mut self.dbs[key.db];
         let had = db.dict.get(at).expire_at().is_some();
         match (had, expire_at) {

@@ -118,7 +118,7 @@ impl Server {
         self.cron.runs += 1;
         self.end_expire_cycle();
         self.cron.expire_credit_us = if self.cron.expires
-            && self.replication.upstream.is_none()
+            && (self.replication.upstream.is_none() || !self.core.keyspace.own_expiries.is_empty())
             && !self.loading.is_active()
             && !self.is_busy()
         {

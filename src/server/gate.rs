@@ -13,9 +13,9 @@
 
 use super::Server;
 use super::persistence::Denial;
-use super::scripts::redis::REPL_AOF;
+use super::scripts::redis::{REPL_ALL, REPL_AOF};
 use crate::command::flags::{MAY_REPLICATE, NO_DATA, WRITE};
-use crate::db::{ExpiryPolicy, Listening};
+use crate::db::{ExpiryPolicy, Listening, Target};
 use crate::sys::raw_log;
 
 /// The server's modes: states that affect more than one request.
@@ -33,8 +33,10 @@ pub(super) struct Modes {
     pub monitored: bool,
     /// The stream has a reader, so the journal records calls.
     pub propagates: bool,
-    /// The running script has switched off propagation to the AOF (`redis.set_repl`).
-    pub muted: bool,
+    /// Where the calls of the running script are not propagated (`redis.set_repl`): bits of [`REPL_ALL`].
+    pub withheld: u8,
+    /// There is an AOF.
+    pub logs: bool,
     /// Keyspace notifications have subscribers.
     pub announces: bool,
     /// A client uses `CLIENT TRACKING`.
@@ -84,6 +86,9 @@ pub(super) struct Gate {
     confirms: bool,
     expiry: ExpiryPolicy,
     listening: Listening,
+    target: Target,
+    /// Whether keys that get a time to live are noted, since no primary deletes them.
+    notes_expiries: bool,
 }
 
 impl Gate {
@@ -101,13 +106,21 @@ impl Gate {
         };
         // Loading is not a change: it is not propagated, published or tracked.
         let records = !modes.loading;
-        // The primary's bytes are copied to the stream as received; writes by a replica's own clients are not
-        // propagated.
-        let propagates = modes.propagates && !modes.muted && !modes.follows;
+        // The primary's bytes are copied to the stream as received; writes by a replica's own clients are only logged.
+        let is_own = modes.follows && !modes.applies;
+        let target = match modes.withheld {
+            _ if modes.applies => Target::All,
+            _ if is_own => Target::Log,
+            0 | REPL_ALL => Target::All,
+            REPL_AOF => Target::Replicas,
+            _ => Target::Log,
+        };
+        let muted = modes.withheld == REPL_ALL || is_own && modes.withheld & REPL_AOF != 0;
+        let propagates = modes.propagates && !muted && (!modes.follows || is_own && modes.logs);
         let listening = Listening {
             changes: records && (modes.announces || modes.tracks || modes.records),
             calls: records && propagates,
-            units: records && modes.records && !modes.muted,
+            units: records && modes.records && !muted,
         };
         Gate {
             careful: if refuses_all || modes.paused || modes.monitored {
@@ -126,6 +139,8 @@ impl Gate {
             confirms: modes.confirms,
             expiry,
             listening,
+            target,
+            notes_expiries: is_own && !modes.loading,
         }
     }
 
@@ -176,7 +191,8 @@ impl Server {
             paused: self.audience.pause().is_active(),
             monitored: self.audience.has_monitors(),
             propagates: self.core.keyspace.journal.stream().is_wanted(),
-            muted: self.scripts.withheld & REPL_AOF != 0,
+            withheld: self.scripts.withheld,
+            logs: self.persistence.log.is_open(),
             announces: self.audience.announces(),
             tracks: self.audience.tracks(),
             records: self.audience.is_recording(),
@@ -213,8 +229,15 @@ impl Server {
         self.gate = Gate::of(&modes);
         let wanted = if modes.confirms { self.core.config.min_replicas_to_ack } else { 0 };
         self.replication.confirmation.set_wanted(wanted as usize);
-        self.core.keyspace.expiry = self.gate.expiry;
-        self.core.keyspace.journal.listen(self.gate.listening);
+        let selected = modes.follows.then(|| self.replication_db());
+        let keyspace = &mut self.core.keyspace;
+        keyspace.expiry = self.gate.expiry;
+        keyspace.own_expiries.are_noted = self.gate.notes_expiries;
+        if !modes.follows {
+            keyspace.own_expiries.forget();
+        }
+        keyspace.journal.listen(self.gate.listening);
+        keyspace.journal.stream_mut().set_target(self.gate.target, selected);
     }
 
     /// Panics in debug builds if a mode has changed without [`Server::refresh_gate`]. Ignores a failing disk: another
@@ -243,7 +266,8 @@ mod tests {
         paused: false,
         monitored: false,
         propagates: false,
-        muted: false,
+        withheld: 0,
+        logs: false,
         announces: false,
         tracks: false,
         records: false,
@@ -262,6 +286,7 @@ mod tests {
     #[test]
     fn each_mode_has_its_effect_and_no_other() {
         use ExpiryPolicy::{Delete, Hide, Ignore};
+        let muted = REPL_ALL;
         let log = Modes { propagates: true, ..SERVING };
         let (plain, careful) = ((0, false), (EVERY, false));
         let (refusing, refusing_writes) = ((EVERY, true), (WRITES, true));
@@ -277,13 +302,16 @@ mod tests {
             (Modes { denial: Some(Denial::Log), ..log }, refusing, Delete, CALLS),
             (Modes { paused: true, ..log }, careful, Hide, CALLS),
             (Modes { monitored: true, ..log }, careful, Delete, CALLS),
-            (Modes { muted: true, ..log }, plain, Delete, NOTHING),
+            (Modes { withheld: muted, ..log }, plain, Delete, NOTHING),
             (Modes { announces: true, ..SERVING }, plain, Delete, CHANGES),
             (Modes { tracks: true, ..SERVING }, plain, Delete, CHANGES),
-            (Modes { announces: true, muted: true, ..log }, plain, Delete, CHANGES),
+            (Modes { announces: true, withheld: muted, ..log }, plain, Delete, CHANGES),
             (Modes { records: true, ..SERVING }, plain, Delete, Listening { units: true, ..CHANGES }),
-            (Modes { records: true, muted: true, ..log }, plain, Delete, CHANGES),
+            (Modes { records: true, withheld: muted, ..log }, plain, Delete, CHANGES),
             (replica, refusing_writes, Hide, NOTHING),
+            (Modes { logs: true, ..replica }, refusing_writes, Hide, CALLS),
+            (Modes { logs: true, applies: true, ..replica }, refusing_writes, Ignore, NOTHING),
+            (Modes { logs: true, withheld: REPL_AOF, ..replica }, refusing_writes, Hide, NOTHING),
             (Modes { applies: true, ..replica }, refusing_writes, Ignore, NOTHING),
             (Modes { read_only: false, ..replica }, plain, Hide, NOTHING),
             (Modes { stale: true, ..replica }, refusing, Hide, NOTHING),
@@ -294,7 +322,19 @@ mod tests {
         for (modes, (careful, refuses), expiry, listening) in rows {
             let Modes { denial, read_only, stale, lacks_replicas, confirms, .. } = modes;
             let replica = ReplicaDenial { read_only, stale, lacks_replicas };
-            let gate = Gate { careful, refuses, denial, replica, confirms, expiry, listening };
+            let notes_expiries = modes.follows && !modes.applies;
+            let target = if notes_expiries { Target::Log } else { Target::All };
+            let gate = Gate {
+                careful,
+                refuses,
+                denial,
+                replica,
+                confirms,
+                expiry,
+                listening,
+                target,
+                notes_expiries,
+            };
             assert_eq!(Gate::of(&modes), gate, "{modes:?}");
         }
     }
@@ -320,8 +360,15 @@ mod tests {
             [(true, false, false, true), (false, true, true, false), (false, false, false, true)]
         {
             let modes =
-                Modes { propagates: true, muted: true, announces, tracks, monitored, busy, ..SERVING };
+                Modes { propagates: true, withheld: REPL_ALL, announces, tracks, monitored, busy, ..SERVING };
             assert!(!Gate::of(&modes).listening.calls, "{modes:?}");
         }
+    }
+
+    #[test]
+    fn a_script_chooses_the_readers_of_its_calls() {
+        let target = |withheld| Gate::of(&Modes { propagates: true, withheld, ..SERVING }).target;
+        let only_log = REPL_ALL & !REPL_AOF;
+        assert_eq!([0, only_log, REPL_AOF].map(target), [Target::All, Target::Log, Target::Replicas]);
     }
 }

@@ -1,8 +1,9 @@
 //! The roles as clients see them: refusals, expiry, acknowledgements, promotion.
 
-use crate::support::Random;
+use crate::support::{Random, Value};
 use crate::{
-    Kind, PAIRS, chain, chain_with, field, follow, star_with, start, until, wait_for_equality, write_much,
+    Kind, PAIRS, chain, chain_with, field, follow, star_with, start, until, wait_for_equality,
+    wait_for_offset, write_much,
 };
 
 #[test]
@@ -135,4 +136,99 @@ fn clients_that_wait_are_unblocked_when_the_primary_becomes_a_replica() {
         reply.text(),
         "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
     );
+}
+
+#[test]
+fn a_writable_replica_logs_the_writes_of_its_own_clients_and_keeps_them_from_its_replicas() {
+    let servers = [
+        (Kind::Subject, ""),
+        (Kind::Subject, "--appendonly yes --replica-read-only no"),
+        (Kind::Subject, ""),
+    ];
+    let [(_primary, mut writer), (_middle, mut middle), (_last, mut last)] = chain(servers);
+    middle.wait_for_info("aof_rewrite_in_progress", |running| running == 0);
+    let large = "x".repeat(50_000);
+    for round in 0..4 {
+        // The primary's stream selects its databases; the replica's clients use others.
+        writer.ok(&format!("SELECT {}", round % 2));
+        writer.ok(&format!("SET theirs:{round} 1"));
+        wait_for_offset(&mut writer, &mut middle);
+        middle.ok(&format!("SELECT {}", 3 + round % 2));
+        middle.ok(&format!("SET own:{round} {large}"));
+        middle.ok("MULTI");
+        for line in ["INCR own", "SELECT 5", "INCR own"] {
+            assert_eq!(middle.run(line).text(), "QUEUED");
+        }
+        assert_eq!(middle.run("EXEC").elements().len(), 3);
+        assert!(
+            !middle
+                .run("EVAL redis.call('RPUSH',KEYS[1],'a');redis.call('RPUSH',KEYS[1],'b') 1 l")
+                .is_error()
+        );
+        writer.ok(&format!("SET again:{round} 1"));
+    }
+    wait_for_offset(&mut writer, &mut last);
+    assert!(
+        !last.run("INFO keyspace").text().contains("db5"),
+        "the last replica has the primary's keys only"
+    );
+    wait_for_equality(&mut writer, &mut last);
+    middle.ok("REPLICAOF NO ONE");
+    let before = middle.run("DEBUG DIGEST");
+    middle.ok("DEBUG LOADAOF");
+    assert_eq!(middle.run("DEBUG DIGEST"), before);
+    assert_eq!(middle.run("GET own").text(), "4");
+    assert_eq!(middle.run("LLEN l").integer(), 8);
+}
+
+#[test]
+fn a_writable_replica_deletes_the_keys_that_its_own_clients_gave_a_time_to_live() {
+    for kind in [Kind::Redis, Kind::Subject] {
+        let [(_primary, mut writer), (_replica, mut reader)] =
+            chain([(Kind::Subject, ""), (kind, "--replica-read-only no --appendonly yes")]);
+        reader.wait_for_info("aof_rewrite_in_progress", |running| running == 0);
+        writer.ok("SET theirs 1");
+        wait_for_offset(&mut writer, &mut reader);
+        reader.ok("SET own 1 PX 50");
+        reader.ok("SET kept 1");
+        assert_eq!(reader.run("PEXPIRE kept 50").integer(), 1);
+        assert_eq!(reader.run("EXPIRE theirs 10000").integer(), 1);
+        until("they are deleted", || reader.run("DBSIZE").integer() == 1);
+        assert_eq!(reader.info_number("slave_expires_tracked_keys"), 1);
+        assert_eq!(reader.run("GET theirs").text(), "1");
+        reader.ok("REPLICAOF NO ONE");
+        reader.ok("DEBUG LOADAOF");
+        assert_eq!(reader.run("DBSIZE").integer(), 1, "the deletions are in the log");
+    }
+}
+
+#[test]
+fn a_script_writes_for_the_log_or_the_replicas_alone() {
+    for replica_kind in [Kind::Subject, Kind::Redis] {
+        let [(_primary, mut writer), (_replica, mut reader)] =
+            chain([(Kind::Subject, "--appendonly yes"), (replica_kind, "")]);
+        let script = "redis.set_repl(redis.REPL_AOF) redis.call('SET', 'log', 1) redis.call('SELECT', 3) \
+                      redis.call('SET', 'log', 2) redis.call('SELECT', 0) \
+                      redis.set_repl(redis.REPL_REPLICA) redis.call('SET', 'replica', ARGV[1]) \
+                      redis.set_repl(redis.REPL_ALL) redis.call('SET', 'both', 1) \
+                      redis.set_repl(redis.REPL_NONE) redis.call('SET', 'none', 1)";
+        let alone = "redis.set_repl(redis.REPL_AOF) redis.call('INCR', 'alone')";
+        for _ in 0..2 {
+            assert!(writer.call(&["EVAL", script, "0", &"x".repeat(9000)]).is_null());
+            assert!(writer.call(&["EVAL", alone, "0"]).is_null());
+        }
+        wait_for_offset(&mut writer, &mut reader);
+        let names = |client: &mut crate::support::Client| {
+            let mut names: Vec<String> = client.run("KEYS *").elements().iter().map(Value::text).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&mut reader), ["both", "replica"]);
+        assert_eq!(names(&mut writer), ["alone", "both", "log", "none", "replica"]);
+        writer.ok("DEBUG LOADAOF");
+        assert_eq!(names(&mut writer), ["alone", "both", "log"]);
+        assert_eq!(writer.run("GET alone").text(), "2");
+        writer.ok("SELECT 3");
+        assert_eq!(writer.run("GET log").text(), "2");
+    }
 }

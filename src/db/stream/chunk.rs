@@ -127,6 +127,16 @@ impl Chunk {
         pieces.filter(|piece| !piece.is_empty())
     }
 
+    /// Removes what follows `place`, and returns it.
+    pub fn cut(&mut self, place: Place) -> Vec<u8> {
+        let from = (self.offset(place) - self.start) as usize;
+        let cut = self.pieces(from, self.end_place()).collect::<Vec<_>>().concat();
+        self.bytes.truncate(place.byte);
+        self.block_bytes = from - place.byte;
+        self.blocks.truncate(place.block);
+        cut
+    }
+
     /// Makes it an empty chunk at the offset `start`.
     #[inline]
     pub fn clear(&mut self, start: u64) {

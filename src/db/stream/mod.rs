@@ -19,21 +19,25 @@
 //! A `SELECT` precedes a call that acts on another database than the call before. All readers share the bytes, so the
 //! first call after a reader has begun is preceded by a `SELECT` for all of them.
 //!
+//! Calls can be for one kind of reader alone ([`Target`]): what is only for replicas is in the stream, and the log leaves
+//! it out; what is only for the log is cut out of the stream, and the log inserts it in its place ([`ForLog`]).
+//!
 //! A large argument in a [`Block`] of its own is not copied: the chunk refers to it between its bytes, and `writev`
 //! sends it. Otherwise a call costs one append to a reused buffer. A chunk is closed when it is long enough, and
 //! recycled when no reader is in it or before it. When the only reader has consumed everything, the tail is emptied and
 //! reused, so a log alone uses one buffer. All of this is O(1) per chunk.
 
 mod chunk;
+mod target;
 #[cfg(test)]
 mod tests;
-
-use std::collections::VecDeque;
-use std::ops::Range;
 
 use crate::resp::{Protocol, Reply};
 use crate::types::block::Block;
 use chunk::{Chunk, Place};
+use std::collections::VecDeque;
+use target::Region;
+pub use target::{ForLog, Target};
 
 /// A word up to this length is copied even if it has a block of its own.
 const SMALL: usize = 4096;
@@ -103,8 +107,12 @@ pub struct Stream {
     readers: u32,
     /// See [`Stream::keep_history`].
     history: u64,
-    /// The ranges of bytes that are only for replicas, while there is a log that leaves them out.
-    asides: Option<Vec<Range<u64>>>,
+    /// Where the log differs from the stream, while there is a log.
+    for_log: Option<Vec<ForLog>>,
+    /// Those of the current unit.
+    for_log_of_unit: Vec<ForLog>,
+    /// The calls that are for one kind of reader, since [`Stream::set_target`].
+    region: Option<Region>,
     /// Empty chunks, for their capacity.
     spare: Vec<Chunk>,
     /// Bytes of memory of the closed and of the spare chunks.
@@ -175,6 +183,10 @@ impl Stream {
     #[cold]
     fn select(&mut self, db: usize) {
         assert!(!self.is_suspended, "nothing executes while a unit is suspended");
+        self.write_select(db);
+    }
+
+    fn write_select(&mut self, db: usize) {
         self.selected = Some(db);
         let mut stream = self.tail.reply();
         stream.array(2);
@@ -198,10 +210,15 @@ impl Stream {
                 self.tail.offset(self.unit) == self.settled,
                 "a unit begins where the one before it ended"
             );
-            let calls = self.tail.len();
-            self.tail.replace(self.unit, 0, MULTI);
-            self.tail.extend(EXEC);
-            assert!(self.tail.len() == MULTI.len() + calls + EXEC.len(), "a frame adds nothing but itself");
+            self.frame(|stream| {
+                let calls = stream.tail.len();
+                stream.tail.replace(stream.unit, 0, MULTI);
+                stream.tail.extend(EXEC);
+                assert!(
+                    stream.tail.len() == MULTI.len() + calls + EXEC.len(),
+                    "a frame adds nothing but itself"
+                );
+            });
         }
         self.settle();
     }
@@ -209,6 +226,9 @@ impl Stream {
     /// Ends the current unit without framing its calls. Returns the end of the stream.
     #[inline]
     pub fn settle(&mut self) -> u64 {
+        if self.region.is_some() || !self.for_log_of_unit.is_empty() {
+            self.settle_region();
+        }
         let length = self.tail.len();
         let end = self.tail.start + length as u64;
         if self.made == 0 {
@@ -216,8 +236,8 @@ impl Stream {
             return end;
         }
         assert!(
-            end > self.settled && !self.is_suspended,
-            "calls have bytes, and a suspended unit is not over"
+            end >= self.settled && !self.is_suspended,
+            "calls are appended, and a suspended unit is not over"
         );
         self.settled = end;
         self.unit = self.tail.end_place();
@@ -236,13 +256,14 @@ impl Stream {
 
     /// Appends a request that is only for replicas: the log leaves it out. Not within a unit.
     pub fn push_aside(&mut self, request: &[u8]) {
-        assert!(self.made == 0 && !self.is_suspended, "a request of the server itself is no part of a unit");
+        let is_apart = self.made == 0 && !self.is_suspended && self.region.is_none();
+        assert!(is_apart, "a request of the server itself is no part of a unit");
         let start = self.settled;
         self.tail.extend(request);
         self.made = 1;
         let end = self.settle();
-        if let Some(asides) = &mut self.asides {
-            asides.push(start..end);
+        if let Some(for_log) = &mut self.for_log {
+            for_log.push(ForLog::LeftOut(start..end));
         }
     }
 
@@ -251,7 +272,8 @@ impl Stream {
         if is_aside {
             return self.push_aside(bytes);
         }
-        assert!(self.made == 0 && !self.is_suspended, "what a primary sends is no part of another unit");
+        let is_apart = self.made == 0 && !self.is_suspended && self.region.is_none();
+        assert!(is_apart, "what a primary sends is no part of another unit");
         self.tail.extend(bytes);
         self.made = 1;
         self.settle();
@@ -260,16 +282,6 @@ impl Stream {
     /// Marks the selected database as unknown: a `SELECT` precedes the next call.
     pub fn select_again(&mut self) {
         self.selected = None;
-    }
-
-    /// Sets whether there is a log, for which [`Self::push_aside`] records ranges.
-    pub fn note_asides(&mut self, wanted: bool) {
-        self.asides = wanted.then(|| self.asides.take().unwrap_or_default());
-    }
-
-    /// Takes the recorded ranges of the requests that the log leaves out, in order.
-    pub fn take_asides(&mut self) -> Vec<Range<u64>> {
-        self.asides.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Suspends the current unit, so that readers and other clients are served. No calls are made until
@@ -429,6 +441,9 @@ impl Stream {
         self.closed.push_back(closed);
         self.number += 1;
         self.unit = Place::default();
+        if let Some(region) = &mut self.region {
+            region.from = Place::default();
+        }
         self.release();
     }
 
@@ -458,6 +473,9 @@ impl Stream {
             assert!(self.closed.is_empty() && self.tail.end() == self.settled, "the readers have taken all");
             self.tail.clear(self.settled);
             self.unit = Place::default();
+            if let Some(region) = &mut self.region {
+                region.from = Place::default();
+            }
             if self.tail.memory_bytes() > SPARE {
                 self.tail.shrink(SPARE);
             }

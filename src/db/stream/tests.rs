@@ -399,3 +399,59 @@ proptest! {
         prop_assert_eq!((run.stream.memory_bytes(), run.stream.oldest()), (0, run.stream.settled()));
     }
 }
+
+#[test]
+fn calls_for_one_kind_of_reader_are_differences_of_the_log() {
+    let mut stream = Stream::default();
+    stream.note_for_log(true);
+    let mut replica = stream.begin_reader();
+    unit(&mut stream, &["SET a 1"], Framing::Together);
+    assert_eq!(told(&mut stream, &mut replica), "SELECT 0|SET a 1");
+    let begins = stream.settled();
+
+    stream.push(0, call("SET b 2"));
+    stream.set_target(Target::Log, None);
+    stream.push(3, [Word::Bytes(b"SET"), Word::Bytes(b"c"), Word::Block(large())]);
+    stream.set_target(Target::Replicas, None);
+    stream.push(0, call("SET d 4"));
+    stream.set_target(Target::All, None);
+    stream.push(0, call("SET e 5"));
+    assert_eq!(stream.take_for_log(), [], "the unit has not ended");
+    stream.end_unit(Framing::Together);
+    assert_eq!(told(&mut stream, &mut replica), "MULTI|SET b 2|SET d 4|SET e 5|EXEC");
+    let written = format!(
+        "*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n*3\r\n$3\r\nSET\r\n$1\r\nc\r\n${0}\r\n{1}\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n",
+        3 * SMALL,
+        "x".repeat(3 * SMALL)
+    );
+    let (multi, one) = (MULTI.len() as u64, "*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n2\r\n".len() as u64);
+    let at = begins + multi + one;
+    let expected = [ForLog::Inserted(at, written.into_bytes()), ForLog::LeftOut(at..at + one)];
+    assert_eq!(stream.take_for_log(), expected);
+}
+
+#[test]
+fn units_for_the_log_alone_leave_the_stream_as_it_is() {
+    let mut stream = Stream::default();
+    stream.note_for_log(true);
+    let mut replica = stream.begin_reader();
+    stream.push_verbatim(b"*1\r\n$4\r\nPING\r\n", false);
+    let end = stream.settled();
+    for round in 0..3 {
+        stream.set_target(Target::Log, Some(7));
+        unit(&mut stream, &["SET a 1", "SET b 2"], Framing::Together);
+        unit(&mut stream, &["DEL a"], Framing::Together);
+        assert_eq!((stream.settled(), stream.end()), (end, end));
+        let differences = stream.take_for_log();
+        let calls = differences.iter().map(|difference| match difference {
+            ForLog::Inserted(at, bytes) if *at == end => String::from_utf8(bytes.clone()).expect("text"),
+            other => panic!("{other:?}"),
+        });
+        let calls: Vec<String> = calls.collect();
+        assert!(calls.iter().all(|calls| calls.ends_with("$6\r\nSELECT\r\n$1\r\n7\r\n")), "{calls:?}");
+        assert!(calls[0].starts_with(std::str::from_utf8(MULTI).expect("text")), "{calls:?}");
+        assert_eq!(calls.len(), 2, "round {round}");
+        stream.set_target(Target::All, Some(7));
+    }
+    assert_eq!(told(&mut stream, &mut replica), "PING");
+}

@@ -144,6 +144,7 @@ impl Server {
         for db in 0..self.core.keyspace.count() {
             self.core.keyspace.flush(db, true);
         }
+        self.core.keyspace.own_expiries.forget();
         self.libraries.clear();
     }
 }

@@ -207,10 +207,10 @@ impl Log {
     /// The number of bytes that wait to be appended.
     pub fn unwritten(&self, stream: &Stream) -> u64 {
         match &self.part {
-            // Insertions precede calls, so they are not written before there are calls.
-            Some(part) => match stream.unread(&part.reader) {
-                0 => 0,
-                unread => unread + self.annotations.len() as u64,
+            // Other insertions precede calls, so they are not written before there are calls.
+            Some(part) => match (stream.unread(&part.reader), stream.only_for_log() as u64) {
+                (0, 0) if !self.annotations.has_calls() => 0,
+                (unread, apart) => unread + apart + self.annotations.len() as u64,
             },
             None => 0,
         }
@@ -259,12 +259,12 @@ impl Log {
         let Some(part) = &mut self.part else { return Ok(()) };
         let from = part.reader.offset();
         if let Some(second) = annotate
-            && stream.settled() > self.offered
+            && (stream.settled() > self.offered || stream.only_for_log() > 0)
         {
             self.annotations.annotate(self.offered, second);
         }
-        for aside in stream.take_asides() {
-            self.annotations.leave_out(aside);
+        for difference in stream.take_for_log() {
+            self.annotations.differ(difference);
         }
         self.offered = stream.settled();
         let mut slices = self.annotations.merge(from, stream.pieces(&part.reader));
@@ -469,8 +469,8 @@ impl Log {
         let reader = stream.begin_reader();
         (self.appended, self.offered) = (reader.offset(), reader.offset());
         self.annotations.clear();
-        stream.note_asides(false);
-        stream.note_asides(true);
+        stream.note_for_log(false);
+        stream.note_for_log(true);
         let old = self.part.replace(Part { file: Arc::new(file), reader })?;
         stream.end_reader(old.reader);
         Some(old.file)
@@ -576,7 +576,7 @@ impl Log {
     pub fn close(&mut self, stream: &mut Stream) {
         if let Some(part) = self.part.take() {
             stream.end_reader(part.reader);
-            stream.note_asides(false);
+            stream.note_for_log(false);
             self.let_go(part.file);
         }
         if self.state == State::Beginning {

@@ -51,7 +51,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
         "latest_fork_usec": server.persistence.last_fork_us,
         "total_forks": server.persistence.forks,
         "migrate_cached_sockets": server.replication.migrations.connections(),
-        "slave_expires_tracked_keys": 0,
+        "slave_expires_tracked_keys": server.core.keyspace.own_expiries.len(),
         "active_defrag_hits": keys.moved_blocks,
         "active_defrag_misses": keys.blocks_left_in_place,
         "active_defrag_key_hits": keys.defragmented_keys,
