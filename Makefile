@@ -118,6 +118,7 @@ generate: ## Write anew what is made from tables: docs/{configuration,commands}.
 lint: ## Formatting, clippy and documentation without a warning
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test apps --test compat -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 
 cross-check: ## Type-check for macOS and FreeBSD (Debian only)

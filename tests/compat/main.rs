@@ -41,6 +41,8 @@ mod script;
 mod several;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../differential/tables.rs"]
+mod tables;
 
 use calls::Depth;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
