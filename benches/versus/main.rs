@@ -23,12 +23,14 @@ mod fork;
 mod fragmentation;
 mod generator;
 mod keyspace;
+mod links;
 mod listeners;
 mod load;
 mod memory;
 mod persistence;
 mod pressure;
 mod relay;
+mod replication;
 mod report;
 mod saves;
 mod scripts;
@@ -145,7 +147,7 @@ fn command() -> Command {
     Command::new("versus")
         .about("Measures Redstart beside redis-server and other servers")
         .after_help(
-            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork, --fragmentation, --keyspace, --pressure, --expiry or --stalls all but the last six are run. A full run writes docs/benchmarks.md and .svg; \
+            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork, --fragmentation, --keyspace, --pressure, --expiry, --stalls or --replication all but the last seven are run. A full run writes docs/benchmarks.md and .svg; \
              a partial one writes files only where --markdown or --svg say so.",
         )
         .arg(flag("cpu", "CPU time a request"))
@@ -157,6 +159,7 @@ fn command() -> Command {
         .arg(flag(pressure::SECTION, "SETs while keys are evicted; runs only when asked for"))
         .arg(flag(expiry::SECTION, "latencies while a million keys expire, then five; runs only when asked for"))
         .arg(flag(stalls::SECTION, "the longest PING of another client during single large commands; runs only when asked for"))
+        .arg(flag(replication::SECTION, "full synchronizations, the stream on a primary and a replica, latencies and memory; runs only when asked for"))
         .arg(flag("fork", "pause of a fork, and copies while its child lives; runs only when asked for"))
         .arg(flag(keyspace::SECTION, "pauses while many keys and large collections come and go; runs only when asked for"))
         .arg(flag(fragmentation::SECTION, "memory after scattered deletions, and active defragmentation; runs only when asked for"))
@@ -169,7 +172,7 @@ fn command() -> Command {
         .arg(count("connections", "connections of the idle row"))
         .arg(count("rate", "GETs a second for tails"))
         .arg(count("seconds", "length of each phase of tails"))
-        .arg(count("keys", "keys of a server that forks, saves and loads, becomes sparse, or of a large keyspace"))
+        .arg(count("keys", "keys of a server that forks, saves and loads, synchronizes a replica, becomes sparse, or of a large keyspace"))
         .arg(count("grow", "also tails while a table grows to N million keys"))
         .arg(text("markdown", "FILE", "where the page is written"))
         .arg(text("svg", "FILE", "where the chart is written"))
@@ -301,13 +304,14 @@ fn run(arguments: &[String]) -> Result<()> {
         ("tails", tails::run),
         (persistence::SECTION, persistence::run),
     ];
-    let extra: [(&str, Section); 6] = [
+    let extra: [(&str, Section); 7] = [
         ("fork", fork::run),
         (fragmentation::SECTION, fragmentation::run),
         (keyspace::SECTION, keyspace::run),
         (pressure::SECTION, pressure::run),
         (expiry::SECTION, expiry::run),
         (stalls::SECTION, stalls::run),
+        (replication::SECTION, replication::run),
     ];
     let all = !sections.iter().chain(&extra).any(|(name, _)| matches.get_flag(name));
     for (name, measure) in sections {

@@ -57,6 +57,11 @@ impl<'a> Subject<'a> {
         bench.specs.iter().map(|spec| spec.is_directed().then(|| with_directory(spec)).transpose()).collect()
     }
 
+    /// Removes its files.
+    pub fn empty(&self) -> Result<()> {
+        self.directory.empty()
+    }
+
     /// Starts it in its directory, with or without a log, and with `more` directives.
     pub fn start(&self, bench: &Bench, appendonly: bool, more: &[&str]) -> Result<Server> {
         let directory = self.directory.0.display().to_string();
@@ -218,7 +223,7 @@ fn files(bench: &Bench, report: &mut Report) -> Result<()> {
     })?;
     in_turn(1, &subjects, |_, subject| {
         say(&format!("persistence: a log of SETs, {}", subject.spec.name));
-        subject.directory.empty()?;
+        subject.empty()?;
         fill(&subject.start(bench, true, &[])?, keys)
     })?;
     in_turn(rounds, &subjects, |index, subject| {

@@ -221,6 +221,23 @@ impl Server {
         Ok(system::cpu_time(self.process.pid())?)
     }
 
+    /// Has its threads and later children run on `cores` only.
+    pub fn allow(&self, cores: &[usize]) -> Result<()> {
+        let threads = system::threads(self.process.pid());
+        Ok(threads.into_iter().try_for_each(|thread| system::allow(thread, cores))?)
+    }
+
+    /// Seconds of CPU time, with those of its children that have ended.
+    pub fn cpu_seconds_with_children(&self) -> Result<f64> {
+        let ticks: u64 = system::children_ticks(self.process.pid())?.iter().sum();
+        Ok(self.cpu_time()?.run_ns as f64 / 1e9 + ticks as f64 / system::ticks_per_second())
+    }
+
+    /// Bytes of memory that it and its children use together.
+    pub fn family_bytes(&self) -> Result<u64> {
+        Ok(system::family_bytes(self.process.pid())?)
+    }
+
     /// The clock ticks that it has used so far in user and in system mode.
     pub fn ticks(&self) -> Result<[u64; 2]> {
         Ok(system::ticks(self.process.pid())?)

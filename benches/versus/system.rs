@@ -21,17 +21,21 @@ pub const MAX_CHILDREN: usize = 32;
 /// The pids that the signal handler kills; 0 is a free place.
 static CHILDREN: [AtomicI32; MAX_CHILDREN] = [const { AtomicI32::new(0) }; MAX_CHILDREN];
 
-/// The two cores of a run: the server under test has one for itself.
+/// The cores of a run: the server under test has one for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cores {
     /// Where servers run.
     pub server: usize,
     /// Where the load and the benchmark itself run.
     pub load: usize,
+    /// Where a replica of the server runs: a third core, or that of the load.
+    pub replica: usize,
+    /// Where children of a server run beside it: a fourth core, or that of the server.
+    pub child: usize,
 }
 
 impl Cores {
-    /// The first two cores that this process may use; `None` if it has only one.
+    /// The first cores that this process may use; `None` if it has only one.
     pub fn pick() -> io::Result<Option<Self>> {
         // SAFETY: an all-zero cpu_set_t is the empty set.
         let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
@@ -42,20 +46,29 @@ impl Cores {
         // SAFETY: every index is below CPU_SETSIZE.
         let mut allowed =
             (0..libc::CPU_SETSIZE as usize).filter(|&core| unsafe { libc::CPU_ISSET(core, &set) });
-        Ok(allowed.next().zip(allowed.next()).map(|(server, load)| Self { server, load }))
+        let Some((server, load)) = allowed.next().zip(allowed.next()) else { return Ok(None) };
+        let (replica, child) = (allowed.next().unwrap_or(load), allowed.next().unwrap_or(server));
+        Ok(Some(Self { server, load, replica, child }))
     }
 }
 
 /// Pins the calling thread (and its later children) to `core`.
 pub fn pin(core: usize) -> io::Result<()> {
+    allow(0, &[core])
+}
+
+/// Has a thread (0: the calling one), and those and the children that it starts from now on, run on `cores` only.
+pub fn allow(thread: u32, cores: &[usize]) -> io::Result<()> {
     // SAFETY: an all-zero cpu_set_t is the empty set; CPU_SET ignores an index beyond the set.
     let set = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(core, &mut set);
+        for &core in cores {
+            libc::CPU_SET(core, &mut set);
+        }
         set
     };
     // SAFETY: `set` is an initialised cpu_set_t of the size that is passed.
-    if unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) } != 0 {
+    if unsafe { libc::sched_setaffinity(thread as i32, size_of::<libc::cpu_set_t>(), &raw const set) } != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())
@@ -321,9 +334,31 @@ pub fn ticks(pid: u32) -> io::Result<[u64; 2]> {
     parse_stat(&text).ok_or_else(|| io::Error::other(format!("stat is not understood: {text:?}")))
 }
 
+/// Clock ticks of those children of a process that have ended, in user and in system mode.
+pub fn children_ticks(pid: u32) -> io::Result<[u64; 2]> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    parse_children(&text).ok_or_else(|| io::Error::other(format!("stat is not understood: {text:?}")))
+}
+
+/// Clock ticks of a second.
+pub fn ticks_per_second() -> f64 {
+    // SAFETY: sysconf has no memory preconditions.
+    unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
+}
+
 /// The fields `utime` and `stime` of a `stat` line; the name before them may contain anything.
 pub fn parse_stat(line: &str) -> Option<[u64; 2]> {
-    let mut fields = line.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    two_fields(line, 11)
+}
+
+/// The fields `cutime` and `cstime` of a `stat` line.
+pub fn parse_children(line: &str) -> Option<[u64; 2]> {
+    two_fields(line, 13)
+}
+
+/// The fields of a `stat` line at `index` behind the name, and the next.
+fn two_fields(line: &str, index: usize) -> Option<[u64; 2]> {
+    let mut fields = line.rsplit_once(')')?.1.split_ascii_whitespace().skip(index);
     Some([fields.next()?.parse().ok()?, fields.next()?.parse().ok()?])
 }
 
@@ -331,12 +366,24 @@ pub fn parse_stat(line: &str) -> Option<[u64; 2]> {
 /// core and can be off by megabytes.
 pub fn resident_bytes(pid: u32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    parse_rollup(&text).ok_or_else(|| io::Error::other("smaps_rollup has no Rss line"))
+    parse_rollup(&text, "Rss:").ok_or_else(|| io::Error::other("smaps_rollup has no Rss line"))
 }
 
-/// The `Rss:` line of `smaps_rollup`, in bytes.
-pub fn parse_rollup(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("Rss:"))?;
+/// Bytes of memory that a process and its children use together: a page that some of them share counts once. A child
+/// that ends meanwhile counts nothing.
+pub fn family_bytes(pid: u32) -> io::Result<u64> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let of = |pid: &str| {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        parse_rollup(&text, "Pss:")
+    };
+    let own = of(&pid.to_string()).ok_or_else(|| io::Error::other("smaps_rollup has no Pss line"))?;
+    Ok(own + children.split_ascii_whitespace().filter_map(of).sum::<u64>())
+}
+
+/// The line `name` of `smaps_rollup`, in bytes.
+pub fn parse_rollup(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -362,6 +409,7 @@ pub mod tests {
     fn stat_gives_ticks_behind_any_name() {
         let line = "71 (a) b (c) S 1 71 71 0 -1 4194560 1000 0 0 0 52 17 3 4 20 0 1 0 100 0 0\n";
         assert_eq!(parse_stat(line), Some([52, 17]));
+        assert_eq!(parse_children(line), Some([3, 4]));
         assert_eq!(parse_stat("71 (a"), None);
         assert_eq!(parse_stat("71 (a) S 1"), None);
     }
@@ -391,8 +439,9 @@ pub mod tests {
     #[test]
     fn rollup_gives_the_rss_line_and_no_other() {
         let text = "55d0-7ffe ---p 00000000 00:00 0 [rollup]\nRss:                5120 kB\nPss:  17 kB\nPss_Anon: 1 kB\n";
-        assert_eq!(parse_rollup(text), Some(5120 * 1024));
-        assert_eq!(parse_rollup("Pss: 17 kB\n"), None);
+        assert_eq!(parse_rollup(text, "Rss:"), Some(5120 * 1024));
+        assert_eq!(parse_rollup(text, "Pss:"), Some(17 * 1024));
+        assert_eq!(parse_rollup("Pss: 17 kB\n", "Rss:"), None);
     }
 
     #[test]

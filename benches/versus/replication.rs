@@ -1,0 +1,504 @@
+//! Replication: how long a full synchronization takes, what the stream costs a primary and a replica, what clients see
+//! during a synchronization, and how much memory it takes while keys are written.
+//!
+//! ```text
+//!   core 0: the primary    core 1: the load    core 2: the replica    core 3: the primary's child
+//! ```
+//!
+//! A pair is two servers of the same kind, or one of them is redis-server. Where replicas only have to be there, sockets
+//! of the benchmark (`links.rs`) receive the snapshot and discard the stream. Snapshots are sent without a file and
+//! without a delay. The CPU time of a synchronization includes the child's, which the kernel adds to the primary's when
+//! it has ended.
+//!
+//! Limits: with fewer than four cores, the replica and the child share those of the load and the primary.
+
+use super::client::{Reply, numbered, push_request};
+use super::fork::info;
+use super::generator::{self, Ask, Beside, Plan};
+use super::links::{Sink, Source, while_discarding};
+use super::load::{Load, Shot};
+use super::persistence::{Subject, VALUE_BYTES, fill, in_turn, value};
+use super::report::{REDIS, Report, Row, Target};
+use super::servers::Server;
+use super::stats::{grouped, median};
+use super::tails::{Judged, Phase, Sample, Scenario, add};
+use super::{Bench, Result, say, system};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+/// The name of this section on the command line.
+pub const SECTION: &str = "replication";
+
+/// The directives of all servers.
+const DIRECTIVES: [&str; 4] = ["--repl-diskless-sync-delay", "0", "--repl-timeout", "3600"];
+
+/// The place of redis-server among the servers.
+const REDIS_SPEC: usize = REDIS - 1;
+
+/// How long a synchronization may take, and how often it is asked whether it is complete.
+const PATIENCE: Duration = Duration::from_secs(300);
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// Connections of the load.
+const CLIENTS: usize = 50;
+
+/// Replicas besides which SETs are measured.
+const REPLICAS: [usize; 3] = [0, 1, 10];
+
+/// Requests of the stream that a replica applies, and how often they are sent in a visit.
+const STREAMED: usize = 400_000;
+const STREAMED_TIMES: usize = 5;
+
+/// Requests per second of the load that synchronizations disturb, and its connections.
+const PROBES: u64 = 1000;
+const PROBERS: usize = 4;
+
+/// SETs that are sent together while memory is measured.
+const TOGETHER: u64 = 100;
+
+/// The time between two looks at the memory.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// Measures the chosen parts and adds them to the report.
+pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    if bench.chosen(SECTION, "full sync") {
+        syncs(bench, report)?;
+    }
+    if bench.chosen(SECTION, "stream") {
+        stream(bench, report)?;
+    }
+    if bench.chosen(SECTION, "applying") {
+        applying(bench, report)?;
+    }
+    if bench.chosen(SECTION, "tails") {
+        tails(bench, report)?;
+    }
+    if bench.chosen(SECTION, "memory") {
+        memory(bench, report)?;
+    }
+    Ok(())
+}
+
+/// A filled and paused server of each kind. Its children have a core of their own.
+fn primaries(bench: &Bench, subjects: &[Option<Subject>]) -> Result<Vec<Option<Server>>> {
+    let mut servers: Vec<Option<Server>> = subjects.iter().map(|_| None).collect();
+    in_turn(1, subjects, |index, subject| {
+        say(&format!("replication: filling {}", subject.spec.name));
+        let server = subject.start(bench, false, &DIRECTIVES)?;
+        server.allow(&[bench.cores.server, bench.cores.child])?;
+        fill(&server, bench.scale.stored_keys)?;
+        server.pause();
+        servers[index] = Some(server);
+        Ok(())
+    })?;
+    Ok(servers)
+}
+
+/// A row of medians by server; the bare loop has none.
+fn row(name: &str, what: &str, unit: &'static str, samples: &[Vec<f64>], target: Option<Target>) -> Row {
+    let servers = samples.iter().map(|samples| median(samples.iter().copied()));
+    Row {
+        section: format!("{SECTION}: {name}"),
+        name: what.into(),
+        unit,
+        values: std::iter::once(None).chain(servers).collect(),
+        target,
+    }
+}
+
+/// The figures of one synchronization, in seconds.
+#[derive(Clone, Copy)]
+struct Sync {
+    until_up: f64,
+    /// CPU time of the primary and its child.
+    primary: f64,
+    /// CPU time of the replica.
+    replica: f64,
+}
+
+/// Full synchronizations of pairs of servers.
+fn syncs(bench: &Bench, report: &mut Report) -> Result<()> {
+    let keys = bench.scale.stored_keys;
+    let (subjects, followers) = (Subject::all(bench)?, Subject::all(bench)?);
+    let servers = primaries(bench, &subjects)?;
+    // Of each server: with its own kind, as a replica of redis-server, and as its primary.
+    let mut samples: [Vec<Vec<Sync>>; 3] = std::array::from_fn(|_| vec![Vec::new(); subjects.len()]);
+    in_turn(bench.scale.rounds, &subjects, |index, _| {
+        let pairs = [(index, index), (REDIS_SPEC, index), (index, REDIS_SPEC)];
+        for (kind, (primary, replica)) in pairs.into_iter().enumerate() {
+            if kind > 0 && index == REDIS_SPEC {
+                continue;
+            }
+            let (Some(primary), Some(replica)) = (&servers[primary], &followers[replica]) else { continue };
+            say(&format!("replication: full sync, {}, {kind}", replica.spec.name));
+            samples[kind][index].push(sync(bench, primary, replica)?);
+        }
+        Ok(())
+    })?;
+    let name = format!("full sync of {} strings", grouped(keys as i64));
+    let of = |kind: usize, figure: fn(&Sync) -> f64| -> Vec<Vec<f64>> {
+        samples[kind].iter().map(|syncs| syncs.iter().map(figure).collect()).collect()
+    };
+    let half = Some(Target::OfRedis(0.5));
+    report.rows.extend([
+        row(&name, "until the link is up", "s", &of(0, |sync| sync.until_up), half),
+        row(&name, "CPU time of the primary and its child", "s", &of(0, |sync| sync.primary), None),
+        row(&name, "CPU time of the replica", "s", &of(0, |sync| sync.replica), None),
+        row(&name, "until the link of a redis-server primary is up", "s", &of(1, |sync| sync.until_up), None),
+        row(&name, "until the link of a redis-server replica is up", "s", &of(2, |sync| sync.until_up), None),
+    ]);
+    Ok(())
+}
+
+/// Makes a fresh server a replica of `primary`.
+fn sync(bench: &Bench, primary: &Server, follower: &Subject) -> Result<Sync> {
+    follower.empty()?;
+    let replica = follower.start(bench, false, &DIRECTIVES)?;
+    replica.allow(&[bench.cores.replica])?;
+    primary.resume()?;
+    let (primary_s, replica_s) = (primary.cpu_seconds_with_children()?, seconds(&replica)?);
+    let until_up = follow(primary, &replica)?;
+    let dbsize = replica.connect()?.must(&[b"DBSIZE"])?;
+    if dbsize != Reply::Line(bench.scale.stored_keys.to_string()) {
+        return Err(format!("after a full sync, DBSIZE is {dbsize:?}").into());
+    }
+    primary.settled_cpu_time()?;
+    let used = (primary.cpu_seconds_with_children()? - primary_s, seconds(&replica)? - replica_s);
+    drop(replica);
+    primary.settled_cpu_time()?;
+    primary.pause();
+    Ok(Sync { until_up, primary: used.0, replica: used.1 })
+}
+
+fn seconds(server: &Server) -> Result<f64> {
+    Ok(server.settled_cpu_time()?.run_ns as f64 / 1e9)
+}
+
+/// REPLICAOF: the seconds until the link is up.
+fn follow(primary: &Server, replica: &Server) -> Result<f64> {
+    let mut client = replica.connect()?;
+    let begin = Instant::now();
+    client.must(&[b"REPLICAOF", b"127.0.0.1", primary.port.to_string().as_bytes()])?;
+    while !info(&mut client)?.contains("master_link_status:up") {
+        if begin.elapsed() > PATIENCE {
+            return Err("a full synchronization does not end".into());
+        }
+        sleep(GLANCE);
+    }
+    Ok(begin.elapsed().as_secs_f64())
+}
+
+/// A primary, its replicas, and the figures of its visits.
+struct Setup {
+    server: Server,
+    sinks: Vec<Sink>,
+    replica: Option<Server>,
+}
+
+impl Setup {
+    /// A paused primary that is filled while its replicas are there. A single one is a server.
+    fn start(bench: &Bench, subject: &Subject, follower: &Subject, replicas: usize) -> Result<Self> {
+        say(&format!("replication: filling {} with {replicas} replicas", subject.spec.name));
+        let server = subject.start(bench, false, &DIRECTIVES)?;
+        let mut setup = Self { server, sinks: Vec::new(), replica: None };
+        if replicas == 1 {
+            let replica = follower.start(bench, false, &DIRECTIVES)?;
+            replica.allow(&[bench.cores.replica])?;
+            follow(&setup.server, &replica)?;
+            setup.replica = Some(replica);
+        } else {
+            let sinks: Result<_> = (0..replicas).map(|_| Sink::attach(&setup.server)).collect();
+            setup.sinks = sinks?;
+        }
+        let server = &setup.server;
+        while_discarding(&mut setup.sinks, bench.cores.replica, || fill(server, bench.scale.keys_piped))?;
+        setup.pause()?;
+        Ok(setup)
+    }
+
+    fn pause(&self) -> Result<()> {
+        for server in std::iter::once(&self.server).chain(&self.replica) {
+            server.settled_cpu_time()?;
+        }
+        self.server.pause();
+        self.replica.iter().for_each(Server::pause);
+        Ok(())
+    }
+
+    /// Microseconds of CPU time per SET, of the primary and of its replica.
+    fn visit(&mut self, bench: &Bench, load: &Load, shot: &Shot) -> Result<(f64, Option<f64>)> {
+        if let Some(replica) = &self.replica {
+            replica.resume()?;
+        }
+        self.server.resume()?;
+        let before = self.replica.as_ref().map(Server::settled_cpu_time).transpose()?;
+        let server = &self.server;
+        let cpu_us =
+            while_discarding(&mut self.sinks, bench.cores.replica, || load.visit(server, shot))?.cpu_us;
+        let applied = match (&self.replica, before) {
+            (Some(replica), Some(before)) => {
+                let used = replica.settled_cpu_time()?.since(before).run_ns as f64;
+                Some(used / 1000.0 / shot.requests as f64)
+            }
+            _ => None,
+        };
+        self.pause()?;
+        Ok((cpu_us, applied))
+    }
+}
+
+/// SETs at pipeline 16 on primaries with none, one and many replicas.
+fn stream(bench: &Bench, report: &mut Report) -> Result<()> {
+    let load = Load::new(bench.cores.load)?;
+    let text = String::from_utf8(value(0).to_vec())?;
+    let command = ["SET", "key:__rand_int__", &text];
+    let shot = Shot {
+        requests: bench.scale.requests.next_multiple_of(16),
+        pipeline: 16,
+        clients: CLIENTS,
+        keyspace: bench.scale.keys_piped,
+        command: &command,
+    };
+    let name = "stream of SETs at pipeline 16, CPU time each";
+    let mut applied: Vec<Vec<f64>> = bench.specs.iter().map(|_| Vec::new()).collect();
+    for replicas in REPLICAS {
+        let (subjects, followers) = (Subject::all(bench)?, Subject::all(bench)?);
+        let mut setups: Vec<Option<Setup>> = subjects.iter().map(|_| None).collect();
+        in_turn(1, &subjects, |index, subject| {
+            let Some(follower) = &followers[index] else { return Ok(()) };
+            setups[index] = Some(Setup::start(bench, subject, follower, replicas)?);
+            Ok(())
+        })?;
+        let mut samples: Vec<Vec<f64>> = subjects.iter().map(|_| Vec::new()).collect();
+        in_turn(bench.scale.rounds, &subjects, |index, subject| {
+            let Some(setup) = &mut setups[index] else { return Ok(()) };
+            say(&format!("replication: SETs with {replicas} replicas, {}", subject.spec.name));
+            let (cpu_us, replica_us) = setup.visit(bench, &load, &shot)?;
+            samples[index].push(cpu_us);
+            applied[index].extend(replica_us);
+            Ok(())
+        })?;
+        let (what, target) = match replicas {
+            0 => ("primary without replicas".into(), None),
+            1 => ("primary with a replica".into(), Some(Target::OfRedis(0.6))),
+            many => (format!("primary with {many} replicas"), Some(Target::OfRedis(0.4))),
+        };
+        report.rows.push(row(name, &what, "µs", &samples, target));
+    }
+    report.rows.push(row(name, "replica", "µs", &applied, Some(Target::OfRedis(0.5))));
+    Ok(())
+}
+
+/// The SETs of a stream, of keys in an order without a pattern.
+fn requests(bench: &Bench) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut random = 1_u64;
+    for number in 0..STREAMED.min(bench.scale.requests) {
+        random = random.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+        let key = (random >> 33) as usize % bench.scale.keys_piped;
+        push_request(&mut bytes, &[b"SET", &numbered("key:", key), &value(number)]);
+    }
+    bytes
+}
+
+/// Replicas apply a stream as fast as they can.
+fn applying(bench: &Bench, report: &mut Report) -> Result<()> {
+    let requests = requests(bench);
+    let count = STREAMED.min(bench.scale.requests) * STREAMED_TIMES;
+    let subjects = Subject::all(bench)?;
+    let mut replicas: Vec<Option<(Server, Source)>> = subjects.iter().map(|_| None).collect();
+    in_turn(1, &subjects, |index, subject| {
+        let server = subject.start(bench, false, &DIRECTIVES)?;
+        let mut source = Source::lead(&server)?;
+        source.stream(&requests)?;
+        source.wait()?;
+        server.settled_cpu_time()?;
+        server.pause();
+        replicas[index] = Some((server, source));
+        Ok(())
+    })?;
+    let mut samples: Vec<Vec<f64>> = subjects.iter().map(|_| Vec::new()).collect();
+    in_turn(bench.scale.rounds, &subjects, |index, subject| {
+        let Some((server, source)) = &mut replicas[index] else { return Ok(()) };
+        say(&format!("replication: applying a stream, {}", subject.spec.name));
+        server.resume()?;
+        let before = server.settled_cpu_time()?;
+        (0..STREAMED_TIMES).try_for_each(|_| source.stream(&requests))?;
+        source.wait()?;
+        let used = server.settled_cpu_time()?.since(before).run_ns as f64;
+        samples[index].push(used / 1000.0 / count as f64);
+        server.pause();
+        Ok(())
+    })?;
+    let name = "applying a stream of SETs, CPU time each";
+    let target = Some(Target::OfRedis(0.5));
+    report.rows.push(row(name, "as fast as the replica takes it", "µs", &samples, target));
+    Ok(())
+}
+
+/// Latencies without and with one full synchronization after another.
+fn tails(bench: &Bench, report: &mut Report) -> Result<()> {
+    let phase = |name: &str| Phase { name: name.into(), beside: Beside::Nothing };
+    let scenario = Scenario {
+        name: "GET beside full synchronizations",
+        rate: PROBES,
+        phases: vec![phase("quiet"), phase("during full synchronizations")],
+        judged: Judged::OverQuiet(Target::AtMost(1.5)),
+    };
+    let subjects = Subject::all(bench)?;
+    let servers = primaries(bench, &subjects)?;
+    let mut samples = vec![vec![Vec::new(); scenario.phases.len()]; subjects.len()];
+    system::hurry(0);
+    in_turn(bench.scale.tail_rounds, &subjects, |index, subject| {
+        let Some(server) = &servers[index] else { return Ok(()) };
+        server.resume()?;
+        server.hurry();
+        for (synchronizes, samples) in [false, true].into_iter().zip(&mut samples[index]) {
+            say(&format!("replication: latencies, {synchronizes}, {}", subject.spec.name));
+            samples.push(probe(bench, server, synchronizes)?);
+        }
+        server.pause();
+        Ok(())
+    })?;
+    add(report, SECTION, &scenario, &samples);
+    Ok(())
+}
+
+fn probe(bench: &Bench, server: &Server, synchronizes: bool) -> Result<Sample> {
+    let plan = Plan {
+        connections: PROBERS,
+        ask: Ask::Get,
+        rate: PROBES,
+        warm_up: Duration::from_secs(1).min(bench.scale.tail_length),
+        length: bench.scale.tail_length,
+        keys: bench.scale.stored_keys,
+        value_bytes: VALUE_BYTES,
+        patience: Duration::from_secs(5),
+    };
+    let (before, begin) = (server.settled_cpu_time()?, Instant::now());
+    let over = AtomicBool::new(!synchronizes);
+    let (outcome, synchronized) = thread::scope(|scope| {
+        let replica = scope.spawn(|| {
+            synchronize_until(server, bench.cores.replica, &over).map_err(|error| error.to_string())
+        });
+        let outcome = generator::run(server.port, &plan, &Beside::Nothing);
+        over.store(true, Ordering::Relaxed);
+        (outcome, replica.join())
+    });
+    let count = synchronized.map_err(|_| "the thread of the replica has died")??;
+    let mut outcome = outcome?;
+    outcome.beside = count;
+    let busy = server.cpu_time()?.since(before).run_ns as f64 / begin.elapsed().as_nanos() as f64;
+    Sample::new(&outcome, busy)
+}
+
+/// One replica after the other synchronizes and leaves. Returns how many.
+fn synchronize_until(server: &Server, core: usize, over: &AtomicBool) -> Result<usize> {
+    system::pin(core)?;
+    let mut count = 0;
+    while !over.load(Ordering::Relaxed) {
+        drop(Sink::attach(server)?);
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// The memory of one synchronization, and how many SETs a second came in.
+struct Taken {
+    bytes: f64,
+    sets_per_second: f64,
+}
+
+/// Memory of a primary and its child during a synchronization with SETs.
+fn memory(bench: &Bench, report: &mut Report) -> Result<()> {
+    let subjects = Subject::all(bench)?;
+    let servers = primaries(bench, &subjects)?;
+    let mut samples: Vec<Vec<Taken>> = subjects.iter().map(|_| Vec::new()).collect();
+    in_turn(bench.scale.tail_rounds, &subjects, |index, subject| {
+        let Some(server) = &servers[index] else { return Ok(()) };
+        say(&format!("replication: memory, {}", subject.spec.name));
+        server.resume()?;
+        samples[index].push(taken(bench, server)?);
+        server.settled_cpu_time()?;
+        server.pause();
+        Ok(())
+    })?;
+    let of = |figure: fn(&Taken) -> f64| -> Vec<Vec<f64>> {
+        samples.iter().map(|all| all.iter().map(figure).collect()).collect()
+    };
+    let name = format!(
+        "memory during a full sync of {} strings and {} SETs a second",
+        grouped(bench.scale.stored_keys as i64),
+        grouped(bench.scale.rate as i64)
+    );
+    report.rows.push(row(
+        &name,
+        "peak of the primary and its child over quiet",
+        "MB",
+        &of(|t| t.bytes / 1e6),
+        None,
+    ));
+    report.rows.push(row(&name, "SETs that came in meanwhile", "1/s", &of(|t| t.sets_per_second), None));
+    Ok(())
+}
+
+fn taken(bench: &Bench, server: &Server) -> Result<Taken> {
+    let over = AtomicBool::new(false);
+    let begun = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writer =
+            scope.spawn(|| write_until(bench, server, &begun, &over).map_err(|error| error.to_string()));
+        let replica = scope.spawn(|| {
+            while !begun.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+            system::pin(bench.cores.replica).map_err(|error| error.to_string())?;
+            Sink::attach(server).map_err(|error| error.to_string())
+        });
+        let peak = peak_over_quiet(server, &begun, || replica.is_finished());
+        // Keeps it until the memory was measured.
+        let sink = replica.join();
+        over.store(true, Ordering::Relaxed);
+        let sets_per_second = writer.join().map_err(|_| "the thread of the writer has died")??;
+        drop(sink.map_err(|_| "the thread of the replica has died")??);
+        Ok(Taken { bytes: peak?, sets_per_second })
+    })
+}
+
+/// Has the synchronization begin, and returns the most memory until it has ended, less that at the beginning.
+fn peak_over_quiet(server: &Server, begun: &AtomicBool, has_ended: impl Fn() -> bool) -> Result<f64> {
+    let quiet = server.family_bytes();
+    begun.store(true, Ordering::Relaxed);
+    let quiet = quiet?;
+    let mut peak = quiet;
+    while !has_ended() {
+        peak = peak.max(server.family_bytes()?);
+        sleep(LOOK);
+    }
+    Ok(peak.max(server.family_bytes()?).saturating_sub(quiet) as f64)
+}
+
+/// Overwrites random keys at the rate of the run. Returns the rate that was reached.
+fn write_until(bench: &Bench, server: &Server, begun: &AtomicBool, over: &AtomicBool) -> Result<f64> {
+    let mut client = server.connect()?;
+    while !begun.load(Ordering::Relaxed) {
+        thread::yield_now();
+    }
+    let (begin, mut random, mut written) = (Instant::now(), 1_u64, 0_u64);
+    while !over.load(Ordering::Relaxed) {
+        let due = (begin.elapsed().as_secs_f64() * bench.scale.rate as f64) as u64;
+        if written + TOGETHER > due {
+            sleep(Duration::from_micros(200));
+            continue;
+        }
+        for _ in 0..TOGETHER {
+            random = random.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+            let number = (random >> 33) as usize % bench.scale.stored_keys;
+            client.queue(&[b"SET", &numbered("key:", number), &value(number)])?;
+        }
+        client.flush()?;
+        written += TOGETHER;
+    }
+    Ok(written as f64 / begin.elapsed().as_secs_f64())
+}
