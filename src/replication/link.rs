@@ -115,9 +115,9 @@ pub struct Link {
 
 impl Link {
     /// Returns a link that started connecting at `now_ms`, and fails after `timeout_ms` without input.
-    pub fn new(greeting: Greeting, now_ms: u64, timeout_ms: u64) -> Link {
+    pub fn new(now_ms: u64, timeout_ms: u64) -> Link {
         Link {
-            greeting,
+            greeting: Greeting::default(),
             step: Step::Connecting,
             held: Vec::new(),
             received: 0,
@@ -128,7 +128,8 @@ impl Link {
     }
 
     /// Starts the handshake on the established connection. Appends the bytes to send to `out`.
-    pub fn connected(&mut self, now_ms: u64, out: &mut Vec<u8>) {
+    pub fn connected(&mut self, greeting: Greeting, now_ms: u64, out: &mut Vec<u8>) {
+        self.greeting = greeting;
         self.heard_ms = now_ms;
         self.step = Step::Ping;
         request(out, &[b"PING"]);

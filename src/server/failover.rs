@@ -8,10 +8,9 @@ use crate::replication::peer::Stage;
 impl Server {
     /// Starts a failover. The replicas are asked for acknowledgements, so that it does not wait for their next ones.
     pub(super) fn begin_failover(&mut self, failover: Failover) {
-        self.request_acknowledgements();
+        self.replication.asks_for_acknowledgements = true;
         self.replication.failover = Some(failover);
         self.pause_for_failover(true);
-        self.advance_failover();
     }
 
     /// The replicas that are online, with what they have acknowledged.
@@ -25,9 +24,10 @@ impl Server {
             .collect()
     }
 
-    /// Proceeds with a failover, if one was requested and a replica has everything or its time is up.
+    /// Proceeds with a failover, if one was requested and a replica has everything or its time is up. Called at the end
+    /// of an iteration: a transaction that has begun the failover, or a slow script in it, may write more.
     pub(super) fn advance_failover(&mut self) {
-        if self.replication.failover.is_none() {
+        if self.replication.failover.is_none() || self.is_busy() {
             return;
         }
         let (candidates, offset) = (self.candidates(), self.replication_offset());

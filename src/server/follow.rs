@@ -154,7 +154,7 @@ impl Server {
             }
         };
         let _ = socket.set_nodelay(true);
-        let link = Link::new(self.greeting(), self.now_ms(), u64::from(self.core.config.repl_timeout) * 1000);
+        let link = Link::new(self.now_ms(), u64::from(self.core.config.repl_timeout) * 1000);
         let linking =
             Linking { socket, link, unsent: Vec::new(), is_connected: false, history: None, spool: None };
         if let Some(upstream) = &mut self.replication.upstream {
@@ -183,6 +183,10 @@ impl Server {
 
     /// Handles an event of the connection to the primary: connected, writable, or readable.
     pub(super) fn on_upstream_event(&mut self, event: poller::Event) {
+        if self.is_busy() {
+            // A suspended script has not ended its unit, whose calls belong to the data.
+            return;
+        }
         let Some(upstream) = &mut self.replication.upstream else { return };
         let Progress::Linking(mut linking) = std::mem::replace(&mut upstream.progress, Progress::Apart)
         else {
@@ -214,7 +218,8 @@ impl Server {
             }
             linking.is_connected = true;
             self.process.log.notice(format_args!("Non blocking connect for SYNC fired the event."));
-            linking.link.connected(self.now_ms(), &mut linking.unsent);
+            // Not before: a transaction that made this server a replica may have written more than its replicas have.
+            linking.link.connected(self.greeting(), self.now_ms(), &mut linking.unsent);
         }
         let mut complete = linking.link.is_complete();
         if event.readable || event.closed {

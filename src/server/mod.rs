@@ -197,6 +197,7 @@ impl Server {
             self.reply_to_ended_waits();
             self.resume_unblocked(&mut io);
             self.core.stats.note_memory(used_memory());
+            self.advance_failover();
             self.flush();
             if signal::shutdown_signals() > 0 && !self.cron.paused {
                 self.shut_down_by_signal();

@@ -447,7 +447,6 @@ impl Server {
             self.replication.confirm();
         }
         self.end_waits_for_replicas();
-        self.advance_failover();
         if self.counts_replicas() {
             self.refresh_gate();
         }
@@ -505,7 +504,6 @@ impl Server {
     pub(super) fn look_after_replicas(&mut self) {
         self.begin_transfer_if_due();
         self.go_on_with_transfer();
-        self.advance_failover();
         if self.counts_replicas() {
             self.refresh_gate();
         }

@@ -145,6 +145,36 @@ fn the_other_replicas_continue_with_the_new_primary_without_a_snapshot() {
 }
 
 #[test]
+fn a_failover_within_a_transaction_waits_for_the_writes_behind_it() {
+    for (primary_kind, replica_kind) in PAIRS {
+        let [(_primary, mut old), (_replica, mut new)] = chain([(primary_kind, ""), (replica_kind, "")]);
+        wait_for_replicas(&mut old, 1);
+        // The replica has everything when the failover begins.
+        old.ok("CONFIG SET repl-ping-replica-period 3600");
+        until("it has acknowledged everything", || {
+            let offset = field(&mut old, "master_repl_offset");
+            field(&mut old, "slave0").contains(&format!("offset={offset},"))
+        });
+        old.ok("MULTI");
+        for line in ["SET a 1", "FAILOVER", "EVAL redis.call('SET',KEYS[1],2) 1 b", "LPUSH c 1"] {
+            assert_eq!(old.run(line).text(), "QUEUED");
+        }
+        let replies = old.run("EXEC");
+        assert!(replies.elements().iter().all(|reply| !reply.is_error()), "{primary_kind:?}: {replies:?}");
+        until("the primary follows", || field(&mut old, "master_link_status") == "up");
+        assert_eq!(field(&mut new, "role"), "master", "{primary_kind:?}");
+        for client in [&mut old, &mut new] {
+            assert_eq!((client.run("GET a").text(), client.run("GET b").text()), ("1".into(), "2".into()));
+            assert_eq!(client.run("LLEN c").integer(), 1);
+        }
+        wait_for_equality(&mut new, &mut old);
+        assert_eq!(new.info_number("sync_full"), 0, "{primary_kind:?}");
+        let script = new.run("EVAL return(redis.call('FAILOVER')) 0").text();
+        assert!(script.starts_with("ERR This Redis command is not allowed from script"), "{script}");
+    }
+}
+
+#[test]
 fn calls_that_cannot_be_served_get_the_errors_of_redis() {
     let [(_ours, mut ours), (_replica, mut replica)] = chain([(Kind::Subject, ""), (Kind::Subject, "")]);
     let [(_theirs, mut theirs), (_other, mut other)] = chain([(Kind::Redis, ""), (Kind::Redis, "")]);

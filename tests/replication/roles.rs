@@ -125,6 +125,23 @@ fn a_promoted_replica_is_followed_by_the_others_without_a_snapshot() {
 }
 
 #[test]
+fn a_primary_that_writes_in_the_transaction_of_its_demotion_has_nothing_of_its_own_afterwards() {
+    let [(_first, mut old), (second, mut new)] = chain([(Kind::Subject, ""), (Kind::Subject, "")]);
+    old.ok("CONFIG SET repl-ping-replica-period 3600");
+    old.ok("SET k v");
+    wait_for_equality(&mut old, &mut new);
+    new.ok("REPLICAOF NO ONE");
+    old.ok("MULTI");
+    for line in ["SET own 1", &format!("REPLICAOF 127.0.0.1 {}", second.port())] {
+        assert_eq!(old.run(line).text(), "QUEUED");
+    }
+    assert_eq!(old.run("EXEC").elements().len(), 2);
+    until("the link to the primary", || field(&mut old, "master_link_status") == "up");
+    wait_for_equality(&mut new, &mut old);
+    assert!(old.run("GET own").is_null());
+}
+
+#[test]
 fn clients_that_wait_are_unblocked_when_the_primary_becomes_a_replica() {
     let (primary, other) = (start(Kind::Subject, ""), start(Kind::Subject, ""));
     let (mut waiting, mut admin) = (primary.client(), primary.client());

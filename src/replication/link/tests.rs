@@ -36,9 +36,9 @@ impl Random {
 
 /// Passes `pieces` to a link, each a millisecond after the one before it.
 fn run<'a>(greeting: &Greeting, pieces: impl Iterator<Item = &'a [u8]>) -> (Outcome, Link) {
-    let mut link = Link::new(greeting.clone(), 0, 1000);
+    let mut link = Link::new(0, 1000);
     let mut outcome = Outcome::default();
-    link.connected(0, &mut outcome.sent);
+    link.connected(greeting.clone(), 0, &mut outcome.sent);
     for (now_ms, piece) in pieces.enumerate() {
         let mut left = piece;
         loop {
