@@ -68,13 +68,15 @@ pub enum Blocked {
     Part,
     /// Its keys are on their way to another server (`MIGRATE`).
     Migration,
+    /// It has called `SHUTDOWN`, which waits for replicas.
+    Shutdown,
     /// Its script runs long and is suspended.
     Script,
 }
 
 impl Blocked {
     /// All reasons.
-    pub const ALL: [Blocked; 8] = [
+    pub const ALL: [Blocked; 9] = [
         Blocked::Keys,
         Blocked::Acknowledgements,
         Blocked::Pause,
@@ -82,6 +84,7 @@ impl Blocked {
         Blocked::Freeing,
         Blocked::Part,
         Blocked::Migration,
+        Blocked::Shutdown,
         Blocked::Script,
     ];
 
@@ -111,6 +114,8 @@ pub enum Parking {
     Part(usize),
     /// Its keys are on their way to another server; the reply follows when that has them (`MIGRATE`).
     Migrating,
+    /// The server exits when the replicas have all data, unless that is aborted (`SHUTDOWN`).
+    Shutdown,
     /// The script that it has begun takes long; the reply follows when that has ended.
     Script,
 }
@@ -124,6 +129,7 @@ impl Parking {
             Parking::Acknowledged => Blocked::Acknowledgements,
             Parking::Part(_) => Blocked::Part,
             Parking::Migrating => Blocked::Migration,
+            Parking::Shutdown => Blocked::Shutdown,
             Parking::Script => Blocked::Script,
         }
     }

@@ -56,6 +56,7 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("bio-cpulist", "The processors of background threads."),
     ("aof-rewrite-cpulist", "The processors of a child that rewrites the log."),
     ("bgsave-cpulist", "The processors of a child that saves."),
+    ("shutdown-timeout", "Seconds to wait, before the server ends, for replicas that lack data; 0: none."),
     (
         "shutdown-on-sigint",
         "How SIGINT ends the server: `default` saves if there are `save` rules, `force` ends it even if that fails.",

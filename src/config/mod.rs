@@ -231,9 +231,9 @@ mod tests {
         let mut config = Config::default();
         assert_eq!(config.without_effect(), []);
         config.port = 7000;
-        config.shutdown_timeout = 7;
+        config.rdb_del_sync_files = true;
         let names: Vec<&str> = config.without_effect().iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["shutdown-timeout"]);
+        assert_eq!(names, ["rdb-del-sync-files"]);
     }
 
     #[test]

@@ -165,7 +165,7 @@ directives! {
     "aof-rewrite-cpulist" / "aof_rewrite_cpulist", aof_rewrite_cpulist: ByteText = "".into(), TEXT, START, Acts;
     "bgsave-cpulist" / "bgsave_cpulist", bgsave_cpulist: ByteText = "".into(), TEXT, START, Acts;
     "ignore-warnings", ignore_warnings: ByteText = "".into(), TEXT, RUN, NoStartWarnings;
-    "shutdown-timeout", shutdown_timeout: u32 = 10, COUNT, RUN, NoReplication;
+    "shutdown-timeout", shutdown_timeout: u32 = 10, COUNT, RUN, Acts;
     "shutdown-on-sigint", shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(), PLAIN, WORDS, Acts;
     "shutdown-on-sigterm", shutdown_on_sigterm: ShutdownOptions = ShutdownOptions::default(), PLAIN, WORDS, Acts;
 

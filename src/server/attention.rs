@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::Server;
-use super::audience::pause::PauseMode;
+use super::audience::pause::{PauseMode, Purpose};
 use super::core::redact;
 use super::invoke::Caller;
 use super::net::output::Readers;
@@ -88,9 +88,9 @@ impl Server {
         self.resume_paused(waiting);
     }
 
-    /// Stops writes for a failover, or no longer.
-    pub(super) fn pause_for_failover(&mut self, is_on: bool) {
-        let waiting = self.audience.pause_for_failover(is_on);
+    /// Stops writes for `purpose`, or no longer.
+    pub(super) fn stop_writes(&mut self, purpose: Purpose, is_on: bool) {
+        let waiting = self.audience.stop_writes(purpose, is_on);
         self.resume_paused(waiting);
     }
 

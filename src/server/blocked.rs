@@ -22,6 +22,7 @@ impl Server {
             Blocked::Freeing => self.audience.freeing.len(),
             Blocked::Part => self.parts.len(),
             Blocked::Migration => self.replication.migrations.waiting_clients(),
+            Blocked::Shutdown => self.stopping.as_ref().map_or(0, |stopping| stopping.waiting_clients()),
             Blocked::Script => usize::from(self.is_busy()),
         }
     }
@@ -36,6 +37,7 @@ impl Server {
             Blocked::Freeing => self.audience.forget_freeing(token),
             Blocked::Part => self.parts.forget(token),
             Blocked::Migration => self.forget_migrating(token),
+            Blocked::Shutdown => self.forget_shutdown_client(token),
             Blocked::Script => unreachable!("a connection stays until its script has ended"),
         }
     }

@@ -1,6 +1,7 @@
 //! `FAILOVER` on the primary: pauses writes, waits for a replica, and follows it ([`crate::replication::failover`]).
 
 use super::Server;
+use super::audience::pause::Purpose;
 use crate::replication::failover::{Candidate, Decision, Failover};
 use crate::replication::link::Link;
 use crate::replication::peer::Stage;
@@ -10,7 +11,7 @@ impl Server {
     pub(super) fn begin_failover(&mut self, failover: Failover) {
         self.replication.asks_for_acknowledgements = true;
         self.replication.failover = Some(failover);
-        self.pause_for_failover(true);
+        self.stop_writes(Purpose::Failover, true);
     }
 
     /// The replicas that are online, with what they have acknowledged.
@@ -67,7 +68,7 @@ impl Server {
     /// Ends a failover. The writes that were paused continue; a replica refuses them.
     pub(super) fn end_failover(&mut self) {
         if self.replication.failover.take().is_some() {
-            self.pause_for_failover(false);
+            self.stop_writes(Purpose::Failover, false);
         }
     }
 

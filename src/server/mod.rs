@@ -50,6 +50,7 @@ mod scripting;
 mod scripts;
 mod settle;
 mod startup;
+mod stopping;
 mod syncing;
 pub mod system;
 mod transactions;
@@ -80,9 +81,9 @@ use process::Process;
 use replication::Replication;
 use scripts::Scripts;
 use scripts::libraries::Libraries;
+use stopping::Stopping;
 use web::Web;
 
-use crate::config::ShutdownOptions;
 use crate::sys::poller::{Event, Poller, Source, Token};
 use crate::sys::{clock, crash, signal};
 
@@ -117,6 +118,8 @@ pub struct Server {
     loading: LoadState,
     /// The effect of the server's modes on requests, expired keys and the journal.
     gate: Gate,
+    /// A shutdown that waits for replicas.
+    stopping: Option<Box<Stopping>>,
     /// Clients whose next command waits until eviction has freed memory.
     waiting_for_memory: Vec<Token>,
     /// Work of single clients that is spread over several iterations.
@@ -198,6 +201,7 @@ impl Server {
             self.resume_unblocked(&mut io);
             self.core.stats.note_memory(used_memory());
             self.advance_failover();
+            self.advance_shutdown();
             self.flush();
             if signal::shutdown_signals() > 0 && !self.cron.paused {
                 self.shut_down_by_signal();
@@ -273,6 +277,10 @@ impl Server {
         let until_deadline = self.audience.waiters.milliseconds_left(now_us, until_cron);
         let until_deadline = self.audience.acknowledgements.milliseconds_left(now_us, until_deadline);
         let until_deadline = self.replication.migrations.milliseconds_left(now_us / 1000, until_deadline);
+        let until_deadline = self.stopping.as_ref().map_or(until_deadline, |stopping| {
+            u32::try_from(stopping.milliseconds_left(now_us))
+                .map_or(until_deadline, |left| left.min(until_deadline))
+        });
         let ack_timeout_ms = self.core.config.min_replicas_ack_timeout;
         let until_deadline =
             self.replication.confirmation.milliseconds_left(now_us, ack_timeout_ms, until_deadline);
@@ -288,41 +296,5 @@ impl Server {
                 0
             }
         }
-    }
-
-    fn shut_down_by_signal(&mut self) {
-        if let Some(run) = self.busy_run() {
-            // The data is saved between two scripts; a script that has written nothing yet need not finish.
-            run.is_killed |= !run.has_written;
-            return;
-        }
-        let signals = signal::shutdown_signals();
-        let name = signal::last_shutdown_signal().unwrap_or("signal");
-        self.process.log.warning(format_args!("Received {name} scheduling shutdown..."));
-        let config = &self.core.config;
-        let options = if name == "SIGINT" { config.shutdown_on_sigint } else { config.shutdown_on_sigterm };
-        if self.prepare_shutdown(options).is_ok() {
-            self.process.exit = true;
-        } else {
-            signal::forget_shutdown_signals(signals);
-        }
-    }
-
-    /// Prepares the exit: ends children, saves the data, writes the last log lines, removes the Unix socket and the pid
-    /// file. Unless the shutdown is forced, fails if the data cannot be saved.
-    fn prepare_shutdown(&mut self, options: ShutdownOptions) -> Result<(), ()> {
-        self.process.log.warning(format_args!("User requested shutdown..."));
-        self.write_for_good(options).inspect_err(|()| {
-            self.process.log.warning(format_args!(
-                "Errors trying to shut down the server. Check the logs for more information."
-            ));
-        })?;
-        self.process.begin_shutdown();
-        for path in self.net.close_listeners() {
-            self.process.log.notice(format_args!("Removing the unix socket file."));
-            let _ = std::fs::remove_file(path);
-        }
-        self.process.log.warning(format_args!("Redstart is now ready to exit, bye bye..."));
-        Ok(())
     }
 }

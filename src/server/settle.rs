@@ -158,7 +158,7 @@ impl Server {
         let Some(parking) = self.core.wait.take() else { return };
         let wait = match *parking {
             Parking::Keys(wait) => wait,
-            Parking::Script | Parking::Migrating => return,
+            Parking::Script | Parking::Migrating | Parking::Shutdown => return,
             Parking::Part(from) => return self.park_part(token, from),
             Parking::Acknowledged => {
                 if let Some(wanted) = self.audience.awaited.take() {

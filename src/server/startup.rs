@@ -185,6 +185,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         defrag: Defrag::default(),
         loading: LoadState::Idle,
         gate: Gate::default(),
+        stopping: None,
         waiting_for_memory: Vec::new(),
         parts: Parts::default(),
         scripts: Scripts::default(),

@@ -513,6 +513,7 @@ impl Server {
         // The offset stays where the replicas are to arrive.
         if has_replicas
             && self.replication.failover.is_none()
+            && self.stopping.is_none()
             && now_ms - self.replication.pinged_ms >= period_ms
         {
             self.replication.pinged_ms = now_ms;

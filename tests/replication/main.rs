@@ -13,6 +13,7 @@ mod nodes;
 mod proxy;
 mod roles;
 mod sentinel;
+mod shutdown;
 
 use support::{Client, Launch, Random, Server, Value, eventually};
 

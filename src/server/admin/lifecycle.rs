@@ -1,15 +1,18 @@
 //! Commands of the process: `SHUTDOWN`, `TIME` and `LOLWUT`.
 
 use crate::command::error::{Error, Result, SYNTAX};
+use crate::command::waiting::{Blocked, Parking};
 use crate::command::{Args, REDIS_VERSION};
 use crate::config::ShutdownOptions;
 use crate::server::Server;
 use crate::server::invoke::Caller;
 use crate::server::process::LOGO;
+use crate::server::stopping::{FAILED, Progress};
 use crate::sys::clock;
 
 impl Server {
-    /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`: no reply on success; the connections are closed.
+    /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`: no reply on success; the connections are closed. Waits for
+    /// replicas that lack data.
     pub(super) fn shutdown(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let (mut options, mut abort) = (ShutdownOptions::default(), false);
         for word in args.iter_from(1) {
@@ -27,7 +30,16 @@ impl Server {
             return Err(SYNTAX);
         }
         if abort {
-            return Err(Error::new("ERR No shutdown in progress."));
+            if !self.abort_shutdown() {
+                return Err(Error::new("ERR No shutdown in progress."));
+            }
+            caller.reply(&mut self.net).ok();
+            return Ok(());
+        }
+        if !options.contains(ShutdownOptions::NOW) && !caller.origin.may_wait() {
+            return Err(Error::new(
+                "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client",
+            ));
         }
         // The unfinished writes of a script must not be saved.
         if let Some(kind) = self.busy_kind()
@@ -35,11 +47,15 @@ impl Server {
         {
             return Err(kind.busy());
         }
-        if self.prepare_shutdown(options).is_err() {
-            return Err(Error::new("ERR Errors trying to SHUTDOWN. Check logs."));
+        match self.begin_shutdown(options) {
+            Progress::Exits => caller.session(&mut self.net).flags.close_after_reply = true,
+            Progress::Waits => {
+                self.wait_for_shutdown(caller.client()?);
+                self.core.wait = Some(Box::new(Parking::Shutdown));
+                caller.session(&mut self.net).blocked = Some(Blocked::Shutdown);
+            }
+            Progress::Failed => return Err(FAILED),
         }
-        caller.session(&mut self.net).flags.close_after_reply = true;
-        self.process.exit = true;
         Ok(())
     }
 

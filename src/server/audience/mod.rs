@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use acknowledgements::{Acknowledgements, Wanted};
 use monitor::Monitors;
 use notifications::Announcer;
-use pause::{Pause, PauseMode};
+use pause::{Pause, PauseMode, Purpose};
 use post::Post;
 use recorder::Recorder;
 use subscribers::Subscribers;
@@ -102,9 +102,9 @@ impl Audience {
         self.pause.release()
     }
 
-    /// Stops writes for a failover, or no longer. Returns the clients to execute again.
-    pub fn pause_for_failover(&mut self, is_on: bool) -> Vec<Token> {
-        self.pause.set_failover(is_on)
+    /// Stops writes for `purpose`, or no longer. Returns the clients to execute again.
+    pub fn stop_writes(&mut self, purpose: Purpose, is_on: bool) -> Vec<Token> {
+        self.pause.stop_writes(purpose, is_on)
     }
 
     /// Makes a client wait for the end of the pause.

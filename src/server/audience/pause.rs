@@ -1,5 +1,5 @@
-//! `CLIENT PAUSE`: for a time no commands are executed, or no writes. A `MIGRATE` in flight stops writes in the
-//! same way, until it ends.
+//! `CLIENT PAUSE`: for a time no commands are executed, or no writes. A `MIGRATE` in flight, a failover and a shutdown
+//! that waits for replicas stop writes in the same way, until they end.
 //!
 //! A command that may not run yet waits, with all requests that its client sends after it; the clients continue in the
 //! order in which they stopped. During a pause, expired keys are treated as absent but not deleted: the data set stays
@@ -20,6 +20,15 @@ pub enum PauseMode {
     All,
 }
 
+/// What stops writes until it ends, beside `CLIENT PAUSE` and migrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// `FAILOVER`.
+    Failover,
+    /// A shutdown that waits for replicas.
+    Shutdown,
+}
+
 /// The current pause, if any, and the clients that wait for its end.
 #[derive(Default)]
 pub struct Pause {
@@ -27,8 +36,8 @@ pub struct Pause {
     running: Option<(PauseMode, u64)>,
     /// How many migrations stop writes until they end.
     holds: usize,
-    /// Whether a failover stops writes.
-    for_failover: bool,
+    /// Whether a [`Purpose`] stops writes, by its number.
+    purposes: [bool; 2],
     /// In the order in which they began to wait; includes clients that have disconnected.
     waiting: Vec<Token>,
     gone: usize,
@@ -37,19 +46,23 @@ pub struct Pause {
 impl Pause {
     /// Whether something is stopped.
     pub fn is_active(&self) -> bool {
-        self.running.is_some() || self.for_failover || self.holds > 0
+        self.is_asked_for() || self.holds > 0
     }
 
-    /// Whether a pause or a failover stops something.
+    /// Whether something is stopped by anything but a migration.
     pub fn is_asked_for(&self) -> bool {
-        self.running.is_some() || self.for_failover
+        self.running.is_some() || self.has_purpose()
+    }
+
+    fn has_purpose(&self) -> bool {
+        self.purposes.contains(&true)
     }
 
     /// Whether a command with these flags has to wait.
     pub fn stops(&self, command_flags: u64) -> bool {
         let writes = command_flags & (flags::WRITE | flags::MAY_REPLICATE) != 0;
         match self.running {
-            None => (self.for_failover || self.holds > 0) && writes,
+            None => (self.has_purpose() || self.holds > 0) && writes,
             Some((PauseMode::All, _)) => true,
             Some((PauseMode::Write, _)) => writes,
         }
@@ -78,7 +91,7 @@ impl Pause {
     }
 
     /// Ends the pause of `CLIENT PAUSE`. Returns the clients that waited for its end, in order; some of them may have
-    /// disconnected, and a failover may stop others again.
+    /// disconnected, and a [`Purpose`] may stop others again.
     pub(super) fn end(&mut self) -> Vec<Token> {
         self.running = None;
         self.take_waiting()
@@ -95,9 +108,9 @@ impl Pause {
         self.take_waiting()
     }
 
-    /// Starts or ends the pause of writes for a failover. Returns the clients to execute again, as [`Pause::end`] does.
-    pub(super) fn set_failover(&mut self, is_on: bool) -> Vec<Token> {
-        self.for_failover = is_on;
+    /// Stops writes for `purpose`, or no longer. Returns the clients to execute again, as [`Pause::end`] does.
+    pub(super) fn stop_writes(&mut self, purpose: Purpose, is_on: bool) -> Vec<Token> {
+        self.purposes[purpose as usize] = is_on;
         if is_on { Vec::new() } else { self.take_waiting() }
     }
 
@@ -161,10 +174,11 @@ mod tests {
     }
 
     #[test]
-    fn a_failover_stops_writes_beside_client_pause_and_neither_ends_the_other() {
+    fn a_failover_and_a_shutdown_stop_writes_beside_client_pause_and_none_ends_another() {
         let flags = |name: &str| lookup(name.as_bytes()).unwrap().flags;
         let mut pause = Pause::default();
-        assert!(pause.set_failover(true).is_empty());
+        assert!(pause.stop_writes(Purpose::Shutdown, true).is_empty());
+        assert!(pause.stop_writes(Purpose::Failover, true).is_empty());
         assert!(pause.is_active() && !pause.is_over(u64::MAX));
         assert!(pause.stops(flags("set")) && !pause.stops(flags("get")));
         pause.extend(PauseMode::All, 5);
@@ -175,9 +189,10 @@ mod tests {
         assert!(pause.stops(flags("set")) && !pause.stops(flags("get")));
         pause.extend(PauseMode::Write, 5);
         pause.add(token);
-        assert_eq!(pause.set_failover(false), [token]);
-        assert!(pause.stops(flags("set")));
+        assert_eq!(pause.stop_writes(Purpose::Failover, false), [token]);
         pause.end();
+        assert!(pause.stops(flags("set")) && pause.is_asked_for());
+        pause.stop_writes(Purpose::Shutdown, false);
         assert!(!pause.is_active());
     }
 

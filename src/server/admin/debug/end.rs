@@ -8,6 +8,7 @@ use crate::command::Args;
 use crate::command::error::{Error, Result};
 use crate::config::ShutdownOptions;
 use crate::server::Server;
+use crate::server::stopping::Progress;
 use crate::sys::{crash, process};
 
 /// More memory than any machine has, and less than a pointer's offset may be.
@@ -36,7 +37,7 @@ impl Server {
                 self.process.log.warning(format_args!("Can't restart: configuration rewrite process failed"));
                 return Err(Error::new("ERR failed to restart the server. Check server logs."));
             }
-            if self.prepare_shutdown(ShutdownOptions::default()).is_err() {
+            if self.begin_shutdown(ShutdownOptions::NOW) == Progress::Failed {
                 return Err(Error::new("ERR failed to restart the server. Check server logs."));
             }
         }

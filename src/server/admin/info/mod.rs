@@ -131,6 +131,10 @@ fn server(server: &Server, out: &mut String) {
         "config_file": config_file.display(),
         "io_threads_active": 0,
     );
+    if let Some(stopping) = &server.stopping {
+        let left_ms = stopping.milliseconds_left(server.core.clock.monotonic_us());
+        fields!(out, "shutdown_in_milliseconds": left_ms);
+    }
     listeners(server, out);
 }
 
