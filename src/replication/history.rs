@@ -12,6 +12,9 @@ use std::fmt;
 /// The bytes of an ID, which are hexadecimal digits.
 pub const ID_LEN: usize = 40;
 
+/// The largest offset of a snapshot: no server comes to the end of the numbers from there.
+const MAX_OFFSET: i64 = 1 << 62;
+
 /// A replication ID.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Id([u8; ID_LEN]);
@@ -52,6 +55,11 @@ impl fmt::Debug for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Whether a snapshot can have been made at this offset. Others come from broken files and servers.
+pub fn is_offset(offset: i64) -> bool {
+    (0..=MAX_OFFSET).contains(&offset)
 }
 
 /// The bytes of the stream that a primary can send: the offsets from `oldest` up to `end`.
@@ -193,6 +201,15 @@ mod tests {
         for wrong in ["", "?", &"0".repeat(39), &"0".repeat(41), &"0 ".repeat(20)] {
             assert_eq!(Id::parse(wrong.as_bytes()), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_snapshot_was_not_made_near_the_end_of_the_numbers() {
+        assert!([0, 1, MAX_OFFSET].into_iter().all(is_offset));
+        assert!(![-1, i64::MIN, MAX_OFFSET + 1, i64::MAX].into_iter().any(is_offset));
+        let mut history = History::new(id(1));
+        history.adopt(id(2), MAX_OFFSET, 1 << 40);
+        assert_eq!(history.offset(1 << 50), MAX_OFFSET + (1 << 50) - (1 << 40));
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //!
 //! The log texts are those of Redis, since tools search for them.
 
-use super::history::Id;
+use super::history::{Id, is_offset};
 use crate::text::number;
 
 /// The longest line from a primary, in bytes; a longer one is not a reply to the handshake.
@@ -338,7 +338,7 @@ impl Link {
         let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
         match words[..] {
             [b"+FULLRESYNC", id, offset] => {
-                let found = Id::parse(id).zip(number::parse_i64(offset)).filter(|(_, offset)| *offset >= 0);
+                let found = Id::parse(id).zip(number::parse_i64(offset).filter(|offset| is_offset(*offset)));
                 let found = found.ok_or_else(|| {
                     Failure(Level::Warning, "Master replied with wrong +FULLRESYNC syntax.".into())
                 })?;

@@ -1,5 +1,6 @@
 //! A replica from its primary's view: its properties, set by `REPLCONF`, and the offsets that it has acknowledged.
 
+use super::history::History;
 use crate::text::{number, words};
 
 /// The state of a replica's synchronization.
@@ -175,6 +176,13 @@ impl Peer {
         self.acknowledged_ms = now_ms;
     }
 
+    /// The offset of the stream up to which it has confirmed that it has the data, if it was sent the stream up to
+    /// `sent`. `None`: it has confirmed nothing, or data that it was never sent.
+    pub fn confirms(&self, history: &History, sent: u64) -> Option<u64> {
+        let acknowledged = Some(self.acknowledged).filter(|offset| self.is_online() && *offset > 0)?;
+        history.stream_offset(acknowledged).filter(|offset| *offset <= sent)
+    }
+
     /// Whether it counts for `WAIT`: it receives the stream.
     pub fn is_online(&self) -> bool {
         self.stage == Stage::Online
@@ -213,6 +221,7 @@ fn parse_version(value: &[u8]) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replication::history::Id;
 
     fn configure(peer: &mut Peer, line: &str, now_ms: i64) -> Result<Asked, String> {
         let words: Vec<&[u8]> = line.split('|').map(str::as_bytes).collect();
@@ -246,6 +255,26 @@ mod tests {
         assert_eq!(configure(&mut peer, "ack|x", 7), Ok(Asked::Acknowledged), "there is no reply to it");
         assert_eq!(peer.acknowledged_ms, 6);
         assert_eq!(configure(&mut peer, "getack|*", 7), Ok(Asked::Acknowledge));
+    }
+
+    #[test]
+    fn only_data_that_was_sent_is_confirmed_and_only_by_a_replica_that_is_online() {
+        let mut history = History::new(Id::NONE);
+        history.adopt(Id::NONE, 1000, 0);
+        let mut peer = Peer { stage: Stage::Online, ..Peer::default() };
+        assert_eq!(peer.confirms(&history, 50), None, "it has acknowledged nothing");
+        for (offset, confirmed) in [
+            ("999", None),
+            ("1000", Some(0)),
+            ("1050", Some(50)),
+            ("1051", None),
+            ("9223372036854775807", None),
+        ] {
+            configure(&mut peer, &format!("ack|{offset}"), 0).unwrap();
+            assert_eq!(peer.confirms(&history, 50), confirmed, "{offset}");
+        }
+        let loading = Peer { stage: Stage::Loading, acknowledged: 1050, ..Peer::default() };
+        assert_eq!(loading.confirms(&history, 50), None);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use super::scripts::libraries::Terms;
 use crate::command::Session;
 use crate::persist::aof::{Manifest, ReadError, Reader};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
-use crate::replication::history::Id;
+use crate::replication::history::{Id, is_offset};
 use crate::sys::{clock::Since, file};
 use crate::text::words;
 
@@ -429,8 +429,12 @@ impl Server {
                 loading.used_memory = loader.report().about.used_memory.unwrap_or(0);
                 let about = &loader.report().about;
                 loading.replication_db = about.replication_db.unwrap_or(0);
-                loading.history =
-                    about.replication_id.as_deref().and_then(Id::parse).zip(about.replication_offset);
+                loading.history = about
+                    .replication_id
+                    .as_deref()
+                    .and_then(Id::parse)
+                    .zip(about.replication_offset)
+                    .filter(|(_, offset)| is_offset(*offset));
                 if step == Step::More {
                     loading.current = Some((path, Reading::Snapshot(loader)));
                     return Ok(false);

@@ -225,6 +225,11 @@ fn what_no_primary_says_ends_the_link_with_the_reason() {
         ),
         (
             &greeting,
+            "+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC 0000000000000000000000000000000000000001 9223372036854775807\r\n",
+            "Master replied with wrong +FULLRESYNC syntax.",
+        ),
+        (
+            &greeting,
             "+PONG\r\n+OK\r\n+OK\r\n-ERR old\r\n-ERR disk\r\n",
             "MASTER aborted replication with an error: ERR disk",
         ),

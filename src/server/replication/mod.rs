@@ -138,11 +138,9 @@ impl Replica {
         (ip, self.peer.listening_port)
     }
 
-    /// The offset of the stream up to which it has confirmed that it has the data. `None`: it has confirmed nothing, or
-    /// what it was never sent.
+    /// See [`Peer::confirms`].
     fn confirms(&self, history: &History) -> Option<u64> {
-        let cursor = self.cursor.as_ref().filter(|_| self.peer.is_online() && self.peer.acknowledged > 0)?;
-        history.stream_offset(self.peer.acknowledged).filter(|offset| *offset <= cursor.offset())
+        self.peer.confirms(history, self.cursor.as_ref()?.offset())
     }
 }
 
