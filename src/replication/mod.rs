@@ -19,3 +19,5 @@ pub mod history;
 pub mod link;
 pub mod migrate;
 pub mod peer;
+#[cfg(test)]
+mod schedules;
