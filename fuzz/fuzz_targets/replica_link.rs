@@ -84,7 +84,7 @@ impl Replica {
             takes_over: flags & 16 != 0,
         };
         let mut replica = Replica {
-            link: Link::new(greeting, 0, TIMEOUT_MS),
+            link: Link::new(0, TIMEOUT_MS),
             history,
             stream: Stream::default(),
             outcome: Outcome::default(),
@@ -98,7 +98,7 @@ impl Replica {
             received: 0,
         };
         replica.stream.keep_history(1 << 20);
-        replica.link.connected(0, &mut replica.outcome.sent);
+        replica.link.connected(greeting, 0, &mut replica.outcome.sent);
         replica
     }
 

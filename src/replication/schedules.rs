@@ -287,8 +287,8 @@ impl Replica {
 
     fn connect(&mut self, now_ms: u64, out: &mut Vec<u8>) {
         let has = (!self.needs_snapshot).then(|| (self.history.id(), self.offset() + 1));
-        let mut link = Link::new(Greeting { port: 6380, has, ..Greeting::default() }, now_ms, TIMEOUT_MS);
-        link.connected(now_ms, out);
+        let mut link = Link::new(now_ms, TIMEOUT_MS);
+        link.connected(Greeting { port: 6380, has, ..Greeting::default() }, now_ms, out);
         (self.tried_ms, self.progress) = (now_ms, Progress::Linking(Box::new(link)));
     }
 
