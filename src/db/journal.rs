@@ -374,6 +374,14 @@ impl Journal {
         }
     }
 
+    /// Propagates the current command to replicas alone: it changes no data.
+    pub fn propagate_to_replicas<'a>(&mut self, db: usize, words: impl IntoIterator<Item = Word<'a>>) {
+        if self.wants_calls() {
+            self.propagation = Propagation::Instead;
+            self.stream.push_for_replicas(db, words);
+        }
+    }
+
     /// Does not propagate the current command, whatever it changes.
     #[inline]
     pub fn propagate_nothing(&mut self) {

@@ -219,9 +219,7 @@ impl Server {
         let Some(mut held) = self.applying.held.take() else {
             self.execute_for_primary(token, found, hash, places.args());
             self.settle_own();
-            let is_aside = matches!(which, Some(Handler::Server(ServerCommand::Replconf)))
-                || found.is_ok_and(|command| command.full_name == "ping");
-            return self.pass_on(bytes, is_aside);
+            return self.pass_on(bytes, found.is_ok_and(changes_no_data));
         };
         held.bytes.extend_from_slice(bytes);
         match which {
@@ -301,4 +299,10 @@ impl Server {
             args.get(0).escape_ascii()
         ));
     }
+}
+
+/// Whether the log leaves a request of the primary out.
+fn changes_no_data(command: &crate::command::Command) -> bool {
+    use ServerCommand::{Publish, Replconf, Spublish};
+    matches!(command.handler, Handler::Server(Publish | Replconf | Spublish)) || command.full_name == "ping"
 }

@@ -8,6 +8,7 @@ mod ack_chaos;
 mod chaos;
 mod failover;
 mod links;
+mod messages;
 mod migrate;
 mod nodes;
 mod proxy;

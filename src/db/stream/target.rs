@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use super::chunk::Place;
-use super::{MULTI, Stream};
+use super::{MULTI, Stream, Word};
 
 /// Which readers calls are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +63,23 @@ impl Stream {
                 self.selected = None;
             }
             self.region = Some(Region { target, from: self.tail.end_place(), outside });
+        }
+    }
+
+    /// [`Stream::push`] for the replicas alone, whatever the calls around it are for; nothing if those are for the log alone.
+    /// The call does not depend on its database, which is selected for all readers.
+    pub fn push_for_replicas<'a>(&mut self, db: usize, words: impl IntoIterator<Item = Word<'a>>) {
+        match self.region.as_ref().map(|region| region.target) {
+            Some(Target::Log) => {}
+            Some(Target::Replicas | Target::All) => self.push(db, words),
+            None => {
+                if self.selected != Some(db) {
+                    self.select(db);
+                }
+                self.set_target(Target::Replicas, None);
+                self.push(db, words);
+                self.set_target(Target::All, None);
+            }
         }
     }
 

@@ -431,6 +431,33 @@ fn calls_for_one_kind_of_reader_are_differences_of_the_log() {
 }
 
 #[test]
+fn a_call_for_replicas_alone_leaves_both_with_the_same_selected_database() {
+    let mut stream = Stream::default();
+    stream.note_for_log(true);
+    let mut replica = stream.begin_reader();
+    stream.push_for_replicas(3, call("PUBLISH c m"));
+    stream.end_unit(Framing::Together);
+    stream.push_for_replicas(3, call("PUBLISH c m"));
+    stream.push(3, call("SET a 1"));
+    stream.end_unit(Framing::Together);
+    stream.set_target(Target::Log, None);
+    stream.push_for_replicas(3, call("PUBLISH c log"));
+    stream.set_target(Target::Replicas, None);
+    stream.push_for_replicas(3, call("PUBLISH c replicas"));
+    stream.set_target(Target::All, None);
+    stream.end_unit(Framing::Together);
+    let expected = "SELECT 3|PUBLISH c m|MULTI|PUBLISH c m|SET a 1|EXEC|PUBLISH c replicas";
+    assert_eq!(told(&mut stream, &mut replica), expected);
+    let select = "*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n".len() as u64;
+    let publish = "*3\r\n$7\r\nPUBLISH\r\n$1\r\nc\r\n$1\r\nm\r\n".len() as u64;
+    let second = select + publish + MULTI.len() as u64;
+    let left_out = stream.take_for_log();
+    assert_eq!(left_out[0], ForLog::LeftOut(select..select + publish));
+    assert_eq!(left_out[1], ForLog::LeftOut(second..second + publish));
+    assert!(matches!(left_out[2..], [ForLog::LeftOut(_)]), "{left_out:?}");
+}
+
+#[test]
 fn units_for_the_log_alone_leave_the_stream_as_it_is() {
     let mut stream = Stream::default();
     stream.note_for_log(true);

@@ -1,6 +1,7 @@
 //! Pub/sub: `SUBSCRIBE` and related commands, `PUBLISH`, `SPUBLISH`, `PUBSUB`.
 
 use crate::command::Args;
+use crate::command::Origin;
 use crate::command::error::{Error, Result};
 use crate::server::Server;
 use crate::server::audience::post::Payload;
@@ -185,7 +186,7 @@ impl Server {
     }
 
     fn publish_to(&mut self, kind: Kind, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
-        if caller.any_client().is_none() {
+        if caller.any_client().is_none() && caller.origin != Origin::Primary {
             // A script in an AOF: the message was delivered when the script first ran.
             caller.reply(&mut self.net).integer(0);
             return Ok(());
@@ -196,6 +197,12 @@ impl Server {
             Kind::Shard => audience.subscribers.publish_to_shard(&mut audience.post, args.get(1), &payload),
             _ => audience.subscribers.publish(&mut audience.post, args.get(1), &payload),
         };
+        // Replicas have subscribers, too. Those of this server's primary get the message from there.
+        if self.replication.has_backlog && self.replication.upstream.is_none() {
+            let db = caller.db(&self.net);
+            let words = (0..args.len()).map(|index| args.word(index));
+            self.core.keyspace.journal.propagate_to_replicas(db, words);
+        }
         caller.reply(&mut self.net).integer(receivers as i64);
         Ok(())
     }
