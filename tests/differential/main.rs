@@ -7,6 +7,7 @@
 //! * [`random`] generates commands from a seed.
 //! * [`changes`] compares what the commands of the scripts count as changes.
 //! * [`effects`] compares keyspace events and propagated commands.
+//! * [`replicated`] compares the bytes that replicas get.
 //! * [`files`] takes snapshots and logs from one server to the other.
 //! * [`streams`] compares the replies to whole byte streams, broken ones included.
 //! * [`dumps`] compares the bytes of DUMP, and restores them on the other side.
@@ -26,6 +27,7 @@ mod files;
 mod pair;
 mod random;
 mod reload;
+mod replicated;
 mod script;
 mod streams;
 #[path = "../support/mod.rs"]
@@ -97,6 +99,7 @@ scripts! {
     sort_replies_as_redis_does: "sort.txt",
     stream_commands_reply_as_redis_does: "streams_type.txt",
     transactions_reply_as_redis_does: "transactions.txt",
+    commands_that_replicas_get_in_other_words_reply_as_redis_does: "replicated.txt",
     config_commands_reply_as_redis_does: "config.txt",
     server_commands_reply_as_redis_does: "server.txt",
     what_an_operator_sees_is_what_redis_shows: "monitoring.txt",

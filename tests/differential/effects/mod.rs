@@ -10,9 +10,9 @@
 //! [`witness`] collects them, [`compare`] says whether two of them mean the same; what is meant to differ is listed in
 //! [`reviewed`] with its reason. `REDSTART_BIN=…/redis-server` compares two versions of Redis.
 
-mod compare;
+pub mod compare;
 pub mod reviewed;
-mod witness;
+pub mod witness;
 
 use crate::pair::{Outcome, Pace, Pair, Rule, Step, Verdict, shrink};
 use std::cell::RefCell;

@@ -31,6 +31,8 @@ enum Allowed {
     MoreCalls,
     /// Events and calls where Redis has none at all.
     MoreEffects,
+    /// The SELECT of a transaction's first call, before MULTI or after it.
+    Select,
 }
 
 const V7_2: Version = Version::new(7, 2);
@@ -69,6 +71,12 @@ const DIFFERENCES: &[Difference] = &[
         allowed: Allowed::Ends,
         before: V7_2,
         reason: "since 7.2 the LMOVE of a client that waited names the ends in capitals, however the client wrote them",
+    },
+    Difference {
+        command: "*",
+        allowed: Allowed::Select,
+        before: V7_2,
+        reason: "since 7.2 MULTI is in no database, so that a SELECT of the first call follows it",
     },
     Difference {
         command: "SET",
@@ -143,6 +151,13 @@ impl Allowed {
                 *calls = calls.iter().flat_map(one_by_one).collect();
             }
             Allowed::MoreCalls | Allowed::MoreEffects | Allowed::MoreOfGroups => {}
+            Allowed::Select => {
+                for at in 1..calls.len() {
+                    if calls[at - 1].args[0] == b"SELECT" && calls[at].args == [b"MULTI"] {
+                        calls.swap(at - 1, at);
+                    }
+                }
+            }
             Allowed::Ends => {
                 for call in calls.iter_mut().filter(|call| call.args[0] == b"LMOVE") {
                     call.args.iter_mut().skip(3).for_each(|end| end.make_ascii_uppercase());

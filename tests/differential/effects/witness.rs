@@ -40,7 +40,7 @@ impl Witness {
     pub fn of_redis(server: &Server) -> Witness {
         // A replica that never acknowledges is not dropped.
         server.client().ok("CONFIG SET repl-timeout 100000");
-        Witness::attach(server, Calls::Replica(replicate(server), 0))
+        Witness::attach(server, Calls::Replica(replicate(server).0, 0))
     }
 
     fn attach(server: &Server, calls: Calls) -> Witness {
@@ -165,15 +165,17 @@ fn event(channel: &[u8], text: &[u8]) -> Event {
     Event { db, of_key, name: name.to_vec(), key: key.to_vec() }
 }
 
-/// A connection that has become a replica and has the snapshot behind it.
-fn replicate(server: &Server) -> Client {
+/// A connection that has become a replica and has the snapshot behind it, with the offset at which the stream continues.
+pub fn replicate(server: &Server) -> (Client, i64) {
     let mut client = server.client();
     // Without the capability `eof` the snapshot comes with its length.
     client.ok("REPLCONF listening-port 1");
     client.ok("REPLCONF capa psync2");
     client.send(&["PSYNC", "?", "-1"]).expect("a server that takes a request");
     let resync = client.read_reply().expect("the reply to PSYNC").value.text();
-    assert!(resync.starts_with("FULLRESYNC "), "PSYNC: {resync}");
+    let words: Vec<&str> = resync.split(' ').collect();
+    let ["FULLRESYNC", _, offset] = words[..] else { panic!("PSYNC: {resync}") };
+    let offset = offset.parse().expect("an offset");
     let mut byte = || client.read_raw(1).expect("the head of the snapshot")[0];
     // Empty lines keep the connection alive until the snapshot is made.
     let mut first = byte();
@@ -185,5 +187,5 @@ fn replicate(server: &Server) -> Client {
     byte();
     let length = String::from_utf8_lossy(&digits).parse().expect("the length of the snapshot");
     client.discard(length).expect("the snapshot");
-    client
+    (client, offset)
 }
