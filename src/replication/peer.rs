@@ -53,6 +53,13 @@ pub struct Filter {
     pub no_functions: bool,
 }
 
+impl Filter {
+    /// Whether it leaves nothing out.
+    pub fn is_empty(self) -> bool {
+        self == Filter::default()
+    }
+}
+
 /// A replica's properties and state.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
@@ -183,6 +190,12 @@ impl Peer {
         history.stream_offset(acknowledged).filter(|offset| *offset <= sent)
     }
 
+    /// Whether its requirements for a snapshot can be met: a filtered one is sent without a file, which would replace the
+    /// whole data set's.
+    pub fn can_be_served(&self) -> bool {
+        self.filter.is_empty() || self.capabilities.eof
+    }
+
     /// Whether it counts for `WAIT`: it receives the stream.
     pub fn is_online(&self) -> bool {
         self.stage == Stage::Online
@@ -242,6 +255,8 @@ mod tests {
         assert_eq!(peer.address, b"db.example");
         assert_eq!(configure(&mut peer, "rdb-only|1|rdb-filter-only|functions", 0), Ok(Asked::Ok));
         assert_eq!((peer.rdb_only, peer.filter), (true, Filter { no_data: true, no_functions: false }));
+        assert!(!peer.filter.is_empty() && peer.can_be_served());
+        assert!(!Peer { capabilities: Capabilities::default(), ..peer.clone() }.can_be_served());
         assert_eq!(configure(&mut peer, "rdb-filter-only|", 0), Ok(Asked::Ok));
         assert_eq!(peer.filter, Filter { no_data: true, no_functions: true });
     }

@@ -25,6 +25,7 @@ use crate::config::ShutdownOptions;
 use crate::persist::aof;
 use crate::persist::rdb::LATEST;
 use crate::persist::rdb::file as rdb;
+use crate::replication::peer::Filter;
 use crate::sys::fork::{self, Exit, Forked, Link, Role};
 use crate::sys::{disk, file};
 
@@ -304,13 +305,14 @@ impl Server {
         incremental: bool,
         progress: &mut dyn FnMut(rdb::Progress<'_>),
     ) -> Result<(), String> {
-        write_file(path, incremental, |out| self.write_rdb_to(out, aof_base, progress))
+        write_file(path, incremental, |out| self.write_rdb_to(out, aof_base, Filter::default(), progress))
     }
 
     fn write_rdb_to(
         &self,
         out: &mut impl Write,
         aof_base: bool,
+        filter: Filter,
         progress: &mut dyn FnMut(rdb::Progress<'_>),
     ) -> io::Result<u64> {
         let config = &self.core.config;
@@ -320,18 +322,20 @@ impl Server {
             offset: self.replication_offset(),
             db: self.replication_db() as i32,
         });
+        let functions = if filter.no_functions { Vec::new() } else { self.libraries.sources() };
         let about = rdb::About {
             redis_version: REDIS_VERSION,
             unix_seconds: self.unix_seconds(),
             used_memory: used_memory(),
             aof_base,
             replication,
-            functions: &self.libraries.sources(),
+            functions: &functions,
         };
         let options = rdb::SaveOptions {
             compress: config.rdbcompression,
             checksum: config.rdbchecksum,
             idle_times: config.maxmemory_policy.is_lru(),
+            keys: !filter.no_data,
             version: if config.rdb_write_version == 10 || self.writes_for_old_reader() {
                 rdb::Version::Ten
             } else {
@@ -351,7 +355,7 @@ impl Server {
         let mark = syncing::random_id();
         let mut out = BufWriter::with_capacity(PIPE_BUFFER, pipe);
         let written = write!(out, "$EOF:{mark}\r\n")
-            .and_then(|()| self.write_rdb_to(&mut out, false, progress))
+            .and_then(|()| self.write_rdb_to(&mut out, false, self.replication.next_filter(), progress))
             .and_then(|_| write!(out, "{mark}"))
             .and_then(|()| out.flush());
         written.map_err(|error| {

@@ -184,12 +184,14 @@ impl Server {
 
     /// Attaches a replica to a snapshot that is being written to disk for others, or starts one.
     fn join_or_begin(&mut self, token: Token) {
+        let is_filtered = self.replication.find(token).is_some_and(|replica| !replica.peer.filter.is_empty());
         if self.persistence.is_at(Work::Snapshot) {
             let other = self.replication.replicas.iter().find_map(|replica| {
                 let cursor = replica.cursor.as_ref()?;
                 (replica.peer.stage == Stage::WaitingForEnd).then(|| cursor.offset())
             });
             let stream = self.core.keyspace.journal.stream_mut();
+            let other = other.filter(|_| !is_filtered);
             if let Some(cursor) = other.and_then(|offset| stream.resume_reader(offset)) {
                 self.process.log.notice(format_args!("Waiting for end of BGSAVE for SYNC"));
                 self.begin_full(token, Some(cursor));
@@ -212,9 +214,9 @@ impl Server {
         self.begin_transfer_if_due();
     }
 
-    /// Whether the child sends the snapshot to the waiting replicas without a file.
+    /// Whether the child sends the snapshot to the waiting replicas without a file. One that lacks parts always is.
     fn is_diskless(&self) -> bool {
-        self.core.config.repl_diskless_sync
+        (self.core.config.repl_diskless_sync || !self.replication.next_filter().is_empty())
             && self.replication.waiting().all(|replica| replica.peer.capabilities.eof)
     }
 

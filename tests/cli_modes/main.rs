@@ -7,6 +7,7 @@
 mod support;
 
 mod keys;
+mod masters;
 mod measurements;
 mod pipe;
 mod replication;

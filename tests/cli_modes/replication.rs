@@ -1,5 +1,5 @@
-//! Modes that speak to a master as a replica. Redstart is not one yet, so they are tried with `redis-server`, and with
-//! masters that break off.
+//! Modes that speak to a master as a replica: what they print, and masters that break off. [`crate::masters`] has what they
+//! receive from masters of both kinds.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::support::server::{Directory, subject_binary};
 use crate::support::terminal::Terminal;
 use crate::support::{Launch, Server, eventually};
-use crate::{Run, Watched, redis_cli, run, tool};
+use crate::{Watched, redis_cli, run, tool};
 
 const CONFIGURED: &str = "sending REPLCONF capa eof\nsending REPLCONF rdb-only 1\n";
 
@@ -270,15 +270,4 @@ fn a_replica_finds_the_commands_behind_the_marker() {
     served.join().expect("served");
     assert_eq!((run.status, run.output.as_str()), (Some(1), "\"PING\"\n\"DEL\",\"k\"\n"));
     assert!(run.errors.contains("Full resync done after 45 bytes. Logging commands from master.\n"));
-}
-
-#[test]
-fn a_snapshot_of_this_server_is_received_and_loads() {
-    let server = Server::start("--repl-diskless-sync-delay 0 --save ''");
-    server.client().ok("SET key value");
-    let directory = Directory::new();
-    let path = directory.join("received.rdb").to_string_lossy().into_owned();
-    let Run { status, errors, .. } = run(tool(server.port(), &["--rdb", &path]), b"");
-    assert_eq!(status, Some(0), "{errors}");
-    assert!(report(&path).contains("1 keys"), "{}", report(&path));
 }

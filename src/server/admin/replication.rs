@@ -114,6 +114,9 @@ impl Server {
         if has_pending || self.net.output.has_any(token) {
             return Err(Error::new("ERR SYNC and PSYNC are invalid with pending output"));
         }
+        if self.replication.find(token).is_some_and(|replica| !replica.peer.can_be_served()) {
+            return Err(Error::new("ERR Filtered replica requires EOF capability"));
+        }
         if let Synchronization::Continue(id) = self.synchronize(token, asked) {
             let mut reply = caller.reply(&mut self.net);
             match id {

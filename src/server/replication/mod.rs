@@ -19,7 +19,7 @@ use crate::db::Cursor;
 use crate::replication::confirm::Confirmation;
 use crate::replication::failover::Failover;
 use crate::replication::history::{History, Id};
-use crate::replication::peer::{Peer, Stage};
+use crate::replication::peer::{Filter, Peer, Stage};
 use crate::sys::poller::Token;
 
 /// Bytes of a snapshot per send.
@@ -199,9 +199,17 @@ impl Replication {
         self.replicas.iter().filter(|replica| replica.peer.stage != Stage::Greeting)
     }
 
-    /// The replicas whose snapshot has not started yet.
+    /// The replicas that the next snapshot is for: those that wait, with the same filter as the first one of them.
     pub fn waiting(&self) -> impl Iterator<Item = &Replica> {
-        self.replicas.iter().filter(|replica| replica.peer.stage == Stage::WaitingForStart)
+        let waits = |replica: &&Replica| replica.peer.stage == Stage::WaitingForStart;
+        let filter = self.next_filter();
+        self.replicas.iter().filter(waits).filter(move |replica| replica.peer.filter == filter)
+    }
+
+    /// The parts to leave out of the next snapshot for replicas.
+    pub fn next_filter(&self) -> Filter {
+        let first = self.replicas.iter().find(|replica| replica.peer.stage == Stage::WaitingForStart);
+        first.map_or_else(Filter::default, |replica| replica.peer.filter)
     }
 
     /// The numbers of replicas that have acknowledged the stream up to the offset `stream`: as applied, and as on disk.

@@ -203,6 +203,13 @@ fn what_a_file_says_about_itself_comes_back() {
     let about = About { aof_base: true, replication, functions: &functions, ..ABOUT };
     let (_, report) = loaded(&saved_with(&keyspace(), &about, SaveOptions::default()));
     assert_eq!(report.functions, functions);
+    let mut from = keyspace();
+    string(&mut from, 0, "k", b"v");
+    for (keys, count) in [(true, 1), (false, 0)] {
+        let file = saved_with(&from, &about, SaveOptions { keys, ..SaveOptions::default() });
+        let (to, report) = loaded(&file);
+        assert_eq!((to.db(0).len(), &report.functions[..]), (count, &functions.map(<[u8]>::to_vec)[..]));
+    }
     let expected = LoadedAbout {
         redis_version: Some(b"7.2.4".to_vec()),
         unix_seconds: Some(NOW_MS / 1000),

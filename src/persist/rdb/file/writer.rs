@@ -33,13 +33,21 @@ pub struct SaveOptions {
     /// Whether to write the seconds since each key was used: if `maxmemory-policy` evicts keys by them. The counters of
     /// a policy that evicts by frequency are always written.
     pub idle_times: bool,
+    /// Whether to write the keys.
+    pub keys: bool,
     /// The version.
     pub version: Version,
 }
 
 impl Default for SaveOptions {
     fn default() -> Self {
-        SaveOptions { compress: true, checksum: true, idle_times: false, version: Version::Eleven }
+        SaveOptions {
+            compress: true,
+            checksum: true,
+            idle_times: false,
+            keys: true,
+            version: Version::Eleven,
+        }
     }
 }
 
@@ -93,7 +101,7 @@ pub fn save(
 ) -> io::Result<u64> {
     let version = match options.version {
         Version::Ten => older::TEN,
-        Version::Eleven if has_expiring_fields(keyspace) => LATEST,
+        Version::Eleven if options.keys && has_expiring_fields(keyspace) => LATEST,
         Version::Eleven => VERSION,
     };
     let mut output = Output::new(out, options.checksum);
@@ -106,7 +114,8 @@ pub fn save(
         empty: 0,
     };
     writer.head(about);
-    for db in 0..keyspace.count() {
+    let databases = if options.keys { keyspace.count() } else { 0 };
+    for db in 0..databases {
         if !writer.database(db, progress) {
             break;
         }
