@@ -9,17 +9,22 @@
 //! propagates. The requests of a transaction are kept until its `EXEC` and count as applied only then: if the
 //! connection is lost within a transaction, the replica resumes before it.
 //!
-//! [`Server::invoke`] executes these requests like any others, but without admission: the primary has accepted them.
-//! Replies are discarded, except for `REPLCONF GETACK`.
+//! These requests are executed like any others, but without admission: the primary has accepted them. Replies are
+//! discarded, except for `REPLCONF GETACK`.
 
 use std::io::ErrorKind;
 
+use super::core::dispatch::Environment;
 use super::invoke::Caller;
 use super::net::batch::{BATCH, Batch, Rest};
 use super::net::query::Query;
 use super::{Io, Server, lookup};
-use crate::command::{Args, CommandNames, Error, Handler, Origin, Places, Refusal, ServerCommand};
-use crate::resp::{self, Limits, Parsed, Partial};
+use crate::command::table::KeyspaceFn;
+use crate::command::{
+    Args, Command, CommandNames, Error, Handler, Origin, Places, Refusal, ServerCommand, Session,
+};
+use crate::resp::{self, Limits, Parsed, Partial, Reply};
+use crate::sys::crash;
 use crate::sys::poller::Token;
 
 /// Bytes per receive, and receives per event loop iteration.
@@ -207,7 +212,7 @@ impl Server {
     fn apply_request(
         &mut self,
         token: Token,
-        found: Result<&'static crate::command::Command, Refusal>,
+        found: Result<&'static Command, Refusal>,
         hash: u64,
         places: Places<'_>,
         bytes: &[u8],
@@ -242,7 +247,7 @@ impl Server {
     fn execute_for_primary(
         &mut self,
         token: Token,
-        found: Result<&'static crate::command::Command, Refusal>,
+        found: Result<&'static Command, Refusal>,
         hash: u64,
         args: Args<'_>,
     ) {
@@ -262,14 +267,54 @@ impl Server {
             }
             Err(refusal) => return self.note_primary_error(args, &refusal.message(&args).into()),
         };
-        let mut reply = std::mem::take(&mut self.applying.replies);
-        if reply.len() > KEEP_REPLY {
-            reply = Vec::new();
+        if self.applying.replies.capacity() > KEEP_REPLY {
+            self.applying.replies = Vec::new();
         }
-        reply.clear();
+        self.applying.replies.clear();
         let Some(client) = self.net.clients.get_mut(token) else { return };
         client.session.last_command = Some(command.id);
-        let mut session = std::mem::replace(&mut client.session, crate::command::Session::new(0, true));
+        let outcome = match command.handler {
+            Handler::Keyspace(run) => self.dispatch_for_primary(token, command, run, hash, args),
+            Handler::Server(_) | Handler::Help | Handler::Container => {
+                self.invoke_for_primary(token, command, hash, args)
+            }
+        };
+        if let Err(error) = outcome {
+            self.note_primary_error(args, &error);
+        }
+    }
+
+    /// Calls and counts a keyspace command, as [`Server::execute`] does for clients.
+    #[inline]
+    fn dispatch_for_primary(
+        &mut self,
+        token: Token,
+        command: &'static Command,
+        run: KeyspaceFn,
+        hash: u64,
+        args: Args<'_>,
+    ) -> Result<(), Error> {
+        crash::now_executing(command.id);
+        let Some(client) = self.net.clients.get_mut(token) else { return Ok(()) };
+        let session = &mut client.session;
+        let reply = Reply { buf: &mut self.applying.replies, protocol: session.protocol };
+        let environment = Environment { origin: Origin::Primary, session, reply, splices: None };
+        let outcome = self.core.dispatch(run, environment, hash, args);
+        self.account(&Caller::of_client(command, token, Origin::Primary), args, &outcome);
+        outcome
+    }
+
+    /// Calls and counts any command. A server command may use the client, so the session is taken from it meanwhile.
+    fn invoke_for_primary(
+        &mut self,
+        token: Token,
+        command: &'static Command,
+        hash: u64,
+        args: Args<'_>,
+    ) -> Result<(), Error> {
+        let Some(client) = self.net.clients.get_mut(token) else { return Ok(()) };
+        let mut session = std::mem::replace(&mut client.session, Session::new(0, true));
+        let mut reply = std::mem::take(&mut self.applying.replies);
         let mut caller = Caller::apart(command, Origin::Primary, None, &mut session, &mut reply);
         let outcome = self.invoke(&mut caller, hash, args);
         self.applying.replies = reply;
@@ -279,9 +324,7 @@ impl Server {
             // The client may have been closed meanwhile.
             client.session.flags.close_now |= flags.close_now;
         }
-        if let Err(error) = outcome {
-            self.note_primary_error(args, &error);
-        }
+        outcome
     }
 
     /// Appends the primary's bytes to the stream. `is_aside`: they do not change the data.
