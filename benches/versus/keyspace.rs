@@ -333,27 +333,47 @@ impl Probe {
 
     /// See [`beside`].
     pub fn beside(self, act: impl FnOnce() -> Result<()>) -> Result<(Duration, f64)> {
+        let mut longest = Duration::ZERO;
+        let taken = self.watch(GAP, |ping| longest = longest.max(ping), act)?;
+        Ok((taken, longest.as_secs_f64() * 1e3))
+    }
+
+    /// Does something, and returns how long PINGs took meanwhile that were due every `period`, in nanoseconds and in
+    /// ascending order. While one takes longer than that, those that were due count, too.
+    pub fn all_beside(self, period: Duration, act: impl FnOnce() -> Result<()>) -> Result<Vec<u32>> {
+        let mut pings = Vec::new();
+        self.watch(period, |ping| push_all_due(&mut pings, ping, period), act)?;
+        pings.sort_unstable();
+        Ok(pings)
+    }
+
+    /// Does something while PINGs are sent, and passes to `note` how long each took.
+    fn watch(
+        self,
+        gap: Duration,
+        note: impl FnMut(Duration) + Send,
+        act: impl FnOnce() -> Result<()>,
+    ) -> Result<Duration> {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             // An error's text can be sent from thread to thread, the error itself cannot.
-            let longest = scope.spawn(|| self.run(&over).map_err(|error| error.to_string()));
+            let probe = scope.spawn(|| self.run(gap, note, &over).map_err(|error| error.to_string()));
             let begin = Instant::now();
             let outcome = act();
             let taken = begin.elapsed();
             over.store(true, Ordering::Relaxed);
-            let longest = longest.join().map_err(|_| "the thread that sends PINGs has died")??;
-            outcome.map(|()| (taken, longest.as_secs_f64() * 1e3))
+            probe.join().map_err(|_| "the thread that sends PINGs has died")??;
+            outcome.map(|()| taken)
         })
     }
 
-    /// Sends PINGs until `over`, and returns the longest time that one took, without that in which the server's main thread
-    /// or this one waited for a core: the longer of the two waits, since they may overlap, and subtracting more than
-    /// the PING waited would hide a stall.
-    fn run(mut self, over: &AtomicBool) -> Result<Duration> {
+    /// Sends PINGs until `over`, and notes the time that each took, without that in which the server's main thread or
+    /// this one waited for a core: the longer of the two waits, since they may overlap, and subtracting more than the
+    /// PING waited would hide a stall.
+    fn run(mut self, gap: Duration, mut note: impl FnMut(Duration), over: &AtomicBool) -> Result<()> {
         system::hurry(0);
         let waits = [system::ThreadTime::of(self.server)?, system::ThreadTime::own()?];
         let waited = || -> Result<[u64; 2]> { Ok([waits[0].now()?.wait_ns, waits[1].now()?.wait_ns]) };
-        let mut longest = Duration::ZERO;
         while !over.load(Ordering::Relaxed) {
             let (before, begin) = (waited()?, Instant::now());
             self.stream.write_all(b"PING\r\n")?;
@@ -361,10 +381,19 @@ impl Probe {
             let taken = begin.elapsed();
             let after = waited()?;
             let waited = (after[0] - before[0]).max(after[1] - before[1]);
-            longest = longest.max(taken.saturating_sub(Duration::from_nanos(waited)));
-            sleep(GAP);
+            note(taken.saturating_sub(Duration::from_nanos(waited)));
+            sleep(gap);
         }
-        Ok(longest)
+        Ok(())
+    }
+}
+
+/// Adds a PING, and those that were due every `period` until it had its reply.
+fn push_all_due(pings: &mut Vec<u32>, ping: Duration, period: Duration) {
+    let mut left = Some(ping);
+    while let Some(time) = left {
+        pings.push(u32::try_from(time.as_nanos()).unwrap_or(u32::MAX));
+        left = time.checked_sub(period).filter(|time| !time.is_zero());
     }
 }
 
@@ -416,6 +445,15 @@ mod tests {
         }
         let values: Vec<f64> = least.unwrap().iter().map(|figure| figure.2).collect();
         assert_eq!(values, [2.0, 1.0]);
+    }
+
+    #[test]
+    fn pings_that_were_due_during_a_long_one_count_too() {
+        let mut pings = Vec::new();
+        for micros in [300, 2500, 1000] {
+            push_all_due(&mut pings, Duration::from_micros(micros), Duration::from_millis(1));
+        }
+        assert_eq!(pings, [300_000, 2_500_000, 1_500_000, 500_000, 1_000_000]);
     }
 
     #[test]

@@ -38,9 +38,19 @@ pub struct Sink {
     offset: u64,
 }
 
-impl Sink {
-    /// Synchronizes with a server, which sends the whole snapshot.
-    pub fn attach(server: &Server) -> Result<Self> {
+/// A replica whose snapshot has begun: the child that writes it was forked.
+#[derive(Debug)]
+pub struct Begun {
+    input: BufReader<TcpStream>,
+    stream: TcpStream,
+    offset: u64,
+    /// The line before the snapshot.
+    length: String,
+}
+
+impl Begun {
+    /// Asks a server for a snapshot.
+    pub fn ask(server: &Server) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", server.port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -60,7 +70,14 @@ impl Sink {
         let line = full_line(&mut input)?;
         let offset = line.strip_prefix("+FULLRESYNC ").and_then(|rest| rest.split_once(' ')?.1.parse().ok());
         let offset = offset.ok_or_else(|| format!("PSYNC was answered with {line:?}"))?;
+        // The child writes this line.
         let length = full_line(&mut input)?;
+        Ok(Self { input, stream, offset, length })
+    }
+
+    /// Receives the snapshot.
+    pub fn receive(self) -> Result<Sink> {
+        let Self { mut input, stream, offset, length } = self;
         if let Some(mark) = length.strip_prefix("$EOF:") {
             skip_to_mark(&mut input, mark.as_bytes())?;
         } else {
@@ -71,9 +88,16 @@ impl Sink {
         if !input.buffer().is_empty() {
             return Err("the stream began before it was asked for".into());
         }
-        let sink = Self { stream, offset };
+        let sink = Sink { stream, offset };
         sink.acknowledge()?;
         Ok(sink)
+    }
+}
+
+impl Sink {
+    /// Synchronizes with a server, which sends the whole snapshot.
+    pub fn attach(server: &Server) -> Result<Self> {
+        Begun::ask(server)?.receive()
     }
 
     fn acknowledge(&self) -> Result<()> {

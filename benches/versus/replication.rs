@@ -14,10 +14,11 @@
 
 use super::client::{Reply, numbered, push_request};
 use super::fork::info;
-use super::generator::{self, Ask, Beside, Plan};
-use super::links::{Sink, Source, while_discarding};
+use super::generator::{self, Outcome};
+use super::keyspace::{Fresh, Probe};
+use super::links::{Begun, Sink, Source, while_discarding};
 use super::load::{Load, Shot};
-use super::persistence::{Subject, VALUE_BYTES, fill, in_turn, value};
+use super::persistence::{Subject, fill, in_turn, value};
 use super::report::{REDIS, Report, Row, Target};
 use super::servers::Server;
 use super::stats::{grouped, median};
@@ -50,9 +51,8 @@ const REPLICAS: [usize; 3] = [0, 1, 10];
 const STREAMED: usize = 400_000;
 const STREAMED_TIMES: usize = 5;
 
-/// Requests per second of the load that synchronizations disturb, and its connections.
+/// PINGs per second that synchronizations may delay.
 const PROBES: u64 = 1000;
-const PROBERS: usize = 4;
 
 /// SETs that are sent together while memory is measured.
 const TOGETHER: u64 = 100;
@@ -339,69 +339,85 @@ fn applying(bench: &Bench, report: &mut Report) -> Result<()> {
 
 /// Latencies without and with one full synchronization after another.
 fn tails(bench: &Bench, report: &mut Report) -> Result<()> {
-    let phase = |name: &str| Phase { name: name.into(), beside: Beside::Nothing };
+    let phases = [
+        ("quiet", Beside::Nothing),
+        ("during transfers, the fork excluded", Beside::Transfers),
+        ("during full synchronizations", Beside::Syncs),
+    ];
+    let phase = |name: &str| Phase { name: name.into(), beside: generator::Beside::Nothing };
     let scenario = Scenario {
-        name: "GET beside full synchronizations",
+        name: "PING beside full synchronizations",
         rate: PROBES,
-        phases: vec![phase("quiet"), phase("during full synchronizations")],
+        phases: phases.map(|(name, _)| phase(name)).into(),
         judged: Judged::OverQuiet(Target::AtMost(1.5)),
     };
-    let subjects = Subject::all(bench)?;
-    let servers = primaries(bench, &subjects)?;
-    let mut samples = vec![vec![Vec::new(); scenario.phases.len()]; subjects.len()];
-    system::hurry(0);
-    in_turn(bench.scale.tail_rounds, &subjects, |index, subject| {
-        let Some(server) = &servers[index] else { return Ok(()) };
-        server.resume()?;
-        server.hurry();
-        for (synchronizes, samples) in [false, true].into_iter().zip(&mut samples[index]) {
-            say(&format!("replication: latencies, {synchronizes}, {}", subject.spec.name));
-            samples.push(probe(bench, server, synchronizes)?);
+    let mut samples = vec![vec![Vec::new(); scenario.phases.len()]; bench.specs.len()];
+    for round in 0..bench.scale.tail_rounds {
+        for turn in 0..bench.specs.len() {
+            let index = (round + turn) % bench.specs.len();
+            let spec = &bench.specs[index];
+            if !spec.is_directed() {
+                continue;
+            }
+            say(&format!("replication: filling {}", spec.name));
+            let fresh = Fresh::start(bench, spec, &DIRECTIVES)?;
+            fresh.server.allow(&[bench.cores.server, bench.cores.child])?;
+            fill(&fresh.server, bench.scale.stored_keys)?;
+            for ((name, beside), samples) in phases.into_iter().zip(&mut samples[index]) {
+                say(&format!("replication: PINGs, {name}, {}", spec.name));
+                samples.push(probe(bench, &fresh, beside)?);
+            }
         }
-        server.pause();
-        Ok(())
-    })?;
+    }
     add(report, SECTION, &scenario, &samples);
     Ok(())
 }
 
-fn probe(bench: &Bench, server: &Server, synchronizes: bool) -> Result<Sample> {
-    let plan = Plan {
-        connections: PROBERS,
-        ask: Ask::Get,
-        rate: PROBES,
-        warm_up: Duration::from_secs(1).min(bench.scale.tail_length),
-        length: bench.scale.tail_length,
-        keys: bench.scale.stored_keys,
-        value_bytes: VALUE_BYTES,
-        patience: Duration::from_secs(5),
-    };
-    let (before, begin) = (server.settled_cpu_time()?, Instant::now());
-    let over = AtomicBool::new(!synchronizes);
-    let (outcome, synchronized) = thread::scope(|scope| {
-        let replica = scope.spawn(|| {
-            synchronize_until(server, bench.cores.replica, &over).map_err(|error| error.to_string())
-        });
-        let outcome = generator::run(server.port, &plan, &Beside::Nothing);
-        over.store(true, Ordering::Relaxed);
-        (outcome, replica.join())
-    });
-    let count = synchronized.map_err(|_| "the thread of the replica has died")??;
-    let mut outcome = outcome?;
-    outcome.beside = count;
-    let busy = server.cpu_time()?.since(before).run_ns as f64 / begin.elapsed().as_nanos() as f64;
-    Sample::new(&outcome, busy)
+/// What PINGs are sent beside.
+#[derive(Clone, Copy, Debug)]
+enum Beside {
+    Nothing,
+    /// Synchronizations from the fork of the child on.
+    Transfers,
+    /// Whole synchronizations.
+    Syncs,
 }
 
-/// One replica after the other synchronizes and leaves. Returns how many.
-fn synchronize_until(server: &Server, core: usize, over: &AtomicBool) -> Result<usize> {
-    system::pin(core)?;
-    let mut count = 0;
-    while !over.load(Ordering::Relaxed) {
-        drop(Sink::attach(server)?);
-        count += 1;
+fn probe(bench: &Bench, fresh: &Fresh, beside: Beside) -> Result<Sample> {
+    let (length, server) = (bench.scale.tail_length, &fresh.server);
+    let (before, begin) = (server.settled_cpu_time()?, Instant::now());
+    let (mut count, mut latencies) = (0, Vec::new());
+    let mut pings = |act: &mut dyn FnMut() -> Result<()>| -> Result<()> {
+        let probe = Probe::new(fresh)?;
+        latencies.extend(probe.all_beside(Duration::from_secs(1) / PROBES as u32, act)?);
+        Ok(())
+    };
+    // The thread that sends PINGs begins on the core of the load, and stays there.
+    let receive = |begun: Begun| {
+        system::pin(bench.cores.replica)?;
+        drop(begun.receive()?);
+        Ok(system::pin(bench.cores.load)?)
+    };
+    if let Beside::Nothing = beside {
+        pings(&mut || {
+            sleep(length);
+            Ok(())
+        })?;
     }
-    Ok(count)
+    while begin.elapsed() < length {
+        count += 1;
+        if let Beside::Transfers = beside {
+            let mut begun = Some(Begun::ask(server)?);
+            pings(&mut || begun.take().map_or(Ok(()), receive))?;
+        } else {
+            pings(&mut || receive(Begun::ask(server)?))?;
+        }
+    }
+    latencies.sort_unstable();
+    let busy = server.cpu_time()?.since(before).run_ns as f64 / begin.elapsed().as_nanos() as f64;
+    // A PING that is sent late counts from then on: its own wait for a core is not the server's.
+    let outcome = Outcome { latencies, late: vec![0], unanswered: 0, beside: count };
+    Sample::new(&outcome, busy)
 }
 
 /// The memory of one synchronization, and how many SETs a second came in.
