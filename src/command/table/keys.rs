@@ -41,6 +41,8 @@ pub struct Keys {
     finder: KeyFinder,
     /// The index of the first key of every call that has keys; 0 if that depends on the call.
     first: u8,
+    /// The index of the only key, if every call has exactly one, at this index; 0 for other commands.
+    only: u8,
     /// The argument with a member of the collection under the first key; 0 if no argument has one.
     member: u8,
 }
@@ -136,7 +138,11 @@ impl Keys {
             first = specs[at].first();
             at += 1;
         }
-        Keys { specs, finder, first, member }
+        let only = match (specs, finder) {
+            ([spec], KeyFinder::Specs) => spec.only(),
+            _ => 0,
+        };
+        Keys { specs, finder, first, only, member }
     }
 
     /// Whether calls never have keys.
@@ -169,9 +175,20 @@ impl Keys {
 
     /// Fills `found` with the keys of a call, in the order of the specifications; with none if a specification does not
     /// fit. The caller must have checked the number of arguments.
+    #[inline]
     pub fn find<A: Arguments + ?Sized>(&self, args: &A, found: &mut Vec<KeyPosition>) {
         found.clear();
-        found.shrink_to(KEPT);
+        if found.capacity() > KEPT {
+            found.shrink_to(KEPT);
+        }
+        if self.only != 0 {
+            found.push(KeyPosition { index: usize::from(self.only), flags: self.specs[0].flags });
+        } else {
+            self.find_several(args, found);
+        }
+    }
+
+    fn find_several<A: Arguments + ?Sized>(&self, args: &A, found: &mut Vec<KeyPosition>) {
         if self.finder == KeyFinder::Sort {
             found.push(KeyPosition { index: 1, flags: RO | ACCESS });
             let stores = self.specs.iter().any(|spec| spec.flags & OW != 0);
@@ -222,6 +239,14 @@ impl KeySpec {
             _ if !self.is_of_keys() => 0,
             (BeginSearch::Index(begin), FindKeys::Range { .. }) => begin as u8,
             (BeginSearch::Index(begin), FindKeys::KeyNum { first, .. }) => (begin + first) as u8,
+            _ => 0,
+        }
+    }
+
+    /// The index of the key, if the specification finds exactly one whatever the arguments are; otherwise 0.
+    const fn only(&self) -> u8 {
+        match (self.begin, self.find) {
+            (BeginSearch::Index(begin), FindKeys::Range { last: 0, .. }) if self.is_of_keys() => begin as u8,
             _ => 0,
         }
     }

@@ -204,7 +204,14 @@ impl Stream {
     }
 
     /// Ends the current unit: makes it a transaction if it has several calls and `framing` says so.
+    #[inline]
     pub fn end_unit(&mut self, framing: Framing) {
+        if self.made > 0 || self.region.is_some() || !self.for_log_of_unit.is_empty() {
+            self.end_calls(framing);
+        }
+    }
+
+    fn end_calls(&mut self, framing: Framing) {
         if self.made > 1 && framing == Framing::Together {
             assert!(
                 self.tail.offset(self.unit) == self.settled,
