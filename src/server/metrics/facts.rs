@@ -35,6 +35,11 @@ const FIGURES: &[(Figure, &str, &str)] = &[
     (Gauge, "configured_hz", "The directive hz."),
     (Gauge, "lru_clock", "The clock of access times, in its 24 bits."),
     (Gauge, "io_threads_active", "Whether threads for input and output are active."),
+    (
+        Gauge,
+        "shutdown_in_milliseconds",
+        "How long a shutdown still waits for replicas, in milliseconds; only while it waits.",
+    ),
     (Gauge, "connected_clients", "Clients that are connected."),
     (Gauge, "cluster_connections", "Connections of the cluster's bus."),
     (Gauge, "maxclients", "The directive maxclients."),
