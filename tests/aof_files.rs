@@ -1,5 +1,5 @@
-//! Logs go both ways: what was logged here, with a base of commands and what came after it, is the same data set to
-//! `redis-server`, and its log is the same data set here. `redis-check-aof` finds nothing wrong with ours.
+//! AOF files are exchangeable: `redis-server` loads an AOF of this server, with a base of commands and increments after
+//! it, to the same data set, and this server loads Redis's. `redis-check-aof` finds no error in ours.
 
 mod support;
 
@@ -11,11 +11,11 @@ use std::process::Command;
 use support::random::{Random, seeds};
 use support::{Client, Launch, Server, eventually};
 
-/// What both sides understand: files of commands, with times in them.
+/// The format that both servers read: files of commands, with timestamps.
 const FLAGS: &str = "--appendonly yes --aof-use-rdb-preamble no --aof-timestamp-enabled yes --enable-debug-command yes \
                      --appendfilename log --set-max-intset-entries 20 --stream-node-max-entries 5";
 
-/// Redis acknowledges before it writes where a sync is late, and these tests kill it.
+/// Redis acknowledges a write before it is in the file when an fsync is late, and these tests kill it.
 const DURABLE: &str = "--appendfsync always";
 
 fn text(random: &mut Random) -> Vec<u8> {
@@ -32,7 +32,7 @@ fn call(client: &mut Client, words: &[&[u8]]) {
     assert!(!reply.is_error(), "{words:?}: {reply:?}");
 }
 
-/// Makes keys of every type, in several databases; some expire, in a time that no test lives to see.
+/// Creates keys of every type in several databases; some expire, long after the test has ended.
 fn fill(client: &mut Client, random: &mut Random, keys: Range<usize>) {
     for n in keys {
         call(client, &[b"SELECT", random.pick(&["0", "1", "9"]).as_bytes()]);
@@ -41,7 +41,7 @@ fn fill(client: &mut Client, random: &mut Random, keys: Range<usize>) {
         let count = 1 + random.below(most);
         let verb = *random.pick(&["SET", "RPUSH", "SADD", "HSET", "ZADD", "XADD"]);
         if verb == "XADD" {
-            // Its key is read again as text.
+            // `state` reads this key as text.
             stream(client, random, format!("stream {n}").as_bytes(), count);
             continue;
         }
@@ -61,7 +61,7 @@ fn fill(client: &mut Client, random: &mut Random, keys: Range<usize>) {
     }
 }
 
-/// Makes a stream with deleted entries and groups, of which one has pending entries and one has an idle consumer.
+/// Creates a stream with deleted entries and groups: one group has pending entries, one has an idle consumer.
 fn stream(client: &mut Client, random: &mut Random, key: &[u8], count: usize) {
     for n in 0..count {
         let id = format!("{}-{n}", n / 3 + 1);
@@ -77,7 +77,7 @@ fn stream(client: &mut Client, random: &mut Random, key: &[u8], count: usize) {
     }
 }
 
-/// The digest of the data set, and what it does not cover of streams.
+/// The digest of the data set, and the fields of streams that the digest does not cover.
 fn state(client: &mut Client) -> (String, Vec<String>) {
     let mut streams = Vec::new();
     for db in ["0", "1", "9"] {
@@ -95,7 +95,7 @@ fn state(client: &mut Client) -> (String, Vec<String>) {
         }
     }
     streams.sort();
-    // A key may come twice while a table grows.
+    // SCAN may return a key twice while the table grows.
     streams.dedup();
     (client.run("DEBUG DIGEST").text(), streams)
 }
@@ -104,7 +104,7 @@ fn of_stream(client: &mut Client, key: &str) -> String {
     let info = client.call(&["XINFO", "STREAM", key]);
     let figures = ["length", "last-generated-id", "max-deleted-entry-id", "entries-added", "groups"];
     let figures: Vec<String> = figures.iter().map(|field| format!("{:?}", info.field(field))).collect();
-    // Not how many entries were read: a log of XCLAIM calls does not say that, in Redis neither.
+    // Without `entries-read`: an AOF of XCLAIM calls does not restore it, in Redis neither.
     let groups = client.call(&["XINFO", "GROUPS", key]).elements();
     let known = ["name", "consumers", "pending", "last-delivered-id"];
     let groups: Vec<_> = groups.iter().map(|group| known.map(|field| group.field(field))).collect();
@@ -122,7 +122,8 @@ fn rewrite(client: &mut Client) {
     assert_eq!(client.info("aof_last_bgrewrite_status"), "ok");
 }
 
-/// Fills a server, rewrites its log, writes more to it, and ends it. Returns what was in it and where its files are.
+/// Fills a server, rewrites its AOF, writes more to it, and stops it. Returns the state of the data set and the launch
+/// with its files.
 fn logged(server: Server, random: &mut Random) -> ((String, Vec<String>), Launch) {
     let mut client = server.client();
     fill(&mut client, random, 0..60);

@@ -1,4 +1,4 @@
-//! `redstart benchmark` as a user runs it: against servers that count what reaches them.
+//! `redstart benchmark` as a user runs it, against servers that count the requests they receive.
 
 mod support;
 
@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use support::server::{Directory, free_port, subject_binary};
 use support::{Client, DEADLINE, Server, eventually};
 
-/// `redstart benchmark` against a port, with the words of `line`.
+/// `redstart benchmark` against a port, with the arguments in `line`.
 fn command(port: u16, line: &str) -> Command {
     let mut command = Command::new(subject_binary());
     command.args(["benchmark", "-p", &port.to_string()]).args(line.split_whitespace());
@@ -32,7 +32,7 @@ impl Ran {
         Ran { succeeded: output.status.success(), out: text(output.stdout), errors: text(output.stderr) }
     }
 
-    /// The output of a run without complaints.
+    /// The output of a run that succeeded without errors.
     fn well(self) -> String {
         assert!(self.succeeded && self.errors.is_empty(), "{}\n{}", self.out, self.errors);
         self.out
@@ -43,7 +43,7 @@ fn run(port: u16, line: &str) -> Ran {
     finish(command(port, line).spawn().expect("starts"))
 }
 
-/// Waits for its end, and kills it at the deadline.
+/// Waits for the process to exit, and kills it at the deadline.
 fn finish(mut child: Child) -> Ran {
     let (sender, ended) = std::sync::mpsc::channel::<()>();
     let pid = Pid::from_raw(child.id() as i32);
@@ -66,7 +66,7 @@ fn finish(mut child: Child) -> Ran {
     Ran::of(Output { status, stdout: out, stderr: reader.join().unwrap() })
 }
 
-/// Starts it without an end of its own, and returns when the server has had some of its requests.
+/// Starts a run without a limit, and returns once the server has received some of its requests.
 fn running(server: &Server, line: &str) -> Child {
     let child = command(server.port(), line).spawn().expect("starts");
     let mut client = server.client();
@@ -74,7 +74,7 @@ fn running(server: &Server, line: &str) -> Child {
     child
 }
 
-/// How often each command has been called since the statistics were reset.
+/// The number of calls of each command since the statistics were reset.
 fn calls(client: &mut Client) -> BTreeMap<String, u64> {
     let text = client.run("INFO commandstats").text();
     let lines = text.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="));
@@ -195,7 +195,7 @@ fn json_says_what_was_measured_and_how() {
     assert_eq!(of(over_time), "700");
 }
 
-/// Panics unless the tags of a document of our own nest, `void` ones aside.
+/// Panics unless the tags of a document of ours nest, apart from the `void` ones.
 fn check_nesting(text: &str, void: &[&str]) {
     let mut open = Vec::new();
     for tag in text.split('<').skip(1) {
@@ -260,8 +260,8 @@ fn an_open_loop_sends_as_many_requests_as_are_due() {
 #[test]
 fn latency_in_an_open_loop_counts_from_when_a_request_was_due() {
     let server = Server::start("--enable-debug-command yes");
-    // The server stands still for 200 ms of 400: half of the requests wait, the longest for all of that. A closed loop
-    // would have two slow requests, one for each connection.
+    // The server is blocked for 200 of 400 ms: half of the requests wait, the longest for the whole time. A closed loop
+    // would see two slow requests only, one on each connection.
     let child = command(server.port(), "-t get -c 2 --rate 1000 --duration 0.4 --json").spawn().unwrap();
     let mut client = server.client();
     eventually("requests arrive", || (calls(&mut client).get("get")? > &10).then_some(()));
@@ -440,7 +440,7 @@ fn a_page_that_cannot_be_written_is_noticed_before_the_first_test() {
     );
     assert_eq!(calls(&mut client), expected(&[]));
 
-    // A run without a result leaves no file behind, and an earlier report as it was.
+    // A run without a result creates no file and keeps an earlier report.
     let (fresh, old) = (directory.join("fresh.html"), directory.join("old.html"));
     std::fs::write(&old, "an earlier report".repeat(10_000)).unwrap();
     for path in [&fresh, &old] {
@@ -458,7 +458,7 @@ fn a_page_that_cannot_be_written_is_noticed_before_the_first_test() {
 #[test]
 fn a_missed_rate_is_marked() {
     let server = Server::start("");
-    // One connection that is made anew for each request cannot do a billion a second.
+    // One connection, opened anew for each request, cannot reach a billion requests a second.
     let out = run(server.port(), "-t get -q -c 1 -n 500 --rate 1000000000").well();
     assert!(out.ends_with(" (below the rate)\n"), "{out}");
     let out = run(server.port(), "-t get -c 1 -n 500 --rate 1000000000").well();

@@ -1,31 +1,31 @@
-//! Commands that wait: who is served, when, in which order, and how a wait ends.
+//! Blocking commands: which client is served, when, in which order, and how a wait ends.
 //!
-//! A scenario is a text of lines, each with the number of a connection. It is played to `redis-server` first, so that what
-//! it expects is what Redis does, then to the server under test:
+//! A scenario is a text of lines, each with the number of a connection. It runs against `redis-server` first, which
+//! checks that it expects what Redis does, then against the server under test:
 //!
 //! ```text
-//! 1 waits: BLPOP a 0          sends; goes on once the server says that it is blocked
+//! 1 waits: BLPOP a 0          sends; continues once the server reports one more blocked client
 //! 0: RPUSH a x => 1           sends, and reads this reply
 //! 0 sends: GET a | GET b      a pipeline; its replies are read by `gets`
 //! 1 gets ["a", "x"]           reads a reply
-//! 1 leaves                    hangs up; goes on once the server has noticed
-//! blocked 2                   as many clients are blocked right now
+//! 1 leaves                    disconnects; continues once the server has noticed
+//! blocked 2                   this number of clients is blocked now
 //! ```
 //!
-//! In a command `#1` stands for the ID of connection 1, and `<k` for what DUMP says of the key `k`. Connections that do
-//! not wait are served in the order in which lines stand, since each line has been replied to before the next.
+//! In a command `#1` stands for the ID of connection 1, and `<k` for the reply to `DUMP k`. Requests of connections
+//! that are not blocked are executed in the order of the lines, because the reply to each line is read before the next.
 
 mod support;
 
 use std::collections::HashMap;
 use support::{Client, Launch, Server, Value, eventually};
 
-/// A scenario that is being played to one server.
+/// A scenario that runs against one server.
 struct Stage<'a> {
     server: &'a Server,
-    /// Looks at the server, and takes no part.
+    /// Queries the server; not part of the scenario.
     observer: Client,
-    /// The connections by their numbers, with the IDs that the server gave them.
+    /// The connections by their numbers, with their client IDs.
     clients: HashMap<u32, (Client, i64)>,
 }
 
@@ -48,7 +48,7 @@ impl Stage<'_> {
         client
     }
 
-    /// The words of a command, with what `#` and `<` stand for.
+    /// The words of a command, with `#` and `<` replaced.
     fn words(&mut self, command: &str) -> Vec<Vec<u8>> {
         let word = |word: &str| match word.split_at(1) {
             ("#", number) => {
@@ -83,7 +83,7 @@ impl Stage<'_> {
             self.client(number).send_raw(&bytes).expect("send");
         } else if let Some(expected) = rest.strip_prefix("gets ") {
             let got = self.client(number).read_reply().unwrap_or_else(|e| panic!("{line}: {e}"));
-            // Errors are shown escaped.
+            // Debug output escapes the quotes of an error.
             assert_eq!(format!("{:?}", got.value).replace("\\'", "'"), expected, "{line}");
         } else if rest == "leaves" {
             let before = self.blocked();
@@ -106,14 +106,14 @@ fn play(server: &Server, scenario: &str) {
     }
 }
 
-/// Plays a scenario to Redis and to the server under test.
+/// Runs a scenario against Redis and the server under test.
 fn both(scenario: &str) {
     for launch in [Launch::redis(), Launch::subject()] {
         play(&launch.flags("--enable-debug-command yes").start(), scenario);
     }
 }
 
-/// Plays a scenario to the server under test alone, where Redis 7.0 does something else than 7.2.
+/// Runs a scenario against the server under test only, where Redis 7.0 differs from 7.2.
 fn here(scenario: &str) {
     play(&Server::start(""), scenario);
 }
@@ -402,7 +402,7 @@ fn a_client_that_is_gone_is_not_served() {
     );
 }
 
-/// All in one pipeline, so before the connection is closed.
+/// The requests are one pipeline, so they are executed before the connection is closed.
 #[test]
 fn a_client_that_was_killed_takes_no_element() {
     both(
@@ -550,7 +550,7 @@ fn a_key_that_expires_during_a_transaction_serves_no_blocked_client_and_is_delet
 
 #[test]
 fn a_command_that_waits_may_change_something_before() {
-    // A new consumer is a change, of a key that the first one waits for.
+    // Creating a consumer changes the key that the first client waits for.
     here(
         r#"
         0: XGROUP CREATE s g 0 MKSTREAM => +OK
@@ -638,7 +638,7 @@ fn thousands_of_clients_wait_at_once_and_each_is_served_in_its_turn() {
     for number in 0..CLIENTS {
         let mut client = eventually("a connection", || server.try_client());
         client.send(&["BLPOP", &format!("own:{number}"), "shared", "0"]).expect("send");
-        // Who comes next has to come later.
+        // The clients of the next hundred have to be blocked after these.
         if number % 100 == 99 {
             other.wait_for_info("blocked_clients", |blocked| blocked == number as i64 + 1);
         }
@@ -660,7 +660,7 @@ fn thousands_of_clients_wait_at_once_and_each_is_served_in_its_turn() {
         let reply = client.read_reply().expect("a reply").value.elements();
         got.push(reply[1].text().parse().expect("a number"));
     }
-    // Those of one hundred may have been received in any order.
+    // The server may have received the requests of one hundred in any order.
     assert!(got.iter().enumerate().all(|(place, element)| place / 50 == element / 50), "{got:?}");
     assert_eq!(other.run("EXISTS shared").integer(), 0);
 }
@@ -678,7 +678,7 @@ fn a_swap_that_brings_an_expired_key_leaves_it_where_a_client_waits_for_it() {
         control.ok("SELECT 1");
         control.run(fill);
         control.run("PEXPIRE k 20");
-        // Expires last: looking it up shows that the other key has expired, too, and does not delete that one.
+        // Expires last: a lookup of this key shows that the other one has expired too, without deleting that one.
         control.ok("SET last x PX 20");
         eventually("both have expired", || control.run("GET last").is_null().then_some(()));
         control.ok("SWAPDB 0 1");

@@ -1,5 +1,5 @@
-//! `check-aof` against `redis-check-aof`: for good files, files that were cut off anywhere, files with changed bytes,
-//! and manifests, both print the same report, end with the same status, and leave the same files.
+//! `check-aof` beside `redis-check-aof`: for valid files, files truncated anywhere, files with changed bytes, and
+//! manifests, both print the same report, exit with the same status, and leave the same files.
 
 mod support;
 
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use support::Random;
 
-/// The file that is checked, and the others beside it.
+/// The checked file and the files beside it.
 type Files = BTreeMap<&'static str, Vec<u8>>;
 
 fn command(words: &[&str]) -> Vec<u8> {
@@ -43,7 +43,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Everything by which two runs can differ.
+/// The results that are compared.
 #[derive(Debug, PartialEq)]
 struct Run {
     succeeded: bool,
@@ -67,7 +67,7 @@ fn run(program: &mut Command, scratch: &Scratch, files: &Files, options: &[&str]
         .stderr(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("{program:?}: {error}"));
-    // It may have ended without asking.
+    // The tool may have exited without asking.
     let _ = child.stdin.take().expect("piped").write_all(answer.as_bytes());
     let output = child.wait_with_output().expect("it ends");
     let left = |name: &&'static str| (*name, fs::read(scratch.0.join(name)).expect("it is still there"));
@@ -80,8 +80,8 @@ fn run(program: &mut Command, scratch: &Scratch, files: &Files, options: &[&str]
     }
 }
 
-/// A line without what is Redis's alone: the process and the time before a line of its log, and bytes that it shows of
-/// memory that it has not written.
+/// A line without the parts that only Redis prints: the process and the time in front of a log line, and the bytes of
+/// uninitialised memory that it shows.
 fn comparable(line: &str) -> Option<String> {
     let line = match line.split_once(":C ") {
         Some((pid, rest)) if pid.bytes().all(|byte| byte.is_ascii_digit()) => rest.split_once(" # ")?.1,
@@ -305,7 +305,7 @@ fn a_command_that_no_server_loads_is_reported_and_not_cut_off() {
         assert!(verdict.ends_with(&format!("truncate -s {offset} log")), "{verdict}");
         assert_eq!(run.files["log"], damaged);
     }
-    // A broken end after it is cut off all the same.
+    // A truncated end after the command is cut off nevertheless.
     let torn = [&damaged[..], b"*3\r\n$3\r\nSET"].concat();
     let mut program = Command::new(env!("CARGO_BIN_EXE_redstart"));
     let run = run(program.arg("check-aof"), &scratch, &single(&torn), &["--fix"], "y\n");
@@ -313,7 +313,7 @@ fn a_command_that_no_server_loads_is_reported_and_not_cut_off() {
     assert_eq!(run.files["log"], damaged);
 }
 
-/// The test of the server's messages about such files is in `persistence::loading`.
+/// `persistence::loading` tests the server's messages about such files.
 #[test]
 fn a_wrong_number_of_arguments_is_reported() {
     let scratch = Scratch::new("arity");

@@ -1,4 +1,4 @@
-//! `redstart --check-system`, and what the log says of the system at the start.
+//! `redstart --check-system`, and the warnings about the system in the log at startup.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -15,7 +15,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
 }
 
-/// The names of the checks with what was found, as the report lists them.
+/// The names and findings of the checks, as the report lists them.
 fn findings(report: &str) -> Vec<(&str, &str)> {
     let lines = report.lines().filter(|line| line.starts_with('['));
     lines.map(|line| line[1..].split_once("]...").expect("a name and a finding")).collect()
@@ -67,7 +67,7 @@ fn it_agrees_with_redis_where_redis_has_the_same_check() {
     let (theirs, ours) = (findings(&theirs), findings(ours));
     let mut compared = 0;
     for (name, found) in &ours {
-        // What the clock costs is measured, by each for itself.
+        // Each program measures the cost of the clock for itself, so the results may differ.
         let is_measured = *name == "slow-clocksource";
         if let Some((_, expected)) = theirs.iter().find(|(known, _)| known == name && !is_measured) {
             assert_eq!(found, expected, "{name}");

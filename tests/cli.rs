@@ -1,7 +1,7 @@
 //! `redstart cli` beside redis-cli: the same arguments and the same input give the same output and the same status.
 //!
-//! The replies are those of a real server, and of one that sends whatever bytes it is told to. redis-cli is the one of the
-//! search path, or what `REDIS_CLI` names; what is most important is also written out, and tested without it.
+//! The replies come from a real server, and from one that sends arbitrary bytes on request. redis-cli is the one in the
+//! search path, or the one in `REDIS_CLI`; the most important cases are also written out, and tested without it.
 
 mod support;
 
@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use support::server::{free_port, subject_binary, subject_is_redis};
 use support::{DEADLINE, Server, Version};
 
-/// What a run leaves.
+/// The result of a run.
 #[derive(Clone, PartialEq, Eq)]
 struct Run {
     output: Vec<u8>,
@@ -29,7 +29,7 @@ impl std::fmt::Debug for Run {
     }
 }
 
-/// A client to run.
+/// A client program.
 #[derive(Clone, Debug)]
 struct Client {
     program: PathBuf,
@@ -38,13 +38,13 @@ struct Client {
 }
 
 impl Client {
-    /// The one under test.
+    /// The client under test.
     fn subject() -> Client {
         assert!(!subject_is_redis(), "redis-server has no subcommand cli");
         Client { program: subject_binary(), first: &["cli"], version: Version::LAST }
     }
 
-    /// The one to compare with, where there is one.
+    /// The client to compare with, if there is one.
     fn reference() -> Option<Client> {
         let program = std::env::var_os("REDIS_CLI").map_or_else(|| PathBuf::from("redis-cli"), PathBuf::from);
         let Ok(output) = Command::new(&program).arg("--version").output() else {
@@ -63,7 +63,7 @@ impl Client {
         command.env_remove("REDISCLI_AUTH").env_remove("FAKETTY").env("NO_COLOR", "");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        // A client that does not read all of it is no failure.
+        // A client that does not read all of its input is not a failure.
         let _ = child.stdin.take().expect("piped").write_all(input);
         let killer = Killer::after_deadline(child.id());
         let output = child.wait_with_output().expect("the client's output");
@@ -94,7 +94,7 @@ impl Killer {
     }
 }
 
-/// A server that sends the bytes that it is told to (`REPLY bytes`), until the test ends.
+/// A server that sends the bytes it is asked for (`REPLY bytes`), until the test ends.
 fn parrot() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its address").port();
@@ -195,7 +195,7 @@ const REPLIES: &[&str] = &[
     r">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nb\r\n+OK\r\n",
 ];
 
-/// What redis-cli prints in this way since 7.2.
+/// Replies that redis-cli prints in this form since 7.2.
 const NEWER: &[&str] = &[r",nan\r\n", "SUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE a"];
 
 impl Client {
@@ -270,7 +270,7 @@ fn replies_are_printed_for_people_and_for_programs() {
     }
 }
 
-/// Command lines whose replies depend on nothing but those before them.
+/// Command lines whose replies depend only on the lines before them.
 const LINES: &[&str] = &[
     "PING",
     "PING hello",
@@ -446,7 +446,7 @@ fn replies_of_a_real_server_are_printed_as_redis_cli_prints_them() {
         ["--quoted-json", "-2"],
     ] {
         for line in LINES.iter().filter(|line| reference.is_comparable(line)) {
-            // Words that redis-cli splits as at the prompt.
+            // redis-cli splits these words as at the prompt.
             let input = format!("{line}\n");
             let wanted = reference.run(other.port(), &arguments, input.as_bytes());
             let run = subject.run(server.port(), &arguments, input.as_bytes());
@@ -481,7 +481,7 @@ fn lines_of_a_pipe_are_executed_one_after_the_other() {
         "{text}"
     );
     assert_eq!((run.errors.as_str(), run.status), ("", Some(0)));
-    // With -e an error is told by the status.
+    // With -e an error sets the exit status.
     assert_eq!(subject.run(server.port(), &["-e"], b"get x\nbad\nget x\n").status, Some(1));
     assert_eq!(subject.run(server.port(), &["-e"], b"get x\n").status, Some(0));
 }
@@ -607,7 +607,7 @@ fn a_password_comes_from_options_a_url_or_the_environment() {
         .output()
         .expect("the client runs");
     assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"PONG\n"[..], &b""[..]));
-    // A user who is let in later gets the database that was asked for.
+    // Logging in later still selects the database of `-n`.
     let run = subject.run(port, &["-n", "2", "--no-raw"], b"auth secret\nset a b\nclient info\n");
     assert!(String::from_utf8_lossy(&run.output).contains(" db=2 "), "{run:?}");
 }

@@ -1,4 +1,4 @@
-//! `redstart cli` at a terminal, as a user has it: prompt, editing, hints, messages, interruption, a server that goes away.
+//! `redstart cli` at a terminal, as a user sees it: prompt, editing, hints, messages, interrupts, lost servers.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::process::Command;
 use support::server::subject_binary;
 use support::{Server, Terminal};
 
-/// The client at a prompt, with its files in the server's directory.
+/// The client at a prompt; its files are in the server's directory.
 fn start(server: &Server, arguments: &[&str]) -> Terminal {
     let mut terminal = open(server.directory(), server.port(), arguments);
     terminal.wait_for("> ");
@@ -28,7 +28,7 @@ fn open(home: &Path, port: u16, arguments: &[&str]) -> Terminal {
     Terminal::start(command, 100, 30)
 }
 
-/// Types a command and waits for what it prints, and then for the prompt.
+/// Types a command, and waits for its output and then the prompt.
 fn ask(terminal: &mut Terminal, line: &str, wanted: &str) {
     terminal.send(&format!("{line}\r"));
     terminal.wait_for(wanted);
@@ -110,14 +110,14 @@ fn hints_completion_and_history_help_with_typing() {
         lines,
         ["set foo bar ex 100", "hgetall h", "config resetstat ", "set foo bar ex 200", ":set nohints"]
     );
-    // The next use begins with it, and with the preferences of the user's file.
+    // The next session begins with this history, and with the preferences in the user's file.
     std::fs::write(server.directory().join(".redisclirc"), ":set nohints\n").expect("write the preferences");
     let mut terminal = start(&server, &[]);
     terminal.send("\x1b[A\x1b[A");
     terminal.wait_screen("a line of before", |screen| screen.current().contains("> set foo bar ex 200"));
     terminal.send("\x15get ");
     terminal.wait_screen("no hint", |screen| screen.current().ends_with("> get"));
-    // Nothing typed, all is given up.
+    // With nothing typed, Ctrl-C exits.
     terminal.send("\x03");
     terminal.wait_screen("an empty line", |screen| screen.current().ends_with('>'));
     terminal.send("\x03");
@@ -180,7 +180,7 @@ fn a_subscriber_sees_messages_until_a_key_is_pressed() {
             terminal.wait_for("(subscribed mode)> ");
             terminal.send("\x15");
             terminal.wait_screen("nothing typed", |screen| screen.current().ends_with("(subscribed mode)>"));
-            // It is the subscription that ends, not the session.
+            // A key ends the subscription, not the session.
             terminal.send(key);
             terminal.wait_screen("the prompt", |screen| {
                 screen.current() == format!("127.0.0.1:{}>", server.port())
@@ -209,7 +209,7 @@ fn what_waits_is_interrupted_and_the_session_goes_on() {
     terminal.send("\x03");
     let printed = terminal.wait_for(&format!("{}[3]> ", server.port()));
     assert!(!printed.contains("s)"), "a time of what was cancelled: {printed}");
-    // The one that waited is gone: nobody pops what comes now.
+    // The blocked client is gone: nothing pops the next element.
     support::eventually("nobody waits", || (!blocked()).then_some(()));
     ask(&mut terminal, "rpush nosuch x", "(integer) 1\r\n");
     ask(&mut terminal, "client reply off", "");

@@ -1,5 +1,5 @@
-//! `maxmemory-clients`: clients that take too much memory together lose the largest of them, whatever it is that they
-//! take it for.
+//! `maxmemory-clients`: when clients take more memory together than the limit, the largest are disconnected, whatever
+//! they use the memory for.
 
 mod support;
 
@@ -12,14 +12,14 @@ fn set(control: &mut Client, directive: &str, value: &str) {
     assert_eq!(control.call(&["CONFIG", "SET", directive, value]), Value::Simple(b"OK".to_vec()));
 }
 
-/// A client of this name.
+/// A client with this name.
 fn named(server: &Server, name: &str) -> Client {
     let mut client = server.client();
     client.ok(&format!("CLIENT SETNAME {name}"));
     client
 }
 
-/// The field of a client's line of CLIENT LIST; `None` when there is no such client.
+/// A field of the client's line in CLIENT LIST; `None` if there is no such client.
 fn field(control: &mut Client, name: &str, field: &str) -> Option<usize> {
     let list = control.run("CLIENT LIST").text();
     let line = list.lines().find(|line| line.contains(&format!(" name={name} ")))?;
@@ -35,7 +35,7 @@ fn wait_until_gone(control: &mut Client, name: &str) {
     eventually(&format!("the end of {name}"), || is_gone(control, name).then_some(()));
 }
 
-/// Sends the beginning of an argument of `len` bytes, and waits until the server has it.
+/// Sends the beginning of an argument of `len` bytes, and waits until the server has received it.
 fn send_unfinished(control: &mut Client, client: &mut Client, name: &str, len: usize) {
     let request = [format!("*2\r\n$4\r\nECHO\r\n${}\r\n", len + 1).into_bytes(), vec![b'v'; len]].concat();
     // A client that is evicted meanwhile cannot send the rest.
@@ -45,7 +45,7 @@ fn send_unfinished(control: &mut Client, client: &mut Client, name: &str, len: u
     });
 }
 
-/// Repeats a request until the connection ends; how often it was sent.
+/// Repeats a request until the connection closes. Returns how many were sent.
 fn repeat_until_cut(client: &mut Client, request: impl Fn(usize) -> Vec<String>) -> usize {
     for n in 0..100_000 {
         if client.try_call(&request(n)).is_err() {
@@ -119,7 +119,7 @@ fn clients_that_must_not_be_evicted_stay_and_count() {
     kept.ok("CLIENT NO-EVICT ON");
     send_unfinished(&mut control, &mut kept, "kept", 2 * MB);
     assert!(field(&mut control, "kept", "tot-mem").expect("it stays") > 2 * MB);
-    // Nothing can be done about it, and whoever else comes is too much: its first reply is its last.
+    // No client can be evicted for it, so each new client exceeds the limit and is closed after its first reply.
     server.wait_for_log("Over client maxmemory after evicting all evictable clients");
     let mut other = server.client();
     assert_eq!(other.run("PING"), Value::Simple(b"PONG".to_vec()));
@@ -127,7 +127,7 @@ fn clients_that_must_not_be_evicted_stay_and_count() {
     kept.send_raw(b"v\r\n").expect("send the rest");
     assert_eq!(kept.read_reply().expect("a reply").value.text().len(), 2 * MB + 1);
     assert_eq!(server.client().run("PING"), Value::Simple(b"PONG".to_vec()));
-    // Its memory may be taken from now on.
+    // From here on the client may be evicted.
     kept.ok("CLIENT NO-EVICT OFF");
     send_unfinished(&mut control, &mut kept, "kept", 2 * MB);
     wait_until_gone(&mut control, "kept");
@@ -137,7 +137,7 @@ fn clients_that_must_not_be_evicted_stay_and_count() {
 fn the_largest_go_first_and_only_as_many_as_it_takes() {
     let server = Server::start("");
     let mut control = server.client();
-    // In another order than that of their sizes.
+    // The order differs from that of the sizes.
     let sizes = [("c", 30), ("a", 10), ("e", 50), ("b", 20), ("d", 40)];
     let mut clients: Vec<Client> = sizes.iter().map(|(name, _)| named(&server, name)).collect();
     for ((name, size), client) in sizes.iter().zip(&mut clients) {
@@ -149,7 +149,7 @@ fn the_largest_go_first_and_only_as_many_as_it_takes() {
         names.sort_unstable();
         names.concat()
     };
-    // 150 MB, and some room that a growing argument has.
+    // 150 MB, and room for the growth of an argument's buffer.
     set(&mut control, "maxmemory-clients", "170mb");
     assert_eq!(left(&mut control), "abcde");
     set(&mut control, "maxmemory-clients", "120mb");
@@ -157,7 +157,7 @@ fn the_largest_go_first_and_only_as_many_as_it_takes() {
     set(&mut control, "maxmemory-clients", "40mb");
     eventually("the end of two more", || (left(&mut control) == "ab").then_some(()));
     assert_eq!(control.info_number("evicted_clients"), 3);
-    // A limit that is smaller than what anybody needs is not taken at its word.
+    // A limit below the needs of a single client is raised internally.
     set(&mut control, "maxmemory-clients", "1");
     eventually("the end of all large ones", || left(&mut control).is_empty().then_some(()));
     assert_eq!(control.run("PING"), Value::Simple(b"PONG".to_vec()));
@@ -192,7 +192,7 @@ fn a_message_for_many_counts_once_however_many_are_slow_to_read_it() {
         .collect();
     set(&mut publisher, "maxmemory-clients", "40mb");
     let message = "m".repeat(MB);
-    // More than any socket takes: 20 MB wait for each, and 400 MB for all.
+    // More than any socket holds: 20 MB are pending for each subscriber, 400 MB for all.
     for _ in 0..30 {
         assert_eq!(publisher.call(&["PUBLISH", "news", &message]), Value::Integer(SUBSCRIBERS as i64));
     }
@@ -201,7 +201,7 @@ fn a_message_for_many_counts_once_however_many_are_slow_to_read_it() {
     assert_eq!(waiting, SUBSCRIBERS, "{list}");
     assert_eq!(publisher.info_number("evicted_clients"), 0);
     assert!(publisher.info_number("mem_clients_normal") < 40 * MB as i64);
-    // What all of them wait for is too much now, though each one's share is small.
+    // The output of all together exceeds this limit, though each one's share is small.
     set(&mut publisher, "maxmemory-clients", "5mb");
     publisher.wait_for_info("evicted_clients", |n| n > 0);
     drop(subscribers);
@@ -263,7 +263,8 @@ fn subscriptions_take_few_bytes_which_all_count_towards_their_client() {
 #[test]
 fn the_memory_of_a_client_has_the_keys_that_it_watches_and_is_blocked_on_and_its_prefixes() {
     const COUNT: usize = 10_000;
-    // Waiting needs one request; the others are sent in pieces, since a long one enlarges buffers that all share.
+    // Blocking needs a single request; the others are sent in pieces, because a long request would enlarge the shared
+    // buffers.
     for (command, each) in [("WATCH", 100), ("BLPOP", COUNT), ("CLIENT TRACKING ON BCAST", 100)] {
         let server = Server::start("--save ''");
         let mut control = server.client();

@@ -1,4 +1,4 @@
-//! Connections: slow ones, broken ones, idle ones, many, and what the server says about them.
+//! Connections: slow, broken, idle and many ones, and how CLIENT and INFO report them.
 
 mod support;
 
@@ -104,7 +104,7 @@ fn a_slow_reader_gets_everything_and_holds_nobody_up() {
     for _ in 0..64 {
         slow.send(&["GET", "big"]).expect("send");
     }
-    // 64 MB that nobody reads are far more than any socket holds: the rest waits in the server.
+    // 64 MB of unread replies are far more than any socket holds: the rest waits in the server.
     for n in 0..1000 {
         other.ok(&format!("SET k {n}"));
     }
@@ -124,16 +124,16 @@ fn clients_that_vanish_in_the_middle_leave_nothing_behind() {
     for round in 0..30 {
         let mut client = server.client();
         match round % 6 {
-            // Replies underway that nobody will read.
+            // Unread replies are in flight.
             0 => (0..8).for_each(|_| client.send(&["GET", "big"]).expect("send")),
-            // Half a request, half a length, half a big argument.
+            // Half a request, half a length, half a large argument.
             1 => client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nva").expect("send"),
             2 => client.send_raw(b"*3\r\n$3").expect("send"),
             3 => {
                 client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$104857600\r\n").expect("send");
                 client.send_raw(&vec![b'y'; 3 << 20]).expect("send");
             }
-            // Gone right after the request, and gone without a word.
+            // Disconnects right after a request, and without any request.
             4 => client.send(&["GET", "big"]).expect("send"),
             _ => {}
         }
@@ -175,7 +175,7 @@ fn a_client_that_has_hung_up_one_way_gets_the_rest_of_its_replies() {
         }
         assert_eq!(client.wait_closed(), b"", "and is closed after them");
     }
-    // One that takes nothing any more is not kept.
+    // A client that reads nothing any more is closed.
     let gone = server.client();
     gone.twin().send(&["GET", "big"]).expect("send");
     drop(gone);
@@ -217,7 +217,7 @@ fn ten_thousand_connections_are_served() {
 fn one_client_more_than_maxclients_is_told_and_closed() {
     let server = Server::start("--maxclients 5");
     let mut clients: Vec<Client> = (0..5).map(|_| server.client()).collect();
-    // The connection that saw the server ready may still be on its way out.
+    // The connection that saw the server ready may not be closed yet.
     let rejected = eventually("five served clients", || {
         clients.retain_mut(|client| client.try_call(&["PING"]).is_ok_and(|reply| reply.raw == PONG));
         if clients.len() < 5 {
@@ -259,7 +259,7 @@ fn idle_clients_are_closed_after_the_timeout_and_busy_ones_are_not() {
     eventually("the end of the idle clients", || {
         match busy.try_call(&["PING"]) {
             Ok(reply) => assert_eq!(reply.raw, PONG),
-            // If the test was not scheduled for the whole timeout, the client was idle.
+            // If the test was not scheduled for the whole timeout, the server was right to close the client as idle.
             Err(_) if latest.elapsed() >= Duration::from_secs(1) => busy = server.client(),
             Err(error) => panic!("a busy client stays: {error}"),
         }
@@ -290,7 +290,7 @@ fn client_info_has_the_fields_of_redis_in_their_order() {
         let server = launch.start();
         server.client().run("CLIENT INFO").text()
     });
-    // The first came with 7.4, the others with 7.2.
+    // Redis 7.4 added the first, 7.2 the others.
     let names = |line: &str| {
         fields(line)
             .into_iter()
@@ -421,7 +421,7 @@ fn killing_a_client_with_replies_underway_does_not_touch_others() {
     });
     assert_eq!(control.run(&format!("CLIENT KILL ID {id}")), Value::Integer(1));
     control.wait_for_info("connected_clients", |n| n == 1);
-    // A new client may get the slot of the old one, but nothing that was meant for it.
+    // A new client may get the slot of the old one, but none of its replies.
     let mut next = server.client();
     assert_eq!(next.try_call(&["PING"]).expect("a reply").raw, PONG);
 }
@@ -453,8 +453,8 @@ fn many_clients_that_come_and_go_at_once_get_their_own_replies() {
     server.client().wait_for_info("connected_clients", |n| n == 1);
 }
 
-/// One client pulls a gigabyte in values of 10 MB; meanwhile another one's requests are answered in between, not
-/// after. Counted in replies: a server that serves the big client first would send a handful.
+/// One client reads a gigabyte in values of 10 MB; requests of another client must be served in between, not after. The
+/// measure is replies: a server that serves the large client first would send only a few.
 #[test]
 fn a_client_that_pulls_large_values_does_not_stop_the_others() {
     const VALUES: usize = 100;
@@ -482,7 +482,7 @@ fn a_client_that_pulls_large_values_does_not_stop_the_others() {
     assert!(answered > 2 * VALUES, "only {answered} replies while {VALUES} large values went out");
 }
 
-/// The same with commands instead of bytes: a pipeline without end must not keep the loop to itself.
+/// The same with commands instead of bytes: an endless pipeline must not occupy the event loop.
 #[test]
 fn a_client_with_an_endless_pipeline_does_not_stop_the_others() {
     for request in [encode(&["INCR", "flood"]), b"INCR flood\n".to_vec()] {
@@ -515,8 +515,8 @@ fn endless_pipeline(request: &[u8]) {
     assert!(answered > ROUNDS, "only {answered} replies while {} commands were executed", ROUNDS * BATCH);
 }
 
-/// Clients that are ready at the same moment are received from one after the other and executed after that; what one of
-/// them does is nothing to the others.
+/// The server receives from all clients that are ready at the same moment, and then executes their requests; one
+/// client's request must not affect another's.
 #[test]
 fn requests_of_many_clients_that_come_at_once_are_each_their_own() {
     const COUNT: usize = 100;
@@ -528,7 +528,7 @@ fn requests_of_many_clients_that_come_at_once_are_each_their_own() {
         std::array::from_fn(|_| server.client());
     waiting.run("SELECT 1");
     let id = killed.run("CLIENT ID").integer();
-    // While the server sleeps, all the others become ready.
+    // While the server sleeps, all other clients become ready.
     control.send(&["DEBUG", "SLEEP", "0.5"]).expect("send");
     let pairs = |n: usize| {
         [encode(&["SET", &format!("k{n}"), &format!("v{n}")]), encode(&["GET", &format!("k{n}")])].concat()
@@ -563,7 +563,7 @@ fn requests_of_many_clients_that_come_at_once_are_each_their_own() {
     }
     assert_eq!(broken.wait_closed(), b"$6\r\nbefore\r\n-ERR Protocol error: expected '$', got '!'\r\n");
     assert_eq!(inline.read_reply().expect("a reply").value.text(), "inline");
-    // It was killed before its request came, or after it was executed; then its reply may not have left any more.
+    // The client was killed before its request was received, or after it was executed; then the reply may be lost.
     let told = killed.wait_closed() == b"+OK\r\n";
     assert!(control.run("EXISTS killed").integer() == 1 || !told);
     assert_eq!(control.run("EXISTS quit").integer(), 0);
@@ -574,7 +574,7 @@ fn requests_of_many_clients_that_come_at_once_are_each_their_own() {
     assert_eq!(waiting.read_reply().expect("what came after").value.text(), "after");
 }
 
-/// Finishes half a request, and has the client `id` killed.
+/// Sends the second half of a request, and kills the client `id`.
 fn finish_and_kill(half: &mut Client, id: i64) {
     half.send_raw(&encode(&["ECHO", "half of this"])[20..]).expect("send");
     half.send(&["CLIENT", "KILL", "ID", &id.to_string()]).expect("send");

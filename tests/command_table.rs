@@ -1,5 +1,5 @@
-//! The command table against Redis: what `COMMAND` and HELP reply from it, and how calls are refused, byte for byte.
-//! And the table's compiler: what it says about mistakes in a definition.
+//! The command table beside Redis: the replies of `COMMAND` and HELP, and the errors for refused calls, byte for byte.
+//! Also the table's compiler: its messages about mistakes in a definition.
 
 #[path = "../build.rs"]
 #[allow(dead_code)]
@@ -12,7 +12,7 @@ use redstart::resp::{Protocol, Reply};
 use std::collections::BTreeSet;
 use support::{Client, Launch, Server, Value, Version, reply};
 
-/// What our table has and Redis 7.0 does not.
+/// Commands that our table has and Redis 7.0 does not.
 const NEWER: [&str; 13] = [
     "quit",
     "client|setinfo",
@@ -29,19 +29,19 @@ const NEWER: [&str; 13] = [
     "waitaof",
 ];
 
-/// The first Redis with our table: arguments have names of their own, and some commands other flags and arities.
+/// The first Redis with our table: it names arguments separately, and changed some flags and arities.
 const SAME_TABLE: Version = Version::new(7, 2);
 
-/// A command with an argument that Redis 7.2 does not know either.
+/// A command with an argument that Redis 7.2 does not have either.
 const NEWER_ARGUMENTS: [&str; 1] = ["hscan"];
 
-/// Commands with another number of arguments than in 7.0.
+/// Commands whose number of arguments differs from 7.0.
 const NEWER_ARITY: [&str; 4] = ["zrank", "zrevrank", "command|getkeys", "command|getkeysandflags"];
 
-/// A command that scripts may call since 7.2, as they may call all that wait.
+/// A command that scripts may call since 7.2, like every other blocking command.
 const SCRIPTED: &str = "wait";
 
-/// Asks the table and Redis the same question.
+/// Sends the same request to the table and to Redis.
 struct Pair {
     redis: Client,
     peer: Version,
@@ -60,7 +60,7 @@ impl Pair {
         Pair { redis, peer, protocol, _server: server }
     }
 
-    /// Whether Redis has our table, so that all of it can be compared.
+    /// Whether Redis has our table, which is then compared in full.
     fn is_same_table(&self) -> bool {
         self.peer >= SAME_TABLE
     }
@@ -136,8 +136,8 @@ fn each_command_is_described_as_redis_describes_it() {
     });
 }
 
-/// The fields of an entry of COMMAND INFO as far as 7.2 has not revised them: without the tips, and without the flag that
-/// keeps commands that wait out of scripts.
+/// The fields of an entry of COMMAND INFO that 7.2 did not revise: without the tips, and without the flag that keeps
+/// blocking commands out of scripts.
 fn as_before_7_2(entry: &Value) -> Vec<Value> {
     let mut fields = entry.elements();
     fields.remove(7);
@@ -272,7 +272,7 @@ fn keys_of_calls_are_found_where_redis_finds_them() {
             "get a b",
             "get|a b",
         ] {
-            // Before 7.2 a call without arguments is one too short to be asked about.
+            // Before 7.2 COMMAND GETKEYS refuses a call without arguments as too short.
             if !pair.is_same_table() && !call.contains(' ') {
                 continue;
             }
@@ -289,7 +289,7 @@ fn keys_of_calls_are_found_where_redis_finds_them() {
 fn each_command_refuses_too_few_and_too_many_arguments_with_redis_words() {
     let mut pair = Pair::start(Protocol::Resp2);
     let same = pair.is_same_table();
-    // What `EXEC` replies when it is refused is the server's, not the table's.
+    // The reply of a refused `EXEC` comes from the server, not from the table.
     let of_table = |command: &&'static Command| command.full_name != "exec";
     let compared = |command: &&'static Command| same || !NEWER_ARITY.contains(&command.full_name);
     for command in known_to_redis().filter(of_table).filter(compared) {
@@ -298,7 +298,7 @@ fn each_command_refuses_too_few_and_too_many_arguments_with_redis_words() {
         let counts = [least - 1, if command.arity > 0 { least + 1 } else { 0 }];
         for count in counts.into_iter().filter(|count| *count >= name.len()) {
             let request = [name.as_slice(), &vec!["x"; count - name.len()]].concat();
-            // Called with one more word than its name, a container looks for a subcommand.
+            // With one more word than its name, a container looks for a subcommand.
             if table::find(request.as_slice()).is_ok_and(|found| found.id == command.id) {
                 pair.assert_same(&request);
             }
@@ -341,7 +341,7 @@ fn help_has_redis_lines() {
         for container in ["object", "config", "command"] {
             let request = [container, "help"];
             let (ours, theirs) = (pair.our_value(&request).elements(), pair.redis.call(&request).elements());
-            // The last line is worded anew in 7.2.
+            // 7.2 reworded the last line.
             let compared = ours.len() - usize::from(!pair.is_same_table());
             assert_eq!(ours[..compared], theirs[..compared], "{container}");
         }

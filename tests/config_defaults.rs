@@ -1,6 +1,6 @@
-//! The table of directives beside `redis-server` itself: names, defaults, what CONFIG SET accepts and replies, what a
-//! config file may hold, and what CONFIG REWRITE writes. It compares the library with Redis and needs no server of
-//! ours. `REDIS_BIN` names another binary than the `redis-server` of the search path.
+//! The table of directives beside `redis-server`: names, defaults, the values that CONFIG SET accepts and its replies,
+//! the lines that a config file may hold, and the output of CONFIG REWRITE. It compares the library with Redis and
+//! starts no server of ours. `REDIS_BIN` names another binary than the `redis-server` of the search path.
 
 use redstart::config::{self, Config};
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Directives that Redis 7.0 lists and that are not compared with it, each with its reason.
+/// Directives of Redis 7.0 that are not compared, each with its reason.
 const NOT_COMPARED: &[(&str, &str)] = &[
     ("port", "binding it is the server's part"),
     ("bind", "binding them is the server's part"),
@@ -27,7 +27,7 @@ const NOT_COMPARED: &[(&str, &str)] = &[
 const OWN: &[&str] =
     &["huge-pages", "metrics-port", "min-replicas-ack-timeout", "min-replicas-to-ack", "rdb-write-version"];
 
-/// Directives that came after the 7.0 that the test runs against.
+/// Directives added after the 7.0 that the test runs against.
 const NEWER: &[&str] = &[
     "aof-rewrite-cpulist",
     "bgsave-cpulist",
@@ -39,17 +39,17 @@ const NEWER: &[&str] = &[
     "set-max-listpack-value",
 ];
 
-/// Values that wrap around in Redis and are refused here.
+/// Values that Redis wraps around and this server refuses.
 const WRAPPED: &[(&str, &str)] =
     &[("maxmemory-clients", "99999999999999999999"), ("maxmemory-clients", "9223372036854775808")];
 
-/// An error text as in 7.0: the log level `nothing` came with 7.2.
+/// An error text as in 7.0; 7.2 added the log level `nothing`.
 fn without_newer(text: &str) -> String {
     text.replace("warning, nothing", "warning")
 }
 
 fn is_compared(name: &str) -> bool {
-    // Redis tries to load certificates.
+    // Redis tries to load the certificates.
     !name.starts_with("tls-") && !NOT_COMPARED.iter().any(|(other, _)| *other == name)
 }
 
@@ -57,7 +57,7 @@ fn redis_binary() -> OsString {
     std::env::var_os("REDIS_BIN").unwrap_or_else(|| "redis-server".into())
 }
 
-/// A directory that goes with the value.
+/// A directory that is removed when the value is dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -75,7 +75,7 @@ impl Scratch {
         path
     }
 
-    /// The directives that place each server's files and socket.
+    /// The directives that set each server's files and socket.
     fn preamble(&self) -> String {
         format!("port 0\nunixsocket {0}/socket\nlogfile {0}/log\ndir {0}\n", self.0.display())
     }
@@ -183,7 +183,7 @@ fn load(file: &Path) -> Config {
     config::load([file.into()], &mut std::io::empty()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// CONFIG SET here, as the reply's text.
+/// The reply of CONFIG SET here, as text.
 fn config_set(config: &mut Config, arguments: &[&str]) -> String {
     let words: Vec<&[u8]> = arguments.iter().map(|word| word.as_bytes()).collect();
     match config::set(config, &words, true) {
@@ -226,7 +226,7 @@ fn the_same_directives_are_immutable_protected_and_hidden() {
     let mut config = load(&file);
     let mut seen = std::collections::BTreeSet::new();
     for (name, value) in redis.config_get("*") {
-        // One that may be set is named twice and thus refused as well: nothing changes.
+        // Naming a settable directive twice makes Redis refuse it as well: nothing changes.
         let arguments = [name.as_str(), &value, &name, &value];
         let theirs = redis.config_set(&arguments);
         assert_eq!(config_set(&mut config, &arguments), theirs);
@@ -286,7 +286,7 @@ fn config_set_answers_and_keeps_what_redis_does_for_every_directive() {
     let mut compared = 0;
     for (name, usual) in redis.config_get("*").into_iter().filter(|(name, _)| is_compared(name)) {
         for value in values {
-            // The server refuses to start with this one: see the test of unsupported roles.
+            // This server refuses to start with these values: see the test of unsupported roles.
             let needs_replicas = name.ends_with("s-to-write") && value != "0";
             if WRAPPED.contains(&(name.as_str(), value)) || needs_replicas {
                 continue;
@@ -425,7 +425,7 @@ fn config_set_of_several_refuses_the_same_one_first() {
     }
 }
 
-/// What `redis-server` says of a config file of this one line: the reason, or `None` if it accepts the line.
+/// The reason why `redis-server` refuses a config file of this one line, or `None` if it accepts the line.
 fn redis_refuses(scratch: &Scratch, line: &str) -> Option<String> {
     // The last line is always refused, so that the server does not start.
     let file = scratch.write("bad.conf", &format!("{line}\nend-of-the-test\n"));
@@ -519,7 +519,7 @@ fn a_config_file_may_hold_what_redis_lets_it_hold() {
             .map(|error| without_newer(&error.reason));
         assert_eq!(ours, theirs, "{line}");
     }
-    // Here the texts are our own.
+    // The error texts for these lines are our own.
     for line in [
         "foo 1",
         "timeout \"1",
@@ -550,7 +550,7 @@ fn unsupported_directives_that_protect_the_server_or_define_its_role_make_it_ref
         let refused = config::load([OsString::from("-")], &mut text.as_bytes()).err();
         let message = refused.unwrap_or_else(|| panic!("{line} is accepted")).to_string();
         assert!(message.starts_with(missing), "{message}");
-        // The remedy follows the reason, and no password is shown.
+        // The remedy follows the reason, and passwords are not shown.
         assert!(["Remove the line", "Set it to", "Run Sentinel"].iter().any(|it| message.contains(it)));
         assert!(!message.contains("secret") && !message.contains("2bb80d53"), "{message}");
     }
@@ -587,12 +587,12 @@ fn config_set_refuses_unsupported_directives_that_protect_the_server_or_define_i
 fn halves(text: &str) -> (String, Vec<String>) {
     let (old, new) = text.split_once("# Generated by CONFIG REWRITE\n").unwrap_or((text, ""));
     let mut new: Vec<String> = new.lines().map(str::to_owned).collect();
-    // The default user is Redis's own, and it adds some lines although they have their defaults.
+    // Only Redis writes the default user, and it writes some lines although they have their defaults.
     const DEFAULTS: [&str; 4] =
         ["latency-tracking-info-percentiles 50 99 99.9", "save 3600 1", "save 300 100", "save 60 10000"];
     new.retain(|line| !line.starts_with("user default ") && !DEFAULTS.contains(&line.as_str()));
     new.sort();
-    // A blank line parts the halves, if there are two.
+    // A blank line separates the halves, if there are two.
     (old.trim_end().to_owned(), new)
 }
 

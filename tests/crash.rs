@@ -1,4 +1,4 @@
-//! How the process ends when something goes wrong in it, and how it starts again, by means of DEBUG's crashes.
+//! How the process ends after an internal failure, and how it restarts, tested with DEBUG's crash commands.
 
 mod support;
 
@@ -54,7 +54,7 @@ fn a_crash_report_names_the_client_and_its_command() {
     assert_eq!(fields[..2], [&format!("id={id}"), &address], "{line}");
     assert_eq!(fields.last(), Some(&"cmd=debug"), "{line}");
 
-    // A signal from outside arrives while no client is served.
+    // A signal from outside arrives while no command is executed.
     let mut server = launch("");
     server.client().ok("SET k v");
     server.signal(Signal::SIGSEGV);
@@ -170,7 +170,7 @@ fn a_paused_cron_expires_nothing_until_it_goes_on() {
     for i in 0..100 {
         client.call(&["PEXPIRE", &format!("key:{i}"), "1"]);
     }
-    // Long enough for cron to run many times, by the server's own clock.
+    // Cron runs many times in between, by the server's own clock.
     client.ok("DEBUG SLEEP 0.2");
     for _ in 0..10 {
         client.run("PING");

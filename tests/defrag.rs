@@ -1,5 +1,5 @@
-//! Active defragmentation, as a user sees it: memory that deletions here and there have left sparse goes back to the
-//! system, values stay what they were, and other clients are served meanwhile.
+//! Active defragmentation, as a user sees it: memory left sparse by scattered deletions goes back to the system, values
+//! do not change, and other clients are served meanwhile.
 
 #![cfg(all(feature = "slab", target_os = "linux"))]
 
@@ -10,7 +10,7 @@ use support::random::Random;
 use support::server::Launch;
 use support::{Client, Server, Value, eventually};
 
-/// Sends requests in pipelines, each of which has a reply of one line.
+/// Sends requests in pipelines; each reply is one line.
 fn pipeline(client: &mut Client, requests: impl Iterator<Item = Vec<u8>>) {
     let mut requests = requests.peekable();
     while requests.peek().is_some() {
@@ -39,7 +39,7 @@ fn ratio(client: &mut Client, field: &str) -> f64 {
     client.info(field).parse().expect("a ratio")
 }
 
-/// Collections with small blocks among the values, some of them large: fields of nine of ten names are removed.
+/// Creates collections with small blocks, some of them large, and removes nine of ten fields.
 fn collections(client: &mut Client, items: usize) {
     let add = |key: &str, i: usize| match key {
         "hash" => encode(&["HSET", key, &format!("field:{i}"), &"h".repeat(20 + i % 300)]),
@@ -71,7 +71,7 @@ fn what_scattered_deletions_leave_goes_back_to_the_system() {
     fill(&mut client, "key", KEYS, 1000);
     collections(&mut client, 20_000);
     thin(&mut client, "key", KEYS);
-    // The classic pattern: what comes afterwards has another size, and cannot use the holes.
+    // The classic pattern: later values have another size and do not fit into the holes.
     fill(&mut client, "new", KEYS * 3 / 10, 1500);
     let digest = client.run("DEBUG DIGEST");
     assert!(ratio(&mut client, "mem_fragmentation_ratio") > 1.8, "{}", client.info("used_memory_rss"));
@@ -81,7 +81,7 @@ fn what_scattered_deletions_leave_goes_back_to_the_system() {
     let mut other = server.client();
     let mut served = 0;
     eventually("the holes gone", || {
-        // Another client is served meanwhile, and finds what it has written.
+        // Another client is served meanwhile, and reads back its writes.
         let value = format!("value:{served}");
         assert_eq!(other.call(&["SET", "other", &value]), Value::Simple("OK".into()));
         assert_eq!(other.call(&["GET", "other"]), Value::Bulk(value.into_bytes()));
@@ -126,11 +126,11 @@ fn it_begins_at_its_thresholds_and_not_below_them() {
     let mut client = server.client();
     fill(&mut client, "key", KEYS, 1000);
     thin(&mut client, "key", KEYS);
-    // The holes are below `active-defrag-ignore-bytes`, through several looks at them.
+    // The holes are below `active-defrag-ignore-bytes`, in several checks by cron.
     let begun = client.info_number("uptime_in_seconds");
     client.wait_for_info("uptime_in_seconds", |now| now > begun + 2);
     assert_eq!(client.info_number("active_defrag_key_hits"), 0);
-    // A change of a directive is acted upon without waiting for the next look.
+    // A changed directive applies at once, without waiting for the next check.
     client.ok("CONFIG SET active-defrag-ignore-bytes 1mb");
     client.wait_for_info("active_defrag_key_hits", |hits| hits > 500);
     server.wait_for_log("Starting active defrag, frag=");

@@ -1,14 +1,14 @@
-//! Keeps the documents true: every link leads somewhere, every link to a definition to the line where it is, every
-//! quotation is in the source, and what getting-started.md shows is what happens.
+//! Keeps the documents true: every link has a target, every link to a definition has the right line, every quotation is
+//! in the source, and the commands of getting-started.md print what the document shows.
 //!
 //! * `[text](file.md#heading)`: the file and the heading exist.
 //! * ``[`name`](../src/file.rs#L12)``: line 12 of that file defines `name`. Where a file defines a name more than once,
-//!   the text says whose it is: ``[`Table::find`]``. In a `.def` file the definition is that of a command.
+//!   the text names the owner too: ``[`Table::find`]``. In a `.def` file the definition is that of a command.
 //!   `REDSTART_WRITE_DOCS=1 cargo test --test docs` corrects the numbers.
-//! * A fenced block `rust src/file.rs` quotes that file: its lines stand there in that order, with anything in between
-//!   where it has a line with `…` alone.
-//! * In getting-started.md a block `sh` after `<!-- run -->` is run by a shell, and prints the block `text` that follows
-//!   it, or nothing. In that, `…` stands for anything within a line.
+//! * A fenced block `rust src/file.rs` quotes that file: its lines are in the file in that order; a line of `…` alone
+//!   stands for any lines in between.
+//! * In getting-started.md a shell runs each block `sh` after `<!-- run -->`, which must print the following block
+//!   `text`, or nothing. There `…` stands for anything within a line.
 
 mod support;
 
@@ -55,7 +55,7 @@ struct Link<'a> {
     target: &'a str,
 }
 
-/// The links of a text outside of its code, in order.
+/// The links of a text outside of code, in order.
 fn links(text: &str) -> Vec<Link<'_>> {
     let mut found = Vec::new();
     let mut fenced = false;
@@ -75,7 +75,7 @@ fn links_of_line<'a>(number: usize, line: &'a str, found: &mut Vec<Link<'a>>) {
         let after = middle + 2;
         from = after;
         let Some(length) = line[after..].find(')') else { return };
-        // Inside of code, where an odd number of backquotes precedes it, nothing is a link.
+        // A link inside of code, after an odd number of backquotes, does not count.
         let Some(start) = line[..middle].rfind('[') else { continue };
         if line[..start].matches('`').count().is_multiple_of(2) {
             found.push(Link {
@@ -107,7 +107,7 @@ fn anchors(text: &str) -> HashSet<String> {
     anchors
 }
 
-/// A path from the root, for one that is relative to a document.
+/// The path from the root of a target that is relative to a document.
 fn resolve(document: &Path, target: &str) -> PathBuf {
     let mut path = document.parent().unwrap_or(Path::new("")).to_path_buf();
     for part in Path::new(target).components() {
@@ -120,7 +120,7 @@ fn resolve(document: &Path, target: &str) -> PathBuf {
     path
 }
 
-/// What is wrong with a link to a file or a heading; nothing if it leads out of the project.
+/// The error in a link to a file or a heading; `None` if there is none, or if the link leads out of the project.
 fn complaint(document: &Document, link: &Link<'_>) -> Option<String> {
     if link.target.contains("://") || link.target.starts_with("mailto:") {
         return None;
@@ -159,7 +159,7 @@ fn every_link_leads_to_a_file_and_a_heading() {
 struct Definition {
     line: usize,
     name: String,
-    /// The type whose `impl` it stands in.
+    /// The type of the enclosing `impl`.
     owner: Option<String>,
 }
 
@@ -194,7 +194,7 @@ fn definitions(path: &Path, text: &str) -> Vec<Definition> {
 /// The type of an `impl` line, or the trait.
 fn owner_of(line: &str) -> Option<String> {
     let rest = line.trim_start_matches("unsafe ").trim_start_matches("impl").trim_start_matches("pub trait ");
-    // What is generic comes first: `<T: Item>`.
+    // Generics come first: `<T: Item>`.
     let mut depth = 0;
     let after = rest.find(|c| {
         depth += i32::from(c == '<') - i32::from(c == '>');
@@ -224,7 +224,7 @@ fn defined(line: &str) -> Option<String> {
     (!name.is_empty() && name != "_").then_some(name)
 }
 
-/// The line of the definition that a link's text names, if there is one only.
+/// The line of the only definition with the name in a link's text.
 fn line_of(definitions: &[Definition], name: &str) -> Result<usize, String> {
     let (owner, name) = match name.rsplit_once("::") {
         Some((owner, name)) => (Some(owner), name),
@@ -242,7 +242,7 @@ fn line_of(definitions: &[Definition], name: &str) -> Result<usize, String> {
     }
 }
 
-/// Whether a link names a line, and the target without it.
+/// The target of a link and the line that it names, if it names one.
 fn with_line<'a>(link: &Link<'a>) -> Option<(&'a str, usize)> {
     let (file, line) = link.target.rsplit_once("#L")?;
     Some((file, line.parse().ok()?))
@@ -283,12 +283,12 @@ fn a_link_to_a_line_leads_to_the_definition_that_it_names() {
     assert!(followed > 30, "{followed}");
 }
 
-/// A fenced block: its line, what stands after the backquotes, whether it is to be run, and its lines.
+/// A fenced block: its line, the text after the backquotes, whether it is run, and its lines.
 struct Block<'a> {
     line: usize,
     info: &'a str,
     runs: bool,
-    /// Whether only blank lines stand between it and the block before.
+    /// Whether only blank lines separate it from the block before.
     follows: bool,
     lines: Vec<&'a str>,
 }
@@ -315,7 +315,7 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// The first line of a quotation that the source does not have where it should.
+/// The first line of a quotation that is missing in the source, or out of order.
 fn misquoted<'a>(quotation: &[&'a str], source: &str) -> Option<&'a str> {
     let source: Vec<&str> = source.lines().map(str::trim).collect();
     let mut from = 0;
@@ -355,7 +355,7 @@ fn quotations_are_what_the_source_says() {
     assert!(quoted > 5, "{quoted}");
 }
 
-/// Whether a printed line is what a document shows, in which `…` stands for anything.
+/// Whether a printed line matches the line in a document, in which `…` stands for anything.
 fn is_as_shown(printed: &str, shown: &str) -> bool {
     let mut parts = shown.split('…');
     let Some(mut rest) = printed.strip_prefix(parts.next().unwrap_or("")) else { return false };
@@ -368,8 +368,8 @@ fn is_as_shown(printed: &str, shown: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// A place to follow getting-started.md in: a directory where `redstart` serves on a free port, and `redstart cli` finds it
-/// there.
+/// A place to follow getting-started.md: a directory in which `redstart` serves on a free port, and `redstart cli`
+/// connects to it.
 struct Walk {
     port: u16,
     directory: Directory,
@@ -380,7 +380,7 @@ impl Walk {
         let walk = Walk { port: free_port(), directory: Directory::new() };
         let (binary, port) = (subject_binary(), walk.port);
         let binary = binary.display();
-        // A server that was just killed may need a moment to be gone, one that was just started a moment to load.
+        // A killed server may take a moment to exit, a new one a moment to load.
         let ask = format!("{binary} cli -p {port} ping 2>/dev/null");
         let script = format!(
             "case \"$1\" in\n--version|--help|--check-system|check-*) exec {binary} \"$@\" ;;\n\
@@ -400,7 +400,7 @@ impl Walk {
         fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).expect("make it executable");
     }
 
-    /// Runs a script in the directory: all that it has printed.
+    /// Runs a script in the directory. Returns its output.
     fn run(&self, script: &str) -> String {
         let path = std::env::var("PATH").expect("a search path");
         let mut shell = Command::new("sh");
@@ -414,7 +414,7 @@ impl Walk {
 
 impl Drop for Walk {
     fn drop(&mut self) {
-        // What the last step ends is left running by a walk that fails before it.
+        // If a step fails, the server that the last step ends is still running.
         if let Ok(mut client) = Client::tcp(self.port) {
             let _ = client.try_call(&["SHUTDOWN", "NOSAVE"]);
         }

@@ -1,5 +1,4 @@
-//! A value is encoded in pieces: whatever its size, only one element of it, and what the sink keeps, is in memory
-//! twice.
+//! A value is encoded in pieces: whatever its size, only one element of it and the sink's buffer need extra memory.
 
 use redstart::alloc::Counting;
 use redstart::codec::crc64;
@@ -19,7 +18,7 @@ const ITEMS: u64 = 10_000;
 const ITEM_BYTES: usize = 200;
 const CHUNK: usize = 64 << 10;
 
-/// Collects a chunk, as a file's buffer would, and drops it; notes the most memory in use at any piece.
+/// Collects a chunk, like a file's buffer, and drops it; records the largest memory use at any piece.
 struct Chunks {
     chunk: Vec<u8>,
     written: Vec<u64>,
@@ -97,10 +96,10 @@ fn large_values() -> Vec<Entry> {
     vec![set, sorted_set, hash, timed_hash, list, Entry::with_container(b"stream", stream, None)]
 }
 
-/// All in one test, since memory is counted for the whole process.
+/// A single test, because memory is counted for the whole process.
 #[test]
 fn encoding_a_value_of_any_size_takes_the_memory_of_an_element() {
-    // The compressor's own table, allocated once in each thread.
+    // Allocates the compressor's table, once per thread.
     save_value(&Entry::string(b"", &item(0), None), &mut Encoder::new(&mut Vec::new(), true));
     a_collection_is_written_in_pieces();
     a_long_string_leaves_no_memory_behind_in_its_encoder();
@@ -114,7 +113,7 @@ fn a_collection_is_written_in_pieces() {
             let before = Counting::live_bytes();
             save_value(&entry, &mut Encoder::new(&mut chunks, compress));
             let more = chunks.most_bytes - before;
-            // A node of a list or a stream is an element here: 8 KiB at most.
+            // A node of a list or a stream counts as an element: at most 8 KiB.
             assert!(chunks.longest <= 9 << 10, "{name}: a piece of {} bytes", chunks.longest);
             assert!(more <= 20 << 10, "{name}: {more} bytes more while {} were written", chunks.total);
             assert!(chunks.total >= ITEMS as usize * ITEM_BYTES, "{name}: {} bytes", chunks.total);
@@ -135,6 +134,6 @@ fn a_long_string_leaves_no_memory_behind_in_its_encoder() {
     let mut encoder = Encoder::new(&mut chunks, true);
     save_value(&entry, &mut encoder);
     let left = Counting::live_bytes().saturating_sub(before);
-    // A block of 64 KiB, with what the system keeps beside it.
+    // A block of 64 KiB and the C library's overhead.
     assert!(left <= (64 << 10) + 16, "{left} bytes");
 }

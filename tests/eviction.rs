@@ -1,4 +1,4 @@
-//! A limit of memory: what is evicted, what is refused, and that the limit holds.
+//! `maxmemory`: which keys are evicted, which commands are refused, and that memory stays within the limit.
 
 mod support;
 
@@ -8,7 +8,7 @@ use support::{Client, Server, Value, eventually};
 const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const MB: i64 = 1 << 20;
 
-/// A server that may use `room` bytes more than it does when it is empty.
+/// A server whose limit is `room` bytes above the memory of the empty server.
 fn limited(policy: &str, room: i64) -> (Server, Client, i64) {
     let server = Server::start(&format!("--save '' --maxmemory-policy {policy}"));
     let mut client = server.client();
@@ -21,7 +21,7 @@ fn used(client: &mut Client) -> i64 {
     client.info_number("used_memory")
 }
 
-/// Sends all requests at once; their replies.
+/// Sends all requests at once. Returns their replies.
 fn pipeline(client: &mut Client, requests: &[Vec<Vec<u8>>]) -> Vec<Value> {
     let bytes: Vec<u8> = requests.iter().flat_map(|request| encode(request)).collect();
     client.send_raw(&bytes).expect("sent");
@@ -36,7 +36,7 @@ fn set(key: &str, len: usize) -> Vec<Vec<u8>> {
     vec![b"SET".to_vec(), key.as_bytes().to_vec(), vec![b'v'; len]]
 }
 
-/// Sets keys until one is refused; how many were set.
+/// Sets keys until one is refused. Returns how many were set.
 fn fill(client: &mut Client, prefix: &str, len: usize) -> usize {
     for n in 0.. {
         let reply = pipeline(client, &[set(&format!("{prefix}:{n}"), len)]).remove(0);
@@ -71,7 +71,7 @@ fn without_eviction_what_takes_memory_is_refused_and_nothing_else() {
     assert_eq!(client.run("GET key:0").text().len(), 10_000);
     assert_eq!(client.run("EVAL return(redis.call('STRLEN','key:0')) 0"), Value::Integer(10_000));
     assert_eq!(client.run("EXPIRE key:0 100"), Value::Integer(1));
-    // A transaction grows as well, whatever it queues.
+    // Queueing commands takes memory too, so the transaction is refused.
     client.ok("MULTI");
     assert_eq!(client.run("GET key:0").text(), OOM);
     assert_eq!(client.run("EXEC").text(), "EXECABORT Transaction discarded because of previous errors.");
@@ -79,7 +79,7 @@ fn without_eviction_what_takes_memory_is_refused_and_nothing_else() {
     assert_eq!(client.call(&["EVAL", script, "0"]).text(), "OK");
     assert_eq!(client.call(&["EVAL", "#!lua\nreturn 1", "0"]).text(), OOM);
     assert_eq!(client.call(&["EVAL", "#!lua flags=no-writes\nreturn 1", "0"]), Value::Integer(1));
-    // A script that has begun to write continues.
+    // A script that has begun to write is not stopped.
     let script = "redis.call('DEL', 'k') return redis.call('SET', 'k', 'w')";
     assert_eq!(client.call(&["EVAL", script, "0"]).text(), "OK");
     assert_eq!(client.info_number("evicted_keys"), 0);
@@ -121,7 +121,7 @@ fn the_limit_holds_for_values_of_all_sizes_in_every_policy() {
             let now = used(&mut client);
             assert!(now <= limit + MB, "{policy}: {now} of {limit}");
         }
-        // Nothing is in hand now but this request.
+        // No other request is in progress.
         assert!(used(&mut client) <= limit + 64 * 1024, "{policy}");
         assert!(client.info_number("evicted_keys") > 200, "{policy}");
         assert_eq!(client.info_number("evicted_keys") + client.run("DBSIZE").integer(), 12 * 150, "{policy}");
@@ -130,7 +130,7 @@ fn the_limit_holds_for_values_of_all_sizes_in_every_policy() {
 
 #[test]
 fn what_a_policy_says_goes_first() {
-    // Keys with an idle time, a count and a time to live; those that should go are the first ten of each list.
+    // Keys with an idle time, a frequency and a time to live; the first ten of each list should be evicted.
     for (policy, going) in [
         ("allkeys-lru", "IDLETIME 5000"),
         ("volatile-lru", "IDLETIME 5000"),
@@ -161,7 +161,7 @@ fn what_a_policy_says_goes_first() {
             }
         }
         let mut client = server.client();
-        // Room for all that should stay, and for some others.
+        // Room for all keys that should stay, and for some others.
         let limit = used(&mut client) - 120 * 20_000;
         client.ok(&format!("CONFIG SET maxmemory {limit}"));
         client.wait_for_info("used_memory", |now| now <= limit);
@@ -221,7 +221,7 @@ fn an_eviction_that_has_ended_leaves_no_more_in_use_than_the_limit_as_info_says(
         let requests: Vec<_> = (0..500).map(|n| set(&format!("key:{round}:{n}"), 100)).collect();
         pipeline(&mut client, &requests);
     }
-    // Where the last slice ends depends on the bytes, so several limits are tried.
+    // The position of the last slice depends on the sizes, so several limits are tried.
     for round in 0..30 {
         let limit = used(&mut client) - 3000 - 211 * round;
         client.ok(&format!("CONFIG SET maxmemory {limit}"));
@@ -267,7 +267,7 @@ fn after_maxmemory_is_lowered_writes_do_not_wait_for_the_whole_eviction_and_memo
     let now = field(&replies[2], "used_memory");
     assert!(now > limit + MB, "{now} of {limit}: nearly all was evicted before the SET was executed");
     assert!(field(&replies[3], "evicted_keys") > 0, "the SET was executed before anything was evicted");
-    // Further writes are not refused, and do not keep memory from falling.
+    // Further writes are accepted, and memory still falls.
     let mut writer = server.client();
     for round in 0..20 {
         let requests: Vec<_> = (0..100).map(|n| set(&format!("new:{round}:{n}"), 1000)).collect();
@@ -283,7 +283,7 @@ fn writers_that_wait_for_room_keep_their_order_and_are_all_served() {
     client.ok("CONFIG SET maxmemory-eviction-tenacity 0");
     let mut writers: Vec<Client> = (0..5).map(|_| server.client()).collect();
     for round in 0..4 {
-        // Small keys, and then values for which thousands of them have to go.
+        // Small keys, then values that evict thousands of them.
         let mut requests: Vec<_> = (0..15_000).map(|n| set(&format!("small:{round}:{n}"), 200)).collect();
         pipeline(&mut client, &requests);
         requests =
@@ -302,7 +302,7 @@ fn writers_that_wait_for_room_keep_their_order_and_are_all_served() {
         let now = used(&mut client);
         assert!(now <= limit + 2 * MB, "{now} of {limit}");
     }
-    // A client that goes while it waits leaves nothing behind.
+    // A client that disconnects while it waits leaves nothing behind.
     for mut writer in writers {
         let requests: Vec<u8> = (0..10).flat_map(|n| encode(&set(&format!("last:{n}"), 100_000))).collect();
         writer.send_raw(&requests).expect("sent");
@@ -350,7 +350,7 @@ fn large_values_that_are_evicted_make_room_before_more_is_evicted() {
     }
     let before = client.run("DBSIZE").integer();
     let each = client.run("MEMORY USAGE hash:9").integer();
-    // Room for one hash less, taken step by step.
+    // Reaches the limit in small steps, so that a single hash has to be evicted.
     let mut n = 0;
     while client.info_number("evicted_keys") == 0 {
         pipeline(&mut client, &[set(&format!("value:{n}"), 100_000)]);
@@ -392,7 +392,7 @@ fn invalidation_messages_that_no_client_reads_do_not_evict_the_whole_database() 
     for name in &names {
         client.call(&["SET", name, "v"]);
     }
-    // Each evicted key frees about a kilobyte, and sends ten messages of this size.
+    // Each evicted key frees about a kilobyte and sends ten messages of this size.
     let mut readers: Vec<Client> = (0..10).map(|_| server.client()).collect();
     for reader in &mut readers {
         reader.run("HELLO 3");

@@ -1,7 +1,7 @@
-//! Disks that fail: every call for a file goes wrong in turn, and nothing acknowledged is lost.
+//! Failing disks: every file operation fails in turn, and no acknowledged write is lost.
 //!
-//! The calls are made to fail by a library under the server ([`support::shim`]). `REDSTART_ROUNDS` makes the tests that
-//! try every call try more of them (`make soak`: all), and `REDSTART_BIN=redis-server` shows what Redis does.
+//! A preloaded library makes the calls fail ([`support::shim`]). `REDSTART_ROUNDS` makes the tests that try every call
+//! try more of them (`make soak`: all), and `REDSTART_BIN=redis-server` tests Redis instead.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -16,17 +16,17 @@ use std::thread;
 use support::shim::{EACCES, EAGAIN, EIO, ENOMEM, ENOSPC, EROFS, Shim};
 use support::{Client, Launch, Random, Server, Value, eventually};
 
-/// Numbers that are pushed to a list, one after the other: which were acknowledged, and which may be there.
+/// Numbers pushed to a list, one after the other: the last one acknowledged, and the last one sent.
 #[derive(Clone, Default)]
 struct Log {
     acknowledged: u64,
     sent: u64,
-    /// Random bytes that follow each number, which no compression makes shorter.
+    /// The number of incompressible bytes after each number.
     padding: usize,
 }
 
 impl Log {
-    /// Pushes the next number. `Ok(Some(text))` is an error reply: the number was refused.
+    /// Pushes the next number. `Ok(Some(text))` is an error reply: the server refused the number.
     fn try_push(&mut self, client: &mut Client) -> io::Result<Option<String>> {
         self.sent = self.acknowledged + 1;
         let mut element = format!("{}:", self.sent).into_bytes();
@@ -40,7 +40,7 @@ impl Log {
         Ok(None)
     }
 
-    /// Pushes numbers that have to be accepted.
+    /// Pushes numbers that the server must accept.
     fn push(&mut self, client: &mut Client, count: u64) {
         for _ in 0..count {
             let refused = self.try_push(client).expect("a reply");
@@ -48,7 +48,7 @@ impl Log {
         }
     }
 
-    /// Pushes numbers, each again and again until it is accepted.
+    /// Pushes numbers, and retries each until the server accepts it.
     fn push_in_the_end(&mut self, client: &mut Client, count: u64) -> io::Result<()> {
         for _ in 0..count {
             eventually("a write is accepted", || {
@@ -58,12 +58,12 @@ impl Log {
         Ok(())
     }
 
-    /// Pushes numbers until one is refused; returns why.
+    /// Pushes numbers until one is refused. Returns the error.
     fn push_until_refused(&mut self, client: &mut Client) -> String {
         eventually("a write is refused", || self.try_push(client).expect("a reply"))
     }
 
-    /// All acknowledged numbers are on the server in their order, and at most one more.
+    /// Checks that the server has all acknowledged numbers in order, and at most one more.
     fn verify(&self, client: &mut Client) {
         let found = client.run("LRANGE log 0 -1").elements();
         let number =
@@ -91,7 +91,7 @@ fn start(launch: Launch) -> Server {
     server
 }
 
-/// Kills the server, starts it again without faults and looks whether all is there.
+/// Kills the server, restarts it without faults, and checks its data.
 fn verify_after_restart(server: Server, shim: &Shim, log: &Log) -> Server {
     let launch = server.stop();
     shim.clear();
@@ -100,7 +100,7 @@ fn verify_after_restart(server: Server, shim: &Shim, log: &Log) -> Server {
     server
 }
 
-/// Waits until nothing is saved or rewritten, nor about to be.
+/// Waits until no save or rewrite is running or scheduled.
 fn wait_for_jobs(client: &mut Client) -> io::Result<()> {
     eventually("the jobs end", || {
         let reply = match client.try_call(&["INFO", "persistence"]) {
@@ -112,7 +112,7 @@ fn wait_for_jobs(client: &mut Client) -> io::Result<()> {
     })
 }
 
-/// Runs BGSAVE or BGREWRITEAOF to its end; returns the status field that INFO has then.
+/// Runs BGSAVE or BGREWRITEAOF to its end. Returns its status in INFO.
 fn job(client: &mut Client, command: &str) -> String {
     let reply = client.run(command);
     let field = if command == "BGSAVE" { "rdb_last_bgsave_status" } else { "aof_last_bgrewrite_status" };
@@ -155,7 +155,7 @@ fn clients_get_misconf_while_the_log_cannot_be_written_and_go_on_when_it_can() {
         for (rules, why) in [
             (format!("write incr.aof 1+ fail:{ENOSPC}"), "No space left on device"),
             (format!("write incr.aof 1+ fail:{EIO}"), "Input/output error"),
-            // A part is written, and the rest is not; what cannot be taken back is completed later.
+            // A part of the block is written; if it cannot be truncated again, the next write completes it.
             (format!("write incr.aof 1 short:9\nwrite incr.aof 1+ fail:{ENOSPC}"), "No space left on device"),
             (
                 format!(
@@ -191,7 +191,7 @@ fn clients_get_misconf_while_the_log_cannot_be_synced_and_go_on_when_it_can() {
     let server = start(launch);
     let mut client = server.client();
     let mut log = Log::default();
-    // Once, and again and again.
+    // One failure, and repeated failures.
     for rule in [format!("sync incr.aof 1 fail:{EIO}"), format!("sync incr.aof 1+ fail:{EIO}")] {
         let rewrites = client.info_number("aof_rewrites");
         shim.rules(&rule);
@@ -201,7 +201,7 @@ fn clients_get_misconf_while_the_log_cannot_be_synced_and_go_on_when_it_can() {
         shim.clear();
         log.push_in_the_end(&mut client, 10).expect("replies");
         assert_eq!(client.info("aof_last_write_status"), "ok", "{rule}");
-        // What the failed sync should have brought to the disk is written again, to another file.
+        // A rewrite writes the data of the failed fsync again, to another file.
         client.wait_for_info("aof_rewrites", |number| number > rewrites);
     }
     verify_after_restart(server, &shim, &log);
@@ -238,7 +238,7 @@ fn a_save_that_fails_leaves_the_old_file_and_refuses_writes_until_one_succeeds()
         assert!(fs::read(shim.data().join("dump.rdb")).expect("the old file") == saved, "{rule}");
         let names: Vec<_> = files(shim.data());
         assert_eq!(names, ["dump.rdb"], "{rule}");
-        // What a death now would bring back is the old file.
+        // A crash now would restore the old file.
         let server = verify_after_restart(server, &shim, &log);
         let mut client = server.client();
         shim.rules(&rule);
@@ -362,7 +362,7 @@ fn a_disk_without_room_is_not_filled_with_the_parts_of_failed_rewrites() {
     }
 }
 
-/// A disk may have been mounted read-only after the data was loaded.
+/// A disk may be remounted read-only after the data was loaded.
 #[test]
 fn a_server_without_unsaved_changes_exits_although_it_cannot_save() {
     let prepare = |flags: &str, fills: bool| {
@@ -498,14 +498,14 @@ fn the_first_base_of_a_log_is_tried_less_often_after_three_failures() {
     shim.rules(&format!("write temp-rewriteaof 1+ fail:{ENOSPC}"));
     assert_eq!(client.run("CONFIG SET appendonly yes").text(), "OK");
     server.wait_for_log("will retry in 1 minutes");
-    // Cron, which would try again, runs while this key expires.
+    // Cron runs while this key expires, and would retry.
     client.run("SET gone v PX 100");
     client.wait_for_info("expired_keys", |keys| keys == 1);
     assert_eq!(client.info_number("aof_rewrites_consecutive_failures"), 3);
     assert_eq!(client.info_number("aof_rewrites"), 3);
     assert_eq!(server.log().matches("will retry in").count(), 1);
     log.push(&mut client, 10);
-    // Whoever asks for it does not wait.
+    // An explicit request does not wait for the delay.
     shim.clear();
     assert_eq!(job(&mut client, "BGREWRITEAOF"), "ok");
     assert_eq!(client.info_number("aof_rewrites_consecutive_failures"), 0);
@@ -532,12 +532,12 @@ fn a_log_that_is_switched_off_refuses_nothing_because_it_could_not_be_synced() {
     verify_after_restart(server, &shim, &log);
 }
 
-/// Waits until a rule has acted.
+/// Waits until a rule has fired.
 fn wait_for_hit(shim: &Shim) {
     eventually("a call fails", || (!shim.hits().is_empty()).then_some(()));
 }
 
-/// Files that no manifest names: what a rewrite did not take away.
+/// Files that are not in the manifest: a rewrite should have removed them.
 fn leftovers(shim: &Shim) -> Vec<String> {
     let directory = shim.data().join("appendonlydir");
     let manifest = fs::read_to_string(directory.join("appendonly.aof.manifest")).expect("the manifest");
@@ -546,7 +546,7 @@ fn leftovers(shim: &Shim) -> Vec<String> {
     names
 }
 
-/// A small disk of its own, if this process may mount one.
+/// A small tmpfs, if this process may mount one.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -561,7 +561,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // It is gone from the tree at once, and for good when the last file on it is closed.
+        // A lazy unmount: detaches at once, and frees the disk when its last file is closed.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
@@ -588,7 +588,7 @@ fn a_full_disk_loses_nothing_and_the_server_starts_on_it_and_goes_on_when_there_
     let mut client = server.client();
     let mut log = Log { padding: 10_000, ..Log::default() };
     log.push(&mut client, 180);
-    // Neither a rewrite nor a snapshot has room beside the log.
+    // Neither a rewrite nor a snapshot fits beside the AOF.
     for command in ["BGREWRITEAOF", "BGSAVE"] {
         assert_eq!(job(&mut client, command), "err", "{command}");
         log.push(&mut client, 1);
@@ -596,7 +596,7 @@ fn a_full_disk_loses_nothing_and_the_server_starts_on_it_and_goes_on_when_there_
     let refused = log.push_until_refused(&mut client);
     assert_eq!(refused, "MISCONF Errors writing to the AOF file: No space left on device");
     log.verify(&mut client);
-    // The last number is acknowledged, and waits for the disk: it dies with the process, and nothing else does.
+    // The last number was acknowledged but is not on disk yet: only this one is lost with the process.
     let server = start(server.stop());
     let mut client = server.client();
     log.acknowledged -= 1;
@@ -612,8 +612,7 @@ fn a_full_disk_loses_nothing_and_the_server_starts_on_it_and_goes_on_when_there_
     verify_after_restart(server, &shim, &log);
 }
 
-/// Writes, rewrites and saves while calls fail, and gets on with whatever the server says to it. An error means that the
-/// server has ended.
+/// Writes, rewrites and saves while calls fail, and accepts any reply. An error means that the server has exited.
 fn exercise(server: &Server, shim: &Shim, log: &mut Log) -> io::Result<()> {
     let mut client = server.try_client().ok_or(io::ErrorKind::ConnectionRefused)?;
     for command in ["PING", "BGREWRITEAOF", "BGSAVE", "BGREWRITEAOF"] {
@@ -623,19 +622,19 @@ fn exercise(server: &Server, shim: &Shim, log: &mut Log) -> io::Result<()> {
         }
         wait_for_jobs(&mut client)?;
     }
-    // From now on nothing fails any more, so it must recover, whatever was broken.
+    // Nothing fails from here on, so the server must recover.
     shim.clear();
     log.push_in_the_end(&mut client, 5)?;
     log.verify(&mut client);
     for command in ["BGREWRITEAOF", "BGSAVE"] {
-        // The server may be at a rewrite of its own already.
+        // The server may already run a rewrite of its own.
         let works = || (job(&mut client, command) == "ok").then_some(());
         eventually(&format!("{command} works again"), works);
     }
     Ok(())
 }
 
-/// One run in which `rule` acts. False if there was no call for it.
+/// One run in which `rule` fires. Returns false if no call matched it.
 fn survives(policy: &str, rule: &str) -> bool {
     let (launch, shim) = launch(&format!("--appendonly yes --appendfsync {policy}"));
     shim.rules(rule);
@@ -652,7 +651,7 @@ fn survives(policy: &str, rule: &str) -> bool {
     has_acted
 }
 
-/// Lets the first call fail, then the second, and so on, in steps of `stride`, on several servers at a time.
+/// Makes the first call fail, then the second, and so on, in steps of `stride`, on several servers in parallel.
 fn every_call_in_turn(policy: &str, what: &str, stride: u64) {
     let stride = if std::env::var_os("REDSTART_ROUNDS").is_some() { 1 } else { stride };
     let next = AtomicU64::new(1);

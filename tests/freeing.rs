@@ -1,17 +1,17 @@
-//! Large values go to the background thread, whichever command they go by: what it says about them is true, and their
+//! The background thread frees large values, whichever command removes them: replies and counters are right, and the
 //! memory is free afterwards.
 
 mod support;
 
 use support::{Client, Server, Value, eventually};
 
-/// Enough elements that freeing them is left to the thread.
+/// Enough elements to be freed in the background.
 const ELEMENTS: usize = 8000;
 
-/// The keys that [`fill`] knows.
+/// The keys that [`fill`] accepts.
 const KEYS: [&str; 6] = ["list", "set", "hash", "zset", "stream", "string"];
 
-/// Fills the key, which is one of [`KEYS`], with [`ELEMENTS`] elements; and `small`, a set of one member.
+/// Fills the key, one of [`KEYS`], with [`ELEMENTS`] elements, and `small`, a set of one member.
 const FILL: &str = "local key = KEYS[1] \
     local add = { \
         list = function(i) redis.call('RPUSH', key, 'element:' .. i .. string.rep(' ', 100)) end, \
@@ -28,7 +28,7 @@ fn fill(client: &mut Client, key: &str) {
     assert!(!reply.is_error(), "{reply:?}");
 }
 
-/// Calls a command by which the value of `key` goes, and waits until the thread has freed `objects`.
+/// Calls a command that removes the value of `key`, and waits until the thread has freed `objects`.
 fn goes_to_the_thread(client: &mut Client, key: &str, line: &str, objects: i64) {
     client.ok("FLUSHALL");
     fill(client, key);
@@ -130,7 +130,7 @@ fn the_elements_around_a_range_that_is_removed_stay_as_they_were() {
     assert_eq!(client.run("ZRANK zset between").integer(), 1);
 }
 
-/// As in Redis 7.2; and every member is either popped or left, once.
+/// As in Redis 7.2. Every member is either popped or left.
 #[test]
 fn few_members_left_by_spop_are_packed_again() {
     let server = Server::start("--save  --appendonly no");
@@ -149,7 +149,7 @@ fn few_members_left_by_spop_are_packed_again() {
     assert_eq!(all, left);
 }
 
-/// A replica and the log remove the members that were drawn here, not others.
+/// A replica and the AOF must remove the same random members.
 #[test]
 fn what_spop_removes_of_a_large_set_is_in_the_log() {
     let server = Server::start("--save  --appendonly yes --enable-debug-command yes");
@@ -164,7 +164,7 @@ fn what_spop_removes_of_a_large_set_is_in_the_log() {
     assert_eq!((loaded.len(), loaded), (10, kept));
 }
 
-/// Fills all keys, and has nearly all of it go; returns `used_memory` when it was full, and when it is free.
+/// Fills all keys and removes nearly all elements. Returns `used_memory` with the data and after freeing it.
 fn comes_and_goes(client: &mut Client) -> [i64; 2] {
     for key in KEYS {
         fill(client, key);
@@ -185,7 +185,7 @@ fn comes_and_goes(client: &mut Client) -> [i64; 2] {
     [full, client.info_number("used_memory")]
 }
 
-/// Redis frees values of up to 64 items or nodes at once.
+/// Redis frees values of up to 64 items or nodes in the main thread.
 #[test]
 fn unlink_frees_values_of_more_than_64_items_or_nodes_in_the_background() {
     let server = Server::start(
@@ -230,12 +230,12 @@ fn unlink_frees_values_of_more_than_64_items_or_nodes_in_the_background() {
     }
 }
 
-/// `used_memory` is where it was after all of it has gone, in whole and in parts.
+/// `used_memory` returns to its value after whole values and parts of values were freed.
 #[test]
 fn memory_is_free_after_values_went_to_the_background() {
     let server = Server::start("--save  --appendonly no");
     let mut client = server.client();
-    // Buffers of the connection and of the scripts' machine stay.
+    // Buffers of the connection and of the Lua interpreter stay.
     let before = comes_and_goes(&mut client)[1];
     for _ in 0..3 {
         let [full, after] = comes_and_goes(&mut client);
@@ -258,13 +258,13 @@ fn the_arguments_of_a_request_with_thousands_of_large_ones_are_freed_over_severa
     };
     let before = client.info_number("used_memory");
     mset(&mut client);
-    // The keys still have their values, and a change applies to one key only.
+    // The values of the keys are unchanged, and a write affects one key only.
     assert_eq!(client.run("APPEND key:0 !").integer(), 5001);
     assert_eq!(client.run("GET key:0").text(), format!("{value}!"));
     assert_eq!(client.run("STRLEN key:5999").integer(), 5000);
     client.ok("FLUSHALL SYNC");
     let iterations = client.info_number("eventloop_cycles");
-    // Arguments that do not become values.
+    // Arguments that are not stored as values.
     let mut words = vec!["DEL"];
     let long: Vec<String> = names.iter().map(|name| format!("{name:-<5000}")).collect();
     words.extend(long.iter().map(String::as_str));

@@ -1,5 +1,5 @@
-//! Functions beyond their replies: libraries in files and payloads that go from one server to the other, and libraries
-//! that would keep everybody waiting.
+//! Functions beyond their replies: libraries in files and in payloads moved between servers, and libraries that take
+//! too long.
 
 mod support;
 
@@ -10,7 +10,7 @@ use redstart::dict::Seed;
 use redstart::persist::rdb::file::{About, SaveOptions, save};
 use support::{Client, Launch, Server, Version, eventually};
 
-/// The source of a library whose only function returns a value.
+/// The source of a library with one function, which returns a value.
 fn library(name: &str, value: u32) -> String {
     format!("#!lua name={name}\nredis.register_function('{name}', function() return {value} end)")
 }
@@ -20,7 +20,7 @@ fn load(client: &mut Client, name: &str, value: u32) {
     assert_eq!(reply.text(), name);
 }
 
-/// The replies of the functions of these libraries; `None` for a function that does not exist.
+/// The replies of the functions of these libraries; `None` if a function does not exist.
 fn values<const N: usize>(client: &mut Client, names: [&str; N]) -> [Option<i64>; N] {
     names.map(|name| {
         let reply = client.run(&format!("FCALL {name} 0"));
@@ -182,7 +182,7 @@ fn a_library_that_loads_for_ever_is_refused_and_keeps_nobody_waiting_for_long() 
     for repeated in ["", "redis.log(redis.LOG_DEBUG, '')"] {
         let source = format!("#!lua name=b\nwhile true do {repeated} end");
         client.send(&["FUNCTION", "LOAD", &source]).expect("sent");
-        // The server replies when it gives the library up, if not before.
+        // The server replies at the latest when it gives up loading the library.
         other.ok("SET k v");
         let reply = client.read_reply().expect("a reply").value;
         assert_eq!(reply.text(), "ERR Error registering functions: ERR FUNCTION LOAD timeout");

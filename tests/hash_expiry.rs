@@ -1,5 +1,5 @@
-//! Fields of hashes that expire: what each command replies, and that they are deleted without being asked for. (The Redis
-//! that the differential tests compare with has no such fields.)
+//! Expiring fields of hashes: the replies of each command, and the deletion of expired fields in the background. (Redis
+//! 7.2, with which the differential tests compare, has no such fields.)
 
 mod support;
 
@@ -14,10 +14,10 @@ fn texts(value: &Value) -> Vec<String> {
     value.elements().iter().map(Value::text).collect()
 }
 
-/// A time that does not come, in milliseconds.
+/// A time in the far future, in milliseconds.
 const FAR_MS: i64 = 33_177_117_420_000;
 
-/// A packed hash and one that is a table, with the fields a to d.
+/// A packed hash and a hash table, both with the fields a to d.
 fn hashes(client: &mut Client) -> [&'static str; 2] {
     client.ok("FLUSHALL");
     let long = "x".repeat(100);
@@ -222,7 +222,7 @@ fn a_value_that_takes_the_place_of_a_hash_does_not_inherit_its_times() {
     let server = Server::start("");
     let mut client = server.client();
     for n in 0..100 {
-        // The clock does not advance within a transaction.
+        // Time stands still within a transaction.
         client.ok("MULTI");
         client.run(&format!("HSET k:{n} a 1 b 2"));
         client.run(&format!("HPEXPIRE k:{n} 50 FIELDS 1 a"));
@@ -265,7 +265,7 @@ fn a_copy_a_renamed_hash_and_a_restored_one_have_the_times_of_their_fields() {
             );
             let encoding = if key == "packed" { "listpackex" } else { "hashtable" };
             assert_eq!(client.run("OBJECT ENCODING hash").text(), encoding, "{make}");
-            // The cycle finds the fields under the new key.
+            // Active expiry finds the fields under the new key.
             client.run("HPEXPIRE hash 1 FIELDS 1 c");
             eventually("the field to go", || (client.run("HLEN hash").integer() == 3).then_some(()));
             assert_eq!(texts(&client.run("HMGET hash a b")), ["1", "2"], "{make}");
@@ -286,7 +286,7 @@ fn no_expired_field_is_picked_however_many_there_are() {
     client.run(&format!("HPEXPIRE e 1 FIELDS 3000 {}", fields.join(" ")));
     for (call, elements) in [("HRANDFIELD e -3", 3), ("HRANDFIELD e -3 WITHVALUES", 6), ("HRANDFIELD e 3", 3)]
     {
-        // Until then there are some.
+        // At first there are fields without an expiry.
         let mut found = usize::MAX;
         while found != 0 {
             client.send_raw(format!("{call}\r\nPING\r\n").as_bytes()).expect("a request is sent");
@@ -300,7 +300,7 @@ fn no_expired_field_is_picked_however_many_there_are() {
     }
 }
 
-/// The texts of a reply, however deep, in one line.
+/// The texts of a nested reply in one line.
 fn line(value: &Value) -> String {
     match value {
         Value::Array(all) => all.iter().map(line).collect::<Vec<_>>().join(" "),
@@ -308,7 +308,7 @@ fn line(value: &Value) -> String {
     }
 }
 
-/// The changes since the last call, and what would have been propagated, as lines.
+/// The changes since the last call and the propagated calls, as lines.
 fn journal(client: &mut Client) -> (String, String) {
     let both = client.run("DEBUG JOURNAL TAKE").elements();
     (line(&both[0]), line(&both[1]))
@@ -352,7 +352,7 @@ fn fields_that_expire_are_propagated_as_hdel_and_a_key_goes_with_its_last() {
         client.run(&format!("HPEXPIRE {key} 1 FIELDS 2 a b"));
         client.run("DEBUG JOURNAL TAKE");
         eventually("a lookup finds it late", || client.run(&format!("HGET {key} a")).is_null().then_some(()));
-        // Fields with the same time have no order.
+        // Fields with the same time expire in any order.
         let either = |calls: &str, a: &str, b: &str| {
             calls == format!("0 HDEL {key} {a} {b}") || calls == format!("0 HDEL {key} {b} {a}")
         };

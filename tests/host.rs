@@ -1,5 +1,4 @@
-//! What the server arranges with the system around it: supervisor, the kernel's OOM score, process title, processors,
-//! system log.
+//! Interaction with the system: supervisor, the kernel's OOM score, process title, CPU lists, syslog.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -54,7 +53,7 @@ fn systemd_is_notified_of_the_start_and_the_end() {
     assert_eq!(Server::start("--supervised auto").client().info("process_supervised"), "no");
 }
 
-/// A socket in the place of systemd's, under a path or in the abstract namespace.
+/// A socket in place of systemd's, at a path or in the abstract namespace.
 struct Systemd {
     socket: UnixDatagram,
     name: String,
@@ -200,7 +199,7 @@ fn the_title_is_the_address_or_what_the_template_says() {
     assert_eq!(title(&server), format!("{program} *:{}", server.port()));
     client.call(&["CONFIG", "SET", "proc-title-template", "{title} [{port}] {config-file} {{x}"]);
     assert_eq!(title(&server), format!("{program} [{}] - {{x}}", server.port()));
-    // First longer than there is room for, then shorter.
+    // First longer than the room, then shorter.
     client.call(&["CONFIG", "SET", "proc-title-template", &"x".repeat(1 << 20)]);
     let longest = title(&server);
     assert!(longest.len() > program.len() && longest.bytes().all(|byte| byte == b'x'), "{longest}");

@@ -1,5 +1,5 @@
-//! What the server says about itself: INFO's figures are true, MEMORY measures and returns memory, protected commands
-//! are refused.
+//! What the server reports about itself: the numbers of INFO are right, MEMORY measures and frees memory, protected
+//! commands are refused.
 
 mod support;
 
@@ -24,7 +24,7 @@ fn usage(client: &mut Client, key: &str) -> i64 {
 fn info_names_the_addresses_and_the_path_where_it_listens() {
     let launch = Launch::subject();
     let path = launch.directory().join("socket").display().to_string();
-    // The second address does not exist, which its minus permits.
+    // The second address does not exist, which its minus sign permits.
     let server = launch.flags(&format!("--unixsocket {path} --bind 127.0.0.1 -192.0.2.1 -::1")).start();
     let mut client = Client::unix(path.as_ref()).expect("connect");
     assert_eq!(info_line(&mut client, "server", "listener1"), format!("name=unix,bind={path}"));
@@ -94,7 +94,7 @@ fn memory_usage_is_what_a_key_adds() {
     client.ok("SET timed v EX 1000");
     assert!(usage(&mut client, "timed") >= small + 8, "an expiry takes memory");
     // Many keys, so that a thread started meanwhile adds little beside them. The table grows in steps; apart from it,
-    // used_memory grows by what the keys themselves take.
+    // `used_memory` grows by the size of the keys.
     client.ok("FLUSHALL SYNC");
     client.ok("DEBUG POPULATE 1000 key 200");
     let tables = |client: &mut Client| {
@@ -102,7 +102,7 @@ fn memory_usage_is_what_a_key_adds() {
         let (total, db) = (stats.field("total.allocated").integer(), stats.field("db.0"));
         total - db.field("overhead.hashtable.main").integer()
     };
-    // The first call of a command adds the histogram of its latencies.
+    // The first call of a command allocates its latency histogram.
     tables(&mut client);
     let before = tables(&mut client);
     client.ok("DEBUG POPULATE 11000 key 200");

@@ -1,5 +1,5 @@
-//! What commands enter in the journal where it cannot be compared with Redis: Redis propagates nothing there, or the
-//! effect only shows in how keys are used.
+//! Effects that the journal records and that cannot be compared with Redis: Redis propagates nothing there, or the
+//! effect shows only in the access times of keys.
 
 mod support;
 
@@ -13,7 +13,7 @@ fn start() -> (Server, Client) {
     (server, client)
 }
 
-/// The calls to be propagated since this was last called, their words joined.
+/// The calls to propagate since the last call of this function, their words joined.
 fn calls(client: &mut Client) -> Vec<String> {
     let calls = client.run("DEBUG JOURNAL TAKE").elements()[1].elements();
     let words =
@@ -21,7 +21,7 @@ fn calls(client: &mut Client) -> Vec<String> {
     calls.iter().map(|call| words(call).join(" ")).collect()
 }
 
-/// A sparse sketch that ends after half of its registers, all of them zero.
+/// A sparse HyperLogLog that ends after half of its registers, all of them zero.
 fn half_a_sketch() -> Vec<u8> {
     let mut sketch = b"HYLL\x01\0\0\0\0\0\0\0\0\0\0\x80".to_vec();
     sketch.extend([0x40 | (8191 >> 8) as u8, (8191 & 0xff) as u8]);
@@ -38,7 +38,7 @@ fn the_journal_is_taken_only_while_it_is_on() {
     client.ok("DEBUG JOURNAL ON");
     client.ok("SET b 2");
     assert_eq!(calls(&mut client), ["SET b 2"]);
-    // Records that were not taken are forgotten.
+    // Records that were not taken are discarded.
     client.ok("SET c 3");
     client.ok("DEBUG JOURNAL ON");
     client.ok("SET d 4");
@@ -46,7 +46,7 @@ fn the_journal_is_taken_only_while_it_is_on() {
     client.ok("DEBUG JOURNAL OFF");
     client.ok("SET e 5");
     assert_eq!(client.run("DEBUG JOURNAL TAKE").text(), refused);
-    // The log is another reader of the same calls.
+    // The AOF reads the same calls.
     client.ok("DEBUG LOADAOF");
     assert_eq!(client.run("DBSIZE").integer(), 5);
 }
@@ -67,7 +67,7 @@ fn what_was_added_to_a_corrupted_sketch_before_the_error_is_propagated() {
         let before = client.info_number("rdb_changes_since_last_save");
         assert_eq!(client.run(&call).text(), "INVALIDOBJ Corrupted HLL object detected");
         assert_eq!(client.info_number("rdb_changes_since_last_save") - before, added);
-        // On replay the call itself would fail, too.
+        // The call itself would also fail on replay.
         let calls = calls(&mut client);
         assert_eq!(calls.len(), propagated);
         let is_whole = |call: &String| call.starts_with("SET sketch HYLL") && call.ends_with(" KEEPTTL");

@@ -1,4 +1,4 @@
-//! Keys over time: expiry by itself and on access, and SCAN while the keyspace changes.
+//! Keys over time: active expiry, expiry on access, and SCAN while the keyspace changes.
 
 mod support;
 
@@ -22,7 +22,7 @@ fn set(key: &str, rest: &[&str]) -> Vec<u8> {
     support::client::encode(&words)
 }
 
-/// Waits until the server's own clock has advanced by more than a second: at least ten runs of cron.
+/// Waits until the server's clock has advanced by more than a second: at least ten runs of cron.
 fn wait_for_timer(client: &mut Client) {
     let start = client.info_number("uptime_in_seconds");
     client.wait_for_info("uptime_in_seconds", |now| now >= start + 2);
@@ -101,7 +101,7 @@ fn keys_that_expire_together_do_not_stop_the_server() {
     assert!(answered > 1);
 }
 
-/// One whole iteration; `between` runs between its calls.
+/// One complete iteration; `between` runs between its calls.
 fn scan(client: &mut Client, count: usize, mut between: impl FnMut(&mut Client)) -> Vec<String> {
     let (mut cursor, mut found) = ("0".to_string(), Vec::new());
     for _ in 0..1_000_000 {
@@ -126,7 +126,7 @@ fn scan_returns_every_key_present_throughout_while_the_keyspace_grows_and_shrink
     let (mut first, mut next) = (0, 0);
     for count in [1000, 100, 10, 37] {
         let found = scan(&mut client, count, |client| {
-            // Grows for most of the first half of the range, shrinks for most of the second.
+            // The table mostly grows in the first half of the range, and mostly shrinks in the second.
             let (add, remove) = if random.chance(2) { (400, 100) } else { (50, 500) };
             pipeline(client, (next..next + add).map(|n| set(&format!("passing:{n}"), &[])));
             next += add;
@@ -150,7 +150,7 @@ fn scan_of_a_keyspace_at_rest_returns_every_key_once() {
     let server = Server::start("--enable-debug-command yes");
     let mut client = server.client();
     client.ok("DEBUG POPULATE 20000");
-    // Growth goes on for a while after the last key; then nothing moves.
+    // The table still rehashes for a while after the last key is added.
     wait_for_timer(&mut client);
     for count in [1, 10, 500, 100_000] {
         let found = scan(&mut client, count, |_| {});
@@ -234,8 +234,8 @@ fn idle_times_and_frequencies_follow_the_accesses() {
     assert!(client.run("OBJECT IDLETIME idle").integer() < 2, "an access ends the idle time");
 }
 
-/// Freeing tens of thousands of blocks takes milliseconds, during which the loop would serve nobody; handing over a few
-/// costs more than freeing them.
+/// Freeing tens of thousands of blocks takes milliseconds, during which no client would be served; handing over a few
+/// blocks costs more than freeing them.
 #[test]
 fn a_large_collection_is_freed_in_the_background_and_a_small_one_at_once() {
     let server = Server::start("");
@@ -261,7 +261,7 @@ fn a_large_collection_is_freed_in_the_background_and_a_small_one_at_once() {
         }
     };
     for kind in ["RPUSH", "SADD", "HSET", "ZADD", "XADD"] {
-        // A node of a list or a stream holds hundreds.
+        // A node of a list or a stream holds hundreds of elements.
         let many = if kind == "XADD" { 7_000 } else { 20_000 };
         for (count, freed) in [(5, 0), (many, 1)] {
             for delete in ["DEL k", "SET k v", "COPY small k REPLACE"] {
@@ -286,7 +286,7 @@ fn a_flush_replies_when_all_is_freed_and_what_comes_after_it_stays() {
         flushing.ok("DEBUG POPULATE 50000");
         let pipeline = format!("{flush}\r\nINFO memory\r\nSET after 1\r\nDBSIZE\r\n");
         flushing.send_raw(pipeline.as_bytes()).expect("the requests are sent");
-        // The other is served while the memory is being freed, or after that; its key comes after the flush.
+        // The other client is served while the memory is being freed, or later; its key is set after the flush.
         eventually("the flush", || Some(()).filter(|()| other.run("DBSIZE").integer() < 50_000));
         other.ok("SET others 1");
         assert_eq!(flushing.read_reply().expect("a reply").value.text(), "OK", "{flush}");

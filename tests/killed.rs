@@ -1,10 +1,10 @@
-//! `kill -9` under load: what was acknowledged is there when the server starts again, under every `appendfsync`, and
-//! nothing is there that was not sent.
+//! `kill -9` under load: after a restart all acknowledged writes are there, under every `appendfsync`, and nothing that
+//! was never sent.
 //!
-//! A process that is killed leaves what it has written to the system, synced or not; so here the policies promise the
-//! same. What each of them promises when the power fails is tested in `power_cut/`.
+//! A killed process leaves its writes to the kernel, synced or not, so all policies make the same promise here.
+//! `power_cut/` tests their promises for a power failure.
 //!
-//! `REDSTART_ROUNDS` sets how many times each test kills (`make soak`), `REDSTART_SEED` repeats a run.
+//! `REDSTART_ROUNDS` sets how often each test kills its server (`make soak`), `REDSTART_SEED` repeats a run.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -19,7 +19,7 @@ use support::random::seeds;
 use support::workload::{Countdown, Writer};
 use support::{Client, Launch, Random, Server, eventually};
 
-/// How many times a test kills its server.
+/// How often a test kills its server.
 fn rounds(usual: u64) -> u64 {
     std::env::var("REDSTART_ROUNDS").map_or(usual, |text| text.parse().expect("REDSTART_ROUNDS is a number"))
 }
@@ -36,7 +36,7 @@ fn writers(seed: u64) -> Vec<Writer> {
     depths.map(|(number, depth)| Writer::new(number, seed + number as u64, depth)).collect()
 }
 
-/// Starts rewrites and saves while the others write, until the server is gone.
+/// Starts rewrites and saves while the writers run, until the server is gone.
 fn disturb(port: u16, random: &mut Random, countdown: &Countdown, is_over: &AtomicBool) {
     let Ok(mut client) = Client::tcp(port) else { return };
     while !is_over.load(Ordering::SeqCst) {
@@ -51,7 +51,7 @@ fn disturb(port: u16, random: &mut Random, countdown: &Countdown, is_over: &Atom
     }
 }
 
-/// Lets all write until one of them has counted down, and kills the server in that moment.
+/// Runs all writers until one of them has counted down, and kills the server at that moment.
 fn write_and_kill(server: &Server, writers: &mut [Writer], random: &mut Random, disturbed: bool) {
     let countdown = Countdown::new(1 + random.below(2000) as u64);
     let (port, pid) = (server.port(), Pid::from_raw(server.pid() as i32));

@@ -8,10 +8,10 @@ use std::thread::JoinHandle;
 use support::client::encode;
 use support::{Client, Server, Value, eventually};
 
-/// Subscriptions of a client: enough that they take many iterations.
+/// Subscriptions of a client: they take many event loop iterations.
 const MANY: usize = 30_000;
 
-/// Fewer iterations than they take, but far more than unsplit commands would take.
+/// Fewer iterations than the subscriptions take, but far more than commands in one piece would take.
 const MANY_ITERATIONS: i64 = (MANY / 2000) as i64;
 
 fn channel(number: usize) -> String {
@@ -23,7 +23,7 @@ fn request(word: &str) -> Vec<u8> {
     encode(&std::iter::once(word.to_owned()).chain(names).collect::<Vec<_>>())
 }
 
-/// Writes in a thread of its own, since neither side may wait for the other to read.
+/// Writes in a separate thread, because neither side may wait for the other to read.
 fn write(client: &Client, bytes: Vec<u8>) -> JoinHandle<()> {
     let mut writer = client.twin();
     std::thread::spawn(move || writer.send_raw(&bytes).expect("written"))
@@ -34,7 +34,7 @@ fn next(client: &mut Client) -> Vec<Value> {
     client.read_reply().expect("a reply or a message").value.elements()
 }
 
-/// A client that is subscribed by `word` to all names.
+/// A client subscribed by the command `word` to all names.
 fn subscriber(server: &Server, word: &str) -> Client {
     let mut client = server.client();
     let writing = write(&client, request(word));
@@ -51,7 +51,7 @@ fn iterations(control: &mut Client) -> i64 {
     control.info_number("eventloop_cycles")
 }
 
-/// How many names are in the server's tables.
+/// The number of names in the server's tables.
 fn names(control: &mut Client) -> i64 {
     ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]
         .map(|name| control.info_number(name))
@@ -149,7 +149,7 @@ fn removing_the_subscriptions_of_a_killed_client_takes_many_iterations_in_which_
         eventually("all names are gone", || (names(&mut control) == 0).then_some(()));
         eventually("the memory is back", || {
             let now = control.info_number("used_memory");
-            // Buffers that are kept for the next large request remain.
+            // Buffers kept for the next large request remain.
             (now < used + 1_000_000).then_some(())
         });
     }

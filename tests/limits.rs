@@ -1,4 +1,4 @@
-//! Limits that keep one client from taking the server's memory.
+//! Limits that keep a client from exhausting the server's memory.
 
 mod support;
 
@@ -9,7 +9,7 @@ use support::{Client, Server, Value, eventually};
 
 const MB: u64 = 1 << 20;
 
-/// A gigabyte of requests in one pipeline, and at no time more than a few megabytes of it in the server.
+/// A gigabyte of requests in one pipeline; the server never holds more than a few megabytes of it.
 #[test]
 fn a_pipeline_of_a_gigabyte_is_served_in_bounded_memory() {
     const REQUESTS: usize = 65_536;
@@ -31,7 +31,7 @@ fn a_pipeline_of_a_gigabyte_is_served_in_bounded_memory() {
     assert!(most < before + 64 * MB, "memory grew from {} to {} MB", before / MB, most / MB);
 }
 
-/// The same by a client that sends everything and reads only at the end: the server must not buffer the requests.
+/// The same with a client that sends everything and reads only at the end: the server must not buffer the requests.
 #[test]
 fn requests_are_not_read_ahead_of_their_execution() {
     let server = Server::start("--enable-debug-command yes");
@@ -56,7 +56,7 @@ fn requests_are_not_read_ahead_of_their_execution() {
     assert!(most < before + 64 * MB, "memory grew from {} to {} MB", before / MB, most / MB);
 }
 
-/// A length is a claim: memory is taken for what arrives.
+/// A length alone takes no memory: the server allocates for bytes that have arrived.
 #[test]
 fn claimed_lengths_take_no_memory() {
     let server = Server::start("");
@@ -78,7 +78,7 @@ fn claimed_lengths_take_no_memory() {
     assert!(after < before + 64 * MB, "memory grew from {} to {} MB", before / MB, after / MB);
 }
 
-/// What has arrived of a large argument lets its block have room for a few times as much, whatever length was claimed.
+/// The block of an argument has room for a few times the bytes that have arrived, whatever length was announced.
 #[test]
 fn a_large_argument_that_stays_unfinished_takes_a_few_times_what_has_arrived() {
     const SENT: usize = 300_000;
@@ -96,11 +96,11 @@ fn a_large_argument_that_stays_unfinished_takes_a_few_times_what_has_arrived() {
     assert!((SENT..5 * SENT).contains(&taken), "{taken} bytes for each of {SENT}");
 }
 
-/// Sends GETs of a large value and reads nothing, until the server has had enough.
+/// Sends GETs of a large value and reads nothing, until the server closes the connection.
 fn read_nothing(server: &Server, count: usize) -> Client {
     let mut client = server.client();
     for _ in 0..count {
-        // The server may close before the last one.
+        // The server may close before the last request.
         let _ = client.send(&["GET", "big"]);
     }
     client
@@ -117,7 +117,7 @@ fn a_reader_slower_than_the_hard_limit_is_closed() {
     assert!(server.resident_bytes() < 300 * MB);
     server.wait_for_log("overcoming of output buffer limits");
     drop(slow);
-    // A client that reads is not closed, however much it reads in all.
+    // A client that reads stays connected, however much it reads in all.
     for _ in 0..50 {
         assert_eq!(control.run("GET big").text().len(), 1 << 20);
     }
@@ -131,7 +131,7 @@ fn a_reader_over_the_soft_limit_is_closed_when_its_time_is_up() {
     control.call(&[&b"SET"[..], b"big", &vec![b'x'; 1 << 20]]);
     let mut slow = read_nothing(&server, 30);
     eventually("the end of the slow reader", || {
-        // Only a further reply makes the server look at the time that has passed.
+        // The server checks the soft limit's time only when it adds a reply.
         let _ = slow.send(&["GET", "big"]);
         (control.info_number("connected_clients") == 1).then_some(())
     });
@@ -151,7 +151,7 @@ fn without_a_limit_a_slow_reader_stays() {
     }
 }
 
-/// A pipeline of large replies in one packet: the server must not make all of them before it looks at the limit.
+/// A pipeline of large replies in one packet: the server must check the limit between them.
 #[test]
 fn a_pipeline_of_large_replies_ends_at_the_hard_limit() {
     let server = Server::start("");
@@ -169,7 +169,7 @@ fn a_pipeline_of_large_replies_ends_at_the_hard_limit() {
     assert!(most < before + 128 * MB, "memory grew from {} to {} MB", before / MB, most / MB);
 }
 
-/// However fast its client reads, as in Redis.
+/// The limit applies however fast the client reads, as in Redis.
 #[test]
 fn a_single_reply_beyond_the_hard_limit_ends_its_client() {
     let server = Server::start("");
@@ -195,14 +195,14 @@ fn a_single_reply_beyond_the_hard_limit_ends_its_client() {
     control.wait_for_info("client_output_buffer_limit_disconnections", |n| n == 2);
 }
 
-/// Draws with repetition go on as long as the client asks, whatever the data.
+/// A draw with repetition has any length that the client asks for, whatever the data.
 #[test]
 fn a_command_stops_when_its_reply_is_beyond_the_hard_limit() {
     let server = Server::start("");
     let mut control = server.client();
     control.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 16mb 0 0"]);
     for n in 0..1000 {
-        // One of each kind that is small enough to be packed, and one that is not.
+        // Of each type one small, packed value and one large value.
         if n < 10 {
             control.run(&format!("SADD s0 member:{n}"));
             control.run(&format!("HSET h0 field:{n} v"));
@@ -237,11 +237,11 @@ fn a_command_stops_when_its_reply_is_beyond_the_hard_limit() {
     assert_eq!(control.run("EXISTS counter").integer(), 0);
     let most = server.peak_resident_bytes();
     assert!(most < before + 96 * MB, "memory grew from {} to {} MB", before / MB, most / MB);
-    // A count within the limit is drawn as always.
+    // A count within the limit works as usual.
     assert!(matches!(control.run("SRANDMEMBER s1 -1000"), Value::Array(members) if members.len() == 1000));
 }
 
-/// Arguments may name the same thing any number of times.
+/// A command may name the same key or field any number of times.
 #[test]
 fn a_command_of_many_arguments_stops_when_its_reply_is_beyond_the_hard_limit() {
     let server = Server::start("");
@@ -286,7 +286,7 @@ fn a_command_of_many_arguments_stops_when_its_reply_is_beyond_the_hard_limit() {
     }
     let most = server.peak_resident_bytes();
     assert!(most < before + 48 * MB, "memory grew from {} to {} MB", before / MB, most / MB);
-    // What changes data is executed whole, as in Redis.
+    // A write is executed completely, as in Redis.
     assert_eq!(control.run("BITFIELD number GET i64 0").elements()[0].integer(), 150_000);
 }
 
@@ -296,12 +296,12 @@ fn before_authentication_replies_that_nobody_reads_take_little_memory() {
     let before = server.resident_bytes();
     let mut flood = server.client();
     let batch = encode(&["GET", "k"]).repeat(1000);
-    // The sockets' buffers hold megabytes; what comes after them would wait in the server.
+    // The sockets' buffers hold megabytes; the rest would wait in the server.
     let cut_off = (0..4000).any(|_| flood.send_raw(&batch).is_err());
     assert!(cut_off, "four million errors that nobody reads");
     let after = server.resident_bytes();
     assert!(after < before + 16 * MB, "memory grew from {} to {} MB", before / MB, after / MB);
-    // One that reads gets as many as it wants.
+    // A client that reads gets any number of replies.
     let mut steady = server.client();
     for _ in 0..100 {
         let mut writer = steady.twin();
@@ -316,12 +316,12 @@ fn an_argument_larger_than_the_query_buffer_limit_closes_its_client_and_a_reques
     let server = Server::start("--client-query-buffer-limit 1mb");
     let mut control = server.client();
     let mut large = server.client();
-    // The server may close before it has taken all.
+    // The server may close before it has received everything.
     let _ = large.send_raw(b"*2\r\n$3\r\nGET\r\n$4194304\r\n");
     let _ = large.send_raw(&vec![b'k'; 4 << 20]);
     large.wait_closed();
     server.wait_for_log("max query buffer");
-    // What has been parsed does not count: whole arguments of a request, large or small.
+    // Parsed arguments of a request do not count, large or small.
     let names: Vec<String> =
         std::iter::once("DEL".to_string()).chain((0..300).map(|n| format!("{n:010000}"))).collect();
     assert_eq!(control.call(&names), Value::Integer(0));
@@ -337,7 +337,8 @@ fn an_argument_larger_than_the_query_buffer_limit_closes_its_client_and_a_reques
     sending.join().expect("the sender");
 }
 
-/// Arguments stay where they were received, whatever their size: neither a buffer that doubles nor the value is a copy.
+/// Arguments stay where they were received, whatever their size: neither a growing buffer nor the stored value is a
+/// copy.
 #[test]
 fn a_large_request_of_many_arguments_is_held_once_and_given_back() {
     const COUNT: usize = 6400;
@@ -360,7 +361,7 @@ fn a_large_request_of_many_arguments_is_held_once_and_given_back() {
     }
     assert!(client.run("GET key:0") == Value::Bulk(value.clone()));
     assert!(client.run(&format!("GET key:{}", COUNT - 1)) == Value::Bulk(value));
-    // The same with arguments of all small sizes, which are in the server's hands only while it executes.
+    // The same with arguments of all small sizes, which the server holds only during the execution.
     let words: Vec<Vec<u8>> = std::iter::once(b"EXISTS".to_vec())
         .chain((0..200_000).map(|n| format!("{}{n}", "k".repeat(n % 700)).into_bytes()))
         .chain(keys.iter().map(|key| key.clone().into_bytes()))
@@ -406,7 +407,7 @@ fn what_a_client_sends_while_it_waits_is_kept_in_order_and_its_memory_given_back
     assert!(after < before + 16 * MB, "{} MB stay of a pipeline of 40", (after - before) / MB);
 }
 
-/// The large argument of a request is being received when the wait of the one before it ends.
+/// The wait ends while a large argument of the next request is being received.
 #[test]
 fn a_large_argument_is_whole_though_a_wait_ends_while_it_arrives() {
     let server = Server::start("");
@@ -456,7 +457,7 @@ fn large_values_come_back_as_they_were_sent() {
     }
 }
 
-/// Large arguments and small ones, received together or in pieces, from clients in turn.
+/// Large and small arguments, received together or in pieces, from several clients in turn.
 #[test]
 fn pipelines_of_values_of_all_sizes_are_whole_however_they_arrive() {
     let server = Server::start("");
