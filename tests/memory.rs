@@ -1,5 +1,5 @@
-//! Where the server's memory goes: back to the system when keys are deleted, and not to a reservation where the address
-//! space is limited.
+//! Memory returns to the system when keys are deleted, and the allocator reserves no addresses where the address space
+//! is limited.
 
 #![cfg(all(feature = "slab", target_os = "linux"))]
 
@@ -27,7 +27,7 @@ fn fill(client: &mut Client, prefix: &str, count: usize, len: usize) {
     }
 }
 
-/// Deletes 19 of 20 keys that [`fill`] has set, and then all that are left.
+/// Deletes 19 of 20 keys set by [`fill`], then the rest.
 fn delete(client: &mut Client, prefix: &str, count: usize) {
     let gone: Vec<usize> = (0..count).filter(|i| i % 20 != 0).collect();
     for group in gone.chunks(100) {
@@ -39,12 +39,12 @@ fn delete(client: &mut Client, prefix: &str, count: usize) {
     client.ok("FLUSHALL");
 }
 
-/// Fills a server with 60 MB of values of this length, deletes them, and waits until the system has the memory back.
+/// Fills a server with 60 MB of values of this length, deletes them, and waits until the memory is back at the system.
 fn memory_comes_and_goes(len: usize) {
     let count = (60 << 20) / len;
     let server = Server::start("");
     let mut client = server.client();
-    // The memory that the server needs to serve at all is allocated first.
+    // Allocates the memory that the server needs for any request first.
     fill(&mut client, "warm", 10, len);
     client.ok("FLUSHALL");
     let before = server.resident_bytes();
@@ -57,7 +57,7 @@ fn memory_comes_and_goes(len: usize) {
     });
 }
 
-/// Whatever their size, and without MEMORY PURGE.
+/// The length of the values does not matter, and no MEMORY PURGE is needed.
 #[test]
 fn memory_of_deleted_values_goes_back_to_the_system() {
     std::thread::scope(|scope| {
@@ -67,7 +67,7 @@ fn memory_of_deleted_values_goes_back_to_the_system() {
     });
 }
 
-/// The memory of a collection that is deleted while other clients work is given back completely.
+/// All memory of a collection is freed, even if other clients work during the deletion.
 #[test]
 fn memory_of_a_collection_freed_in_the_background_goes_back_to_the_system() {
     const MEMBERS: usize = 400_000;
@@ -82,7 +82,7 @@ fn memory_of_a_collection_freed_in_the_background_goes_back_to_the_system() {
         }
         assert_eq!(client.call(&words), Value::Integer(1000));
         if start % 40_000 == 0 {
-            // Keys of the same size as a member stay between the members.
+            // Keys of the same size as a member remain between the members.
             client.ok(&format!("SET key:{start:012} abc"));
         }
     }
@@ -96,7 +96,7 @@ fn memory_of_a_collection_freed_in_the_background_goes_back_to_the_system() {
     assert_eq!(client.run("GET key:000000040000"), Value::Bulk(b"abc".to_vec()));
 }
 
-/// The memory of a script comes from the system's allocator, whose free blocks lie between others.
+/// The memory of scripts comes from the system's allocator, which leaves free blocks between blocks in use.
 #[test]
 fn memory_of_a_script_goes_back_to_the_system() {
     let server = Server::start("");
@@ -111,7 +111,7 @@ fn memory_of_a_script_goes_back_to_the_system() {
     });
 }
 
-/// The allocator reserves addresses for whatever the keyspace may become; under a limit it leaves them to the data.
+/// The allocator reserves addresses for a growing keyspace; under a limit it leaves them to the data.
 #[test]
 fn a_limited_address_space_holds_data_up_to_nearly_the_limit() {
     const LIMIT: u64 = 500;
@@ -120,7 +120,7 @@ fn a_limited_address_space_holds_data_up_to_nearly_the_limit() {
     }
     let server = Launch::subject().address_space(Some(LIMIT)).start();
     let mut client = server.client();
-    // Three quarters of the limit, in values that lie in slabs, in runs of slabs and in mappings of their own.
+    // Three quarters of the limit, in values stored in slabs, in runs of slabs and in separate mappings.
     fill(&mut client, "small", 1_000_000, 40);
     fill(&mut client, "medium", 20_000, 9000);
     fill(&mut client, "large", 400, 150_000);
@@ -130,15 +130,15 @@ fn a_limited_address_space_holds_data_up_to_nearly_the_limit() {
     assert_eq!(client.run("STRLEN huge:34"), Value::Integer(2_000_000));
 }
 
-/// Data of one kind: what makes some megabytes of it, and under how many keys (`key:0` and so on).
+/// Data of one type: the commands that create some megabytes of it, and the number of its keys (`key:0` and so on).
 struct Kind {
     name: &'static str,
     keys: usize,
     fill: fn(&mut Client),
 }
 
-/// What the tests of figures look at. Sorted sets are made in order: at random, their leaves leave holes of some percent in
-/// the slabs, which are not in use.
+/// The data that the tests measure. Sorted sets are filled in order: filled at random, their leaves leave some percent
+/// of the slabs unused.
 const KINDS: &[Kind] = &[
     Kind {
         name: "strings of 3 bytes",
@@ -229,12 +229,12 @@ fn unlink_all(client: &mut Client, keys: &[String]) {
     client.wait_for_info("lazyfree_pending_objects", |pending| pending == 0);
 }
 
-/// Waits until the table of keys has its final size, and has unused memory given back.
+/// Waits until the table of keys has its final size, and runs MEMORY PURGE.
 fn settle(client: &mut Client) {
     eventually("the end of a rehash", || {
         (!client.run("DEBUG HTSTATS 0").text().contains("rehashing")).then_some(())
     });
-    // The table of before is freed in the background, where it does not count as pending. What comes after it there does.
+    // The background thread frees the old table, which does not count as pending; a collection after it does.
     let members: Vec<String> = (0..1000).map(|i| format!("member:{i}")).collect();
     client.run(&format!("SADD last {}", members.join(" ")));
     assert_eq!(client.run("UNLINK last"), Value::Integer(1));
@@ -242,7 +242,7 @@ fn settle(client: &mut Client) {
     client.ok("MEMORY PURGE");
 }
 
-/// The sum of MEMORY USAGE of these keys, without their slots in the table; of many keys some stand for all.
+/// The sum of MEMORY USAGE of these keys, without their slots in the table; with many keys, a sample is extrapolated.
 fn sum_of_usage(client: &mut Client, keys: &[String]) -> i64 {
     const SLOT: i64 = 8;
     const ENOUGH: usize = 1000;
@@ -251,12 +251,12 @@ fn sum_of_usage(client: &mut Client, keys: &[String]) -> i64 {
     some.iter().map(usage).sum::<i64>() * keys.len() as i64 / some.len() as i64
 }
 
-/// A figure of MEMORY STATS; `name` may lead into an inner map.
+/// A number of MEMORY STATS; `name` may lead into an inner map.
 fn figure(client: &mut Client, name: &[&str]) -> i64 {
     let mut value = client.run("MEMORY STATS");
     for part in name {
         let pairs = value.elements();
-        let pair = pairs.chunks(2).find(|pair| pair[0].text() == *part).expect("a figure of this name");
+        let pair = pairs.chunks(2).find(|pair| pair[0].text() == *part).expect("a field of this name");
         value = pair[1].clone();
     }
     value.integer()
@@ -279,7 +279,7 @@ fn sum_of_allocators(client: &mut Client) -> i64 {
     parts.map(line).iter().sum()
 }
 
-/// Memory that is the process's own, without the pages of its executable.
+/// Anonymous memory of the process, without the pages of its executable.
 fn anonymous_bytes(server: &Server) -> i64 {
     let kilobytes = status_field(server.pid(), "RssAnon");
     kilobytes.trim_end_matches(" kB").trim().parse::<i64>().expect("a number") << 10
@@ -289,8 +289,8 @@ fn assert_within(percent: i64, one: i64, other: i64, what: &str) {
     assert!((one - other).abs() * 100 <= other * percent, "{what}: {one} and {other}");
 }
 
-/// For each kind of data: what is in use grows as the process does, MEMORY USAGE says what it is, STATS how much of it is
-/// data, and when it is deleted as much is in use as before.
+/// For each type of data: `used_memory` grows as the process does, MEMORY USAGE reports the size, MEMORY STATS the part
+/// that is data, and after a deletion `used_memory` has its old value.
 #[test]
 fn figures_of_memory_are_those_of_the_process_whatever_the_data_is() {
     let next = AtomicUsize::new(0);
@@ -310,7 +310,7 @@ fn check_figures(kind: &Kind) {
     let keys: Vec<String> = (0..kind.keys).map(|i| format!("key:{i}")).collect();
     let server = Server::start("--enable-debug-command yes --slowlog-log-slower-than -1");
     let mut client = server.client();
-    // The first time, buffers and threads come that stay.
+    // The first run creates buffers and threads that remain.
     fill(&mut client);
     unlink_all(&mut client, &keys);
     client.ok("FLUSHALL");
@@ -345,12 +345,12 @@ fn check_figures(kind: &Kind) {
     assert_eq!(figure(&mut client, &["keys.count"]), keys.len() as i64, "{name}");
 
     unlink_all(&mut client, &keys);
-    eventually(&format!("{name}: the memory of before"), || {
+    eventually(&format!("{name}: the memory as before"), || {
         (client.info_number("used_memory") < used + (64 << 10)).then_some(())
     });
 }
 
-/// Bytes that wait for the disk are reported, and do not count against a memory limit.
+/// Bytes that wait for the disk are reported, and do not count towards `maxmemory`.
 #[test]
 fn connections_and_what_waits_for_them_are_overhead_and_no_data() {
     let server = Server::start("--appendonly yes");
@@ -395,7 +395,7 @@ fn memory_of_replies_is_free_soon_after_a_client_was_closed_for_too_much_output(
 
 const MIB: i64 = 1 << 20;
 
-/// Buffers that all clients share keep some of their room for the next iteration.
+/// Buffers shared by all clients keep some of their room for the next iteration.
 #[test]
 fn memory_purge_frees_the_buffers_that_large_replies_and_monitors_have_enlarged() {
     let server = Server::start("");
@@ -410,14 +410,14 @@ fn memory_purge_frees_the_buffers_that_large_replies_and_monitors_have_enlarged(
     drop((monitor, subscriber));
     client.wait_for_info("connected_clients", |count| count == 1);
     let kept = client.info_number("used_memory") - before;
-    assert!(kept > MIB, "nothing to give back, the test tests nothing: {kept} bytes");
+    assert!(kept > MIB, "nothing to free, the test tests nothing: {kept} bytes");
     client.ok("SCRIPT FLUSH");
     client.ok("MEMORY PURGE");
     let left = client.info_number("used_memory") - before;
     assert!(left < MIB / 4, "{left} bytes more than before");
 }
 
-/// Messages of two channels in turn, each with two subscribers: none can be joined with the one before.
+/// Messages alternate between two channels with two subscribers each, so none can be joined with the one before.
 #[test]
 fn memory_purge_frees_the_lists_of_messages_and_of_their_receivers() {
     let server = Server::start("");
@@ -434,7 +434,7 @@ fn memory_purge_frees_the_lists_of_messages_and_of_their_receivers() {
     drop(subscribers);
     client.wait_for_info("connected_clients", |count| count == 1);
     let kept = client.info_number("used_memory") - before;
-    assert!(kept > MIB, "nothing to give back, the test tests nothing: {kept} bytes");
+    assert!(kept > MIB, "nothing to free, the test tests nothing: {kept} bytes");
     client.ok("SCRIPT FLUSH");
     client.ok("MEMORY PURGE");
     let left = client.info_number("used_memory") - before;

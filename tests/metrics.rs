@@ -1,8 +1,7 @@
-//! `metrics-port`: what is told there is what INFO says, whatever is sent there harms nobody, and the status page is one
-//! that a browser shows.
+//! `metrics-port`: the metrics agree with INFO, no request harms the server, and browsers show the status page.
 //!
-//! The last test looks at the page with `chromium-headless-shell`, driven by `node`. Where one of them is missing it says
-//! so and tests nothing; with `REDSTART_REQUIRE_BROWSER=1`, as in `.ci/run`, that is a failure.
+//! The last test opens the page in `chromium-headless-shell`, driven by `node`. If one of them is missing, it prints
+//! that and tests nothing; with `REDSTART_REQUIRE_BROWSER=1`, as in `.ci/run`, it fails.
 
 mod support;
 
@@ -43,12 +42,12 @@ fn nothing_listens_until_a_port_is_set_and_it_can_be_set_and_taken_back() {
     client.ok(&format!("CONFIG SET metrics-port {port}"));
     let mut kept = Http::connect(port);
     assert_eq!(kept.ask("/health").body, "ok\n");
-    // Another port replaces the first, with its connections.
+    // Another port replaces the first, and closes its connections.
     let other = free_port();
     client.ok(&format!("CONFIG SET metrics-port {other}"));
     assert_eq!(kept.wait_closed(), "");
     assert!(Client::tcp(port).is_err());
-    // One that is taken is refused, and everything stays.
+    // A port in use is refused, and the old one stays.
     for taken in [server.port(), other] {
         let name = if taken == other { "port" } else { "metrics-port" };
         let refused = client.run(&format!("CONFIG SET {name} {taken}"));
@@ -106,7 +105,7 @@ fn the_figures_are_those_of_info_at_the_same_moment() {
         ("redis_acl_access_denied_auth_total", "acl_access_denied_auth"),
         ("redis_eventloop_cmd_per_cycle_max", "eventloop_cmd_per_cycle_max"),
     ];
-    // Some change by being asked for: what INFO says before and after is what the scrape said in between.
+    // Some fields change with each request, so the metric must be between INFO's values before and after the scrape.
     let mut compared = BTreeSet::new();
     eventually("every figure stands still once", || {
         let (before, scrape, after) = (info(&mut client), scrape(port), info(&mut client));
@@ -210,7 +209,7 @@ fn the_metrics_of_redis_exporter_are_there_under_their_names() {
     assert_eq!(labels["run_id"], client.info("run_id"));
 }
 
-/// A primary and its replica, which has all of its stream, with their metrics ports.
+/// A primary and its replica, which has received all of the stream, with their metrics ports.
 fn start_pair() -> [(Server, u16); 2] {
     let primary = start("--save  --repl-diskless-sync-delay 0");
     primary.0.client().ok("SET a b");
@@ -239,7 +238,7 @@ fn the_metrics_of_primary_and_replica_name_each_other() {
         assert_eq!((labels.len(), of("slave_ip"), of("slave_state")), (3, "127.0.0.1", "online"), "{name}");
         assert_eq!(of("slave_port"), replica_port);
     }
-    // The offset grows with PINGs and writes.
+    // PINGs and writes advance the offset.
     eventually("the offset is that of INFO", || {
         let before = to_replica.info_number("slave_repl_offset") as f64;
         let told =
@@ -294,7 +293,7 @@ fn replicas_that_do_not_tell_their_port_are_one_sample() {
         let of = |offset: usize| text.contains(&format!(",port=0,state=online,offset={offset},"));
         (0..3).all(of).then_some(())
     });
-    // Reading the scrape complains about two samples with the same labels.
+    // Parsing the scrape fails on two samples with the same labels.
     let scrape = scrape(port);
     let samples = &scrape.samples["redis_connected_slave_offset_bytes"];
     assert_eq!((samples.len(), &*samples[0].0["slave_ip"], samples[0].1), (1, "a\"b<i>", 0.0));
@@ -350,7 +349,7 @@ fn a_code_of_an_error_that_a_script_made_up_breaks_nothing() {
     let count = |code: &str| scrape.labelled("redis_errors_total", "err", code);
     assert_eq!(count("<script>alert(1)</script>"), Some(1.0));
     assert_eq!(count("A\"B\\C"), Some(1.0));
-    assert_eq!(count("other"), Some(2.0), "what does not look like a code, and what is called so");
+    assert_eq!(count("other"), Some(2.0), "words that are no error code, and the word `other`");
     let page = Http::get(port, "/").body;
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && !page.contains("<script"), "{page}");
     assert!(!page.contains("secret") && !page.contains("XXX"));
@@ -376,12 +375,12 @@ fn a_connection_serves_one_request_after_the_other() {
     http.send("HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let head = http.receive_head();
     assert_eq!((head.status, &*head.headers["content-length"]), (200, "3"));
-    // All at once, more than fit into a buffer.
+    // Sends all requests at once, more than fit into a buffer.
     http.send(&get("/health").repeat(1000));
     for _ in 0..1000 {
         assert_eq!(http.receive().body, "ok\n");
     }
-    // A byte at a time.
+    // Sends a byte at a time.
     for byte in get("/health").chars() {
         http.send(&byte.to_string());
     }
@@ -414,7 +413,7 @@ fn the_last_response_arrives_whatever_was_sent_behind_the_request() {
         http.finish_sending();
         assert_eq!(http.wait_closed(), "");
     }
-    // Whoever has ended its side may still read.
+    // A client that has shut down its writing side still gets its reply.
     let mut http = Http::connect(port);
     http.send(&get("/health"));
     http.finish_sending();
@@ -439,7 +438,7 @@ fn clients_that_vanish_or_do_not_read_delay_nobody() {
     }
     let are_gone = || (server.open_files() <= files).then_some(());
     eventually("all descriptors are closed", are_gone);
-    // Each of these has more to receive than its socket takes.
+    // Each of these has a larger response than its socket holds.
     let mut deaf: Vec<Http> = (0..8).map(|_| Http::connect(port)).collect();
     for http in &mut deaf {
         http.send(&get("/metrics").repeat(180));
@@ -457,12 +456,12 @@ fn clients_that_vanish_or_do_not_read_delay_nobody() {
 #[test]
 fn connections_for_metrics_are_few_and_do_not_count_as_clients() {
     let (server, port) = start("--maxclients 1");
-    // The one that found the server ready may not have left yet.
+    // The connection that saw the server ready may not be closed yet.
     let mut client = eventually("a place for a client", || {
         let mut client = server.try_client()?;
         client.try_call(&["PING"]).is_ok_and(|reply| reply.value.text() == "PONG").then_some(client)
     });
-    // Idle ones make room for newer ones.
+    // Idle connections are closed for newer ones.
     let mut idle: Vec<Http> = (0..40).map(|_| Http::connect(port)).collect();
     for http in &mut idle[24..] {
         assert_eq!(http.ask("/health").status, 200);
@@ -472,7 +471,7 @@ fn connections_for_metrics_are_few_and_do_not_count_as_clients() {
     assert_eq!(client.info_number("connected_clients"), 1);
     let clients = client.run("CLIENT ID").integer();
     assert_eq!(client.info_number("total_connections_received"), clients);
-    // Those that are in the middle of a request do not.
+    // Connections in the middle of a request are not.
     idle.drain(..24);
     for http in &mut idle {
         http.send(&(get("/health") + "GET"));
@@ -502,13 +501,13 @@ fn a_request_that_does_not_arrive_is_ended_and_an_idle_connection_stays() {
         let began = Instant::now();
         let (mut half, silent, mut idle) = (Http::connect(port), Http::connect(port), Http::connect(port));
         let sent = half.try_send("GET /metrics HT").and(idle.try_send(&get("/health")));
-        // If the machine stalled for longer than a request may take, the server was right to close them.
+        // If the machine stalled for longer than the timeout of a request, the server was right to close them.
         if sent.is_ok() && began.elapsed() < Duration::from_secs(5) {
             break (half, silent, idle);
         }
     };
     assert_eq!(idle.receive().status, 200);
-    // It takes ten seconds.
+    // The server closes it after ten seconds.
     let late = half.receive();
     assert_eq!((late.status, &*late.headers["connection"]), (408, "close"));
     assert_eq!(silent.wait_closed(), "");
@@ -516,7 +515,7 @@ fn a_request_that_does_not_arrive_is_ended_and_an_idle_connection_stays() {
     drop(server);
 }
 
-/// An address of this machine that is not loopback. Connecting a datagram socket sends nothing.
+/// An address of this machine other than loopback. Connecting a datagram socket sends nothing.
 fn outer_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
@@ -526,7 +525,7 @@ fn outer_address() -> Option<IpAddr> {
 #[test]
 fn protected_mode_holds_for_metrics_as_well() {
     let Some(address) = outer_address() else {
-        println!("not tested: this machine has no address but loopback");
+        println!("not tested: this machine has only loopback addresses");
         return;
     };
     let (server, port) = start("");
@@ -555,7 +554,7 @@ fn a_page_of_another_site_cannot_read_metrics_by_a_name_that_leads_here() {
         assert_eq!(status(&own), 200, "{own}");
     }
     assert_eq!(status(&format!("rebound.example:{port}")), 403);
-    // A name is fine wherever protected mode protects nothing.
+    // Any host name is accepted where protected mode is off.
     let mut client = server.client();
     client.ok("CONFIG SET protected-mode no");
     assert_eq!(status("redstart.internal"), 200);
@@ -582,7 +581,7 @@ fn health_is_what_a_ping_would_be_replied_and_metrics_are_told_all_the_same() {
     assert_eq!(Http::get(port, "/health").body, "ok\n");
 }
 
-/// Complains about HTML that a browser would have to repair, or that loads something.
+/// Panics on HTML that a browser would have to repair, or that loads anything.
 fn check_html(page: &str) {
     let mut open: Vec<&str> = Vec::new();
     let mut rest = page.strip_prefix("<!DOCTYPE html>").expect("a document type");
@@ -654,7 +653,7 @@ fn the_dashboard_shows_metrics_that_there_are() {
     client.ok("SET a b EX 1000");
     client.run("NOTHING");
     let mut scrape = scrape(port);
-    // Some are those of a server with replicas, or of a replica.
+    // Some metrics exist only with replicas, or on a replica.
     for (_server, port) in &start_pair() {
         let of = Scrape::read(&Http::get(*port, "/metrics").body);
         scrape.samples.extend(of.samples);
@@ -666,12 +665,12 @@ fn the_dashboard_shows_metrics_that_there_are() {
     let panels = dashboard["panels"].as_array().expect("panels");
     let (mut expressions, mut ids, mut places) = (0, BTreeSet::new(), BTreeSet::new());
     for panel in panels {
-        assert!(ids.insert(panel["id"].as_u64()), "an id is there twice");
+        assert!(ids.insert(panel["id"].as_u64()), "a duplicate id");
         let (x, y) = (panel["gridPos"]["x"].as_u64().unwrap(), panel["gridPos"]["y"].as_u64().unwrap());
         let (w, h) = (panel["gridPos"]["w"].as_u64().unwrap(), panel["gridPos"]["h"].as_u64().unwrap());
         assert!(x + w <= 24, "{}", panel["title"]);
         for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
-            assert!(places.insert(cell), "{} lies upon another panel", panel["title"]);
+            assert!(places.insert(cell), "{} overlaps another panel", panel["title"]);
         }
         for target in panel["targets"].as_array().into_iter().flatten() {
             expressions += 1;
@@ -682,7 +681,7 @@ fn the_dashboard_shows_metrics_that_there_are() {
             for metric in metrics {
                 assert!(scrape.samples.contains_key(metric), "there is no {metric}: {expression}");
             }
-            // A rate is one of a counter, and a level is none.
+            // `rate` is for counters, and plain values are for gauges.
             let rates = expression.contains("rate(") || expression.contains("increase(");
             let family = metrics_of(expression)[0].trim_end_matches("_bucket");
             let kind = scrape.types.get(family).map_or("", String::as_str);

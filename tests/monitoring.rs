@@ -1,4 +1,4 @@
-//! The server under observation: the slow log, the latency monitor, MONITOR; and clients that wait for a pause to end.
+//! Monitoring: the slow log, the latency monitor, MONITOR; and clients that wait for the end of a pause.
 
 mod support;
 
@@ -14,7 +14,7 @@ fn slow_commands(client: &mut Client) -> Vec<String> {
     entries.iter().rev().map(words).collect()
 }
 
-/// The line that a monitor reads next, without its time.
+/// The next line of a MONITOR feed, without its time.
 fn line(monitor: &mut Client) -> String {
     let reply = monitor.read_reply().expect("a line").value;
     let Value::Simple(text) = &reply else { panic!("not a line: {reply:?}") };
@@ -182,7 +182,7 @@ fn a_monitor_that_does_not_read_is_closed_at_the_limit_and_hurts_nobody() {
     let mut quick = monitor(&server);
     let value = "x".repeat(100_000);
     let mut sent = 0;
-    // Far more than the limit and what both sockets' buffers hold.
+    // Far more than the limit and the buffers of both sockets.
     eventually("the end of the monitor that does not read", || {
         client.call(&["SET", "k", &value]);
         sent += 1;
@@ -190,7 +190,7 @@ fn a_monitor_that_does_not_read_is_closed_at_the_limit_and_hurts_nobody() {
         let left = client.run("CLIENT LIST").text().matches(" flags=O ").count();
         (left == 1).then_some(())
     });
-    assert!(sent > 40, "only {sent} commands fitted");
+    assert!(sent > 40, "closed after only {sent} commands");
     slow.wait_closed();
     client.run("PING");
     assert!(line(&mut quick).ends_with("\"PING\""));
@@ -240,7 +240,7 @@ fn paused_clients_go_on_in_order_with_all_that_they_have_sent() {
     for (n, client) in paused.iter_mut().enumerate() {
         client.send(&["APPEND", "order", &format!("{n},")]).expect("send");
         wait_for_waiting(&mut control, n as i64 + 1);
-        // What follows waits in the server: many small requests, a large one in pieces, an inline one.
+        // Later requests wait in the server: many small ones, a large one in pieces, an inline one.
         let mut more = Vec::new();
         for _ in 0..200 {
             more.extend(encode(&["INCR", &format!("counter{n}")]));
@@ -349,7 +349,7 @@ fn a_client_that_hangs_up_or_is_killed_while_it_waits_leaves_nothing_behind() {
     let server = Server::start("");
     let mut control = server.client();
     control.ok("CLIENT PAUSE 1000000 WRITE");
-    // After a reply, so that this connection is accepted and counted.
+    // After a reply, the server has accepted and counted this connection.
     let quiet = server.open_files();
     let mut waiting: Vec<Client> = (0..10).map(|_| server.client()).collect();
     for client in &mut waiting {
@@ -403,13 +403,13 @@ fn expired_keys_stay_in_the_data_set_during_a_pause() {
     client.run("CLIENT PAUSE 1000000 WRITE");
     assert_eq!(client.run("EXEC").elements().len(), 2);
     eventually("the key's end", || client.run("GET dies").is_null().then_some(()));
-    // Several runs of cron, which would delete it.
+    // Cron, which could delete the key, runs several times.
     let start = client.info_number("uptime_in_seconds");
     client.wait_for_info("uptime_in_seconds", |now| now >= start + 2);
     assert_eq!(client.run("DBSIZE").integer(), 1);
     assert_eq!(client.info_number("expired_keys"), 0);
     if !subject_is_redis() {
-        // Redis 7.0 searches for a live key forever.
+        // Redis 7.0 searches forever for a key that has not expired.
         assert_eq!(client.run("RANDOMKEY").text(), "dies");
     }
     client.ok("CLIENT UNPAUSE");
@@ -440,10 +440,10 @@ fn the_latency_monitor_keeps_the_worst_time_of_an_event() {
 
 #[test]
 fn a_cycle_that_expires_many_keys_is_a_latency_event() {
-    // More than a slice of the cycle takes. Clients are served between slices.
+    // Takes longer than a slice of the expiry cycle. Clients are served between slices.
     let server = Server::start("--latency-monitor-threshold 4");
     let mut client = server.client();
-    // All expire at once, when the script has ended.
+    // All keys expire at once, when the script has ended.
     let script = "for i=1,100000 do redis.call('SET','key:'..i,'v','PX',1) end";
     client.call(&["EVAL", script, "0"]);
     eventually("all keys are expired", || (client.run("DBSIZE").integer() == 0).then_some(()));

@@ -4,8 +4,8 @@ mod support;
 
 use support::{Client, Server, Value, eventually};
 
-/// What `XINFO CONSUMERS` tells of a consumer: what it has pending, and the times since it asked and since it got
-/// something. `None` for one that is not there.
+/// A consumer in `XINFO CONSUMERS`: its number of pending entries, its idle time and its inactive time. `None` if it
+/// does not exist.
 fn consumer(client: &mut Client, name: &str) -> Option<(i64, i64, i64)> {
     let all = client.run("XINFO CONSUMERS s g").elements();
     all.iter().map(Value::elements).find(|fields| fields[1].text() == name).map(|fields| {
@@ -65,8 +65,8 @@ fn a_consumer_that_gets_nothing_is_seen_and_not_active() {
     let server = Server::start("");
     let mut client = start(&server, "0");
     client.run("XREADGROUP GROUP g c STREAMS s >");
-    // Time goes by between the entry and the question that gets none.
-    eventually("20 ms without a question", || consumer(&mut client, "c").filter(|(_, idle, _)| *idle >= 20));
+    // Time passes between the entry and a read that returns nothing.
+    eventually("20 ms without a read", || consumer(&mut client, "c").filter(|(_, idle, _)| *idle >= 20));
     let (pending, _, inactive) = consumer(&mut client, "c").expect("a consumer");
     assert!(pending == 1 && inactive >= 20);
     assert!(client.run("XREADGROUP GROUP g c STREAMS s >").is_null());

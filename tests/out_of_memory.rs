@@ -1,5 +1,5 @@
-//! A system that refuses memory: the server ends with one line that says what was asked for, and nothing acknowledged is
-//! lost. Where a single request names a large string, it gets an error instead.
+//! A system that refuses memory: the server exits with one line that names the size of the allocation, and no
+//! acknowledged write is lost. A single request for a large string gets an error instead.
 
 #![cfg(target_os = "linux")]
 
@@ -12,23 +12,23 @@ use nix::sys::signal::Signal;
 use support::client::encode;
 use support::{Client, Launch, Server, Value};
 
-/// Mebibytes of addresses, most of which the data can have.
+/// The address space in mebibytes, most of which is available to the data.
 const LIMIT: u64 = 128;
 
-/// A server with little memory and a log; `None` where the tests themselves are under a limit that is lower.
+/// A server with little memory and an AOF; `None` if the tests themselves run under a lower limit.
 fn limited() -> Option<Server> {
     let own = getrlimit(Resource::RLIMIT_AS).expect("getrlimit").0;
     let launch = Launch::subject().flags("--appendonly yes");
     (own >= LIMIT << 20).then(|| launch.address_space(Some(LIMIT)).start())
 }
 
-/// Sends pipelines of requests until the server has ended. Returns how many were acknowledged.
+/// Sends pipelines of requests until the server has exited. Returns the number of acknowledged requests.
 fn fill(client: &mut Client, pipeline: usize, request: impl Fn(usize) -> Vec<Vec<u8>>) -> usize {
     let mut acknowledged = 0;
     loop {
         let requests: Vec<u8> =
             (acknowledged..acknowledged + pipeline).flat_map(|n| encode(&request(n))).collect();
-        // Replies that the server sent before it ended are still read.
+        // Replies that the server sent before it exited are still read.
         let sent = client.send_raw(&requests);
         for _ in 0..pipeline {
             match client.read_reply() {
@@ -43,7 +43,7 @@ fn fill(client: &mut Client, pipeline: usize, request: impl Fn(usize) -> Vec<Vec
     }
 }
 
-/// The server has ended as it should for want of memory. Another one, with enough of it, in its place.
+/// Checks that the server ran out of memory and exited as it should, and starts another one with enough memory.
 fn again(mut server: Server) -> Server {
     let status = server.wait_exit();
     let log = server.log();
@@ -89,7 +89,8 @@ fn a_server_that_one_collection_has_filled_comes_back_with_all_of_it() {
     for (command, count, of) in [("HSET", "HLEN", 2), ("ZADD", "ZCARD", 2), ("RPUSH", "LLEN", 1)] {
         let Some(server) = limited() else { return };
         let mut client = server.client();
-        // Many small ones in each request: tables grow by doubling, and a single allocation may be half of all memory.
+        // Each request adds many small elements: tables grow by doubling, and a single allocation may be half of the
+        // memory.
         let add = |n: usize| {
             let mut words = vec![word(command), word("big")];
             for i in n * 500..(n + 1) * 500 {

@@ -10,9 +10,9 @@ use support::{Client, Server, Value, eventually};
 
 /// A command whose keys have expired, and the commands that prepare the data.
 struct Case {
-    /// Make the keys that do not expire.
+    /// Commands that create the keys without an expiry.
     sources: &'static [&'static str],
-    /// Make the keys that have expired when the command is called.
+    /// Commands that create the keys that have expired when the command is called.
     expired: &'static [&'static str],
     command: &'static str,
 }
@@ -142,7 +142,7 @@ fn unix_ms(client: &mut Client) -> u64 {
         + time[1].text().parse::<u64>().expect("microseconds") / 1000
 }
 
-/// Waits until the time by which the server executes commands is past `at_ms`.
+/// Waits until the server's clock is past `at_ms`.
 fn wait_past(client: &mut Client, at_ms: u64) {
     eventually("the time at which the keys expire", || (unix_ms(client) > at_ms + 1).then_some(()));
 }
@@ -217,7 +217,7 @@ fn keys(client: &mut Client) -> Vec<(u32, Vec<String>)> {
             let size = client.run("DBSIZE").integer();
             client.ok("SELECT 0");
             assert_eq!(size, keys.len() as i64, "DBSIZE of database {db} beside its keys {keys:?}");
-            assert!(keys.is_sorted_by(|a, b| a < b), "a key stands twice in database {db}: {keys:?}");
+            assert!(keys.is_sorted_by(|a, b| a < b), "a duplicate key in database {db}: {keys:?}");
             (db, keys)
         })
         .to_vec()
@@ -282,7 +282,7 @@ fn during_a_pause_a_write_treats_expired_fields_as_absent_and_the_log_replays_th
     }
 }
 
-/// The fields that clients find in `k` and `l`, and their expiry times.
+/// The fields of `k` and `l` that clients see, and their expiry times.
 fn hashes(client: &mut Client) -> [Value; 4] {
     ["HGETALL k", "HGETALL l", "HPEXPIRETIME k FIELDS 2 f g", "HPEXPIRETIME l FIELDS 2 f g"]
         .map(|line| client.run(line))
@@ -331,7 +331,7 @@ fn during_a_pause_reads_delete_nothing_and_writes_publish_the_expired_event() {
     assert!(replies[1].is_null(), "{replies:?}");
     assert_eq!(replies[2..6], numbers(&[4, 1, 2, 1]), "nothing is deleted before a write");
     assert_eq!(replies[6..], [list, Value::Integer(4)]);
-    assert_eq!(client.info_number("expired_keys"), expired + 2, "k and s, not the key that was left alone");
+    assert_eq!(client.info_number("expired_keys"), expired + 2, "k and s, not the unused key");
 
     let events: Vec<String> = (0..5)
         .map(|_| {

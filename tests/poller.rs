@@ -1,4 +1,4 @@
-//! What the loop may rely on, whichever poller is compiled: the same tests pass with epoll and with kqueue.
+//! The behaviour of pollers that the event loop relies on: the same tests pass with epoll and with kqueue.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use redstart::sys::poller::{BATCH, Event, Interest, NativePoller, Poller, Source, Token};
 
-/// It only ends tests that hang.
+/// Ends tests that hang.
 const DEADLINE: Duration = Duration::from_secs(300);
 
 fn poller() -> NativePoller {
@@ -34,13 +34,13 @@ fn slot(event: &Event) -> u32 {
     }
 }
 
-/// All events of one wait.
+/// All events of one call of `wait`.
 fn events(poller: &mut NativePoller, timeout_ms: Option<u32>) -> Vec<Event> {
     let count = poller.wait(timeout_ms).unwrap();
     (0..count).map(|index| poller.event(index)).collect()
 }
 
-/// What is ready now, with the two directions of a source combined.
+/// The ready sources, with both directions of a source combined.
 fn ready(poller: &mut NativePoller) -> HashMap<Source, Event> {
     let mut ready: HashMap<Source, Event> = HashMap::new();
     for event in events(poller, Some(0)) {
@@ -52,7 +52,7 @@ fn ready(poller: &mut NativePoller) -> HashMap<Source, Event> {
     ready
 }
 
-/// Waits repeatedly until `wanted` holds for what is ready.
+/// Waits repeatedly until `wanted` holds for the ready sources.
 fn until(poller: &mut NativePoller, wanted: impl Fn(&HashMap<Source, Event>) -> bool) {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -82,7 +82,7 @@ fn a_wait_ends_when_its_time_is_up_and_not_before() {
     let mut poller = poller();
     let start = Instant::now();
     assert_eq!(poller.wait(Some(30)).unwrap(), 0);
-    // Kernels count in ticks of their own, so a wait may be a millisecond short.
+    // Kernels count in ticks, so a wait may be a millisecond short.
     assert!(start.elapsed() >= Duration::from_millis(29));
     let start = Instant::now();
     assert_eq!(poller.wait(Some(1001)).unwrap(), 0);
@@ -222,7 +222,7 @@ fn an_event_of_a_slot_that_was_reused_carries_the_old_generation() {
     poller.add(first.as_fd(), Source::Client(Token::new(9, 1)), Interest::READ).unwrap();
     first_far.write_all(b"x").unwrap();
     assert_eq!(poller.wait(None).unwrap(), 1);
-    // In the middle of the batch the client is closed and its slot is reused.
+    // While the batch is handled, the client is closed and its slot is reused.
     poller.remove(first.as_fd()).unwrap();
     drop(first);
     let (second, mut second_far) = pair();
@@ -290,7 +290,7 @@ fn a_wake_up_among_events_hides_none_of_them() {
     let waker = poller.waker();
     let mut pairs = Vec::new();
     for slot in 0..20 {
-        // In the middle, so that the kernel's queue has events before and after the wake-up.
+        // A wake-up in the middle: the kernel's queue has events before and after it.
         if slot == 10 {
             waker.wake();
         }
@@ -331,7 +331,7 @@ fn more_ready_descriptors_than_a_batch_are_all_reported_in_turn() {
         assert!(batch.len() <= BATCH);
         for event in batch {
             let slot = slot(&event) as usize;
-            // Nothing is read, so that all stay ready: the kernel has to rotate them.
+            // The test reads nothing, so all stay ready: the kernel has to rotate them.
             assert!(event.readable && event.source == client(slot as u32));
             seen[slot] = true;
         }
@@ -351,9 +351,12 @@ fn an_error_of_the_kernel_is_reported() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let (near, _far) = pair();
     if cfg!(target_os = "linux") {
-        assert!(poller.add(file.as_fd(), client(1), Interest::READ).is_err(), "a file cannot be waited for");
+        assert!(
+            poller.add(file.as_fd(), client(1), Interest::READ).is_err(),
+            "a regular file cannot be registered"
+        );
     }
-    // Removing a descriptor that is not registered does no harm.
+    // Removing an unregistered descriptor does no harm.
     let _ = poller.remove(near.as_fd());
     poller.add(near.as_fd(), client(2), Interest::WRITE).unwrap();
     assert_eq!(events(&mut poller, None).len(), 1);

@@ -1,4 +1,4 @@
-//! The protocol over time: which connections errors close and which they do not, and RESP2 beside RESP3.
+//! The protocol over time: which errors close a connection, and RESP2 beside RESP3.
 //!
 //! The replies to single requests and broken streams are compared with Redis in `differential/streams.rs`.
 
@@ -52,7 +52,7 @@ fn requests_before_a_protocol_error_are_answered_and_those_after_it_are_not() {
 fn large_arguments_of_pipelined_requests_are_each_stored_as_sent() {
     let server = Server::start("");
     let mut client = server.client();
-    // Large enough to be received into blocks of their own, in requests that arrive without a pause between them.
+    // Large enough to be received into separate blocks, in requests that arrive without a pause between them.
     let values: Vec<Vec<u8>> =
         (b'a'..=b'h').map(|letter| vec![letter; 100_000 + usize::from(letter)]).collect();
     let mut stream = Vec::new();

@@ -1,5 +1,5 @@
-//! RDB files go both ways: what `redis-server` has saved is loaded here and has the digest that it had there, and what was
-//! saved here is what `redis-server` starts with. And `check-rdb` says of a file what `redis-check-rdb` says of it.
+//! RDB files are exchangeable: this server loads files of `redis-server` to the same digest, and `redis-server` loads
+//! ours. `check-rdb` reports on a file as `redis-check-rdb` does.
 
 mod support;
 
@@ -20,7 +20,7 @@ use support::{Client, Launch, Value, Version, run_bounded};
 
 const DATABASES: usize = 16;
 
-/// The first version whose files are of version 11, and whose digest is over scores in their shortest digits.
+/// The first version that writes RDB version 11, and whose digest uses the shortest digits of scores.
 const FORMAT_11: Version = Version::new(7, 2);
 
 const LOAD: LoadOptions = LoadOptions { checksum: true, drop_expired_before: None, merge: false };
@@ -35,7 +35,7 @@ fn text(random: &mut Random, longest: usize) -> Vec<u8> {
     }
 }
 
-/// Calls that fill a server with keys of every type, in every encoding, in several databases, some of which expire.
+/// Calls that fill a server with keys of every type, in every encoding, in several databases; some of the keys expire.
 fn fill(client: &mut Client, random: &mut Random, keys: usize) {
     for n in 0..keys {
         let db = *random.pick(&["0", "0", "1", "15"]);
@@ -74,7 +74,7 @@ fn fill(client: &mut Client, random: &mut Random, keys: usize) {
     }
 }
 
-/// Gives a stream groups with consumers and pending entries, and deletes an entry.
+/// Creates groups with consumers and pending entries in a stream, and deletes an entry.
 fn read_by_groups(client: &mut Client, key: &[u8], count: usize) {
     let half = (count / 2 + 1).to_string();
     let calls: [&[&[u8]]; 6] = [
@@ -114,7 +114,7 @@ fn digest_there(client: &mut Client) -> String {
     client.run("DEBUG DIGEST").text()
 }
 
-/// The digest of each key whose name is text, to name the one that differs.
+/// The digests of the keys whose names are text, to find the one that differs.
 fn digests(client: &mut Client) -> Vec<String> {
     let mut all = Vec::new();
     for db in ["0", "1", "15"] {
@@ -130,7 +130,7 @@ fn digests(client: &mut Client) -> Vec<String> {
     all
 }
 
-/// The flags of a peer, and limits so low that small collections leave their packed forms.
+/// The flags of the peer, and limits low enough to convert small collections from their packed encodings.
 fn launches() -> [Launch; 2] {
     let launch = || Launch::redis().flags("--enable-debug-command yes --maxmemory-policy allkeys-lfu");
     [
@@ -163,7 +163,7 @@ fn a_data_set_goes_from_redis_to_here_and_back_with_the_same_digest() {
                 assert_eq!(digest_here(&keyspace), wanted, "seed {seed}");
             }
 
-            // Back: not compressed, so that not all is as Redis would write it, and in the peer's version.
+            // The way back: uncompressed, so that parts differ from Redis's file, and in the peer's version.
             let format = if version >= FORMAT_11 { Format::Eleven } else { Format::Ten };
             let options = SaveOptions { compress: false, version: format, ..SaveOptions::default() };
             let functions: Vec<&[u8]> = report.functions.iter().map(Vec::as_slice).collect();
@@ -221,7 +221,7 @@ fn strings_are_saved_in_the_same_bytes_as_redis_saves_them() {
     let mut ours = Vec::new();
     save(&keyspace, &about, &SaveOptions { version, ..SaveOptions::default() }, &mut ours, &mut |_| {})
         .expect("a vector takes everything");
-    // The order of the keys is the table's, so only the length, the head and the sorted records can be compared.
+    // Tables order keys differently, so only the lengths, the heads and the sorted records are compared.
     assert_eq!(ours.len(), theirs.len());
     let head =
         |file: &[u8]| file[..file.iter().position(|&byte| byte == 0xfb).expect("RESIZEDB") + 4].to_vec();
@@ -230,7 +230,7 @@ fn strings_are_saved_in_the_same_bytes_as_redis_saves_them() {
     assert_eq!(sum(&ours), sum(&theirs));
 }
 
-/// A checker's output for a file, and whether the file is good.
+/// A checker's output for a file, and whether it found the file valid.
 fn verdict(mut command: Command, directory: &Path) -> (bool, String) {
     command.current_dir(directory).arg("dump.rdb");
     run_bounded(command)
@@ -248,9 +248,9 @@ fn own_check() -> Command {
     command
 }
 
-/// What both reports have to say alike. Left out is what Redis says of a type before it has read one, and the names of
-/// types that it has no name for. If it found an error that it names by the place in its source, only the place in the
-/// file counts.
+/// The part that both reports must share. It leaves out the type that Redis reports before it has read one, and types
+/// that Redis has no name for. If Redis reports an error by a position in its source, only the offset in the file
+/// counts.
 fn essence(text: &str, theirs: &str) -> Vec<String> {
     let is_internal = theirs.contains("Internal error");
     let mut lines: Vec<String> = text

@@ -1,5 +1,5 @@
-//! The ring of a process that may not open another descriptor, and so cannot map memory twice. Alone in its file, since
-//! the limit is the whole process's.
+//! The ring of a process that may not open another descriptor, and so cannot map memory twice. The only test in its
+//! file, because the limit applies to the whole process.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use redstart::sys::ring::Ring;

@@ -178,7 +178,7 @@ fn transactions_are_whole_and_start_again_when_a_watched_key_changes() {
         assert_eq!((set.as_str(), sum), ("OK", 42));
         let wrong: redis::RedisResult<(i64, i64)> =
             redis::pipe().atomic().incr("n", 1).cmd("NOSUCHCOMMAND").query(&mut connection);
-        assert_eq!(wrong.expect_err("a command that is not known").code(), Some("EXECABORT"));
+        assert_eq!(wrong.expect_err("an unknown command").code(), Some("EXECABORT"));
 
         let mut other = connect(&server, protocol);
         let mut rounds = 0;
@@ -216,7 +216,7 @@ fn subscribers_receive_what_is_published() {
         assert_eq!(heard(), (Some("n*".to_string()), channel, text));
         subscriber.unsubscribe("weather").expect("unsubscribe");
         assert_eq!(publisher.publish::<_, _, usize>("weather", "nobody").expect("publish"), 0);
-        // Without its subscriptions the connection is an ordinary one again.
+        // Without its subscriptions the connection accepts all commands again.
         drop(subscriber);
         assert!(connection.set::<_, _, bool>("k", "v").expect("set"));
         assert_eq!(publisher.publish::<_, _, usize>("news", "nobody").expect("publish"), 0);

@@ -1,4 +1,4 @@
-//! Scripts beyond their replies: those that take long, what others see meanwhile, and what is on disk of them.
+//! Scripts beyond their replies: slow scripts, the replies of other clients meanwhile, and their writes on disk.
 
 mod support;
 
@@ -8,7 +8,7 @@ use support::{Client, Launch, Server, Value, eventually};
 const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
 const KILLED: &str = "ERR Script killed by user with SCRIPT KILL... script: ";
 
-/// Takes `seconds` of the processor.
+/// Code that uses `seconds` of processor time.
 fn spin(seconds: f64) -> String {
     format!("local spun = os.clock() while os.clock() - spun < {seconds} do end ")
 }
@@ -38,7 +38,7 @@ fn reply(client: &mut Client) -> Value {
     client.read_reply().expect("a reply").value
 }
 
-/// Waits until commands are refused because of a script.
+/// Waits until commands are refused because a script is running.
 fn await_busy(client: &mut Client, text: &str) {
     eventually("a script takes long", || {
         let reply = client.run("PING");
@@ -107,7 +107,7 @@ fn scripts_without_end_that_need_ever_more_fail_or_can_be_ended() {
         "return unpack({}, 1, 1e8)",
     ] {
         begin(&mut client, script);
-        // Whoever calls meanwhile is served, if only by being told so.
+        // Other clients are served meanwhile, at least with an error.
         for _ in 0..3 {
             let pong = other.run("PING").text();
             assert!(pong == "PONG" || pong == BUSY, "{script}: {pong}");
@@ -214,7 +214,7 @@ fn a_script_that_takes_long_may_be_part_of_a_transaction() {
     assert_eq!(other.run("GET k").text(), "4");
 }
 
-/// A pause does not end while a script runs, so `SCRIPT KILL` must not wait for the pause.
+/// A pause does not end while a script runs, so `SCRIPT KILL` must not wait for its end.
 #[test]
 fn a_script_of_a_transaction_that_has_paused_all_clients_can_be_ended() {
     let server = impatient("");
@@ -281,7 +281,7 @@ fn a_script_that_waits_for_time_to_advance_ends() {
     assert_eq!(server.client().call(&["EVAL", script, "0"]).text(), "ended");
 }
 
-/// Kilobytes of memory of the Lua machine that runs scripts.
+/// Memory of the Lua interpreter for scripts, in kilobytes.
 fn machine_kilobytes(client: &mut Client) -> u64 {
     client.info("used_memory_lua").parse::<u64>().expect("a number") >> 10
 }
@@ -470,13 +470,12 @@ fn a_script_leaves_nothing_behind_for_the_next() {
     assert_eq!(reply.iter().map(Value::text).collect::<Vec<_>>(), ["0", "0", "function", "bc", "1"]);
 }
 
-/// Attacks on servers, by their entries in the lists of vulnerabilities. Those on the language itself are in
-/// `tests/lua/escapes.rs`.
+/// Attacks by their CVE numbers. Those on the language itself are in `tests/lua/escapes.rs`.
 #[test]
 fn known_attacks_by_scripts_do_no_harm() {
     const READONLY: &str = "Attempt to modify a readonly table";
-    // CVE-2022-24735: what a script puts into the globals or the libraries is executed by the next user's. CVE-2025-46818:
-    // so is what it puts into the metatables of basic types.
+    // CVE-2022-24735: the next user executes what a script has put into the globals or the libraries. CVE-2025-46818:
+    // the same with the metatables of basic types.
     let for_others = [
         "redis.call = function() return 'mine' end",
         "rawset(redis, 'call', function() return 'mine' end)",
@@ -500,9 +499,9 @@ fn known_attacks_by_scripts_do_no_harm() {
         assert_eq!(reply.text(), "xx1", "{attack}");
         assert_eq!(victim.run("FCALL f 0").text(), "xx1", "{attack}");
         let reply = eval(&mut victim, "return (pcall(function() return ('x')() end))");
-        assert!(reply.is_null(), "{attack}: a string can be called");
+        assert!(reply.is_null(), "{attack}: the string was callable");
     }
-    // CVE-2022-24736: an error in a metamethod, while a table becomes a reply.
+    // CVE-2022-24736: an error in a metamethod while a table is converted to a reply.
     for attack in [
         "return setmetatable({}, {__index = function() foo() end})",
         "return setmetatable({}, {__index = function() return redis.call('nosuch') end})",
@@ -512,12 +511,12 @@ fn known_attacks_by_scripts_do_no_harm() {
         assert!(!reply.is_error(), "{attack}: {reply:?}");
         assert_eq!(victim.run("PING").text(), "PONG");
     }
-    // CVE-2021-32672: Redis' debugger trusted a length, and read beyond the bytes received.
+    // CVE-2021-32672: Redis's debugger trusted a length, and read beyond the bytes received.
     for mode in ["YES", "SYNC"] {
         let mut attacker = server.client();
         attacker.ok(&format!("SCRIPT DEBUG {mode}"));
         attacker.send(&["EVAL", "return 1", "0"]).expect("sent");
-        attacker.read_reply().expect("where the script has stopped");
+        attacker.read_reply().expect("the place where the script has stopped");
         attacker.send_raw(b"*2\r\n$1\r\ne\r\n$1024\r\nx").expect("sent");
         attacker.finish_sending();
         assert_eq!(attacker.wait_closed(), b"*1\r\n+<endsession>\r\n:1\r\n", "{mode}");

@@ -1,4 +1,4 @@
-//! The server as a process: its configuration, its sockets, its log, its end.
+//! The server as a process: its configuration, its sockets, its log, its exit.
 
 mod support;
 
@@ -98,7 +98,7 @@ fn a_bad_config_file_is_refused_with_its_line_and_status_1() {
     }
 }
 
-/// Opening a pipe by its name would wait for a writer; one that is open already is read like a file.
+/// Opening a named pipe would wait for a writer; one that is open already is read like a file.
 #[test]
 fn the_config_file_may_be_standard_input_but_not_a_named_pipe_or_a_device() {
     if subject_is_redis() {
@@ -158,7 +158,7 @@ fn bad_flags_and_missing_files_are_refused_with_status_1() {
     for flags in ["--nosuchflag 1", "--timeout abc", "--timeout", "--include /nonexistent/redstart.conf"] {
         let (status, output) = Launch::subject().flags(flags).run_to_exit();
         assert_eq!(status.code(), Some(1), "{flags}: {output}");
-        assert!(!output.trim().is_empty(), "{flags}: nothing is said");
+        assert!(!output.trim().is_empty(), "{flags}: no message");
     }
 }
 
@@ -210,7 +210,7 @@ fn tcp_and_unix_sockets_serve_the_same_keys() {
 fn it_listens_where_bind_says_and_nowhere_else() {
     let launch = Launch::subject();
     let port = launch.port();
-    // The second address does not exist; because of the minus that is not an error.
+    // The second address does not exist; its minus sign permits that.
     let server = launch.flags(&format!("--port {port} --bind 127.0.0.2 -192.0.2.55")).start_unlistened();
     let elsewhere = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), port));
     let mut client = eventually("the bound address", || Client::tcp_at(elsewhere).ok());
@@ -235,7 +235,7 @@ fn it_listens_on_ipv6_loopback() {
     drop(server);
 }
 
-/// An address of this machine that is not loopback. Connecting a datagram socket sends nothing.
+/// An address of this machine other than loopback. Connecting a datagram socket sends nothing.
 fn outer_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
@@ -245,7 +245,7 @@ fn outer_address() -> Option<IpAddr> {
 #[test]
 fn protected_mode_turns_strangers_away_until_there_is_a_password() {
     let Some(address) = outer_address() else {
-        println!("not tested: this machine has no address but loopback");
+        println!("not tested: this machine has only loopback addresses");
         return;
     };
     let server = Server::start("");
@@ -328,12 +328,12 @@ fn a_log_that_was_renamed_or_removed_is_created_again_under_its_name() {
     fs::rename(&path, &old).expect("rename the log");
     client.ok("DEBUG LOG second");
     let (first, second) = (fs::read_to_string(&old).expect("the old log"), fs::read_to_string(&path));
-    let second = second.expect("a log under the old name");
+    let second = second.expect("a log file under the old name");
     assert!(first.contains("Ready to accept") && !first.contains("second"), "{first}");
     assert!(second.contains("DEBUG LOG: second") && !second.contains("Ready to accept"), "{second}");
     fs::remove_file(&path).expect("remove the log");
     client.ok("DEBUG LOG third");
-    let third = fs::read_to_string(&path).expect("a log under the old name");
+    let third = fs::read_to_string(&path).expect("a log file under the old name");
     assert!(third.contains("DEBUG LOG: third"), "{third}");
 }
 
@@ -346,7 +346,7 @@ fn a_crash_is_reported_where_the_log_is_now() {
         fs::rename(&path, &old).expect("rename the log");
         client.send(&command.split(' ').collect::<Vec<_>>()).expect("send");
         server.wait_exit();
-        let log = fs::read_to_string(&path).expect("a log under the old name");
+        let log = fs::read_to_string(&path).expect("a log file under the old name");
         assert!(log.contains("BUG REPORT START") && log.contains("BUG REPORT END"), "{log}");
         assert!(!fs::read_to_string(&old).expect("the old log").contains("REPORT"));
     }
@@ -373,7 +373,7 @@ fn every_few_seconds_the_log_reports_keys_and_clients() {
     server.wait_for_log("1 clients connected");
 }
 
-/// Kills a process that is not a child of the test, if the test fails before that process has ended.
+/// Kills a process that is not a child of the test if the test fails before that process has exited.
 struct Daemon(i32);
 
 impl Drop for Daemon {
@@ -390,7 +390,7 @@ fn daemonize_leaves_the_terminal_and_serves_on() {
     let flags =
         format!("--port {port} --daemonize yes --pidfile {} --logfile {}", pidfile.display(), log.display());
     let mut parent = launch.flags(&flags).start_unlistened();
-    assert_eq!(parent.wait_exit().code(), Some(0), "the starting process ends well");
+    assert_eq!(parent.wait_exit().code(), Some(0), "the starting process exits with status 0");
     let pid = eventually("the pidfile", || fs::read_to_string(&pidfile).ok()?.trim().parse::<i32>().ok());
     let _daemon = Daemon(pid);
     assert_ne!(pid as u32, parent.pid());
@@ -422,7 +422,7 @@ fn sigterm_and_sigint_end_it_in_order() {
         client.ok("SET k v");
         server.signal(signal);
         assert_eq!(server.wait_exit().code(), Some(0), "after {signal}");
-        assert!(client.wait_closed().is_empty(), "the client is told nothing, only closed");
+        assert!(client.wait_closed().is_empty(), "the client gets no reply before it is closed");
         let log = server.log();
         assert!(log.contains(signal.as_str()), "the log names the signal: {log}");
     }
@@ -432,14 +432,14 @@ fn sigterm_and_sigint_end_it_in_order() {
 fn a_second_interrupt_does_not_wait_for_a_busy_server() {
     let mut server = Server::start("--enable-debug-command yes");
     let before = server.resident_bytes();
-    // This takes far longer than any deadline here: only the second signal can end it.
+    // The command runs far longer than any deadline here: only the second signal can end it.
     server.client().send(&["DEBUG", "POPULATE", "2000000000", "key", "100"]).expect("send");
     eventually("a busy server", || (server.resident_bytes() > before + (16 << 20)).then_some(()));
     server.signal(Signal::SIGINT);
     wait_until_handled(&server);
     server.signal(Signal::SIGINT);
     let status = server.wait_exit();
-    assert_eq!(status.code(), Some(1), "a shutdown that was cut short is not a success: {status:?}");
+    assert_eq!(status.code(), Some(1), "an interrupted shutdown is not a success: {status:?}");
     server.wait_for_log("You insist... exiting now.");
 }
 
@@ -457,7 +457,7 @@ fn a_second_termination_signal_changes_nothing_about_an_end_in_order() {
     let (pidfile, socket) = (launch.directory().join("server.pid"), launch.directory().join("server.sock"));
     let flags = format!("--pidfile {} --unixsocket {}", pidfile.display(), socket.display());
     let mut server = launch.flags(&flags).flags("--enable-debug-command yes").start();
-    // In one packet: once the line is logged, the server cannot shut down before the sleep is over.
+    // In one packet: once the line is logged, the server cannot shut down before the sleep has ended.
     server.client().send_raw(b"DEBUG LOG sleeps\r\nDEBUG SLEEP 1\r\n").expect("send");
     server.wait_for_log("DEBUG LOG: sleeps");
     for _ in 0..3 {
@@ -538,7 +538,7 @@ hz 10
 hz 20
 ";
 
-/// The lines that are not empty, except for Redis's user, which is not configurable here.
+/// The lines that are not empty, without Redis's user, which is not configurable here.
 fn sorted_lines(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.lines().filter(|l| !l.is_empty() && !l.starts_with("user ")).collect();
     lines.sort_unstable();
@@ -564,7 +564,7 @@ fn config_rewrite_keeps_comments_and_changes_what_changed() {
     assert!(text.contains("# Generated by CONFIG REWRITE"), "{text}");
     drop(client);
 
-    // A new server reads what was written.
+    // A new server reads the written file.
     let server = server.stop().config(&text).start();
     let mut client = server.client();
     assert_eq!(directive(&mut client, "timeout"), "99");
@@ -605,8 +605,8 @@ fn config_rewrite_writes_what_redis_writes() {
         let own = ["port ", "dir ", "user ", "save ", "latency-tracking-info-percentiles "];
         let text: Vec<&str> = text.lines().filter(|l| !own.iter().any(|o| l.starts_with(o))).collect();
         let end =
-            text.iter().position(|l| l.starts_with("# Generated")).expect("the line before what is new");
-        // New lines come in any order.
+            text.iter().position(|l| l.starts_with("# Generated")).expect("the line before the new ones");
+        // New lines may be in any order.
         text[..end]
             .iter()
             .chain(&sorted_lines(&text[end..].join("\n")))
@@ -715,7 +715,7 @@ fn a_maxmemory_without_its_unit_is_warned_of() {
     assert!(!Server::start("--maxmemory 1mb").log().contains("less than 1MB"));
 }
 
-/// Redis' tests of damaged payloads search for this text.
+/// Redis's tests of damaged payloads search for this text.
 #[test]
 fn the_verbose_log_says_why_a_payload_was_refused() {
     let server = Server::start("--loglevel verbose");

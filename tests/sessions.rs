@@ -1,5 +1,5 @@
-//! What one connection has begun (a transaction, subscriptions, watched keys, a pause of its replies): shown, limited,
-//! and ended with it.
+//! The state of one connection (a transaction, subscriptions, watched keys, suppressed replies): how it is reported,
+//! limited, and freed with the connection.
 
 mod support;
 
@@ -19,8 +19,8 @@ fn number(line: &str, name: &str) -> u64 {
     field(line, name).parse().expect("a number")
 }
 
-/// Sends `requests` at once, after which the bytes `expected` have to come and nothing else. Some of these are arrays with
-/// fewer elements than they say.
+/// Sends `requests` at once, and expects exactly the bytes `expected` in return. Some of these are arrays with fewer
+/// elements than announced.
 fn pipeline(client: &mut Client, requests: &[&str], expected: &str) {
     let words = |line: &&str| encode(&line.split(' ').collect::<Vec<_>>());
     client.send_raw(&requests.iter().flat_map(words).collect::<Vec<u8>>()).expect("send");
@@ -39,7 +39,7 @@ fn a_client_that_asks_for_itself_sees_what_its_own_request_holds() {
     assert_eq!((number(&line, "obl"), number(&line, "omem")), (0, 0), "{line}");
     let line = client.run("CLIENT LIST").text();
     assert_eq!((number(&line, "qbuf"), number(&line, "argv-mem")), (26, 10), "{line}");
-    // A pipeline that has come in one piece is in the buffer as a whole, and the first reply is not sent yet.
+    // The pipeline arrived in one piece, so all of it is in the query buffer, and the first reply is not sent yet.
     client.send_raw(b"PING\r\nCLIENT INFO\r\n").expect("send");
     client.read_reply().expect("the first reply");
     let line = client.read_reply().expect("the second reply").value.text();
@@ -65,7 +65,7 @@ fn a_line_shows_the_room_in_the_shared_buffers_and_the_peak_of_the_replies() {
     let id = client.run("CLIENT ID").integer();
     control.ok("DEBUG REPLYBUFFER PEAK-RESET-TIME never");
     let line = control.run("CLIENT INFO").text();
-    // There is free room behind the request and behind the reply.
+    // The query buffer and the output buffer have free room.
     assert!(number(&line, "qbuf-free") >= 1024 && number(&line, "rbs") > 0, "{line}");
     let ring = number(&line, "qbuf") + number(&line, "qbuf-free");
     control.send_raw(b"PING\r\nCLIENT INFO\r\n").expect("send");
@@ -73,7 +73,7 @@ fn a_line_shows_the_room_in_the_shared_buffers_and_the_peak_of_the_replies() {
     let line = control.read_reply().expect("the second reply").value.text();
     assert_eq!(number(&line, "qbuf") + number(&line, "qbuf-free"), ring, "{line}");
     assert!(number(&line, "rbs") > number(&line, "obl"), "{line}");
-    // The line that another client gets.
+    // The line that another client gets for it.
     let of_client = |control: &mut Client| control.run(&format!("CLIENT LIST ID {id}")).text();
     client.run(&format!("ECHO {}", "x".repeat(1000)));
     let line = of_client(&mut control);
@@ -115,10 +115,10 @@ fn what_waits_is_counted_by_its_arguments() {
     control.wait_for_info("clients_in_timeout_table", |n| n == 1);
 }
 
-/// Keys of a `WATCH` that takes many iterations.
+/// The number of keys of a `WATCH` that takes many iterations.
 const MANY: usize = 30_000;
 
-/// A `WATCH` of keys from `from` on.
+/// Sends a `WATCH` of [`MANY`] keys, starting at number `from`.
 fn watch_many(client: &mut Client, from: usize) {
     let names = (from..from + MANY).map(|number| format!("key:{number}"));
     let request = encode(&std::iter::once("WATCH".to_owned()).chain(names).collect::<Vec<_>>());
@@ -157,7 +157,7 @@ fn the_keys_of_a_large_watch_count_from_the_first_to_the_last_and_until_they_are
         control.ok(&format!("SET key:{touched} y"));
         assert!(!executed(&mut client).is_null(), "{touched} after UNWATCH");
     }
-    // The remaining keys of one session do not count for the next, which has half of its keys.
+    // The remaining keys of one session do not affect the next, which has half of the same keys.
     watch_many(&mut client, 0);
     client.ok("UNWATCH");
     watch_many(&mut client, MANY / 2);
@@ -179,7 +179,7 @@ fn a_watched_key_that_expires_makes_exec_fail() {
     control.ok("SET later x PX 100000");
     control.ok("SET k x PX 40");
     client.ok("WATCH lasts later k");
-    // A second key shows that the first has expired: looking the first one up would delete it.
+    // A second key shows that the first has expired: a lookup of the first would delete it.
     control.ok("SET as-long x PX 40");
     eventually("the key expires", || control.run("GET as-long").is_null().then_some(()));
     assert!(executed(&mut client).is_null());
@@ -220,7 +220,7 @@ fn what_is_queued_is_counted_until_it_has_been_executed() {
         (field(&line(), "multi"), number(&line(), "multi-mem"), number(&line(), "tot-mem")),
         ("-1", 0, idle)
     );
-    // A key that has been touched is seen at once, and what is watched with it is not any more.
+    // A touched key is recorded at once, and the other watched keys are released.
     client.ok("WATCH a");
     assert_eq!(field(&line(), "flags"), "N");
     server.client().ok("SET a other");
@@ -280,7 +280,7 @@ fn a_client_that_is_killed_takes_its_transaction_with_it() {
     let _ = victim.send(&["EXEC"]);
     victim.wait_closed();
     assert_eq!(control.run("EXISTS k").integer(), 0);
-    // Its own end is the last of its replies, and the rest is executed all the same.
+    // A client that kills itself gets its reply last, and the rest of its requests is still executed.
     let mut own = server.client();
     own.ok("MULTI");
     for line in ["PING", "CLIENT KILL TYPE normal SKIPME no", "SET k v", "PUBLISH k v"] {
@@ -301,7 +301,7 @@ fn a_queue_beyond_the_query_buffer_limit_closes_its_client_and_gives_its_memory_
     for round in 1..=3 {
         let mut greedy = server.client();
         greedy.ok("MULTI");
-        // Large values are kept as they were received, small ones are copied.
+        // Large values stay in the block in which they were received, small ones are copied.
         let value = "v".repeat(if round == 2 { 500 } else { 100_000 });
         let refused = (0..100_000).any(|_| greedy.try_call(&["SET", "k", &value]).is_err());
         assert!(refused, "it never ends");
@@ -331,7 +331,7 @@ fn the_replies_of_a_transaction_are_one_reply_for_the_output_limit() {
         greedy.send(&["EXEC"]).expect("send");
         assert_eq!(greedy.wait_closed(), b"", "{key}");
         control.wait_for_info("client_output_buffer_limit_disconnections", |n| n == ended as i64 + 1);
-        // All of it was executed.
+        // All requests were executed.
         assert_eq!(control.run("GET counter").text(), (100 * (ended + 1)).to_string());
     }
     let mut modest = server.client();
@@ -394,13 +394,13 @@ fn replies_are_switched_off_and_on_inside_a_transaction_where_the_command_stands
     let queued = "+OK\r\n".to_string() + &"+QUEUED\r\n".repeat(4);
     let off_and_on = ["MULTI", "PING", "CLIENT REPLY OFF", "GET k", "CLIENT REPLY ON", "EXEC"];
     pipeline(&mut client, &off_and_on, &format!("{queued}*4\r\n+PONG\r\n+OK\r\n"));
-    // The reply to skip is the one after that of EXEC.
+    // The reply to skip is the one after EXEC's.
     let skip = ["MULTI", "CLIENT REPLY SKIP", "PING", "GET k", "PING", "EXEC", "PING"];
     pipeline(&mut client, &skip, &format!("{queued}*4\r\n+PONG\r\n$-1\r\n+PONG\r\n"));
     let skipped = ["CLIENT REPLY SKIP", "MULTI", "PING", "CLIENT REPLY SKIP", "EXEC", "PING"];
     pipeline(&mut client, &skipped, "+QUEUED\r\n+QUEUED\r\n*2\r\n+PONG\r\n");
     pipeline(&mut client, &["CLIENT REPLY SKIP", "RESET", "PING"], "+PONG\r\n");
-    // A monitor's feed would come between the replies.
+    // A MONITOR feed would come between the replies.
     let refused = "-ERR MONITOR isn't allowed for DENY BLOCKING client\r\n";
     let expected = format!("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n{refused}+PONG\r\n");
     pipeline(&mut client, &["MULTI", "MONITOR", "PING", "EXEC"], &expected);

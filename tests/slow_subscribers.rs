@@ -1,5 +1,5 @@
-//! Subscribers that do not read what is published: they are cut by their own limits, share what waits for them, and
-//! nobody else waits.
+//! Subscribers that do not read: they are disconnected by their own limits, share the pending messages, and delay no
+//! other client.
 
 mod support;
 
@@ -16,7 +16,7 @@ fn number(line: &str, field: &str) -> u64 {
     text.expect("a field").parse().expect("a number")
 }
 
-/// A client that is subscribed to `channel`.
+/// A client subscribed to `channel`.
 fn subscriber(server: &Server, channel: &str) -> Client {
     let mut client = server.client();
     assert_eq!(client.run(&format!("SUBSCRIBE {channel}")).elements()[2], Value::Integer(1));
@@ -27,7 +27,7 @@ fn limit(control: &mut Client, limit: &str) {
     assert!(!control.call(&["CONFIG", "SET", "client-output-buffer-limit", limit]).is_error(), "{limit}");
 }
 
-/// More than any socket holds, in messages of 60 KB.
+/// More messages of 60 KB than any socket holds.
 const MANY: usize = 2000;
 
 #[test]
@@ -36,7 +36,7 @@ fn a_subscriber_that_does_not_read_is_cut_at_the_hard_limit_and_nobody_waits_for
     let mut publisher = server.client();
     limit(&mut publisher, "pubsub 1mb 0 0");
     let (mut slow, mut steady) = (subscriber(&server, "news"), subscriber(&server, "news"));
-    // An ordinary client has no such limit, whatever waits for it.
+    // A normal client has no such limit, however large its output buffer.
     let mut ordinary = server.client();
     publisher.call(&[&b"SET"[..], b"big", &vec![b'b'; 16 << 20]]);
     ordinary.send(&["GET", "big"]).expect("send");
@@ -45,7 +45,7 @@ fn a_subscriber_that_does_not_read_is_cut_at_the_hard_limit_and_nobody_waits_for
     for n in 0..MANY {
         let message = format!("{n:-<60000}");
         let told = publisher.call(&["PUBLISH", "news", &message]).integer();
-        assert!(told <= receivers, "one that is cut does not come back");
+        assert!(told <= receivers, "a disconnected subscriber does not come back");
         receivers = told;
         assert_eq!(steady.read_reply().expect("the message").value.elements()[2].text(), message);
     }
@@ -55,7 +55,7 @@ fn a_subscriber_that_does_not_read_is_cut_at_the_hard_limit_and_nobody_waits_for
     server.wait_for_log("overcoming of output buffer limits");
     let after = server.resident_bytes();
     assert!(after < before + 16 * MB, "memory grew from {} to {} MB", before / MB, after / MB);
-    // It gets only what its socket had accepted.
+    // It gets only the bytes that its socket had accepted.
     assert!(slow.wait_closed().len() < MANY * 60_000);
     assert_eq!(ordinary.read_reply().expect("the value").value.text().len(), 16 << 20);
 }
@@ -68,7 +68,11 @@ fn a_subscriber_over_the_soft_limit_is_cut_after_its_seconds_though_nothing_more
     let (mut slow, mut other) = (subscriber(&server, "news"), subscriber(&server, "other"));
     let message = "m".repeat(60_000);
     for _ in 0..MANY {
-        assert_eq!(publisher.call(&["PUBLISH", "news", &message]).integer(), 1, "its time is not over");
+        assert_eq!(
+            publisher.call(&["PUBLISH", "news", &message]).integer(),
+            1,
+            "its soft seconds are not over"
+        );
     }
     let list = publisher.run("CLIENT LIST TYPE pubsub").text();
     assert!(list.lines().any(|line| number(line, "omem") > 4 * MB), "{list}");
@@ -80,7 +84,7 @@ fn a_subscriber_over_the_soft_limit_is_cut_after_its_seconds_though_nothing_more
     slow.wait_closed();
 }
 
-/// The kernel holds some 400 KB for each of them: more subscribers would try that, not the server.
+/// The kernel buffers about 400 KB for each of them: more subscribers would test the kernel, not the server.
 #[test]
 fn a_thousand_subscribers_that_do_not_read_share_one_message() {
     const COUNT: usize = 1000;
@@ -95,14 +99,14 @@ fn a_thousand_subscribers_that_do_not_read_share_one_message() {
     assert_eq!(publisher.call(&[&b"PUBLISH"[..], b"news", &message]).integer(), COUNT as i64);
     let waiting = publisher.run("CLIENT LIST TYPE pubsub").text();
     let sum: u64 = waiting.lines().map(|line| number(line, "omem")).sum();
-    assert!(sum > (COUNT * SIZE / 2) as u64, "most of it waits in the server: {} MB", sum / MB);
+    assert!(sum > (COUNT * SIZE / 2) as u64, "most of it is in output buffers: {} MB", sum / MB);
     let grown = server.resident_bytes().saturating_sub(resident);
     assert!(grown < 24 * MB, "{} MB for one message of 4", grown / MB);
     let used_since = publisher.info_number("used_memory") - used;
     assert!(used_since < 8 << 20, "{used_since} bytes for one message of 4 MB");
     let memory: u64 = waiting.lines().map(|line| number(line, "tot-mem")).sum();
     assert!(memory < 8 * MB, "each has its share of the message: {memory}");
-    // Those that are gone in the middle of it take nothing with them; the others get it whole.
+    // Clients that disconnect in the middle of the message take nothing with them; the others receive all of it.
     slow.drain(1..);
     publisher.wait_for_info("connected_clients", |n| n == 2);
     assert_eq!(publisher.run("PUBSUB NUMSUB news").elements()[1].integer(), 1);
@@ -188,7 +192,7 @@ fn subscribers_that_vanish_in_the_middle_of_a_message_leave_nothing_behind() {
     assert_eq!(publisher.run("PUBLISH news x").integer(), 1);
 }
 
-/// In RESP3 a subscriber may call any command: what it replies is limited like its messages.
+/// In RESP3 a subscriber may call any command: its replies are limited like its messages.
 #[test]
 fn a_single_reply_is_limited_by_the_class_of_its_client() {
     let server = Server::start("");
@@ -197,7 +201,7 @@ fn a_single_reply_is_limited_by_the_class_of_its_client() {
     control.run("SADD s a b c");
     let mut greedy = server.client();
     greedy.run("HELLO 3");
-    // 2 MB: ordinary clients have no limit.
+    // 2 MB: normal clients have no limit.
     let draw = ["SRANDMEMBER", "s", "-300000"];
     assert_eq!(greedy.call(&draw).elements().len(), 300_000);
     greedy.send(&["SUBSCRIBE", "news"]).expect("send");

@@ -1,11 +1,11 @@
-//! BZPOPMIN, BZPOPMAX and BZMPOP: a client that waits for a sorted set is served as soon as there is one, in the order of
+//! BZPOPMIN, BZPOPMAX and BZMPOP: clients blocked on a sorted set are served as soon as it exists, in the order of
 //! arrival. (If `REDSTART_BIN` names a `redis-server` of version 7.2, the tests check Redis itself.)
 
 mod support;
 
 use support::{Client, Launch, Server, Value};
 
-/// A client whose `request` waits; it is the `count`th one waiting.
+/// A client blocked by `request`; `count` clients are blocked then.
 fn waiter(server: &Server, request: &str, count: i64) -> Client {
     let mut client = server.client();
     wait(&mut client, request);
@@ -23,7 +23,7 @@ fn reply(client: &mut Client) -> Value {
     client.read_reply().expect("a reply").value
 }
 
-/// The texts of a reply, however deep.
+/// The texts of a nested reply.
 fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::Array(all) => all.iter().flat_map(texts).collect(),
@@ -123,7 +123,7 @@ fn a_value_of_another_type_serves_nobody() {
     assert_eq!(client.info_number("blocked_clients"), 1);
     client.ok("SET a x");
     assert_eq!(client.info_number("blocked_clients"), 1);
-    // The command is executed again, and meets the string first.
+    // The command is executed again, and finds the string first.
     client.run("ZADD b 1 x");
     assert_eq!(
         reply(&mut waiting).text(),

@@ -1,16 +1,16 @@
-//! Reads the source and keeps the house in order.
+//! Reads the source and checks its rules.
 //!
-//! What it holds: imports run down the floors only, a part of the server names only what it may know, `unsafe` stays in the modules that may have it and says why it
-//! is sound, every file says what it is, no file outgrows 900 lines, the dependencies are the agreed ones, and nothing
-//! names a machine's paths. Each check is a function from text to complaints, tested at the end on text that it has
-//! to complain about.
+//! Imports go to lower floors only, a part of the server names only the modules it may know, `unsafe` is confined to
+//! the modules that may have it and has a reason, every file has a head, no file has more than 900 lines, the
+//! dependencies are the agreed ones, and no file has a path of some machine. Each check is a function from text to
+//! complaints, tested at the end with text that breaks its rule.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The floor of each module; a module uses those below its own. `main.rs` stands above all.
+/// The floor of each module; a module uses those on lower floors. `main.rs` is above all.
 const FLOORS: &[(&str, u32)] = &[
     ("sys", 0),
     ("text", 0),
@@ -32,29 +32,29 @@ const FLOORS: &[(&str, u32)] = &[
     ("main", 8),
 ];
 
-/// A part of the server: a folder of `src/server`, and what no file in it names, with all that is below. Of the server
-/// itself a part knows what is in its own folder.
+/// A part of the server: a folder of `src/server`, and the modules that no file in it names, with everything below
+/// them. Of the server itself a part knows only its own folder.
 struct Part {
     name: &'static str,
     never: &'static [&'static str],
-    /// What it may name all the same.
+    /// The exceptions that it may name.
     except: &'static [&'static str],
 }
 
 const PARTS: &[Part] = &[
-    // Commands and data, without a descriptor.
+    // Commands and data, without descriptors.
     Part {
         name: "core",
         never: &["sys::net", "sys::poller", "sys::ring", "std::net", "std::os::fd", "std::fs"],
         except: &[],
     },
-    // Connections and bytes, without a key.
+    // Connections and bytes, without keys.
     Part {
         name: "net",
         never: &["config", "db", "dict", "persist", "types", "std::fs"],
         except: &["types::Block", "types::block"],
     },
-    // Listeners, which know clients by their tokens.
+    // Listeners; they know clients by their tokens.
     Part {
         name: "audience",
         never: &[
@@ -69,31 +69,31 @@ const PARTS: &[Part] = &[
         ],
         except: &["sys::poller::Token"],
     },
-    // Connections that ask for metrics, and their bytes; not what is told.
+    // Connections that request metrics, and their bytes, without the metrics.
     Part {
         name: "web",
         never: &["command", "config", "db", "dict", "persist", "resp", "types", "std::fs"],
         except: &[],
     },
-    // Scripts: what they are, and what their values mean, without executing a command.
+    // Scripts and the conversion of their values, without executing commands.
     Part {
         name: "scripts",
         never: &["db", "dict", "sys::net", "sys::poller", "sys::ring", "std::net", "std::os::fd", "std::fs"],
         except: &["db::Moment", "sys::poller::Token"],
     },
-    // What keeps the data beyond the process: files and children, without a connection.
+    // Persistence: files and children, without connections.
     Part {
         name: "persistence",
         never: &["command", "sys::net", "sys::poller", "sys::ring", "std::net"],
         except: &[],
     },
-    // Replicas and the primary: their state, without commands and keys.
+    // Replicas and the primary: their state, without commands or keys.
     Part {
         name: "replication",
         never: &["command", "config", "dict", "persist", "resp", "types", "std::net"],
         except: &[],
     },
-    // The process around them, without keys and commands.
+    // The process and its environment, without keys or commands.
     Part {
         name: "process",
         never: &["command", "db", "dict", "persist", "resp", "sys::net", "sys::poller", "sys::ring", "types"],
@@ -107,12 +107,12 @@ const UNSAFE: &[&str] = &["sys", "dict", "types", "alloc"];
 /// The server's own dependencies.
 const DEPENDENCIES: &[&str] = &["libc", "memchr", "nix", "clap"];
 
-/// Those behind a feature of their own, which the server does without.
+/// Dependencies of optional features.
 const OPTIONAL: &[&str] = &["rustyline"];
 
 const LONGEST_FILE: usize = 900;
 
-/// A source file and the module of the house it belongs to (none for tests, benches and the like).
+/// A source file and its module (none for tests, benches and the like).
 struct Source {
     path: PathBuf,
     module: Option<String>,
@@ -166,7 +166,7 @@ fn code(text: &str) -> Vec<(usize, String)> {
     kept
 }
 
-/// Skips what an attribute stands on: up to its `;`, or up to the line that closes its block at the same indent.
+/// Skips the item of an attribute: up to its `;`, or to the line that closes its block at the same indent.
 fn skip_item<'a>(lines: &mut impl Iterator<Item = (usize, &'a str)>) {
     let mut closing = None;
     for (_, line) in lines {
@@ -181,7 +181,7 @@ fn skip_item<'a>(lines: &mut impl Iterator<Item = (usize, &'a str)>) {
     }
 }
 
-/// The code of a line: what stands before `//`, with the contents of strings blanked.
+/// The code of a line before `//`, with the contents of strings blanked.
 fn without_comment(line: &str) -> String {
     let (mut out, mut in_string, mut escaped) = (String::new(), false, false);
     let mut rest = line.chars().peekable();
@@ -216,7 +216,7 @@ fn floor(module: &str) -> Option<u32> {
     FLOORS.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)
 }
 
-/// The modules that a line of code names by `crate::x`, and by `redstart::x` in `main.rs`.
+/// The modules that a line of code names as `crate::x`, and in `main.rs` as `redstart::x`.
 fn named_modules(line: &str) -> Vec<String> {
     let mut named = Vec::new();
     for start in ["crate::", "redstart::"] {
@@ -254,7 +254,7 @@ fn group_heads(group: &str) -> Vec<String> {
     heads
 }
 
-/// Imports that do not run down. Code is joined first, because a `use` may go over several lines.
+/// Imports that do not go to a lower floor. Code is joined first, because a `use` may span several lines.
 fn floor_complaints(module: &str, text: &str) -> Vec<String> {
     let Some(own) = floor(module) else {
         return vec![format!("module {module} has no floor in tests/tidy.rs")];
@@ -283,8 +283,8 @@ fn module_path(path: &Path) -> Vec<String> {
     names
 }
 
-/// All paths that `code` names from a root (`crate`, `std`, `self`, `super`), as seen from the crate: groups are taken
-/// apart and `super::` is resolved for the module `own`.
+/// All paths in `code` from a root (`crate`, `std`, `self`, `super`), as seen from the crate: groups are expanded and
+/// `super::` is resolved for the module `own`.
 fn named_paths(code: &str, own: &[String]) -> Vec<String> {
     let starts_word = |at: usize| !code[..at].ends_with(|c: char| c.is_alphanumeric() || "_:".contains(c));
     let mut paths = Vec::new();
@@ -306,7 +306,7 @@ fn named_paths(code: &str, own: &[String]) -> Vec<String> {
     paths
 }
 
-/// Appends the paths of the use tree that `text` begins with, below `base`. Returns what comes after the tree.
+/// Appends the paths of the use tree at the start of `text`, below `base`. Returns the text after the tree.
 fn expand<'a>(text: &'a str, base: &str, paths: &mut Vec<String>) -> &'a str {
     let join = |name: &str| if base.is_empty() { name.to_string() } else { format!("{base}::{name}") };
     let text = text.trim_start();
@@ -338,7 +338,7 @@ fn expand<'a>(text: &'a str, base: &str, paths: &mut Vec<String>) -> &'a str {
     }
 }
 
-/// What a file in a part's folder names and may not know.
+/// The modules that a file in a part's folder names and may not know.
 fn part_complaints(path: &Path, text: &str) -> Vec<String> {
     let own = module_path(path);
     let Some(part) = PARTS.iter().find(|part| own.len() > 1 && own[0] == "server" && own[1] == part.name)
@@ -364,13 +364,13 @@ fn part_complaints(path: &Path, text: &str) -> Vec<String> {
     complaints
 }
 
-/// `unsafe` outside its modules, and `unsafe` blocks and impls without the reason in front of them.
+/// `unsafe` outside its modules, and `unsafe` blocks and impls without a reason above them.
 fn unsafe_complaints(module: Option<&str>, text: &str) -> Vec<String> {
     let all: Vec<&str> = text.lines().collect();
     let mut complaints = Vec::new();
     for (index, line) in all.iter().enumerate() {
         let code = without_comment(line);
-        // A word with a hyphen is a name of somebody else's in a text.
+        // A hyphenated word belongs to a foreign name in a text.
         let words: Vec<&str> =
             code.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))).collect();
         if !words.contains(&"unsafe") {
@@ -403,7 +403,7 @@ fn explained(lines: &[&str], index: usize) -> bool {
                 return true;
             }
         } else if in_comment || line.is_empty() || line.ends_with([';', '}']) {
-            // `}` may end another statement, but also `if a { … }` in front; both need a reason of their own.
+            // `}` may end another statement, but also the `if a { … }` before it; both need a reason of their own.
             return false;
         }
     }
@@ -414,7 +414,7 @@ fn head_complaints(text: &str) -> Vec<String> {
     let head: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
     let words = head.split_whitespace().count();
     if words < 5 {
-        vec![format!("the file does not begin with //! and what it is ({words} words)")]
+        vec![format!("the file has no head (//!) that describes it ({words} words)")]
     } else {
         vec![]
     }
@@ -427,7 +427,7 @@ fn length_complaints(text: &str) -> Vec<String> {
 
 /// Lines of a tool that print without `console`, which escapes control characters.
 fn console_complaints(path: &Path, text: &str) -> Vec<String> {
-    // These print only their own text.
+    // These files print only their own text.
     const MAY: [&str; 4] = ["console.rs", "progress.rs", "check_system.rs", "top/screen.rs"];
     const WAYS: [&str; 4] = ["print!(", "println!(", "stdout().lock()", "(io::stderr(),"];
     if !path.starts_with("src/tools") || MAY.iter().any(|name| path.ends_with(name)) {
@@ -439,7 +439,7 @@ fn console_complaints(path: &Path, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Lines outside of `sys` and the tools that read a clock by themselves.
+/// Lines outside of `sys` and the tools that read a clock directly.
 fn clock_complaints(module: Option<&str>, text: &str) -> Vec<String> {
     if module.is_none_or(|module| ["sys", "tools"].contains(&module)) {
         return vec![];
@@ -449,7 +449,7 @@ fn clock_complaints(module: Option<&str>, text: &str) -> Vec<String> {
     lines.map(|(number, _)| format!("line {number}: reads a clock, which `sys::clock` does")).collect()
 }
 
-/// Names of the `[dependencies]` of a manifest that nobody agreed on.
+/// Names in the `[dependencies]` of a manifest that are not agreed on.
 fn dependency_complaints(manifest: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut section = "";
@@ -475,14 +475,14 @@ fn dependency_complaints(manifest: &str) -> Vec<String> {
     complaints
 }
 
-/// Absolute paths of somebody's machine.
+/// Absolute paths of some machine.
 fn path_complaints(text: &str) -> Vec<String> {
-    // Put together here, so that this file does not complain about itself.
+    // Assembled here, so that this file passes its own check.
     let places = ["home", "root", "Users", "work", "workspace", "builds"].map(|place| format!("/{place}/"));
     let mut complaints = Vec::new();
     for (index, line) in text.lines().enumerate() {
         for place in &places {
-            // A path begins here only if nothing of a path is in front: `tests/work/x` is relative.
+            // A path begins here only if no other part of a path precedes it: `tests/work/x` is relative.
             let begins =
                 |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "./_-}*$)>:~".contains(c));
             if line.match_indices(place.as_str()).any(|(at, _)| begins(at)) {
@@ -520,7 +520,8 @@ fn unsafe_is_where_it_may_be_and_says_why_it_is_sound() {
     check(|source| {
         // Fuzz targets and benchmarks count allocations; they are not part of the server.
         let outside = source.path.starts_with("fuzz") || source.path.starts_with("benches");
-        // A library that stands between a server and the C library consists of system calls, as a pseudo-terminal does.
+        // A preloaded library between a server and the C library consists of system calls, and so does a
+        // pseudo-terminal.
         let calls_system = ["tests/faults/shim.rs", "tests/support/terminal.rs"];
         let module = if calls_system.iter().any(|path| source.path.ends_with(path)) {
             Some("sys")
@@ -558,7 +559,7 @@ fn the_servers_dependencies_are_the_agreed_ones() {
     assert!(complaints.is_empty(), "not agreed on: {complaints:?}");
 }
 
-/// All files that belong to the repository, by its own index; without git (a packed source) there is nothing to read.
+/// All files in git's index; without git (a source archive) there are none.
 fn repository_files() -> Vec<PathBuf> {
     let output = std::process::Command::new("git").args(["ls-files", "-z"]).current_dir(ROOT).output();
     match output {
@@ -578,7 +579,7 @@ fn no_file_names_the_path_of_a_machine() {
     texts.sort();
     texts.dedup();
     for path in texts {
-        // Corpora and other binary files are no text; deleted files are none at all.
+        // Skips binary files, such as corpora, and deleted files.
         if let Ok(text) = fs::read_to_string(&path) {
             complaints.extend(path_complaints(&text).into_iter().map(|c| format!("{}: {c}", path.display())));
         }

@@ -1,4 +1,4 @@
-//! Client-side caching where it shows only at size or over time: the limit of the table, its memory, clients that leave.
+//! Client-side caching at size and over time: the limit of the table, its memory, clients that disconnect.
 //! `tests/differential/` compares the effects of single commands with Redis.
 
 mod support;
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use support::client::encode;
 use support::{Client, Server, Value, eventually};
 
-/// A client of RESP3 that tracks what it reads.
+/// A RESP3 client that tracks the keys it reads.
 fn tracker(server: &Server, options: &str) -> Client {
     let mut client = server.client();
     client.run("HELLO 3");
@@ -19,10 +19,10 @@ fn key(number: usize) -> String {
     format!("key:{number:012}")
 }
 
-/// Calls `GET` for keys `0..count` in one pipeline. Returns what was pushed meanwhile.
+/// Calls `GET` for keys `0..count` in one pipeline. Returns the push messages received meanwhile.
 fn read_keys(client: &mut Client, count: usize) -> Vec<Value> {
     let requests: Vec<u8> = (0..count).flat_map(|number| encode(&["GET", &key(number)])).collect();
-    // A thread writes, since neither side may wait for the other to read.
+    // A separate thread writes, because neither side may wait for the other to read.
     let mut writer = client.twin();
     let writing = std::thread::spawn(move || writer.send_raw(&requests));
     let (mut pushed, mut replies) = (Vec::new(), 0);
@@ -40,7 +40,7 @@ fn next(client: &mut Client) -> Value {
     client.read_reply().expect("a reply or a push").value
 }
 
-/// The key that a push says is invalid; `None`: all are.
+/// The key that a push message invalidates; `None` if it invalidates all keys.
 fn invalidated(push: &Value) -> Option<String> {
     let Value::Push(parts) = push else { panic!("not a push: {push:?}") };
     assert_eq!(parts[0].text(), "invalidate");
@@ -74,7 +74,7 @@ fn beyond_the_limit_keys_are_given_up_and_each_is_told_once() {
     let mut writer = server.client();
     assert_eq!(writer.info_number("tracking_total_keys"), 100);
     assert_eq!(writer.info_number("tracking_total_items"), 100);
-    // The others are told of when they change.
+    // The client is notified when the other keys change.
     for number in 0..1000 {
         writer.call(&["SET", &key(number), "value"]);
     }
@@ -112,7 +112,7 @@ fn a_hundred_thousand_keys_take_few_bytes_each_and_a_flush_gives_them_back() {
     assert_eq!(other.info_number("tracking_total_keys"), KEYS as i64);
     let used = other.info_number("used_memory") - before;
     assert!(used < 100 * KEYS as i64, "{used} bytes for {KEYS} keys");
-    // None of them has a value, and still all copies are invalid.
+    // None of them exists, and still all copies are invalid.
     other.ok("FLUSHDB");
     let told = pushed_by_now(&mut reader);
     assert_eq!(told.iter().map(invalidated).collect::<Vec<_>>(), [None]);
@@ -137,7 +137,7 @@ fn what_a_client_has_read_is_forgotten_when_it_is_gone() {
     }
     assert_eq!(pushed_by_now(&mut stays).len(), 100);
     assert_eq!(writer.info_number("tracking_total_items"), 0);
-    // Without a client that tracks keys nothing is kept.
+    // Without tracking clients nothing is recorded.
     read_keys(&mut stays, 100);
     stays.ok("CLIENT TRACKING OFF");
     drop(stays);
@@ -158,7 +158,7 @@ fn a_client_that_ends_tracking_and_begins_again_is_notified_of_keys_that_it_read
         let begin = writer.info_number("uptime_in_seconds");
         writer.wait_for_info("uptime_in_seconds", |uptime| uptime >= begin + 2);
         client.run("HELLO 3");
-        // In between nobody tracks keys, so nobody is notified, but the key is forgotten.
+        // No client tracks keys meanwhile, so none is notified, but the key is removed from the table.
         writer.ok("SET other x");
         client.ok("CLIENT TRACKING ON");
         writer.ok("SET changed x");
@@ -234,7 +234,7 @@ fn a_key_that_expires_while_it_is_read_is_remembered_without_its_value() {
         let is_gone = next(&mut reader).is_null();
         is_gone.then(|| pushed_by_now(&mut reader))
     });
-    // If it was never read while it was there, there was no copy.
+    // A key that was never read while it existed has no copy.
     assert!(told.iter().all(|push| invalidated(push).as_deref() == Some("key")) && told.len() < 2);
     writer.ok("SET key value");
     assert_eq!(invalidated(&next(&mut reader)).as_deref(), Some("key"));
