@@ -11,7 +11,7 @@ use crate::db::{AccessPolicy, Keyspace, Moment};
 use crate::dict::Seed;
 use crate::persist::rdb::types;
 use crate::types::access::Lfu;
-use crate::types::hash::HashRef;
+use crate::types::hash::{self, HashRef};
 use crate::types::{Encoding, Entry, Kind, Shapes};
 use proptest::prelude::*;
 
@@ -98,6 +98,14 @@ fn everything(texts: &[Vec<u8>], shapes: Shapes) -> Keyspace {
     keyspace
 }
 
+/// The contents in the form that a file has: without any field that expires, a file is written for Redis 7.2, in which
+/// no form allows expiries.
+fn readable_contents(entry: &Entry) -> (Encoding, Vec<String>) {
+    let (encoding, contents) = contents(entry);
+    let is_plain = encoding == Encoding::ListpackEx && hash::next_deadline(entry).is_none();
+    (if is_plain { Encoding::Listpack } else { encoding }, contents)
+}
+
 /// Compares the access fields, expiries, encodings and all contents that `digest` does not cover.
 fn assert_same(one: &Keyspace, other: &Keyspace) {
     assert_eq!(digest::of_keyspace(one), digest::of_keyspace(other));
@@ -112,7 +120,7 @@ fn assert_same(one: &Keyspace, other: &Keyspace) {
             if entry.kind() == Kind::String {
                 assert_eq!((again.value(), again.encoding()), (entry.value(), entry.encoding()));
             } else {
-                assert_eq!(contents(&again), contents(&entry));
+                assert_eq!(readable_contents(&again), readable_contents(&entry));
             }
         }
     }
