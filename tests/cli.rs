@@ -48,7 +48,7 @@ impl Client {
     fn reference() -> Option<Client> {
         let program = std::env::var_os("REDIS_CLI").map_or_else(|| PathBuf::from("redis-cli"), PathBuf::from);
         let Ok(output) = Command::new(&program).arg("--version").output() else {
-            eprintln!("no redis-cli to compare with: only what is written out is tested");
+            eprintln!("no redis-cli to compare with: only the written-out cases are tested");
             return None;
         };
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

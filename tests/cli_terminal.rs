@@ -208,7 +208,7 @@ fn what_waits_is_interrupted_and_the_session_goes_on() {
     support::eventually("it takes long", || (since.elapsed().as_millis() >= 600).then_some(()));
     terminal.send("\x03");
     let printed = terminal.wait_for(&format!("{}[3]> ", server.port()));
-    assert!(!printed.contains("s)"), "a time of what was cancelled: {printed}");
+    assert!(!printed.contains("s)"), "a time for a cancelled command: {printed}");
     // The blocked client is gone: nothing pops the next element.
     support::eventually("nobody waits", || (!blocked()).then_some(()));
     ask(&mut terminal, "rpush nosuch x", "(integer) 1\r\n");

@@ -110,7 +110,7 @@ fn a_slow_reader_gets_everything_and_holds_nobody_up() {
     }
     for n in 0..64 {
         let reply = slow.read_reply().expect("the value").value;
-        assert!(reply == Value::Bulk(value.clone()), "value {n} is not what was set");
+        assert!(reply == Value::Bulk(value.clone()), "value {n} differs from the one that was set");
     }
     assert_eq!(slow.run("GET k").text(), "999");
 }
@@ -171,7 +171,10 @@ fn a_client_that_has_hung_up_one_way_gets_the_rest_of_its_replies() {
         client.finish_sending();
         for n in 0..count {
             let reply = client.read_reply().expect("the value").value;
-            assert!(reply == Value::Bulk(value.clone()), "value {n} of {count} is not what was set");
+            assert!(
+                reply == Value::Bulk(value.clone()),
+                "value {n} of {count} differs from the one that was set"
+            );
         }
         assert_eq!(client.wait_closed(), b"", "and is closed after them");
     }

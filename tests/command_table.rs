@@ -80,7 +80,7 @@ impl Pair {
                 Handler::Help => {
                     introspect::help(introspect::container_of(command), args[0].as_bytes(), reply);
                 }
-                _ => panic!("{args:?} asks nothing of the table"),
+                _ => panic!("{args:?} does not query the table"),
             },
         }
         bytes

@@ -159,7 +159,7 @@ impl Redis {
 
     fn config_get(&mut self, pattern: &str) -> Vec<(String, String)> {
         let Reply::Array(replies) = self.call(&[b"CONFIG", b"GET", pattern.as_bytes()]) else {
-            panic!("CONFIG GET answers with an array");
+            panic!("CONFIG GET replies with an array");
         };
         let texts: Vec<String> = replies
             .into_iter()

@@ -390,10 +390,10 @@ fn a_server_without_unsaved_changes_exits_although_it_cannot_save() {
     let server = prepare("", true);
     server.client().ok("SET k w");
     assert!(!ends(server), "a change would be lost");
-    assert!(!ends(prepare("--rdb-write-version 10", true)), "another version is wanted");
+    assert!(!ends(prepare("--rdb-write-version 10", true)), "the configured version is another");
     let server = prepare("", true);
     let refused = server.client().run("SHUTDOWN SAVE");
-    assert!(refused.is_error(), "a save was asked for: {refused:?}");
+    assert!(refused.is_error(), "a save was requested: {refused:?}");
 }
 
 #[test]

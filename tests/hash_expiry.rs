@@ -185,7 +185,7 @@ fn what_has_expired_is_not_there_for_any_command() {
         assert_eq!(integers(&client.run(&format!("HTTL {key} FIELDS 2 a b"))), [-1, -1]);
         client.run(&format!("HPEXPIRE {key} 1 FIELDS 4 a b c d"));
         eventually("an empty hash", || (client.run(&format!("HLEN {key}")).integer() == 0).then_some(()));
-        assert_eq!(client.run(&format!("EXISTS {key}")).integer(), 0, "who looked has removed the key");
+        assert_eq!(client.run(&format!("EXISTS {key}")).integer(), 0, "the lookup has removed the key");
     }
     assert_eq!(client.info_number("expired_subkeys"), 12);
 }
@@ -214,7 +214,7 @@ fn fields_go_by_themselves_and_with_the_last_one_the_key() {
     client.run("HPEXPIRE large 1 FIELDS 1 field:15000");
     client.ok("FLUSHALL");
     client.run("HSET large a 1");
-    assert_eq!(client.run("HLEN large").integer(), 1, "no time of a value that is gone is left");
+    assert_eq!(client.run("HLEN large").integer(), 1, "no expiry of a removed value is left");
 }
 
 #[test]

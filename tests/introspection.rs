@@ -108,7 +108,7 @@ fn memory_usage_is_what_a_key_adds() {
     client.ok("DEBUG POPULATE 11000 key 200");
     let grown = tables(&mut client) - before;
     let told: i64 = (1000..11_000).map(|i| usage(&mut client, &format!("key:{i}")) - 8).sum();
-    assert!((grown - told).abs() < told / 20, "grown by {grown}, told {told}");
+    assert!((grown - told).abs() < told / 20, "grown by {grown}, reported {told}");
 }
 
 #[test]

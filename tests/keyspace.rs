@@ -79,7 +79,7 @@ fn a_key_lives_until_its_time_and_not_longer() {
             let after = time[0].text().parse::<i64>().expect("s") * 1000
                 + time[1].text().parse::<i64>().expect("us") / 1000;
             if reply.is_null() {
-                assert!(after >= now_ms + 30, "gone before its time");
+                assert!(after >= now_ms + 30, "expired too early");
                 break;
             }
             assert!(after < now_ms + 5000, "there long after its time");

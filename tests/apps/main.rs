@@ -1,9 +1,9 @@
 //! `make apps`: applications and libraries on top of clients, unmodified from their registries, against the server.
 //!
 //! Each test starts a server with a password, and runs the script beside this file that uses one application as its
-//! documentation says. The scripts check what a user of the application relies on: values, jobs done, messages at the
-//! other server's clients, pages from a cache. `tests/apps/prepare` installs the applications below `target/apps`, in the
-//! versions that are named here; without them these tests fail, and they are not among what `cargo test` runs.
+//! documentation says. The scripts check what a user of the application relies on: values, finished jobs, messages at
+//! clients of the other server, cached pages. `tests/apps/prepare` installs the applications below `target/apps`, in
+//! the versions named here; without them these tests fail. `cargo test` does not run them.
 //!
 //! `REDSTART_BIN=redis-server make apps` checks the scripts themselves.
 
@@ -18,7 +18,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What has been installed under a name. The server is useless to a test without it.
+/// The directory of an installed application; panics if it is missing.
 fn installed(name: &str) -> PathBuf {
     let directory = root().join("target/apps").join(name);
     assert!(
@@ -29,20 +29,20 @@ fn installed(name: &str) -> PathBuf {
     directory
 }
 
-/// Runs a script with the server's URL. It has to end well, and to say that nothing was left out.
+/// Runs a script with the server's URL. The script must succeed, and report that it skipped nothing.
 fn run(mut command: Command, script: &str) {
     let mut server = Server::start("--requirepass secret");
     command.arg(root().join("tests/apps").join(script));
     command.arg(format!("redis://default:secret@127.0.0.1:{}/0", server.port()));
     let (succeeded, text) = support::run_bounded(command);
-    assert!(server.is_running(), "the server has ended:\n{}\n{text}", server.log());
+    assert!(server.is_running(), "the server has exited:\n{}\n{text}", server.log());
     assert!(succeeded, "{script} failed:\n{text}");
     assert!(text.contains("all passed"), "{script} ended early:\n{text}");
 }
 
 fn python(environment: &str, script: &str) {
     let mut command = Command::new(installed(environment).join("bin/python"));
-    // Nothing is written beside the scripts.
+    // Python must not write bytecode beside the scripts.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     run(command, script);
 }

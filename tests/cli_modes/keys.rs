@@ -1,4 +1,4 @@
-//! Modes that walk over the keys.
+//! Modes that iterate over the keys.
 
 use crate::support::{Client, Server, eventually};
 use crate::{Run, Watched, compared, run, tool};
@@ -19,12 +19,12 @@ fn fill(client: &mut Client) {
     client.call(&[&b"SET"[..], b"weird \"key\"\nx\xff", b"1"]);
 }
 
-/// A server with these keys.
+/// A server with the keys of [`fill`].
 fn filled(flags: &str) -> Server {
     let server = start(flags);
     let mut client = server.client();
     fill(&mut client);
-    // Two walks see the keys in the same order and the same portions only where the table does not change.
+    // Two iterations return the keys in the same order and the same portions only if the table does not change.
     eventually("the end of the rehash", || {
         (!client.run("DEBUG HTSTATS 0").text().contains("rehashing")).then_some(())
     });
@@ -115,7 +115,7 @@ fn big_keys_are_the_largest_of_each_type() {
         "{found}"
     );
     assert!(found.contains("%] Biggest string found so far '\"str:5\"' with 50 bytes\n"), "{found}");
-    // Among equal ones the first counts, which is the server's order.
+    // Among equal keys the first counts, in the order of the server.
     let summary = ["h", "s", "z"].iter().fold(summary.to_string(), |text, kind| {
         (1..=5).fold(text, |text, n| text.replace(&format!("\"{kind}:{n}\""), &format!("\"{kind}:N\"")))
     });
@@ -161,7 +161,7 @@ fn keys_of_a_pattern_alone_are_measured() {
 
 #[test]
 fn hot_keys_are_those_with_the_highest_counters() {
-    // Each access adds one, and nothing is forgotten meanwhile.
+    // Each access adds one to the counter, which does not decay meanwhile.
     let server = filled("--maxmemory-policy allkeys-lfu --lfu-log-factor 0 --lfu-decay-time 0");
     let mut client = server.client();
     for _ in 0..90 {
@@ -202,7 +202,7 @@ fn an_interrupted_walk_prints_what_it_has() {
         ("--memkeys", "Biggest string"),
         ("--hotkeys", "Hot key"),
     ] {
-        // After a hundred of its calls it waits, so that it is not done before the signal comes.
+        // The mode sleeps after every hundred calls, so that the signal arrives before its end.
         let mut walk = Watched::start(tool(server.port(), &[mode, "-i", "1000"]));
         walk.line_with(found);
         walk.interrupt();

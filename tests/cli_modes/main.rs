@@ -1,7 +1,8 @@
-//! The modes of `redstart cli` (`--scan`, `--bigkeys`, `--latency`, `--pipe`, `--rdb`, …): each against a server with
-//! known data, its output compared with what is expected and, where redis-cli is there, with its output.
+//! The modes of `redstart cli` (`--scan`, `--bigkeys`, `--latency`, `--pipe`, `--rdb`, …): each runs against a server
+//! with known data, and its output is compared with the expected text and, if redis-cli is installed, with redis-cli's
+//! output.
 //!
-//! `REDIS_CLI` names another redis-cli than that of the search path. What is a measurement is not compared.
+//! `REDIS_CLI` names another redis-cli than that of the search path. Measured values are not compared.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -30,7 +31,7 @@ fn tool(port: u16, arguments: &[&str]) -> Command {
     command
 }
 
-/// redis-cli with the same arguments, if there is one that knows them.
+/// redis-cli with the same arguments, if an installed one accepts them.
 fn redis_cli(port: u16, arguments: &[&str]) -> Option<Command> {
     static FOUND: LazyLock<Option<(OsString, Version)>> = LazyLock::new(|| {
         let name = std::env::var_os("REDIS_CLI").unwrap_or_else(|| "redis-cli".into());
@@ -62,7 +63,7 @@ fn run(mut command: Command, input: &[u8]) -> Run {
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut pipe = child.stdin.take().expect("piped");
     let input = input.to_vec();
-    // It may end before it has read everything.
+    // The program may exit before it has read everything.
     let feeder = thread::spawn(move || drop(pipe.write_all(&input)));
     let done = child.wait_with_output().expect("it ends");
     feeder.join().expect("fed");
@@ -73,7 +74,7 @@ fn run(mut command: Command, input: &[u8]) -> Run {
     }
 }
 
-/// Runs the tool, and checks that redis-cli leaves the same.
+/// Runs the tool, and checks that redis-cli has the same result.
 fn compared(server: &Server, arguments: &[&str]) -> Run {
     let run = run(tool(server.port(), arguments), b"");
     if let Some(other) = redis_cli(server.port(), arguments) {
@@ -82,7 +83,7 @@ fn compared(server: &Server, arguments: &[&str]) -> Run {
     run
 }
 
-/// A program that runs on, and its output line by line. It is killed with the value.
+/// A running program and its output line by line. Dropping the value kills it.
 struct Watched {
     child: Child,
     lines: Option<Receiver<String>>,
@@ -106,7 +107,7 @@ impl Watched {
         Watched { child, lines: Some(lines) }
     }
 
-    /// The next line with its end; nothing at the end of the output.
+    /// The next line with its line end; `None` at the end of the output.
     fn next(&mut self) -> Option<String> {
         match self.lines.as_ref().expect("open").recv_timeout(DEADLINE) {
             Ok(line) => Some(line),
@@ -121,7 +122,7 @@ impl Watched {
         line.trim_end_matches('\n').to_string()
     }
 
-    /// The next line with this text in it.
+    /// The next line that contains this text.
     fn line_with(&mut self, text: &str) -> String {
         loop {
             let line = self.line();
@@ -131,7 +132,7 @@ impl Watched {
         }
     }
 
-    /// Reads no more of the output.
+    /// Closes the reading end of the output.
     fn close_output(&mut self) {
         self.lines = None;
     }
@@ -141,7 +142,7 @@ impl Watched {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("send a signal");
     }
 
-    /// Waits for the end, and returns the rest of the output.
+    /// Waits for the exit, and returns the rest of the output.
     fn finish(mut self) -> Run {
         let mut output = String::new();
         while self.lines.is_some()
@@ -158,13 +159,13 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended already.
+        // Both fail only if the process has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The modes that talk to a server, with what they need.
+/// The modes that talk to a server, with their arguments.
 const MODES: &[&[&str]] = &[
     &["--scan"],
     &["--bigkeys"],

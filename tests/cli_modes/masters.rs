@@ -1,5 +1,5 @@
-//! `--rdb`, `--functions-rdb` and `--replica` of `redstart cli` and of redis-cli, each with a Redstart and a Redis as the
-//! master. What they receive is loaded by both servers.
+//! `--rdb`, `--functions-rdb` and `--replica` of `redstart cli` and of redis-cli, each with a Redstart and a Redis as
+//! the master. Both servers load the received files.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::support::server::Directory;
 use crate::support::{Client, Launch, Server, Value, Version, eventually};
 use crate::{Watched, redis_cli, run, tool};
 
-/// A tool that speaks to a master.
+/// A tool that connects to a master as a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tool {
     Own,
@@ -35,14 +35,14 @@ fn peer() -> Version {
     Version::of(&mut Launch::redis().start().client())
 }
 
-/// Masters of both kinds, whose snapshots a Redis of this version loads.
+/// Masters of both kinds, whose snapshots this version of Redis loads.
 fn masters(peer: Version, flags: &str) -> [Server; 2] {
     let version = if peer < Version::new(7, 2) { "--rdb-write-version 10" } else { "" };
     let own = Launch::subject().flags(FLAGS).flags(flags).flags(version).start();
     [own, Launch::redis().flags(FLAGS).flags(flags).start()]
 }
 
-/// Values of all kinds and sizes in two databases, and a function.
+/// Values of all types and sizes in two databases, and a function.
 fn fill(client: &mut Client) {
     for line in [
         "SET string value",
@@ -75,7 +75,7 @@ fn fill(client: &mut Client) {
     assert_eq!(client.call(&["FUNCTION", "LOAD", library]).text(), "mylib");
 }
 
-/// What a server has: a digest of all keys, their numbers in the two databases, and the source of its functions.
+/// The contents of a server: a digest of all keys, their numbers in the two databases, and the source of its functions.
 fn contents(client: &mut Client) -> (String, [i64; 2], Value) {
     let functions = client.run("FUNCTION LIST WITHCODE");
     let sizes = [0, 3].map(|db| {
@@ -85,7 +85,7 @@ fn contents(client: &mut Client) -> (String, [i64; 2], Value) {
     (client.run("DEBUG DIGEST").text(), sizes, functions)
 }
 
-/// A server of each kind that has loaded this file.
+/// A server of each kind, both with this file loaded.
 fn loaded(file: &[u8]) -> [Server; 2] {
     [Launch::subject(), Launch::redis()].map(|launch| {
         fs::write(launch.directory().join("dump.rdb"), file).expect("the file of a server");
@@ -130,8 +130,8 @@ fn a_replica_prints_the_same_commands_of_every_master() {
         for master in masters(Version::LAST, flags) {
             for tool in TOOLS {
                 if let Some(command) = tool.command(master.port(), &["--replica"]) {
-                    // A snapshot that is filtered always ends with a mark. redis-cli acknowledges it and waits for a reply,
-                    // which does not exist: it takes the first command for it.
+                    // A filtered snapshot always ends with an EOF mark. redis-cli acknowledges it and waits for a
+                    // reply, which does not exist: it takes the first command for it.
                     check_printed(&master, command, tool == Tool::RedisCli);
                 }
             }

@@ -1,11 +1,11 @@
-//! Modes that measure: the form of what they print, and when they print it.
+//! Modes that measure: the format of their output, and when they print it.
 
 use crate::support::server::subject_is_redis;
 use crate::support::terminal::Terminal;
 use crate::support::{Launch, Server};
 use crate::{Watched, redis_cli, run, tool};
 
-/// The numbers of a text, from which everything else is left out.
+/// The numbers in a text.
 fn numbers(text: &str) -> Vec<f64> {
     let parts = text.split(|c: char| !c.is_ascii_digit() && c != '.');
     parts.filter_map(|part| part.parse().ok()).collect()
@@ -81,7 +81,7 @@ fn latencies_have_a_spectrum_of_colours() {
     let characters: String =
         line.split('\x1b').filter_map(|part| part.split_once('m')?.1.chars().next()).collect();
     assert_eq!(characters, ".-*#123456789ABCDEFGHIJKLMNOPQ?");
-    // The legend comes again after twenty lines.
+    // The tool repeats the legend every twenty lines.
     for _ in 1..20 {
         assert!(spectrum.line().starts_with("\x1b[38;5;0m"));
     }
@@ -100,7 +100,7 @@ fn latencies_have_a_spectrum_of_colours() {
 fn the_spectrums_legend_is_that_of_redis_cli() {
     let server = Server::start("");
     let Some(other) = redis_cli(server.port(), &["--latency-dist", "-i", "0.05"]) else { return };
-    // It keeps its output back where no terminal watches.
+    // redis-cli buffers its output if it is not a terminal.
     let mut theirs = Terminal::start(other, 200, 50);
     let mut ours = Terminal::start(tool(server.port(), &["--latency-dist", "-i", "0.05"]), 200, 50);
     assert_eq!(ours.wait_for("\x1b[38;5;0m"), theirs.wait_for("\x1b[38;5;0m"));

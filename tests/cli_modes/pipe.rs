@@ -1,4 +1,4 @@
-//! `--pipe`: mass insertion, of good input and of input that ends too early.
+//! `--pipe`: mass insertion of valid input, and of truncated input.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -14,7 +14,7 @@ use crate::{Run, redis_cli, run, tool};
 
 const DONE: &str = "All data transferred. Waiting for the last reply...\nLast reply received from server.\n";
 
-/// Sends this by `--pipe`, and checks that redis-cli says the same.
+/// Sends this input with `--pipe`, and checks that redis-cli prints the same.
 fn piped(server: &Server, options: &[&str], input: &[u8]) -> Run {
     let arguments = [&["--pipe"], options].concat();
     server.client().ok("FLUSHALL");
@@ -83,7 +83,7 @@ fn each_of_a_million_commands_is_counted() {
 fn replies_larger_than_all_buffers_do_not_block_both_sides() {
     let server = Server::start("");
     server.client().run(&format!("SET large {}", "x".repeat(100_000)));
-    // The server stops reading requests where replies are not taken.
+    // The server stops reading requests while its replies are not read.
     let input = "GET large\r\n".repeat(2000) + &"SET key value\r\n".repeat(20_000);
     let run = run(tool(server.port(), &["--pipe"]), input.as_bytes());
     assert_eq!((run.status, run.output), (Some(0), format!("{DONE}errors: 0, replies: 22000\n")));
@@ -126,7 +126,7 @@ fn a_server_that_dies_half_way_is_an_error() {
     let mut first = [0; 4];
     errors.read_exact(&mut first).expect("the error of the second command");
     drop(server);
-    // It ends although its input has not.
+    // It exits although its input is still open.
     let mut text = String::new();
     errors.read_to_string(&mut text).expect("text");
     assert!(text.ends_with("Server closed the connection after 2 replies, 1 of them errors\n"), "{text}");
@@ -148,7 +148,7 @@ fn input_that_cannot_be_read_is_an_error() {
 fn a_large_file_has_a_progress_bar_on_a_terminal() {
     let directory = Directory::new();
     std::fs::write(directory.join("input"), "PING\r\n".repeat(5_000_000)).expect("written");
-    // A server that reads on only when the bar has been seen.
+    // A server that continues to read only after the test has seen the bar.
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let port = listener.local_addr().expect("bound").port();
     let (go, going) = std::sync::mpsc::channel::<()>();

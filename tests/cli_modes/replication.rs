@@ -1,5 +1,5 @@
-//! Modes that speak to a master as a replica: what they print, and masters that break off. [`crate::masters`] has what they
-//! receive from masters of both kinds.
+//! Modes that connect to a master as a replica: their output, and masters that disconnect early. [`crate::masters`]
+//! tests the data that they receive from masters of both kinds.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -28,7 +28,7 @@ fn redis(flags: &str) -> Server {
     server
 }
 
-/// A master that accepts every option of one replica, and then does what `serve` does.
+/// A master that accepts every REPLCONF of one replica, and then runs `serve`.
 fn master(serve: impl FnOnce(TcpStream) + Send + 'static) -> (u16, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let port = listener.local_addr().expect("bound").port();
@@ -52,7 +52,7 @@ fn names(directory: &Directory) -> Vec<String> {
     names.map(|entry| entry.expect("a file").file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// The output of `check-rdb` for a good file.
+/// The output of `check-rdb` for a valid file.
 fn report(path: &str) -> String {
     let mut command = std::process::Command::new(subject_binary());
     command.args(["check-rdb", path]);
@@ -145,7 +145,7 @@ fn an_interrupted_transfer_leaves_nothing() {
     let path = directory.join("dump.rdb").display().to_string();
     let (port, served) = master(|mut stream| {
         stream.write_all(b"$1000\r\nREDIS").expect("sent");
-        // Until the replica is gone.
+        // Waits until the replica has disconnected.
         let _ = stream.read(&mut [0; 16]);
     });
     let transfer = Watched::start(tool(port, &["--rdb", &path]));
@@ -202,7 +202,7 @@ fn a_long_transfer_has_a_progress_bar_on_a_terminal() {
         stream.write_all(b"$1000000\r\nREDIS").expect("sent");
         let mut left = 1_000_000 - 5;
         while left > 0 {
-            // Slowly, until the bar has been seen.
+            // Sends slowly until the test has seen the bar.
             let len = match going.recv_timeout(Duration::from_millis(10)) {
                 Ok(()) => left,
                 Err(_) => 100.min(left),

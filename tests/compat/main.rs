@@ -1,19 +1,20 @@
-//! `make compat`: all of the differential tests at full size, and a table of what they found for each command.
+//! `make compat`: all differential tests at full size, and a table of the results for each command.
 //!
-//! It runs in full what `cargo test --test differential` runs in part, in RESP2 and in RESP3: the scripts, the calls built
-//! from COMMAND DOCS with all pairs of options, a million random commands, and a million more of each family of commands.
-//! After each sequence of random commands the data sets are compared, and after every eighth one both servers load the
-//! log. The keyspace events and the propagated calls of the scripts and of random commands are compared, too, and for
-//! several clients what each of them receives. Differences are printed and counted, and do not end the run.
+//! It runs in full what `cargo test --test differential` runs in part, in RESP2 and in RESP3: the scripts, the calls
+//! built from COMMAND DOCS with all pairs of options, a million random commands, and another million for each family of
+//! commands. After each sequence of random commands the data sets are compared, and after every eighth one both servers
+//! load the AOF. The keyspace events and the propagated calls of the scripts and of random commands are compared too,
+//! and with several clients the bytes that each of them receives. Differences are printed and counted, and do not stop
+//! the run.
 //!
 //! ```text
 //!   equal      the same bytes
-//!   alike      the same but for order, time or chance: the rule of the step, or `SHAPES` in differences.rs
-//!   intended   let pass by `DIFFERENCES` in differences.rs
-//!   different  none of these; any of it makes the run fail
+//!   alike      the same except for order, time or chance: the rule of the step, or `SHAPES` in differences.rs
+//!   intended   accepted by `DIFFERENCES` in differences.rs
+//!   different  none of these; a single one fails the run
 //! ```
 //!
-//! `cargo test --release --test compat -- --help` says how to run less of it, or one command.
+//! `cargo test --release --test compat -- --help` lists the options that run less of it, or one command.
 
 #![allow(
     dead_code,
@@ -58,10 +59,10 @@ use std::time::Instant;
 /// Commands of a random sequence: long enough for some state, short enough to be shrunk.
 const SEQUENCE: usize = 500;
 
-/// The log is loaded, here and in Redis, after each group of this many random sequences.
+/// Both servers load the AOF after each group of this many random sequences.
 const RELOADED: u64 = 8;
 
-/// After this many differences in random sequences more of them tell nothing new.
+/// Random sequences stop after this many differences; more would add nothing.
 const ENOUGH: usize = 20;
 
 fn command() -> Command {
@@ -106,7 +107,7 @@ const PARTS: [Part; 5] = [
     ("clients", Run::clients),
 ];
 
-/// What is to be run, and what came of it.
+/// The parts to run, and their results.
 struct Run {
     matches: ArgMatches,
     only: Vec<String>,
@@ -133,7 +134,7 @@ fn main() -> ExitCode {
     if run.report.differences() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Shows a difference as soon as it is found, for the next one may be a crash.
+/// Prints a difference as soon as it is found, because the next one may be a crash.
 fn found(origin: &str, protocol: u8, what: &str) {
     eprintln!("compat: {origin}, RESP{protocol}: {what}\n");
 }
@@ -143,13 +144,13 @@ impl Run {
         self.only.is_empty() || self.only.iter().any(|name| name == command)
     }
 
-    /// The scripts and their names, in order; not those that `chosen` leaves out.
+    /// The chosen scripts and their names, in order.
     fn parsed(chosen: impl Fn(&str) -> bool) -> Vec<(String, Script)> {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/differential");
         let entries = std::fs::read_dir(directory).expect("the directory of the scripts");
         let mut names: Vec<String> = entries
             .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name of UTF-8"))
-            // The streams are another language, of whole connections instead of commands.
+            // The streams are in another language: whole connections instead of commands.
             .filter(|name| Path::new(name).extension().is_some_and(|e| e == "txt") && name != "streams.txt")
             .filter(|name| chosen(name))
             .collect();
@@ -177,8 +178,8 @@ impl Run {
         }
     }
 
-    /// Runs a sequence up to its first difference, or to its end if differences are shown in brief. Whether there was
-    /// none.
+    /// Runs a sequence up to its first difference, or to its end if differences are shown in brief. Returns whether
+    /// there was none.
     fn sequence(
         &mut self,
         pair: &Pair,
@@ -236,7 +237,7 @@ impl Run {
         }
     }
 
-    /// The families with a command that is wanted.
+    /// The families that contain a selected command.
     fn families(&self) -> Vec<&'static Family> {
         let chosen =
             |family: &&&Family| family.commands.iter().any(|generator| self.chosen(generator.command));
@@ -264,7 +265,7 @@ impl Run {
         }
     }
 
-    /// Compares what the commands of a sequence leave behind.
+    /// Compares the effects of the commands in a sequence.
     fn watch(&mut self, watched: &Watched<'_>, steps: &[Step], origin: &str) {
         let mut findings = Vec::new();
         watched.each(2, steps, |finding| {
@@ -281,11 +282,11 @@ impl Run {
     fn random(&mut self) {
         let families = self.families();
         let general = |name: &str| FAMILIES.iter().find(|family| family.name == name).copied();
-        // Redis looks at what blocked clients wait for as often as this.
+        // Redis checks the keys of blocked clients this often.
         let pair = Pair::start("--hz 500");
         self.random_of(&pair, "all families", &families, self.number("count"));
         for family in &families {
-            // With the commands on keys of any type.
+            // Includes the commands on keys of any type.
             let with: Vec<&Family> =
                 [Some(*family), general("keys"), general("expiry")].into_iter().flatten().collect();
             self.random_of(&pair, family.name, &with, self.number("each"));
@@ -326,7 +327,7 @@ impl Run {
         );
     }
 
-    /// What differs in the data sets after `steps`, with the shortest sequence found after which something does.
+    /// The difference of the data sets after `steps`, with the shortest sequence found that still produces one.
     fn explain_state(pair: &Pair, protocol: u8, steps: Vec<Step>, difference: String) -> String {
         let (sequence, difference) = pair::shrink(steps, difference, |steps| {
             let still = match pair.run(protocol, steps, Pace::Piped) {

@@ -50,7 +50,7 @@ impl Report {
         Report { names, peer: pair.peer, rows: BTreeMap::new(), parts: BTreeMap::new() }
     }
 
-    /// Counts a reply to `args` under the command's name; not if no server has the command, or if it is not in `only`.
+    /// Counts a reply to `args` under the command's name, if a server has the command and it is in `only`.
     pub fn count(&mut self, args: &[Vec<u8>], verdict: Verdict, part: &'static str, only: &[String]) {
         let word = |at: usize| {
             args.get(at).map(|arg| String::from_utf8_lossy(arg).to_lowercase()).unwrap_or_default()
@@ -74,7 +74,7 @@ impl Report {
         *self.parts.entry("effects").or_default() += commands as u64;
     }
 
-    /// Replies that differ and should not.
+    /// Replies that differ unintentionally.
     pub fn differences(&self) -> u64 {
         self.rows.values().map(|counts| counts.different).sum()
     }
@@ -90,7 +90,7 @@ impl Report {
         total
     }
 
-    /// Names as they are typed, with their counts; the sum comes last.
+    /// The names as typed, with their counts; the last line is the sum.
     fn lines(&self) -> Vec<(String, [u64; 5])> {
         let typed = |name: &str| name.to_uppercase().replace('|', " ");
         let mut lines: Vec<_> =
@@ -111,7 +111,7 @@ impl Report {
         out
     }
 
-    /// The same as Markdown, with the reasons of what is not compared byte for byte.
+    /// The same as Markdown, with the reasons for each comparison that is not byte for byte.
     fn markdown(&self) -> String {
         let part = |name: &str| grouped(self.parts.get(name).copied().unwrap_or_default());
         let mut out = format!(
@@ -156,7 +156,7 @@ impl Report {
         out
     }
 
-    /// Puts the tables between the marks that a page has for the release of this Redis.
+    /// Replaces the tables between the marks for the release of this Redis in a page.
     pub fn write(&self, page: &Path) {
         let mark = |place| format!("<!-- compat {}:{place} -->", self.peer.release());
         let (start, end) = (mark("start"), mark("end"));
@@ -169,7 +169,7 @@ impl Report {
     }
 }
 
-/// A number with its thousands parted.
+/// A number with separated thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();

@@ -54,7 +54,7 @@ impl Run {
         }
     }
 
-    /// Runs acts up to their first difference. Whether there was none.
+    /// Runs acts up to their first difference. Returns whether there was none.
     fn acts(&mut self, stage: &Stage, setting: &Setting<'_>, acts: &[Act], origin: &str) -> bool {
         let (report, only) = (&mut self.report, &self.only);
         let difference = differs(stage, setting, acts, |outcome| {

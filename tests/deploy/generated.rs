@@ -1,4 +1,4 @@
-//! The manual and the completions of shells are written from the command lines and the table of directives.
+//! The manual and the shell completions, generated from the command lines and the table of directives.
 //!
 //! `make generate` (that is `REDSTART_WRITE_DOCS=1 cargo test --test deploy generated`) writes them; without that
 //! variable the tests compare.
@@ -15,7 +15,7 @@ use std::fs;
 use std::path::Path;
 use std::process;
 
-/// Compares the files in `directory` with what they have to be, or writes them.
+/// Compares the files in `directory` with the expected ones, or writes them.
 fn hold(directory: &str, expected: &BTreeMap<String, String>) {
     let there: Vec<String> = match fs::read_dir(file(directory)) {
         Ok(entries) => {
@@ -41,11 +41,9 @@ fn hold(directory: &str, expected: &BTreeMap<String, String>) {
     for (name, text) in expected {
         let written = fs::read_to_string(file(directory).join(name)).unwrap_or_default();
         if let Some((written, expected)) = written.lines().zip(text.lines()).find(|(a, b)| a != b) {
-            panic!(
-                "{directory}/{name}: 'make generate' writes it anew\n has     {written}\n has to  {expected}"
-            );
+            panic!("{directory}/{name}: run 'make generate'\n has     {written}\n has to  {expected}");
         }
-        assert_eq!(written.len(), text.len(), "{directory}/{name}: 'make generate' writes it anew");
+        assert_eq!(written.len(), text.len(), "{directory}/{name}: run 'make generate'");
     }
 }
 
@@ -66,7 +64,7 @@ fn pages() -> BTreeMap<String, String> {
 }
 
 fn server_page() -> String {
-    // Tools and examples have sections of their own.
+    // Tools and examples have separate sections.
     let about = "Serves clients of Redis: the protocol, the commands, the files and the configuration are those of \
                  Redis 7.2. It stays in the foreground and logs to standard output unless the configuration says \
                  otherwise.";
@@ -122,14 +120,14 @@ fn rows() -> BTreeMap<String, [String; 4]> {
     rows.collect()
 }
 
-/// The sample is a list of directives with an explanation of each, under headings: so is the page.
+/// redstart.conf lists directives with an explanation of each, under headings; the page has the same structure.
 fn configuration_page() -> String {
     let (sample, rows) = (read("redstart.conf"), rows());
     let mut page = Page::new("redstart.conf", 5, "configuration of redstart");
     page.section("Description");
     let mut blocks =
         sample.split("\n\n").map(|block| block.trim_matches('\n')).filter(|block| !block.is_empty());
-    blocks.next().expect("what the file is");
+    blocks.next().expect("the description of the file");
     page.paragraph(
         "Lines of a directive and its value, as in redis.conf. Names and words in any case; words with spaces are \
          quoted. A line that begins with # is a comment. 1k is 1000 bytes, 1kb 1024, and so on for m, mb, g, gb. The \
@@ -157,7 +155,7 @@ fn configuration_page() -> String {
     page.finish()
 }
 
-/// The directives of a block of the sample, and its text below the last of them.
+/// The directives of a block of redstart.conf, and its text below the last of them.
 fn described(page: &mut Page, text: &str, lines: &[&str], rows: &BTreeMap<String, [String; 4]>) {
     let mut names: Vec<&str> = Vec::new();
     for line in lines {
@@ -177,14 +175,14 @@ fn described(page: &mut Page, text: &str, lines: &[&str], rows: &BTreeMap<String
     page.entry(last, &facts(last), text);
 }
 
-/// The command line as a shell completes it: directives are options, and tools are subcommands.
+/// The command line for completion: directives are options, and tools are subcommands.
 fn completed() -> Command {
     let rows = rows();
     let mut command = tools::command().after_help("").mut_arg("configuration", |arg| {
         arg.value_hint(ValueHint::FilePath).trailing_var_arg(false).allow_hyphen_values(false)
     });
     for directive in DIRECTIVES.iter().filter(|directive| directive.effect.why().is_none()) {
-        // A test of the table itself complains about one that the document lacks.
+        // Another test reports a directive that the document lacks.
         let Some([values, ..]) = rows.get(directive.name) else { continue };
         let choices: Vec<String> = values.split(", ").map(str::to_owned).collect();
         let are_choices = choices.len() > 1 && choices.iter().all(|value| is_word(value));
@@ -201,7 +199,7 @@ fn completed() -> Command {
     command.disable_help_subcommand(true).subcommands(TOOLS.iter().map(|tool| (tool.command)()))
 }
 
-/// Whether a value of the list is the value itself and no description of it.
+/// Whether an item of the list is a value, and not a description of one.
 fn is_word(value: &str) -> bool {
     !value.is_empty() && value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
@@ -242,7 +240,7 @@ fn readers_of_the_manual_accept_it() {
         let page = file("deploy/man").join(name);
         let output = process::Command::new(&mandoc).args(["-T", "lint", "-W", "warning"]).arg(&page).output();
         let complaints = String::from_utf8(output.expect("run mandoc").stdout).expect("UTF-8");
-        // There is none before the first release.
+        // No dates exist before the first release.
         let complaints: Vec<&str> =
             complaints.lines().filter(|line| !line.contains("missing date")).collect();
         assert!(complaints.is_empty(), "{complaints:#?}");

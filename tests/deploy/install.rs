@@ -1,4 +1,4 @@
-//! `make install`, `make uninstall` and `deploy/pack`, into directories of their own; what they put there runs.
+//! `make install`, `make uninstall` and `deploy/pack`, into temporary directories; the installed binary runs.
 
 use crate::support::server::{Directory, subject_binary};
 use crate::support::{Client, eventually};
@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Runs make in `directory` with these words, and nothing of the environment that changes what it does.
+/// Runs make in `directory` with these arguments, without environment variables that affect it.
 fn make(directory: &Path, words: &[&str]) -> String {
     let mut command = Command::new("make");
     for name in ["MAKEFLAGS", "MAKELEVEL", "DESTDIR", "PREFIX", "LINKS", "BINARY"] {
@@ -36,7 +36,7 @@ fn files(root: &Path) -> BTreeSet<String> {
     found
 }
 
-/// The binary says what it is, by its own name and by those of its links.
+/// The binary reports its name, and so do its links.
 fn assert_runs(bin: &Path, links: &[&str]) {
     let version = run(Command::new(bin.join("redstart")).arg("--version"));
     assert!(version.starts_with("Redis server v="), "{version}");
@@ -79,7 +79,7 @@ fn what_is_installed_runs_and_can_be_removed_again() {
     make(&file("."), &["install", &binary, &into, "PREFIX=/usr", "LINKS=1"]);
     assert_runs(&root.join("usr/bin"), &["redis-cli", "redis-check-rdb", "redis-check-aof", "redis-server"]);
 
-    // A configuration that was changed stays, when it is installed again and when all is removed.
+    // A changed configuration stays, both when installing again and when uninstalling.
     fs::write(root.join("etc/redstart/redstart.conf"), "port 7000\n").expect("change the configuration");
     make(&file("."), &["install", &binary, &into, "PREFIX=/usr"]);
     make(&file("."), &["uninstall", &into, "PREFIX=/usr"]);
@@ -91,7 +91,7 @@ fn what_is_installed_runs_and_can_be_removed_again() {
     assert!(files(root).is_empty(), "{:?}", files(root));
 }
 
-/// Each link in a document below `root` that names a file names one that is there.
+/// Every link to a file in a document below `root` has an existing target.
 fn assert_links_lead_somewhere(root: &Path) {
     let mut links = 0;
     for name in files(root) {
@@ -102,7 +102,7 @@ fn assert_links_lead_somewhere(root: &Path) {
         let text = fs::read_to_string(&document).expect("a document");
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let path = target.split('#').next().unwrap_or_default();
-            // Code that looks like a link has a space, a comma or a quote in it.
+            // Code that looks like a link contains a space, a comma or a quote.
             if path.is_empty() || path.contains("://") || path.contains([' ', ',', '"', '\n']) {
                 continue;
             }
@@ -150,7 +150,7 @@ fn a_tarball_is_the_same_each_time_and_what_is_in_it_installs_and_serves() {
     let root = directory.join("root");
     make(&unpacked, &["install", &format!("DESTDIR={}", root.display())]);
 
-    // With the configuration that was installed, and no line of it changed.
+    // With the installed configuration, no line of it changed.
     let socket = directory.join("socket");
     let mut server = Command::new(root.join("usr/local/bin/redstart"))
         .arg(root.join("etc/redstart/redstart.conf"))

@@ -1,12 +1,14 @@
-//! What `deploy/` has is true: generated files are what the tables say, and everything else is what its reader accepts.
+//! The files of `deploy/` are right: generated files match the tables, and the programs that read the others accept
+//! them.
 //!
-//! * [`generated`]: the manual and the completions of shells. `make generate` writes them anew.
-//! * [`manifests`]: `Dockerfile`, the files for Compose and Kubernetes, and the unit for systemd, by schemas and linters.
+//! * [`generated`]: the manual and the shell completions. `make generate` writes them.
+//! * [`manifests`]: `Dockerfile`, the files for Compose and Kubernetes, and the unit for systemd, by schemas and
+//!   linters.
 //! * [`sentinel`]: the files for Compose and Kubernetes with replicas and Sentinel, as real processes.
 //! * [`install`]: `make install`, `make uninstall` and `make dist`.
 //!
-//! Checkers that are not part of Rust come from `tests/prepare`. A test that finds none says so and tests less; with
-//! `REDSTART_REQUIRE_DEPLOY=1`, as in `.ci/run`, that is a failure.
+//! `tests/prepare` installs the checkers that are not part of Rust. A test without its checker prints that and tests
+//! less; with `REDSTART_REQUIRE_DEPLOY=1`, as in `.ci/run`, it fails.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -29,7 +31,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The first of `candidates` that runs; the words after the program have to make it end well.
+/// The first of `candidates` that runs; the words after the program must make it succeed.
 fn tool(name: &str, candidates: &[&[&str]]) -> Option<PathBuf> {
     let found = candidates.iter().find_map(|words| {
         let own = file("target/python/bin").join(words[0]);
@@ -47,7 +49,7 @@ fn tool(name: &str, candidates: &[&[&str]]) -> Option<PathBuf> {
     found
 }
 
-/// Runs a command, which has to succeed; what it printed.
+/// Runs a command, which must succeed. Returns its output.
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = [&output.stdout[..], &output.stderr[..]].concat();

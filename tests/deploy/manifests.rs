@@ -1,5 +1,5 @@
-//! Files that others read: those for Docker, Compose, Kubernetes, systemd and logrotate, checked by their own readers
-//! or their schemas, and tried where that needs no daemon.
+//! The files for Docker, Compose, Kubernetes, systemd and logrotate, checked by the programs that read them or by their
+//! schemas, and run where that needs no daemon.
 
 use crate::support::server::Directory;
 use crate::support::{Launch, eventually};
@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-/// The versions of Kubernetes whose schemas are asked.
+/// The versions of Kubernetes whose schemas are used.
 const KUBERNETES: &[&str] = &["1.27", "1.32", "1.37"];
 
 /// The directories for Kubernetes, and the objects in them.
@@ -63,7 +63,7 @@ fn the_server_accepts_the_configuration_for_kubernetes() {
     let text: String =
         block.lines().flat_map(|line| [line.strip_prefix("    ").unwrap_or(line), "\n"]).collect();
     assert!(text.starts_with("dir /data\n") && text.contains("\nmetrics-port 9121\n"), "{text}");
-    // The directories of the container are not there.
+    // The directories of the container do not exist here.
     let text = text.replace("dir /data\n", "").replace("metrics-port 9121\n", "");
     let server = Launch::subject().config(&text).start();
     let mut client = server.client();
@@ -71,7 +71,7 @@ fn the_server_accepts_the_configuration_for_kubernetes() {
     assert_eq!(client.info_number("aof_enabled"), 1);
 }
 
-/// Reads a file for Compose as Compose does; without a variable's value there is none in it.
+/// Reads a file for Compose as Compose does; no variable is set.
 const COMPOSE: &str = "
 import sys, re
 from compose_spec import PyCompose
@@ -118,7 +118,7 @@ fn words_of(name: &str) -> Vec<String> {
 
 #[test]
 fn what_the_image_runs_is_what_the_binary_understands() {
-    // The check of its health, against a server that serves, one that wants a password, and none.
+    // The health check, against a server that accepts connections, one that requires a password, and none.
     let health = words_of("CMD [\"/usr/local/bin/redstart\", \"cli\"");
     let check = |port: u16, password: &str| {
         let mut command = Command::new(crate::support::server::subject_binary());
@@ -140,7 +140,7 @@ fn what_the_image_runs_is_what_the_binary_understands() {
     assert_eq!(mode[1].text(), "no");
 }
 
-/// The unit as `make install` would write it, with this binary.
+/// The unit as `make install` would write it, for this binary.
 fn unit(directory: &Directory) -> std::path::PathBuf {
     let binary = crate::support::server::subject_binary();
     let bin = binary.parent().expect("its directory").display().to_string();
@@ -156,7 +156,7 @@ fn systemd_accepts_the_unit_and_finds_it_confined() {
     let Some(analyze) = tool("systemd-analyze", &[&["systemd-analyze", "--version"]]) else { return };
     let directory = Directory::new();
     let unit = unit(&directory);
-    // Its manual is not installed.
+    // Its manual page is not installed.
     let output =
         Command::new(&analyze).args(["verify", "--man=no"]).arg(&unit).output().expect("run systemd-analyze");
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -172,12 +172,12 @@ fn the_unit_starts_the_server_as_it_is_written() {
     let unit = read("deploy/redstart.service");
     let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("ExecStart");
     let (_, flags) = line.split_once(".conf ").expect("flags behind the configuration");
-    // The test has directories of its own.
+    // The test uses its own directories.
     let flags = flags.replace("--dir %S/redstart", "");
     let server =
         Launch::subject().config(&read("redstart.conf").replace("port 6379", "")).flags(&flags).start();
     server.client().ok("SET k v");
-    // Started by hand, there is nobody to be notified.
+    // Started by hand, it has no supervisor to notify.
     assert_eq!(server.client().info("process_supervised"), "yes");
 }
 
@@ -190,7 +190,7 @@ fn the_password_may_come_from_a_credential_of_the_unit() {
         .expect("a credential");
     let line = unit.lines().find_map(|line| line.strip_prefix("#     include ")).expect("the line for it");
     assert_eq!(line, format!("/run/credentials/redstart.service/{name}"));
-    // As systemd hands it over: readable for the user of the service, writable for nobody.
+    // As systemd provides it: readable for the user of the service, writable for no user.
     let credentials = Directory::new();
     let included = credentials.join(name);
     fs::write(&included, "requirepass secret\n").expect("write the credential");

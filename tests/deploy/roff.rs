@@ -1,16 +1,16 @@
-//! Pages of the manual from command lines: `man` reads what [`page`] writes.
+//! Manual pages from command lines: `man` reads the output of [`page`].
 //!
-//! The source is clap's description of a command, so that a page says what `--help` says.
+//! The source is clap's description of a command, so a page has the text of `--help`.
 
 use clap::{Arg, Command};
 use std::fmt::Write;
 
-/// The page of a section of the manual as it grows.
+/// The manual page being written.
 pub struct Page(String);
 
 impl Page {
-    /// The head of a page. Its date is that of the latest release, if there is one: a page changes when what it says
-    /// changes, and not with the day.
+    /// The head of a page. Its date is that of the latest release, if there is one, so a page changes only with its
+    /// contents.
     pub fn new(name: &str, section: u8, about: &str) -> Page {
         let title = name.to_uppercase();
         let mut text = String::from(".\\\" Written by make generate.\n");
@@ -27,26 +27,26 @@ impl Page {
         writeln!(self.0, ".SH {}", quoted(&title.to_uppercase())).expect("a string");
     }
 
-    /// Lines that are roff already.
+    /// Adds lines of roff.
     pub fn text(&mut self, roff: &str) {
         self.0.push_str(roff);
         self.0.push('\n');
     }
 
-    /// A paragraph of plain text.
+    /// Adds a paragraph of plain text.
     pub fn paragraph(&mut self, plain: &str) {
         self.begin_paragraph();
         self.text(&escaped(plain));
     }
 
-    /// The first paragraph of a section begins by itself.
+    /// Starts a paragraph, unless it is the first of its section, which needs no request.
     fn begin_paragraph(&mut self) {
         if !self.0.lines().last().is_some_and(|line| line.starts_with(".SH")) {
             self.text(".PP");
         }
     }
 
-    /// Lines that keep their shape.
+    /// Adds lines that keep their layout.
     pub fn verbatim(&mut self, plain: &str) {
         self.begin_paragraph();
         self.text(".nf");
@@ -54,7 +54,7 @@ impl Page {
         self.0.push_str(".fi\n");
     }
 
-    /// An entry of a list: the term in bold, what comes after it in the same line, and the text below.
+    /// Adds a list entry: the term in bold, `rest` on the same line, and the text below.
     pub fn entry(&mut self, term: &str, rest: &str, plain: &str) {
         writeln!(self.0, ".TP\n\\fB{}\\fR{}\n{}", escaped(term), escaped(rest), escaped(plain))
             .expect("a string");
@@ -65,13 +65,13 @@ impl Page {
     }
 }
 
-/// The date of the latest version in the changelog, `## [0.1.0] - 2026-11-23`, or nothing.
+/// The date of the latest version in the changelog, `## [0.1.0] - 2026-11-23`, or an empty text.
 fn release_date(changelog: &str) -> String {
     let dates = changelog.lines().filter_map(|line| line.strip_prefix("## [")?.split_once("] - "));
     dates.map(|(_, date)| date.trim().to_owned()).next().unwrap_or_default()
 }
 
-/// Plain text as roff has it. A line that begins with a full stop or a quote would be a request.
+/// Plain text escaped for roff, where a line that begins with a full stop or a quote would be a request.
 fn escaped(plain: &str) -> String {
     let escaped = |line: &str| {
         let line = line.replace('\\', "\\e").replace('-', "\\-");
@@ -85,7 +85,7 @@ fn quoted(plain: &str) -> String {
     plain.replace('\\', "\\e").replace('"', "\\(dq").replace('-', "\\-")
 }
 
-/// The page of a command that is called by `call` (`redstart check-rdb`).
+/// The page of the command `call` (`redstart check-rdb`).
 pub fn page(call: &str, mut command: Command) -> Page {
     command = command.bin_name(call).term_width(90);
     command.build();
@@ -106,7 +106,7 @@ pub fn page(call: &str, mut command: Command) -> Page {
     page
 }
 
-/// What a command takes: without a name first, then options under their headings.
+/// The arguments of a command: those without a name first, then options under their headings.
 fn arguments(page: &mut Page, command: &Command) {
     let shown = |arg: &&Arg| !arg.is_hide_set();
     let mut headings: Vec<Option<&str>> = Vec::new();
@@ -135,7 +135,7 @@ fn entry(page: &mut Page, arg: &Arg) {
         _ => Vec::new(),
     };
     let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
-    // Behind it clap says in parentheses where the other help is; this is neither.
+    // clap adds in parentheses how to get the other form of help, which does not apply to the page.
     let help = if help.starts_with("Print help (") { "Print help".to_owned() } else { help };
     let possible: Vec<String> = arg
         .get_possible_values()
@@ -157,7 +157,7 @@ fn entry(page: &mut Page, arg: &Arg) {
     page.entry(&term, &rest, if help.is_empty() { "See above." } else { &help });
 }
 
-/// The text behind the options: a line at the margin that ends with a colon begins a section.
+/// The text after the options: an unindented line that ends with a colon begins a section.
 fn sections(page: &mut Page, text: &str) {
     let mut body = String::new();
     let mut titled = false;
@@ -186,11 +186,11 @@ fn sections(page: &mut Page, text: &str) {
     flush(page, &mut body, titled);
 }
 
-/// `Check a file` as it stands behind a dash.
+/// `Check a file` as it is written after a dash.
 fn lower_first(text: &str) -> String {
     let mut characters = text.chars();
     match characters.next() {
-        // An abbreviation stays as it is.
+        // An abbreviation keeps its capitals.
         Some(first) if !text[1..].starts_with(char::is_uppercase) => {
             first.to_lowercase().chain(characters).collect()
         }

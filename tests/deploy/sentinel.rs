@@ -1,5 +1,6 @@
-//! The variants with replicas and Sentinel, run without containers: the scripts, files and command lines that Compose and
-//! Kubernetes would use start real servers and Sentinels. Names of hosts become `localhost`, paths and ports are the test's.
+//! The variants with replicas and Sentinel, run without containers: the scripts, files and command lines for Compose
+//! and Kubernetes start real servers and Sentinels. Host names become `localhost`, and the test chooses paths and
+//! ports.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ use crate::support::server::Directory;
 use crate::support::{Launch, Server, Value, eventually};
 use crate::{file, run, tool};
 
-/// Prints what a file for Compose or Kubernetes has at a path: a text, or the items of a list with a NUL behind each. A
-/// document of several is found by its kind. Merge keys are resolved, and Compose's checker sees the result.
+/// Prints the value at a path in a file for Compose or Kubernetes: a text, or the items of a list, each followed by a
+/// NUL. A document of several is selected by its kind. Merge keys are resolved, as in Compose's checker.
 const VALUE: &str = "
 import sys, re, yaml
 path, kind, keys = sys.argv[1], sys.argv[2], sys.argv[3:]
@@ -50,13 +51,13 @@ impl Reader {
 
 /// One of the variants.
 struct Variant {
-    /// The names by which the servers know each other.
+    /// The names that the servers use for each other.
     hosts: [String; 3],
-    /// Writes the first roles, in directories that the test has made.
+    /// The command that writes the first roles, into directories that the test has created.
     write_role: Vec<String>,
-    /// Where the script has the directory of the server with this index.
+    /// The path in the script for the directory of the server with this index.
     volume: fn(usize) -> String,
-    /// The name of a server or a Sentinel that its script finds in `NAME`.
+    /// The name of a server and of a Sentinel, which their scripts read from `NAME`.
     names: [fn(usize) -> String; 2],
     /// The server's command line, without the binary.
     arguments: Vec<String>,
@@ -144,7 +145,7 @@ impl Variant {
         text
     }
 
-    /// A server whose primary at first is on this port, or which is the primary.
+    /// A server whose initial primary is on this port, or which is the primary.
     fn server(&self, index: usize, primary: Option<u16>) -> Server {
         let role = self.first_role(index);
         assert!(role.starts_with(&format!("replica-announce-ip {}\n", self.hosts[index])), "{role}");
@@ -159,12 +160,12 @@ impl Variant {
         arguments =
             arguments.strip_prefix("/data/redstart.conf ").expect("the file on the volume").to_owned();
         if let Some(included) = &self.included {
-            // The directories of the container are not there, and the port may be taken.
+            // The directories of the container do not exist here, and the port may be in use.
             let text = included.replace("dir /data\n", "").replace("metrics-port 9121\n", "");
             launch = launch.file("included.conf", &text);
             arguments = arguments.replace("/etc/redstart/redstart.conf", "included.conf");
         }
-        // Replicas that come at the same time are not waited for.
+        // Does not wait for more replicas before a synchronization.
         launch.flags(&arguments).flags("--repl-diskless-sync-delay 0").start()
     }
 
@@ -193,7 +194,8 @@ impl Variant {
     }
 }
 
-/// Calls a command with the password. `None`: the connection broke, as those of clients do when Sentinel changes a role.
+/// Calls a command with the password. `None`: the connection was closed, which happens to clients when Sentinel changes
+/// a role.
 fn call(server: &Server, words: &[&str]) -> Option<Value> {
     let mut client = server.try_client()?;
     client.try_call(&["AUTH", "secret"]).ok()?;
@@ -260,7 +262,7 @@ fn replaces_a_killed_primary(variant: &Variant) {
     let old = old.start();
     wait_for_replica(&old, promoted.port());
 
-    // Nobody is left who could correct a role that is not in the file.
+    // No Sentinel is left to correct a role that is not in the file.
     drop(sentinels);
     assert!(!role_file(&promoted).contains("\nreplicaof "), "{}", role_file(&promoted));
     let line = format!("\nreplicaof localhost {}\n", promoted.port());

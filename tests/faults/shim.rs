@@ -1,24 +1,25 @@
-//! A library that is loaded into a server (`LD_PRELOAD`) and stands between it and the system's calls for files.
+//! A library loaded into a server (`LD_PRELOAD`), between it and the system's file operations.
 //!
-//! It makes calls fail on purpose, and records them. Only files below `FAULTS_DIR` concern it; the forked children of
-//! the server inherit it. `tests/support/shim.rs` compiles it and speaks to it.
+//! It makes calls fail on purpose, and records them. It only handles files below `FAULTS_DIR`; the forked children of
+//! the server inherit it. `tests/support/shim.rs` compiles it and controls it.
 //!
-//! **Faults.** The file named by `FAULTS_CONTROL` is read before each call; it may be replaced at any time. A line is a
-//! rule, `KIND PATTERN NUMBERS ACTION`:
+//! **Faults.** The library reads the file named by `FAULTS_CONTROL` before each call; it may be replaced at any time. A
+//! line is a rule, `KIND PATTERN NUMBERS ACTION`:
 //!
 //! * kind: `open write sync rename unlink truncate mkdir fork`, or `any`;
-//! * pattern: what the path below the directory has to contain, or `*`;
-//! * numbers: `3` is the third call that fits since the rule was written, `3+` all from the third on;
-//! * action: `fail:ERRNO`; `short:N` writes only N bytes and says so; `torn:N` writes N bytes and kills the process;
-//!   `kill` and `killafter` kill it before and after the call; `quota:N` lets N bytes through, then there is no space.
+//! * pattern: a part of the path below the directory, or `*`;
+//! * numbers: `3` is the third matching call since the rule was written, `3+` all from the third on;
+//! * action: `fail:ERRNO`; `short:N` writes only N bytes and returns N; `torn:N` writes N bytes and kills the process;
+//!   `kill` and `killafter` kill it before and after the call; `quota:N` lets N bytes through, then reports a full
+//!   disk.
 //!
-//! A rule that acts adds itself as a line to the control file's neighbour, `*.hits`.
+//! A rule that fires appends itself as a line to the file `*.hits` beside the control file.
 //!
-//! **Records.** `FAULTS_TRACE` names a file to which each call that changed something is appended, in the order in which
-//! they happened: see [`record`]. What is sent to TCP sockets is recorded between them, so that the trace says what
-//! the world knew when.
+//! **Records.** The library appends each call that changed something to the file named by `FAULTS_TRACE`, in the order
+//! of the calls: see [`record`]. Bytes sent to TCP sockets are recorded between them, so the trace shows which replies
+//! were sent at which point.
 //!
-//! The calls are made by the C library's own functions, found by `dlsym`; the shim's own files lie outside of the
+//! The C library's own functions, found by `dlsym`, execute the calls; the shim's own files are outside of the
 //! directory, so it may use `std` freely.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
@@ -54,14 +55,14 @@ unsafe extern "C" {
     fn readlink(path: *const c_char, found: *mut u8, len: usize) -> Size;
 }
 
-/// The C library's own functions, behind those that this library puts in front of them.
+/// The C library's functions that this library replaces.
 macro_rules! reals {
     ($($name:ident($($kind:ty),*) -> $result:ty;)*) => {
         struct Reals {
             $($name: unsafe extern "C" fn($($kind),*) -> $result,)*
         }
 
-        /// All of them are looked up at once, when the program starts: a forked child must not have to.
+        /// All of them are looked up when the program starts: a forked child must not do it.
         fn reals() -> &'static Reals {
             static REALS: OnceLock<Reals> = OnceLock::new();
             REALS.get_or_init(|| Reals {
@@ -105,14 +106,14 @@ struct Shim {
 
 const RULES: usize = 16;
 
-/// Counters of the server and its children.
+/// Counters shared by the server and its children.
 #[repr(C)]
 struct Shared {
-    /// A hash of the rules that the counters belong to.
+    /// A hash of the rules to which the counters belong.
     rules: AtomicU64,
-    /// Calls, or bytes for a quota, that each rule has seen.
+    /// For each rule the number of its calls, or of bytes for a quota.
     seen: [AtomicU64; RULES],
-    /// Numbers the syncs, so that the end of each finds its beginning.
+    /// Numbers the syncs, so that the end of each can be matched with its beginning.
     syncs: AtomicU64,
 }
 
@@ -120,7 +121,7 @@ fn shim() -> Option<&'static Shim> {
     static SHIM: OnceLock<Option<Shim>> = OnceLock::new();
     SHIM.get_or_init(|| {
         let path = |name| std::env::var_os(name).map(PathBuf::from);
-        // SAFETY: asks for new memory, shared with children (PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS).
+        // SAFETY: allocates memory shared with children (PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS).
         let memory = unsafe { mmap(std::ptr::null_mut(), size_of::<Shared>(), 3, 0x21, -1, 0) };
         assert_ne!(memory as isize, -1);
         // SAFETY: it is new, zeroed, large enough, and never unmapped.
@@ -147,7 +148,7 @@ fn errno() -> c_int {
 
 /// The bytes of a C string.
 fn text(path: *const c_char) -> &'static Path {
-    // SAFETY: the caller of the C library's function gives a string that ends with a zero byte.
+    // SAFETY: the caller of the C library's function passes a string that ends with a zero byte.
     let bytes = unsafe { CStr::from_ptr(path) }.to_bytes();
     Path::new(std::ffi::OsStr::from_bytes(bytes))
 }
@@ -174,15 +175,15 @@ fn ours_open(fd: c_int) -> Option<String> {
     ours(Path::new(path.to_str()?.trim_end_matches(" (deleted)")))
 }
 
-/// Whether a descriptor is neither a file nor a socket, but something of the kernel's without a name. A handler of a signal
-/// writes to one to wake the loop, so this allocates nothing and takes no lock.
+/// Whether a descriptor is neither a file nor a socket, but an unnamed object of the kernel. A signal handler writes to
+/// one to wake the loop, so this allocates nothing and takes no lock.
 fn is_nameless(fd: c_int) -> bool {
     const NAMELESS: &[u8] = b"anon_inode:";
     let (mut path, mut found) = ([0; 32], [0; NAMELESS.len()]);
     if write!(&mut path[..], "/proc/self/fd/{fd}\0").is_err() {
         return false;
     }
-    // SAFETY: the path ends with a zero byte, and there is room for as many bytes as are asked for.
+    // SAFETY: the path ends with a zero byte, and the length passed is that of the buffer.
     let len = unsafe { readlink(path.as_ptr().cast(), found.as_mut_ptr(), found.len()) };
     len == NAMELESS.len() as Size && found == NAMELESS
 }
@@ -199,14 +200,14 @@ fn inode(fd: c_int) -> u64 {
 enum Action {
     Pass,
     Fail(c_int),
-    /// Only so many bytes are written.
+    /// Only this many bytes are written.
     Short(usize),
     Torn(usize),
     Kill,
     KillAfter,
 }
 
-/// Looks for a rule for a call on `path`, which writes `len` bytes.
+/// The effect of the rules on a call for `path`, which writes `len` bytes.
 fn action(kind: &str, path: &str, len: usize) -> Action {
     let Some(shim) = shim() else { return Action::Pass };
     let Some(rules) = shim.control.as_ref().and_then(|control| fs::read_to_string(control).ok()) else {
@@ -253,7 +254,7 @@ fn action(kind: &str, path: &str, len: usize) -> Action {
     Action::Pass
 }
 
-/// Notes that a rule acted.
+/// Records that a rule has fired.
 fn hit(rule: &str) {
     let Some(control) = shim().and_then(|shim| shim.control.as_ref()) else { return };
     if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(control.with_extension("hits")) {
@@ -262,7 +263,7 @@ fn hit(rule: &str) {
 }
 
 fn die() -> ! {
-    // SAFETY: ends this process.
+    // SAFETY: kills this process.
     unsafe { kill(std::process::id() as c_int, SIGKILL) };
     loop {
         std::thread::park();
@@ -283,7 +284,7 @@ fn die() -> ! {
 /// | `M` directory made | | | path | |
 /// | `N` sent to a client | | port of the client | | the bytes |
 ///
-/// A call is recorded when it has returned, so it is never believed to have happened too early.
+/// A call is recorded after it has returned, so the trace never has it too early.
 fn record(kind: u8, inode: u64, number: u64, path: &str, data: &[u8]) {
     let Some(trace) = shim().and_then(|shim| shim.trace.as_ref()) else { return };
     let kept = errno();
@@ -301,7 +302,7 @@ fn record(kind: u8, inode: u64, number: u64, path: &str, data: &[u8]) {
     set_errno(kept);
 }
 
-/// Makes a call that does not write, unless a rule says otherwise. `success` is called when it did what it should.
+/// Makes a call that does not write, unless a rule prevents it. Calls `success` if it succeeded.
 fn call(kind: &str, path: &str, real: impl FnOnce() -> c_int, success: impl FnOnce(c_int)) -> c_int {
     let action = action(kind, path, 0);
     match action {
@@ -322,7 +323,7 @@ fn call(kind: &str, path: &str, real: impl FnOnce() -> c_int, success: impl FnOn
     result
 }
 
-/// A write of `data` to an open file; `real` writes the first so many bytes.
+/// A write of `data` to an open file; `real` writes the given number of bytes from its start.
 fn written(fd: c_int, data: &[u8], at: Option<u64>, real: impl FnOnce(usize) -> Size) -> Size {
     if is_nameless(fd) {
         return real(data.len());
@@ -358,14 +359,14 @@ fn written(fd: c_int, data: &[u8], at: Option<u64>, real: impl FnOnce(usize) -> 
     result
 }
 
-/// Records what was sent to a client that is connected by TCP.
+/// Records the bytes sent to a client that is connected by TCP.
 fn record_sent(fd: c_int, data: &[u8]) {
     if shim().is_none_or(|shim| shim.trace.is_none()) {
         return;
     }
     let kept = errno();
     let (mut address, mut len) = ([0_u8; 128], 128_u32);
-    // SAFETY: the address is as long as `len` says.
+    // SAFETY: `len` is the size of the address.
     let found = unsafe { getpeername(fd, address.as_mut_ptr(), &raw mut len) };
     let family = u16::from_ne_bytes([address[0], address[1]]);
     if found == 0 && (family == 2 || family == 10) {
@@ -380,7 +381,7 @@ fn bytes<'a>(data: *const u8, len: usize) -> &'a [u8] {
     if len == 0 {
         return &[];
     }
-    // SAFETY: the caller of the C library's function says that so many bytes are there.
+    // SAFETY: the caller of the C library's function guarantees this many bytes.
     unsafe { std::slice::from_raw_parts(data, len) }
 }
 
@@ -392,7 +393,7 @@ struct Piece {
 }
 
 fn gather(pieces: *const Piece, count: usize) -> Vec<u8> {
-    // SAFETY: the caller of the C library's function says that so many pieces are there.
+    // SAFETY: the caller of the C library's function guarantees this many pieces.
     let pieces = unsafe { std::slice::from_raw_parts(pieces, count) };
     pieces.iter().flat_map(|piece| bytes(piece.data, piece.len)).copied().collect()
 }
@@ -457,7 +458,7 @@ extern "C" fn fopen(path: *const c_char, mode: *const c_char) -> *mut c_void {
     fopen64(path, mode)
 }
 
-/// Writes at once what the C library would keep for later; so a stream of one of our files never holds anything.
+/// Writes at once instead of buffering in the C library, so a stream of a file below the directory is always empty.
 #[unsafe(no_mangle)]
 extern "C" fn fwrite(data: *const u8, size: usize, count: usize, stream: *mut c_void) -> usize {
     let real = reals().fwrite;
@@ -482,7 +483,7 @@ extern "C" fn fwrite(data: *const u8, size: usize, count: usize, stream: *mut c_
 #[unsafe(no_mangle)]
 extern "C" fn write(fd: c_int, data: *const u8, len: usize) -> Size {
     let real = reals().write;
-    // SAFETY: the arguments are the caller's, or fewer of its bytes.
+    // SAFETY: the arguments are the caller's, with the same or a smaller length.
     written(fd, bytes(data, len), None, |len| unsafe { real(fd, data, len) })
 }
 
@@ -502,7 +503,7 @@ extern "C" fn pwrite(fd: c_int, data: *const u8, len: usize, at: i64) -> Size {
 #[unsafe(no_mangle)]
 extern "C" fn pwrite64(fd: c_int, data: *const u8, len: usize, at: i64) -> Size {
     let real = reals().pwrite64;
-    // SAFETY: the arguments are the caller's, or fewer of its bytes.
+    // SAFETY: the arguments are the caller's, with the same or a smaller length.
     written(fd, bytes(data, len), Some(at as u64), |len| unsafe { real(fd, data, len, at) })
 }
 
@@ -579,7 +580,7 @@ extern "C" fn fdatasync(fd: c_int) -> c_int {
     synced(fd, || unsafe { real(fd) })
 }
 
-/// Promises nothing about a power cut, so it is not recorded; but it may fail.
+/// This call guarantees nothing about a power cut, so it is not recorded; but it may fail.
 #[unsafe(no_mangle)]
 extern "C" fn sync_file_range(fd: c_int, from: i64, len: i64, flags: c_uint) -> c_int {
     let real = reals().sync_file_range;
@@ -659,11 +660,11 @@ extern "C" fn mkdir(path: *const c_char, mode: c_uint) -> c_int {
 #[unsafe(no_mangle)]
 extern "C" fn fork() -> c_int {
     let real = reals().fork;
-    // SAFETY: the caller wants to fork.
+    // SAFETY: the caller forks.
     call("fork", "", || unsafe { real() }, |_| {})
 }
 
-/// Looks everything up before the program starts.
+/// Looks up all functions before the program starts.
 #[unsafe(link_section = ".init_array")]
 #[used]
 static START: extern "C" fn() = {

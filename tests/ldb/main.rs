@@ -51,7 +51,7 @@ fn begin(server: &Server, mode: &str, script: &str) -> (Client, Vec<u8>) {
     let mut client = server.client();
     client.ok(&format!("SCRIPT DEBUG {mode}"));
     client.send(&["EVAL", script, "1", "key", "argument"]).expect("sent");
-    let reply = client.read_reply().expect("where the script has stopped").raw;
+    let reply = client.read_reply().expect("the place where the script has stopped").raw;
     (client, reply)
 }
 
@@ -59,7 +59,7 @@ fn has_ended(reply: &[u8]) -> bool {
     String::from_utf8_lossy(reply).contains(END)
 }
 
-/// Runs a session, and returns all that the server sent.
+/// Runs a session. Returns the bytes that the server sent.
 fn transcript(server: &Server, mode: &str, session: &Session) -> String {
     let (mut client, mut reply) = begin(server, mode, &session.script);
     let mut transcript = String::new();
@@ -165,7 +165,7 @@ fn a_forked_session_blocks_no_other_client_and_ends_with_its_client_or_the_serve
     let clients = || server.client().run("CLIENT LIST").text().lines().count();
     let (client, _) = begin(&server, "YES", "while true do\nend");
     assert_eq!(children(&server).len(), 1);
-    assert_eq!(clients(), 1, "the connection is the child's");
+    assert_eq!(clients(), 1, "only the child has the connection");
     // Without its client, an endless script ends at the timeout and leaves no zombie.
     drop(client);
     eventually("the child is gone", || children(&server).is_empty().then_some(()));

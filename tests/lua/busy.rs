@@ -1,12 +1,12 @@
-//! A script that repeats a hostile call forever, on a server: other clients get `-BUSY`, and can end it.
+//! A script that repeats a hostile call forever, on a server: other clients get `-BUSY`, and can kill the script.
 //!
-//! Each native function that a script finds in its globals has such a call, and so have instructions. The longest wait of
-//! others is bounded by the work between two checks of the budget, which [`steps`](super::steps) counts.
+//! Each native function that a script finds in its globals has such a call, and so have instructions. The work between
+//! two checks of the budget, which [`steps`](super::steps) counts, bounds the time that other clients wait.
 
 use crate::calls::{self, MORE};
 use crate::support::{Client, Server, eventually};
 
-/// Enough for more than one piece of each kind of work.
+/// Enough for more than one piece of each type of work.
 const LENGTH: usize = 1 << 19;
 const SIZE: usize = 1 << 13;
 
@@ -26,7 +26,7 @@ const OF_SERVER: &[(&str, &str)] = &[
     ("redis.status_reply", "redis.status_reply(a)"),
 ];
 
-/// Begins a script that repeats `call`, waits until it has done so once and others are refused, and ends it.
+/// Starts a script that repeats `call`, waits until it has made one and other clients are refused, and kills it.
 fn end_repeated(server: &Server, client: &mut Client, other: &mut Client, name: &str, call: &str) {
     let script = format!(
         "local function main() {}

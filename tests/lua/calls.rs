@@ -1,25 +1,25 @@
-//! A hostile call of each native function, with what it touches: [`steps`](super::steps) counts what such a call is charged,
-//! [`busy`](super::busy) repeats it for ever on a server.
+//! A hostile call of each native function, with the memory that it touches: [`steps`](super::steps) counts the charge
+//! for such a call, [`busy`](super::busy) repeats it forever on a server.
 
-/// What a call touches.
+/// The memory that a call touches.
 #[derive(Clone, Copy)]
 pub enum Touches {
     /// Values on the stack.
     Values(usize),
     Slots(usize),
     Bytes(usize),
-    /// Little: the charge for the call is enough.
+    /// Little: the charge for the call itself is enough.
     Nothing,
 }
 
 use Touches::{Bytes, Nothing, Slots, Values};
 
-/// How long the long strings are; how many slots the large tables have, and how many values there are at once.
+/// The length of the long strings, the number of slots of the large tables, and the number of values on the stack.
 pub const LENGTH: usize = 5 << 20;
 pub const SIZE: usize = 1 << 19;
 pub const COUNT: usize = 7000;
 
-/// How many values the stack of a new coroutine has.
+/// The number of values on the stack of a new coroutine.
 const WINDOW: usize = 256;
 
 /// Hostile strings and tables.
@@ -48,17 +48,17 @@ const SETUP: &str = "
     packed = cmsgpack.pack(a) packed_struct = struct.pack('s', a)
     collectgarbage()";
 
-/// Makes the globals that the calls use, with strings of `length` bytes and tables of `size` slots.
+/// Creates the globals that the calls use, with strings of `length` bytes and tables of `size` slots.
 pub fn setup(length: usize, size: usize) -> String {
     with_count(SETUP).replace("LENGTH", &length.to_string()).replace("SIZE", &size.to_string())
 }
 
-/// A program of the tables.
+/// A program from the tables, with the count filled in.
 pub fn with_count(program: &str) -> String {
     program.replace("COUNT", &COUNT.to_string())
 }
 
-/// Returns the names of all native functions, before [`setup`].
+/// Returns the names of all native functions; it runs before [`setup`].
 pub const NAMES: &str = "
     local names = {}
     for name, value in pairs(_G) do
@@ -84,7 +84,7 @@ pub fn calls_of(name: &str) -> Vec<(String, Touches)> {
     entries.map(|(_, program, touches)| ((*program).to_owned(), *touches)).collect()
 }
 
-/// A call of each function, by its name, and what that touches.
+/// A call of each function, by its name, and what that call touches.
 const CALLS: &[(&str, &str, Touches)] = &[
     ("assert", "pcall(assert, false, a)", Bytes(LENGTH)),
     ("collectgarbage", "collectgarbage()", Nothing),
@@ -160,10 +160,10 @@ const CALLS: &[(&str, &str, Touches)] = &[
     ("struct.unpack", "struct.unpack('s', packed_struct)", Bytes(LENGTH)),
 ];
 
-/// Libraries whose functions do no more than read their arguments as numbers.
+/// Libraries whose functions only read their arguments as numbers.
 const OF_NUMBERS: &[&str] = &["bit", "math"];
 
-/// Instructions, and native functions that are called in other ways.
+/// Instructions, and native functions that are not called by their names.
 pub const MORE: &[(&str, &str, Touches)] = &[
     ("an assignment of many", "local t = {unpack(few)}", Values(3 * COUNT)),
     ("a call with many", "count(unpack(few))", Values(3 * COUNT)),

@@ -1,4 +1,4 @@
-//! Programs in both: the same output, the same error.
+//! Programs run by this engine and by `lua5.1`: both have the same output and the same error.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use crate::{generator, oracle};
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lua/programs");
 
-/// How many generated programs are tried unless `REDSTART_PROGRAMS` says another number.
+/// The number of generated programs without `REDSTART_PROGRAMS`.
 const GENERATED: u64 = 300;
 
-/// The instructions between two pauses: all at once, and so few that a program is suspended everywhere.
+/// The instructions between two pauses: no pause at all, and few enough to suspend a program everywhere.
 const AT_ONCE: usize = 1 << 40;
 const IN_SLICES: usize = 13;
 
@@ -84,7 +84,7 @@ fn programs_do_the_same_when_they_are_suspended_every_few_instructions() {
     compare_programs(IN_SLICES);
 }
 
-/// A directory of its own for the files of a test.
+/// A directory for the files of a test.
 fn scratch(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lua-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
@@ -106,12 +106,12 @@ fn generated_ones_print_and_fail_as_in_the_reference_implementation() {
         let source = generator::program(seed);
         std::fs::write(directory.join("generated.lua"), &source).expect("writes the program");
         let expected = oracle::run(&directory, "generated.lua");
-        // How many calls fit on the stack of C is each implementation's own.
+        // The number of calls that fit on the C stack differs between the implementations.
         if contains(&expected.output, b"C stack overflow") {
             left_out += 1;
             continue;
         }
-        // A third of them in small slices, of another length each.
+        // A third of them in small slices of different lengths.
         let slice = if seed % 3 == 0 { 1 + seed as usize % 97 } else { AT_ONCE };
         let actual = engine::run(source.as_bytes(), "generated.lua", slice);
         if let Some(text) = difference(&expected, &actual) {
@@ -121,7 +121,7 @@ fn generated_ones_print_and_fail_as_in_the_reference_implementation() {
         }
     }
     let _ = std::fs::remove_dir_all(&directory);
-    assert!(left_out <= 1 + count / 10, "{left_out} of {count} programs are left out");
+    assert!(left_out <= 1 + count / 10, "{left_out} of {count} programs were skipped");
     assert!(
         complaints.is_empty(),
         "{} programs differ; they are in {}:\n{}",
@@ -139,12 +139,12 @@ fn what_is_generated_both_succeeds_and_fails() {
         std::fs::write(directory.join("generated.lua"), generator::program(seed))
             .expect("writes the program");
         let ended = oracle::run(&directory, "generated.lua");
-        assert_eq!(ended.error, None, "REDSTART_SEED={seed}: what is outside of every pcall fails");
+        assert_eq!(ended.error, None, "REDSTART_SEED={seed}: code outside of every pcall fails");
         let lines = || ended.output.split(|byte| *byte == b'\n');
         clean += usize::from(lines().any(|line| line.starts_with(b"true")));
         failing += usize::from(lines().any(|line| line.starts_with(b"false")));
     }
     let _ = std::fs::remove_dir_all(&directory);
-    assert!(clean >= 30, "only in {clean} of 40 programs did a block come to its end");
-    assert!(failing >= 20, "only in {failing} of 40 programs did a block fail");
+    assert!(clean >= 30, "a block completed in only {clean} of 40 programs");
+    assert!(failing >= 20, "a block failed in only {failing} of 40 programs");
 }

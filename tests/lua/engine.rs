@@ -1,4 +1,4 @@
-//! A program in the engine: what it prints, and the error that ended it.
+//! A program in this engine: its output, and the error that ended it.
 
 use redstart::lua::{Failure, Libraries, Machine, Options, Progress, Value};
 
@@ -6,14 +6,14 @@ use redstart::lua::{Failure, Libraries, Machine, Options, Progress, Value};
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended {
     pub output: Vec<u8>,
-    /// The message of the error that nobody caught, as `lua5.1` shows it.
+    /// The message of an uncaught error, as `lua5.1` prints it.
     pub error: Option<Vec<u8>>,
 }
 
-/// The memory of a machine that should never want any.
+/// A memory limit that no program of these tests reaches.
 pub const PLENTY: usize = 1 << 30;
 
-/// No program takes more instructions than this.
+/// No program executes more instructions than this.
 const MOST_STEPS: usize = 20_000_000_000;
 
 pub fn machine(memory_limit_bytes: usize, libraries: Libraries) -> Machine {

@@ -1,7 +1,7 @@
-//! Attacks: known ways out of the sandbox of a script, or into the memory of the server, and what becomes of them here.
+//! Attacks: known ways out of the sandbox of a script, or into the memory of the server, and their outcomes here.
 //!
-//! Each entry is a script for the libraries that scripts of Redis have. Its outcome is the text of what it returns,
-//! or `error: ` and the message. Attacks that need the server itself are in the tests of the server.
+//! Each entry is a script for the libraries of Redis's scripts. Its outcome is the text of its return value, or `error:
+//! ` and the message. Attacks that need the server itself are in the tests of the server.
 
 use redstart::lua::{Libraries, Machine, Progress, Value};
 
@@ -11,25 +11,25 @@ use crate::engine;
 enum Outcome {
     /// Exactly this text.
     Is(&'static str),
-    /// A text that ends in this one.
+    /// A text with this end.
     Ends(&'static str),
-    /// An error, whichever.
+    /// Any error.
     Fails,
 }
 
 use Outcome::{Ends, Fails, Is};
 
 struct Attack {
-    /// The entry in the lists of vulnerabilities, or the kind of attack.
+    /// The CVE number, or the type of attack.
     name: &'static str,
     script: &'static str,
     outcome: Outcome,
 }
 
-/// The memory of the machines that are attacked.
+/// The memory limit of the attacked machines.
 const MEMORY: usize = 64 << 20;
 
-/// No attack goes on for longer.
+/// An attack ends within this number of steps.
 const MOST_STEPS: usize = 2_000_000_000;
 
 const SLICE: usize = 100_000;
@@ -46,7 +46,7 @@ pub fn text_of(machine: &Machine, value: Value) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Runs a script on a machine; the values that it returns, or the error.
+/// Runs a script on a machine. Returns its values, or the error.
 pub fn outcome(machine: &mut Machine, script: &str) -> String {
     let function = match machine.load(script.as_bytes(), b"@attack") {
         Ok(function) => function,
@@ -82,14 +82,14 @@ fn check(attacks: &[Attack]) {
         if !is_harmless {
             let came: String = came.chars().take(300).collect();
             complaints.push(format!(
-                "{}\n  {}\n  expected: {expected}\n  came to:  {came}",
+                "{}\n  {}\n  expected: {expected}\n  got:      {came}",
                 attack.name, attack.script
             ));
         }
-        // Whatever it did, the machine serves the next one.
+        // Whatever the script did, the machine runs the next one.
         let after = outcome(&mut machine, "return 1 + 1, ('x'):rep(3), #{ 1, 2, 3 }, type(pcall)");
         if after != "2 xxx 3 function" {
-            complaints.push(format!("{}: the machine is not what it was: {after}", attack.name));
+            complaints.push(format!("{}: the machine is damaged: {after}", attack.name));
         }
         assert!(
             machine.used_bytes() <= MEMORY + MEMORY / 16,
@@ -103,8 +103,8 @@ fn check(attacks: &[Attack]) {
 
 #[test]
 fn compiled_code_is_never_loaded() {
-    // The loader of the reference implementation trusts its input: a program that writes bytecode reads and writes
-    // memory as it likes.
+    // The loader of the reference implementation trusts its input: a program that writes bytecode can read and write
+    // any memory.
     check(&[
         Attack {
             name: "CVE-2015-4335: bytecode by loadstring",
@@ -132,14 +132,14 @@ fn compiled_code_is_never_loaded() {
 
 #[test]
 fn nothing_of_the_outside_is_within_reach() {
-    // CVE-2022-0543: a distribution's dynamic Lua left `package` in the globals, and with it all of libc.
+    // CVE-2022-0543: a distribution's dynamic Lua left `package` in the globals, which gave access to all of libc.
     let names = "package require module dofile loadfile io debug print arg ffi jit";
     let script = format!(
         "local t = {{}} for name in ('{names}'):gmatch('%a+') do t[#t + 1] = type(rawget(_G, name)) end return table.concat(t, ' ')"
     );
     let mut machine = engine::machine(MEMORY, Libraries::Redis);
     assert_eq!(outcome(&mut machine, &script), ["nil"; 11].join(" "));
-    // Every function is one of a library, and no library has one that reaches outside.
+    // Every function belongs to a library, and no library has a function that reaches outside.
     let script = "local t = {} for k in pairs(os or {}) do t[#t + 1] = k end return table.concat(t, ' ')";
     let in_os = outcome(&mut machine, script);
     assert!(in_os.is_empty() || in_os == "clock", "os has {in_os}");

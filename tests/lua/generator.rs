@@ -1,8 +1,8 @@
-//! Random programs that are determined: they end, and what they print does not depend on the machine.
+//! Deterministic random programs: they end, and their output does not depend on the machine.
 //!
-//! An expression is made for a type that it should have, and now and then for another one: so most statements do what
-//! they were meant to, and the others fail, inside a `pcall` that prints the message. Every turn of a loop and every
-//! call takes from a supply that ends the program; every string that is assigned is cut, so that none grows by doubling.
+//! An expression is generated for the type that it should have, and sometimes for another one: so most statements work,
+//! and the others fail inside a `pcall` that prints the message. Every iteration of a loop and every call uses some of
+//! the fuel that ends the program; every assigned string is cut, so that none grows by doubling.
 
 use std::fmt::Write;
 
@@ -39,7 +39,7 @@ enum Kind {
     Text,
     /// A table with numbers from 1.
     List,
-    /// A table with the fields of `FIELDS`, some of which are there.
+    /// A table with some of the fields in `FIELDS`.
     Object,
     /// A function of up to three numbers that returns a number and a string.
     Function,
@@ -88,7 +88,7 @@ const NUMBERS: [&str; 18] = [
 const EVENTS: [&str; 12] =
     ["add", "sub", "mul", "div", "mod", "unm", "concat", "eq", "lt", "le", "call", "index"];
 
-/// The kind of value behind a name in scope.
+/// The type of a variable in scope.
 struct Local {
     name: String,
     kind: Kind,
@@ -109,7 +109,7 @@ pub fn program(seed: u64) -> String {
     let blocks = 6 + writer.random.below(10);
     for _ in 0..blocks {
         let kept = writer.scope.len();
-        // Locals of some blocks are seen by those behind them.
+        // Statements after some blocks see their locals.
         if writer.random.chance(3) {
             let (kind, name) = (writer.kind(), writer.fresh());
             let value = writer.expression(kind, 0);
@@ -132,7 +132,7 @@ struct Writer {
     scope: Vec<Local>,
     names: usize,
     indent: usize,
-    /// Loops around the place within the innermost function.
+    /// Loops around the current statement within the innermost function.
     loops: usize,
     has_dots: bool,
     can_yield: bool,
@@ -159,7 +159,7 @@ impl Writer {
             .pick(&[Number, Number, Number, Text, Text, Text, List, List, Object, Object, Function, Boolean])
     }
 
-    /// The name of something in scope that should be of this kind; the nearest more often than others.
+    /// The name of a variable of this type in scope; near ones are chosen more often.
     fn known(&mut self, kind: Kind) -> Option<String> {
         let fit: Vec<usize> = (0..self.scope.len()).filter(|i| self.scope[*i].kind == kind).collect();
         if fit.is_empty() {
@@ -314,7 +314,7 @@ impl Writer {
         self.scope.truncate(kept);
     }
 
-    /// A function as a local: its body sees itself, so it may recurse.
+    /// A function in a local: its body sees the name, so it may recurse.
     fn define_function(&mut self, depth: usize) {
         let name = self.fresh();
         self.scope.push(Local { name: name.clone(), kind: Kind::Function });
@@ -429,7 +429,7 @@ impl Writer {
         }
     }
 
-    /// Functions made in a loop, which share some variables and not others, and are called behind it.
+    /// Functions created in a loop, which share some variables and not others, and are called after it.
     fn closures(&mut self, depth: usize) {
         let (name, index, inner) = (self.fresh(), self.fresh(), self.fresh());
         let times = 1 + self.random.below(4);
@@ -518,7 +518,7 @@ impl Writer {
         self.expression(kind, depth)
     }
 
-    /// A bound of a loop or a place in a list.
+    /// A bound of a loop or an index into a list.
     fn small(&mut self) -> String {
         match self.random.below(6) {
             0 => self.known(Kind::Number).unwrap_or_else(|| "1".into()),
@@ -528,7 +528,7 @@ impl Writer {
     }
 
     fn expression(&mut self, kind: Kind, depth: usize) -> String {
-        // Now and then it is of another kind, or nothing.
+        // Sometimes it is of another type, or nil.
         if self.random.chance(30) {
             return match self.random.below(4) {
                 0 => "nil".into(),

@@ -1,5 +1,5 @@
-//! What only this engine has: programs that are suspended anywhere, cannot take more memory than they may, and call a
-//! host that answers later.
+//! Features that only this engine has: it suspends programs anywhere, enforces a memory limit, and calls a host that
+//! replies later.
 
 use redstart::lua::{Libraries, Machine, Progress, Value};
 
@@ -11,7 +11,7 @@ fn begin(machine: &mut Machine, script: &str) {
     machine.begin(function, &[]);
 }
 
-/// Loops that no single instruction or call of a native function brings to an end.
+/// Loops that no single instruction or call of a native function ends.
 const ENDLESS: &[&str] = &[
     "while true do end",
     "repeat until false",
@@ -85,7 +85,7 @@ fn a_single_call_that_takes_long_is_suspended_too() {
 
 #[test]
 fn what_waits_for_a_function_of_the_program_counts_as_memory() {
-    // Each level holds a result of its own while the next one works.
+    // Each level keeps a result while the next one runs.
     let script = "local function level(n)
             return (('a'):gsub('.', function() return n == 0 and ('x'):rep(4e6) or level(n - 1) end) .. '!')
         end
@@ -100,7 +100,7 @@ fn what_waits_for_a_function_of_the_program_counts_as_memory() {
     assert_eq!(outcome(&mut machine, script), "true 8000001 4000006");
     machine.collect();
     let before = machine.used_bytes();
-    // Errors leave nothing behind that counts.
+    // Errors leave no memory counted.
     let failing = "return pcall(string.gsub, 'ab', '.', function(c) if c == 'b' then error('x', 0) end return ('x'):rep(8e6) end)";
     for _ in 0..20 {
         assert_eq!(outcome(&mut machine, failing), "false x");
@@ -122,7 +122,7 @@ fn a_length_that_has_to_be_searched_for_takes_its_time_from_the_budget() {
     assert!(pauses > 30, "only {pauses} pauses");
 }
 
-/// Operations on long strings, each of which takes long, though it is one instruction or one call.
+/// Operations on long strings: each is one instruction or one call, and takes long.
 const LONG_STRINGS: &[&str] = &[
     "local x = a == b",
     "local x = a <= b",
@@ -152,12 +152,12 @@ fn an_operation_on_a_long_string_takes_its_time_from_the_budget() {
                 other => panic!("{operation}: {other:?}"),
             }
         }
-        // The strings themselves take about ten.
+        // The strings themselves take about ten pauses.
         assert!(pauses >= 25, "{operation}: only {pauses} pauses");
     }
 }
 
-/// Garbage that only errors, or functions that `pcall` calls, make.
+/// Programs whose garbage comes only from errors, or from functions called by `pcall`.
 const GARBAGE: &[&str] = &[
     "local s = ('x'):rep(100000) while true do pcall(error, s) end",
     "local i = 0 while true do i = i + 1 pcall(tostring, i) end",
@@ -280,7 +280,7 @@ fn the_code_of_loaded_functions_counts_towards_the_limit() {
     assert!(most < 8 << 20, "{most} bytes");
 }
 
-/// Programs that leave much garbage, by returning, failing or running on.
+/// Programs that leave much garbage, after returning, after failing, and while they run.
 const LITTER: &[&str] = &[
     "local t = {} for i = 1, 100000 do t[i] = { i } end return 1",
     "local t = {} for i = 1, 100000 do t[i] = { i } end error('x')",
@@ -336,7 +336,7 @@ fn a_collection_is_suspended_when_the_budget_is_used_up() {
     }
 }
 
-/// Programs that take memory without end, each in another way.
+/// Programs that allocate memory without end, each in another way.
 const GREEDY: &[&str] = &[
     "local t = {} while true do t[#t + 1] = {} end",
     "local t = {} while true do t[{}] = true end",
@@ -376,7 +376,7 @@ fn a_program_that_wants_more_memory_than_it_may_have_fails_and_harms_nobody() {
                 .any(|text| came.starts_with("error: ") && came.contains(text));
         assert!(is_refused, "{script}: {came}");
         assert!(machine.used_bytes() <= LIMIT + LIMIT / 8, "{script}: {} bytes in use", machine.used_bytes());
-        // What it took comes back, but for tables of the library itself, which keep their size.
+        // All memory is freed, except for the library's own tables, which keep their size.
         assert_eq!(
             outcome(&mut machine, "collectgarbage() collectgarbage() return #('x'):rep(4000000)"),
             "4000000",
@@ -398,7 +398,8 @@ fn an_error_of_memory_can_be_caught_and_the_program_goes_on() {
 
 #[test]
 fn resident_memory_follows_what_the_machine_says() {
-    // The count is of the machine's own making: this holds it to the process's, in one where no other test runs.
+    // The machine counts its own memory: this compares the count with the process's memory, in a process without other
+    // tests.
     if std::env::var_os("REDSTART_ALONE").is_none() {
         let mut alone = std::process::Command::new(std::env::current_exe().expect("this program"));
         alone.args(["--exact", "limits::resident_memory_follows_what_the_machine_says"]);
@@ -419,7 +420,7 @@ fn resident_memory_follows_what_the_machine_says() {
     let used = machine.used_bytes() as u64;
     let resident = crate::support::resident_bytes(std::process::id()).saturating_sub(before);
     assert!(used >= 10 << 20, "{used} bytes in use");
-    assert!(resident < 3 * used + (64 << 20), "{resident} bytes are resident, {used} are said to be in use");
+    assert!(resident < 3 * used + (64 << 20), "{resident} bytes are resident, {used} are counted as used");
 }
 
 #[test]
@@ -462,7 +463,7 @@ fn a_function_of_the_host_may_answer_later_or_fail_or_be_abandoned() {
     let results: Vec<String> = (0..5).map(|n| text_of(&machine, machine.result(n))).collect();
     assert_eq!(results, ["false", "refused", "1", "2", "false"]);
 
-    // Abandoned while the host is asked.
+    // Abandoned during a call of the host.
     begin(&mut machine, "pcall(coroutine.wrap(function() ask() end))");
     assert!(matches!(machine.run(1 << 30), Progress::Host { .. }));
     machine.abandon();

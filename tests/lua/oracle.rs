@@ -1,4 +1,4 @@
-//! A program in `lua5.1`: what it prints, and the error that ended it.
+//! A program in `lua5.1`: its output, and the error that ended it.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Ended;
 
-/// No program prints more than this; one that would fills no disk.
+/// No program prints more than this; the limit protects the disk from one that would.
 const MOST_OUTPUT_BYTES: u64 = 16 << 20;
 
-/// How long a program may take before it counts as one that does not end.
+/// The time after which a program counts as endless.
 const DEADLINE: Duration = Duration::from_secs(300);
 
-/// Runs a file as `lua5.1 FILE` would in `directory`, so that messages name the file as it is given here.
+/// Runs a file like `lua5.1 FILE` in `directory`, so that messages name the file as given here.
 pub fn run(directory: &Path, file: &str) -> Ended {
     let mut child = Command::new("lua5.1")
         .arg(file)
@@ -52,7 +52,7 @@ fn read(from: impl Read) -> Vec<u8> {
     bytes
 }
 
-/// `lua5.1: MESSAGE\nstack traceback:\n…` without what the program adds.
+/// The message in `lua5.1: MESSAGE\nstack traceback:\n…`.
 fn message(text: &[u8]) -> Vec<u8> {
     let text = text.strip_prefix(b"lua5.1: ").unwrap_or(text);
     let traceback = b"\nstack traceback:";

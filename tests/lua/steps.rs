@@ -1,8 +1,8 @@
-//! What native functions and instructions are charged, and the most work that they do at once.
+//! The charge for native functions and instructions, and the most work that they do at once.
 //!
-//! Each native function has a hostile call in [`calls`], and the number of stack values, table slots or string bytes that
-//! it touches. The function must be charged for these, and must check the budget often. The test counts the machine's
-//! steps and measures no times. A function without an entry fails the test.
+//! Each native function has a hostile call in [`calls`], and the number of stack values, table slots or string bytes
+//! that it touches. The function must be charged for these, and must check the budget often. The test counts the
+//! machine's steps and measures no times. A function without an entry fails the test.
 
 use redstart::lua::{Libraries, Machine, Progress};
 
@@ -13,7 +13,7 @@ use crate::escapes::outcome;
 /// The most steps between two checks of the budget: about a millisecond.
 const MOST_AT_ONCE: usize = 100_000;
 
-/// What a step buys at most.
+/// The most values, slots and bytes for one step.
 const VALUES: usize = 8;
 const SLOTS: usize = 16;
 const BYTES: usize = 64;
@@ -24,7 +24,7 @@ fn new_machine() -> Machine {
     machine
 }
 
-/// Runs a program in short slices. Returns all that it has spent, and the most that it did at once.
+/// Runs a program in short slices. Returns the steps that it used in all, and the most that it did at once.
 fn measure(machine: &mut Machine, program: &str) -> (usize, usize) {
     const SLICE: usize = 1000;
     machine.collect();
@@ -46,7 +46,7 @@ fn measure(machine: &mut Machine, program: &str) -> (usize, usize) {
     (spent, most)
 }
 
-/// Describes what is wrong with a call, if anything is.
+/// Describes the fault of a call, if it has one.
 fn fault(machine: &mut Machine, name: &str, program: &str, touches: Touches) -> Option<String> {
     let least = match touches {
         Touches::Values(count) => count / VALUES,
