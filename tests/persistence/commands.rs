@@ -1,4 +1,4 @@
-//! The commands that save, rewrite, reload and end: their replies, and what they leave.
+//! The commands that save, rewrite, reload and shut down: their replies and their files.
 
 use crate::support::server::subject_is_redis;
 use crate::support::{Server, eventually};
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
-/// A server whose children take long over each key, until [`quicken`] or their end.
+/// A server whose children write slowly, until [`quicken`] or their end.
 fn slow(flags: &str) -> Server {
     let server = begin(flags);
     let mut client = server.client();
@@ -71,15 +71,15 @@ fn bgsave_behind_a_rewrite_is_refused_or_scheduled_as_it_is_asked_for() {
     client.ok("SAVE");
     assert_eq!(client.info_number("aof_rewrite_in_progress"), 1);
     let saves = client.info_number("rdb_saves");
-    // The switch has no log to end, so the child stays.
+    // `CONFIG SET` has no AOF to disable, so the child continues.
     client.ok("CONFIG SET appendonly no");
     assert_eq!(client.info_number("aof_rewrite_in_progress"), 1);
-    // FLUSHALL does not end a rewrite either.
+    // FLUSHALL does not kill a rewrite either.
     client.ok("FLUSHALL");
     assert_eq!(client.info_number("aof_rewrite_in_progress"), 1);
     client.ok("CONFIG SET appendonly yes");
     wait_for_jobs(&mut client);
-    // The log was begun instead, and then the snapshot had its turn.
+    // The AOF's first rewrite ran instead, then the snapshot.
     client.wait_for_info("rdb_saves", |now| now == saves + 1);
 }
 
@@ -113,7 +113,7 @@ fn a_job_that_a_transaction_asks_for_begins_after_it_so_that_no_file_has_half_of
     assert_eq!(client.info_number("aof_rewrites"), 1);
 }
 
-/// Its files are those of before it was switched off.
+/// Its files are those from before the AOF was disabled.
 #[test]
 fn a_log_that_is_being_switched_on_is_not_loaded() {
     let server = slow("");
@@ -164,7 +164,7 @@ fn bgrewriteaof_without_a_log_writes_a_base_and_does_not_switch_the_log_on() {
     assert_eq!(crate::manifest(server.directory()), "file appendonly.aof.1.base.rdb seq 1 type b\n");
     rewrite(&mut client);
     assert_eq!(names(&log), set(&["appendonly.aof.2.base.rdb", "appendonly.aof.manifest"]));
-    // It is what a server with a log begins with.
+    // A server with an AOF starts from these files.
     let server = start(server.stop().flags("--appendonly yes"));
     let mut client = server.client();
     assert_eq!(client.run("GET k").text(), "v");
@@ -181,7 +181,7 @@ fn the_end_of_a_child_is_noticed_before_cron_looks_for_it() {
     client.ok("SET k v");
     client.ok("DEBUG PAUSE-CRON 1");
     assert!(!client.run("BGSAVE").is_error());
-    // This one has to wait for the other, and begins without cron as well.
+    // This rewrite waits for the snapshot, and starts even without cron.
     client.run("BGREWRITEAOF");
     wait_for_jobs(&mut client);
     assert_eq!(client.info_number("rdb_saves"), 1);
@@ -239,7 +239,7 @@ fn flushall_ends_a_child_that_writes_a_snapshot() {
     assert_eq!(server.client().run("DBSIZE").integer(), 1);
 }
 
-/// Ends the server with `line`, and tells whether it saved.
+/// Shuts the server down with `line`. Returns whether it saved.
 fn shut_down(flags: &str, line: &str) -> bool {
     let mut server = begin(flags);
     let mut client = server.client();
@@ -275,7 +275,7 @@ fn shutdown_saves_if_there_are_save_rules_or_it_is_told_to() {
 #[test]
 fn replies_before_a_shutdown_in_the_same_pipeline_arrive_and_nothing_after_it_happens() {
     if subject_is_redis() {
-        // It exits within the command, and the replies are lost.
+        // Redis exits within the command, and the replies are lost.
         return;
     }
     let mut server = begin("");
@@ -299,7 +299,7 @@ fn a_shutdown_that_cannot_save_fails_and_the_server_lives_on() {
     server.wait_for_log("Error trying to save the DB, can't exit.");
     assert_eq!(client.run("SHUTDOWN ABORT").text(), "ERR No shutdown in progress.");
     assert_eq!(client.run("GET k").text(), "v");
-    // New connections are accepted: nothing was closed too early.
+    // New connections are accepted: no listener was closed too early.
     assert_eq!(server.client().run("GET k").text(), "v");
     clear(&server);
     client.ok("SAVE");
@@ -497,7 +497,7 @@ fn there_may_be_no_log_to_reload() {
 #[test]
 fn a_reload_beside_what_is_there_refuses_a_key_that_is_there_already() {
     if subject_is_redis() {
-        // It ends.
+        // It exits.
         return;
     }
     let server = begin("");
@@ -537,7 +537,7 @@ fn a_wrong_checksum_is_refused_unless_it_is_not_looked_at() {
     client.ok("DEBUG RELOAD NOSAVE");
     assert_eq!(client.run("GET k").text(), "v");
     if subject_is_redis() {
-        // A wrong checksum ends it, also here.
+        // A wrong checksum makes Redis exit here, too.
         return;
     }
     client.ok("DEBUG SET-SKIP-CHECKSUM-VALIDATION 0");

@@ -1,11 +1,11 @@
-//! INFO persistence: every field tells the truth after what has happened.
+//! INFO persistence: the value of every field after a sequence of operations.
 
 use crate::support::server::subject_is_redis;
 use crate::support::{Client, Server};
 use crate::{begin, restart, rewrite, wait_for_jobs};
 use std::fs;
 
-/// Bytes of all files that the manifest names as parts.
+/// The size in bytes of all files in the manifest.
 fn bytes_of_log(server: &Server) -> i64 {
     crate::manifest(server.directory())
         .lines()
@@ -66,7 +66,7 @@ fn a_server_that_has_done_nothing_says_so() {
 #[test]
 fn the_size_of_the_log_is_that_of_its_files() {
     if subject_is_redis() {
-        // It does not count the base that it makes at the first start.
+        // Redis does not count the base that it creates at the first start.
         return;
     }
     let server = begin("--appendonly yes --auto-aof-rewrite-percentage 0");
@@ -172,7 +172,7 @@ fn a_failed_rewrite_is_counted() {
     let server = begin("--appendonly yes");
     let mut client = server.client();
     client.ok("SET k v");
-    // The new part cannot be made where a directory stands.
+    // The new file cannot be created in place of a directory.
     fs::create_dir(crate::part(server.directory(), "2.incr.aof")).expect("a directory");
     for count in 1..3 {
         let reply = client.run("BGREWRITEAOF").text();

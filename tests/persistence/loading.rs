@@ -1,4 +1,4 @@
-//! Commands that are served while data is loaded, and logs that are cut or damaged.
+//! Commands that are served while data is loaded, and truncated or damaged AOF files.
 
 use crate::support::server::subject_is_redis;
 use crate::support::{Client, Launch, Server, Value, eventually};
@@ -13,7 +13,7 @@ fn append(directory: &Path, name: &str, bytes: &[u8]) {
     file.write_all(bytes).expect("written");
 }
 
-/// A server that is loading: its log begins with a key that takes long to load, and has commands after it.
+/// A server that is loading: its AOF begins with a key that takes long to load, and has commands after it.
 fn slow_to_load(count: usize) -> Launch {
     let launch = Launch::subject().flags("--appendonly yes --enable-debug-command yes");
     let mut log = encoded(&["SET first v", "RPUSH list a b", "SET timed v", "PEXPIREAT timed 1000"]);
@@ -37,7 +37,8 @@ fn is_refused(reply: &Value) -> bool {
     reply.is_error() && reply.text().starts_with("LOADING")
 }
 
-/// Runs `test` with a server that is loading; makes loading take longer until all of it happens before the end.
+/// Runs `test` with a server that is loading. Retries with more data until the whole test runs before the end of
+/// loading.
 fn while_loading(mut test: impl FnMut(&mut Server, &mut Client) -> bool) {
     let mut count = 5_000;
     loop {
@@ -88,10 +89,10 @@ fn commands_that_need_the_data_are_refused_while_it_is_loaded_and_others_are_ser
         ]
         .map(|line| is_refused(&client.run(line)))
         .to_vec();
-        // Redis obeys these while it loads, and what comes of it is nobody's wish.
+        // Redis executes these while it loads, with undefined results.
         let others = ["DEBUG RELOAD", "DEBUG LOADAOF"];
         let others = others.map(|line| subject_is_redis() || client.run(line).is_error());
-        // One reply, in case it ends between two.
+        // A single reply, in case loading ends between two.
         let text = client.run("INFO persistence").text();
         let field = |name: &str| -> f64 {
             let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -113,7 +114,7 @@ fn commands_that_need_the_data_are_refused_while_it_is_loaded_and_others_are_ser
     });
 }
 
-/// A log says itself what has expired, whoever pauses meanwhile.
+/// The AOF contains the deletion of expired keys, whether or not clients are paused.
 #[test]
 fn a_pause_while_loading_lets_nothing_expire() {
     while_loading(|_, client| {
@@ -190,7 +191,7 @@ fn a_server_that_loads_can_be_ended() {
                 return false;
             }
             assert_eq!(status.code(), Some(0), "{log}");
-            // It had loaded only a part of the data, which must not have been saved as if it were all.
+            // The server had loaded only a part of the data, and must not save that as a snapshot.
             assert!(!names(server.directory()).contains("dump.rdb"), "{log}");
             true
         });
@@ -216,7 +217,7 @@ fn a_shutdown_while_loading_leaves_the_files_as_they_were() {
     });
 }
 
-/// A log that ends with a command cut off at each of its bytes.
+/// An AOF whose last command is truncated at each of its bytes.
 #[test]
 fn a_log_that_ends_within_a_command_is_cut_after_the_last_whole_one() {
     let last = encoded(&["SET k second"]);
@@ -267,7 +268,7 @@ fn a_log_that_ends_within_a_transaction_leaves_nothing_of_it() {
     }
 }
 
-/// The command that repairs the log, as in the server's message.
+/// The command that repairs the AOF, as in the server's message.
 fn fix_command(directory: &Path) -> String {
     if subject_is_redis() {
         return "./redis-check-aof --fix <filename.manifest>".into();
@@ -350,7 +351,7 @@ fn a_command_that_does_not_exist_is_refused() {
 #[test]
 fn a_log_of_more_databases_than_there_are_is_refused() {
     if subject_is_redis() {
-        // It goes on in the database before.
+        // Redis continues in the previous database.
         return;
     }
     let server = begin("--appendonly yes --databases 32");
@@ -366,7 +367,7 @@ fn a_log_of_more_databases_than_there_are_is_refused() {
 #[test]
 fn a_log_that_ends_within_an_annotation_is_cut_before_it() {
     if subject_is_redis() {
-        // It appends to the half line, and cannot read that the next time.
+        // Redis appends to the half line, and cannot read that at the next start.
         return;
     }
     for annotation in ["#", "#TS:", "#TS:1700000000", "#TS:1700000000\r"] {
@@ -380,7 +381,7 @@ fn a_log_that_ends_within_an_annotation_is_cut_before_it() {
     }
 }
 
-/// Only the last file may end too early: what is missing elsewhere was followed by more.
+/// Only the last file may be truncated: more commands followed the missing end of an earlier one.
 #[test]
 fn a_part_that_is_cut_and_not_the_last_is_refused() {
     let server = begin("--appendonly yes");
@@ -473,7 +474,7 @@ fn progress_is_told_in_the_log() {
     }
 }
 
-/// Nothing is pushed to clients that wait, and nothing expires, because of what a log does while it is loaded.
+/// Commands in the AOF block no client, expire no key, and send no messages to blocked clients.
 #[test]
 fn commands_in_a_log_that_would_wait_do_not() {
     let server = begin("--appendonly yes");
@@ -484,11 +485,11 @@ fn commands_in_a_log_that_would_wait_do_not() {
     assert_eq!(server.client().run("GET l").text(), "v");
 }
 
-/// Opening a pipe would wait for a writer.
+/// Opening a named pipe would wait for a writer.
 #[test]
 fn a_pipe_in_the_place_of_a_file_is_refused_at_once() {
     if subject_is_redis() {
-        // It waits for ever.
+        // Redis waits forever.
         return;
     }
     let pipe = |path: &Path| {

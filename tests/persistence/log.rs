@@ -1,4 +1,4 @@
-//! The append-only log: what it contains, which files it consists of, and how it is switched on and off.
+//! The append-only file: its contents, the files that it consists of, and how it is enabled and disabled.
 
 use crate::support::client::encode;
 use crate::support::server::subject_is_redis;
@@ -17,7 +17,7 @@ fn shown(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string().replace("\\r\\n", "|")
 }
 
-/// Commands whose entries in the log are not what was called, or that have none; `{}` is a time in the future.
+/// Commands that are logged in another form than called, or not at all; `{}` is a time in the future.
 const SCRIPT: &str = "SET k v\nGET k\nSELECT 4\nSET k v\nSELECT 0\nDEL missing\nAPPEND k w\n\
     SADD set a\nSPOP set\nSADD set a b c\nSPOP set 3\nSADD set z\nSRANDMEMBER set\n\
     SET t v PXAT {}\nPEXPIREAT k {}\nPERSIST k\nGETEX k PXAT {}\nGETEX k PERSIST\nGETDEL k\nINCRBYFLOAT f 1.5\n\
@@ -28,7 +28,7 @@ const SCRIPT: &str = "SET k v\nGET k\nSELECT 4\nSET k v\nSELECT 0\nDEL missing\n
     PFADD hll a b\nPFADD hll a\nPFCOUNT hll\nSETRANGE r 2 x\nSETBIT bits 7 1\nBITFIELD bits INCRBY u8 0 1\n\
     GEOADD geo 1 1 m\nSORT list STORE sorted\nSWAPDB 0 1\nMOVE missing 3\nUNLINK missing hll\nFLUSHALL\nFLUSHALL";
 
-/// Everything after the first SELECT of the log, byte for byte as Redis writes it for the same commands.
+/// Everything in the AOF after the first SELECT, byte for byte as Redis writes it for the same commands.
 #[test]
 fn the_log_of_a_script_is_that_of_redis() {
     let in_future = "99999999999999";
@@ -41,7 +41,7 @@ fn the_log_of_a_script_is_that_of_redis() {
         }
         contents(server.directory(), "1.incr.aof")
     });
-    // The times of what was read and of what will expire are of when it was called.
+    // Times of reads and of expiries depend on the time of the call.
     let is_time = |word: &str| word.len() == 13 && word.bytes().all(|byte| byte.is_ascii_digit());
     let masked = |word: &str| if is_time(word) { "(time)" } else { word }.to_string();
     let [here, there] = logs.map(|log| shown(&log).split('|').map(masked).collect::<Vec<_>>().join("|"));
@@ -160,7 +160,7 @@ fn history_is_kept_while_it_is_not_to_be_removed() {
     assert_eq!(server.client().run("GET k").text(), "v");
 }
 
-/// Writes numbers to a list while `meanwhile` goes on; returns how many there are.
+/// Writes numbers to a list while `meanwhile` runs. Returns how many were written.
 fn write_while(server: &Server, meanwhile: impl FnOnce(&mut Client)) -> i64 {
     let port = server.port();
     let stop = std::sync::atomic::AtomicBool::new(false);
@@ -179,7 +179,7 @@ fn write_while(server: &Server, meanwhile: impl FnOnce(&mut Client)) -> i64 {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| meanwhile(&mut client)));
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let count = writer.join().expect("the writer");
-        outcome.expect("what went on meanwhile");
+        outcome.expect("the result of `meanwhile`");
         count
     })
 }
@@ -245,7 +245,7 @@ fn a_log_that_is_switched_off_stays_as_it_is_and_is_replaced_by_the_next_one() {
     );
 }
 
-/// The files of an earlier log are still what a start would load until the new log is complete.
+/// A restart still loads the files of the earlier AOF until the new one is complete.
 #[test]
 fn a_log_that_is_switched_on_beside_an_earlier_one_takes_its_place() {
     let server = begin("--appendonly yes");
@@ -281,7 +281,7 @@ fn a_log_that_is_switched_on_during_a_snapshot_begins_after_it() {
     assert_eq!(server.client().run("DBSIZE").integer(), 102);
 }
 
-/// Its base contains the changes that the transaction has made by then, and its first part the rest.
+/// The base contains the changes that the transaction has made so far, and the first incremental file the others.
 #[test]
 fn a_log_that_is_switched_on_within_a_transaction_has_each_change_once() {
     let server = begin("");
@@ -369,7 +369,7 @@ fn a_log_is_rewritten_when_it_has_grown_by_its_percentage() {
     client.wait_for_info("aof_rewrites", |count| count == 1);
     wait_for_jobs(&mut client);
     server.wait_for_log("Starting automatic rewriting of AOF on ");
-    // At most what was written after the rewrite began is still there.
+    // At most the writes since the start of the rewrite are in the file.
     assert!(client.info_number("aof_current_size") < 15_000);
     assert!(client.info_number("aof_base_size") <= client.info_number("aof_current_size"));
     client.ok("CONFIG SET auto-aof-rewrite-percentage 0");
@@ -611,7 +611,7 @@ fn a_directory_that_cannot_be_made_is_refused_at_the_start_and_by_config_set() {
     assert_eq!(server.wait_exit().code(), Some(1), "{}", server.log());
     let launch = server.stop().without_flags(2);
     if subject_is_redis() {
-        // It ends within the command.
+        // Redis exits within the command.
         return;
     }
     let server = start(launch);
@@ -623,7 +623,7 @@ fn a_directory_that_cannot_be_made_is_refused_at_the_start_and_by_config_set() {
     assert!(client.run("BGREWRITEAOF").is_error());
 }
 
-/// Switching the AOF on in the configuration file must not lose the snapshot's data, nor overwrite it at the next save.
+/// Enabling the AOF in the configuration file must not lose the snapshot's data, nor overwrite it at the next save.
 #[test]
 fn the_first_base_of_a_log_is_made_from_an_existing_snapshot() {
     if subject_is_redis() {
@@ -651,7 +651,7 @@ fn the_first_base_of_a_log_is_made_from_an_existing_snapshot() {
     assert_eq!(client.run("LLEN list").integer(), 2);
 }
 
-/// The manifest is lost, the data is not: the files that it named are neither appended to nor overwritten.
+/// The manifest is lost, the data is not: the server neither appends to the files nor overwrites them.
 #[test]
 fn files_of_a_log_whose_manifest_was_lost_are_left_alone() {
     if subject_is_redis() {
@@ -711,7 +711,7 @@ fn a_start_from_a_snapshot_says_whether_there_was_a_log_before() {
     assert_eq!(server.client().run("GET k").text(), "v");
 }
 
-/// After a rewrite without a log, the numbers of the old incremental files are only in the history.
+/// After a rewrite while the AOF is disabled, the numbers of the old incremental files are only in the history.
 #[test]
 fn a_part_does_not_get_the_name_of_a_history_file() {
     if subject_is_redis() {

@@ -1,13 +1,13 @@
-//! Persistence as a user meets it: commands and their replies, the files that they leave, and what comes back at the next
-//! start. Run against `redis-server` (`REDSTART_BIN`), nearly all of it says what Redis does.
+//! Persistence as a user sees it: commands and their replies, the files that they write, and the data after a restart.
+//! Run against `redis-server` (`REDSTART_BIN`), nearly all tests check Redis's behaviour.
 //!
 //! * [`commands`]: SAVE, BGSAVE, BGREWRITEAOF, SHUTDOWN, DEBUG RELOAD and their like.
-//! * [`snapshots`]: save rules, what counts as a change, failures.
-//! * [`log`]: the files of the append-only log through starts, rewrites and switches.
-//! * [`loading`]: what is served meanwhile, and files that are cut or damaged.
+//! * [`snapshots`]: save rules, the writes that count as changes, failures.
+//! * [`log`]: the files of the AOF through starts, rewrites and changes of `appendonly`.
+//! * [`loading`]: the commands served meanwhile, and truncated or damaged files.
 //! * [`replay`]: loading an AOF executes its commands again, even if limits were lowered since.
 //! * [`info`]: INFO persistence.
-//! * [`time`]: what expires while the server is down.
+//! * [`time`]: keys that expire while the server is down.
 
 mod commands;
 mod info;
@@ -31,7 +31,7 @@ fn start(launch: Launch) -> Server {
     server
 }
 
-/// The binary under test, ready, with what these tests need.
+/// The binary under test with the flags that these tests need; its data is loaded.
 fn begin(flags: &str) -> Server {
     start(Launch::subject().flags("--enable-debug-command yes").flags(flags))
 }
@@ -48,7 +48,7 @@ fn restart_after(server: Server, change: impl FnOnce(&Path)) -> Server {
     start(launch)
 }
 
-/// Kills the server, changes its files, and starts it again. It has to refuse: the status is 1. Returns its log.
+/// Kills the server, changes its files, and starts it again. The new server must exit with status 1. Returns its log.
 fn refused_after(server: Server, change: impl FnOnce(&Path)) -> String {
     let launch = server.stop();
     change(launch.directory());
@@ -59,7 +59,7 @@ fn refused_after(server: Server, change: impl FnOnce(&Path)) -> String {
     log
 }
 
-/// Waits until nothing is saved or rewritten, nor about to be.
+/// Waits until no save or rewrite is running or scheduled.
 fn wait_for_jobs(client: &mut Client) {
     let idle = ["rdb_bgsave_in_progress:0", "aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"];
     eventually("no child is at work", || {
@@ -68,7 +68,7 @@ fn wait_for_jobs(client: &mut Client) {
     });
 }
 
-/// Rewrites the log, to the end.
+/// Rewrites the AOF, and waits for the end.
 fn rewrite(client: &mut Client) {
     assert_eq!(client.run("BGREWRITEAOF").text(), "Background append only file rewriting started");
     wait_for_jobs(client);
@@ -89,7 +89,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
-/// A file of the append-only log.
+/// The path of a file of the AOF.
 fn part(directory: &Path, name: &str) -> std::path::PathBuf {
     directory.join("appendonlydir").join(format!("appendonly.aof.{name}"))
 }
@@ -98,12 +98,12 @@ fn manifest(directory: &Path) -> String {
     fs::read_to_string(part(directory, "manifest")).expect("a manifest")
 }
 
-/// Requests as they stand in a log.
+/// Requests as encoded in an AOF.
 fn encoded(lines: &[&str]) -> Vec<u8> {
     lines.iter().flat_map(|line| support::client::encode(&line.split(' ').collect::<Vec<_>>())).collect()
 }
 
-/// Makes a directory stand where the snapshot would: saving fails, also for root.
+/// Creates a directory with the name of the snapshot: saving fails, even for root.
 fn obstruct(server: &Server) {
     let place = server.directory().join("dump.rdb");
     let _ = fs::remove_file(&place);

@@ -10,7 +10,7 @@ use std::path::Path;
 
 const MIB: usize = 1 << 20;
 
-/// Appends commands to the log's only incremental file. Returns the offset at which they begin.
+/// Appends commands to the only incremental file. Returns the offset at which they begin.
 fn append(directory: &Path, commands: &[&[&str]]) -> u64 {
     let path = part(directory, "1.incr.aof");
     let mut file = fs::File::options().append(true).open(&path).expect("the log");
@@ -21,7 +21,7 @@ fn append(directory: &Path, commands: &[&[&str]]) -> u64 {
     before
 }
 
-/// Loads the log, and checks that nothing failed and that the data set is the same.
+/// Loads the AOF, and checks that no command failed and that the data set is the same.
 fn assert_replays(client: &mut Client, what: &str) {
     let before = digest(client);
     client.ok("DEBUG LOADAOF");
@@ -33,7 +33,7 @@ fn assert_replays(client: &mut Client, what: &str) {
 #[test]
 fn a_log_is_loaded_whatever_names_commands_were_given() {
     if subject_is_redis() {
-        // Redis refuses its own log.
+        // Redis refuses the AOF that it has written.
         return;
     }
     let renames = "--rename-command DEL '' --rename-command PEXPIREAT '' --rename-command SET put \
@@ -104,7 +104,7 @@ fn stream_entries_added_with_approximate_trimming_and_a_limit_survive_loading() 
     assert_eq!(refused, "ERR syntax error, LIMIT cannot be used without the special ~ option");
 }
 
-/// For clients the server does not check the CRLF after an argument; for a log it does.
+/// The server does not check the CRLF after an argument from a client, but it does in an AOF.
 #[test]
 fn a_request_without_crlf_after_its_arguments_is_logged_with_crlf() {
     let server = begin("--appendonly yes");
@@ -130,7 +130,8 @@ fn a_request_without_crlf_after_its_arguments_is_logged_with_crlf() {
     assert_eq!(server.client().run("DBSIZE").integer(), 5);
 }
 
-/// The log still contains a key that has expired and was not deleted, so a reload must not drop it without logging that.
+/// The AOF still contains a key that has expired and was not deleted, so a reload must not drop it without logging
+/// that.
 #[test]
 fn writes_to_a_key_that_had_expired_before_a_reload_survive_loading() {
     let server = begin("--appendonly yes");
@@ -178,7 +179,7 @@ fn a_log_is_loaded_in_full_after_limits_were_lowered() {
         client.run(line);
     }
     client.ok("CONFIG SET proto-max-bulk-len 1mb maxmemory 1 maxmemory-policy noeviction");
-    assert!(client.run("APPEND appended more").is_error(), "the limit does not hold for clients");
+    assert!(client.run("APPEND appended more").is_error(), "the limit does not apply to clients");
     assert_replays(&mut client, "with lower limits");
     assert_eq!(client.run("STRLEN appended").integer() as usize, 2 * MIB + 3 + 11 + 11);
     let before = digest(&mut client);
@@ -209,7 +210,7 @@ fn a_script_of_a_log_is_executed_after_limits_were_lowered() {
     let mut client = server.client();
     assert_eq!(client.info_number("unexpected_error_replies"), 0);
     assert_eq!(client.run("STRLEN k").integer() as usize, MIB + 2);
-    // The script's calls are as the client wrote them, so their syntax is checked like a client's.
+    // The script's calls are logged as the client wrote them, so their syntax is checked like a client's.
     assert!(
         client.run("GET strict").text().contains("syntax error, LIMIT"),
         "{:?}",
@@ -237,7 +238,7 @@ fn a_command_of_a_log_that_fails_is_counted_and_logged() {
     // Redis logs the second failure with the name of the first command.
     for called in if subject_is_redis() { &["'lpush'"][..] } else { &["'lpush'", "'hset'"] } {
         let line = log.lines().find(|line| line.contains("== CRITICAL ==") && line.contains(called));
-        let line = line.unwrap_or_else(|| panic!("nothing is said of {called}:\n{log}"));
+        let line = line.unwrap_or_else(|| panic!("no message about {called}:\n{log}"));
         let why =
             "This server is sending an error to its AOF-loading-client: '-WRONGTYPE Operation against a key";
         assert!(line.contains(why), "{line}");
@@ -341,7 +342,7 @@ fn times_groups_and_functions_are_the_same_after_loading() {
     }
 }
 
-/// A counter may be set to the largest number, and the next entry that is read makes it overflow.
+/// A read counter may be set to the largest number; the next entry that is read overflows it.
 #[test]
 fn a_group_is_where_it_was_after_loading_when_its_read_counter_has_overflowed() {
     if subject_is_redis() {
@@ -370,8 +371,8 @@ fn a_group_is_where_it_was_after_loading_when_its_read_counter_has_overflowed() 
     }
 }
 
-/// The log of Redis 7.2 contains neither the read counter, nor consumers without entries, nor the delivery counts of entries
-/// read again, nor pending entries that were deleted.
+/// The AOF of Redis 7.2 contains neither the read counter, nor consumers without entries, nor the delivery counts of
+/// entries read again, nor deleted entries that are still pending.
 #[test]
 fn groups_have_the_same_read_counter_consumers_and_pending_entries_after_loading() {
     if subject_is_redis() {
@@ -429,7 +430,7 @@ fn groups_have_the_same_read_counter_consumers_and_pending_entries_after_loading
 fn a_corrupted_sketch_that_a_failing_pfadd_changed_is_the_same_after_loading() {
     let server = begin("--appendonly yes");
     let mut client = server.client();
-    // A sparse sketch that ends after half of its registers, all of them zero: `a` is beyond.
+    // A sparse HyperLogLog that ends after half of its registers, all of them zero: `a` belongs to a later one.
     let mut sketch = b"HYLL\x01\0\0\0\0\0\0\0\0\0\0\x80".to_vec();
     sketch.extend([0x40 | (8191 >> 8) as u8, (8191 & 0xff) as u8]);
     client.call(&[b"SET", &b"k"[..], &sketch]);
@@ -441,7 +442,7 @@ fn a_corrupted_sketch_that_a_failing_pfadd_changed_is_the_same_after_loading() {
     assert!(client.run("PTTL k").integer() > 0);
 }
 
-/// A reply without the parts that depend on the time (idle times) or on the layout in memory.
+/// A reply without the parts that depend on the time (idle times) or on the memory layout.
 fn masked(line: &str, reply: &Value) -> Vec<Value> {
     let of = if matches!(reply, Value::Array(_)) { reply.elements() } else { vec![reply.clone()] };
     let drop_at = match line {
@@ -453,7 +454,7 @@ fn masked(line: &str, reply: &Value) -> Vec<Value> {
     kept.flatten().cloned().collect()
 }
 
-/// Starts a server that loads these commands from a single-file log, as written by versions before 7.
+/// Starts a server that loads these commands from a single-file AOF, as written by versions before 7.
 fn load_old_log(commands: &[&[&str]]) -> crate::support::Server {
     let launch = Launch::subject().flags("--appendonly yes --enable-debug-command yes");
     let log: Vec<u8> = commands.iter().flat_map(|words| encode(words)).collect();
@@ -493,7 +494,7 @@ fn evalsha_in_an_old_log_is_executed() {
     assert_eq!(client.run("GET again").text(), "v");
     if !subject_is_redis() {
         let kept = client.info_number("number_of_cached_scripts");
-        assert!((1..=500).contains(&kept), "those that are too many are evicted in the end: {kept}");
+        assert!((1..=500).contains(&kept), "scripts above the limit are evicted after loading: {kept}");
     }
     // `SCRIPT FLUSH` removes the scripts before it.
     let server = load_old_log(&[

@@ -1,4 +1,4 @@
-//! When a snapshot is made by itself, what counts as a change since the last one, and what follows when one fails.
+//! When save rules start a snapshot, which writes count as changes, and the consequences of a failure.
 
 use crate::support::server::subject_is_redis;
 use crate::support::{Launch, eventually};
@@ -178,7 +178,7 @@ fn a_child_that_is_killed_leaves_no_file_and_the_old_snapshot_stays() {
     assert_eq!(restart(server).client().run("GET k").text(), "old");
 }
 
-/// SIGUSR1 tells a child of Redis to end, which is not a failure.
+/// SIGUSR1 makes a child of Redis exit, which does not count as a failure.
 #[test]
 fn a_child_that_is_told_to_end_is_no_failure() {
     let server = begin("--save 3600 100000");
@@ -244,7 +244,7 @@ fn without_checksums_nothing_is_verified() {
     assert_eq!(bytes[bytes.len() - 8..], [0; 8]);
     let server = restart(server);
     assert_eq!(server.client().run("GET key").text(), "value");
-    // A file without a checksum is loaded where checksums are on.
+    // A file without a checksum is loaded even if checksums are enabled.
     let server = start(server.stop().without_flags(2).flags("--rdbchecksum yes"));
     assert_eq!(server.client().run("GET key").text(), "value");
 }
@@ -252,7 +252,7 @@ fn without_checksums_nothing_is_verified() {
 #[test]
 fn a_snapshot_that_cannot_be_opened_is_not_taken_for_none() {
     if nix::unistd::geteuid().is_root() {
-        // Root reads everything; a directory cannot be read by anybody.
+        // Root can read every file; a directory cannot be read as a file by any user.
         let launch = Launch::subject();
         fs::create_dir(launch.directory().join("dump.rdb")).expect("a directory");
         let mut server = launch.start_or_exit();
@@ -292,7 +292,7 @@ fn temporary_files_of_an_earlier_life_do_no_harm() {
     assert_eq!(server.client().run("GET k").text(), "v");
 }
 
-/// The snapshot of a server with this many keys.
+/// The snapshot of a server with this number of keys.
 fn snapshot_of(keys: usize) -> Vec<u8> {
     let server = begin("");
     let mut client = server.client();
@@ -301,7 +301,7 @@ fn snapshot_of(keys: usize) -> Vec<u8> {
     fs::read(server.directory().join("dump.rdb")).expect("a snapshot")
 }
 
-/// The names under which earlier snapshots were kept.
+/// The names of earlier snapshots that were kept.
 fn kept(directory: &Path) -> Vec<String> {
     names(directory).into_iter().filter(|name| name.starts_with("dump.rdb.kept-")).collect()
 }
@@ -309,14 +309,14 @@ fn kept(directory: &Path) -> Vec<String> {
 #[test]
 fn a_snapshot_that_was_not_loaded_is_kept_when_one_of_under_a_tenth_replaces_it() {
     if subject_is_redis() {
-        // Redis does not keep it.
+        // Redis does not keep the file.
         return;
     }
     let large = snapshot_of(100);
     for ends in ["SAVE", "BGSAVE", "SHUTDOWN SAVE"] {
         let server = begin("--appendonly yes");
         server.client().ok("SET k v");
-        // The server loads the log, not this snapshot.
+        // The server loads the AOF, not this snapshot.
         let mut server = restart_after(server, |directory| {
             fs::write(directory.join("dump.rdb"), &large).expect("written");
         });
@@ -405,7 +405,7 @@ fn a_snapshot_of_valkey_9_is_read_and_other_files_are_refused() {
         fs::write(directory.join("dump.rdb"), &snapshot).expect("written");
     });
     assert_eq!(server.client().run("DBSIZE").integer(), 10);
-    // It may be the base of a log as well.
+    // It may also be the base of an AOF.
     let server = start(server.stop().flags("--appendonly yes"));
     let server = restart_after(server, |directory| {
         fs::write(crate::part(directory, "1.base.rdb"), &snapshot).expect("written");

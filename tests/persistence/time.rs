@@ -4,7 +4,7 @@ use crate::support::eventually;
 use crate::support::server::subject_is_redis;
 use crate::{begin, restart, rewrite};
 
-/// Waits until a time (Unix milliseconds) is over.
+/// Waits until a time (in Unix milliseconds) has passed.
 fn wait_until(past: u128) {
     let now = || {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis()
@@ -49,7 +49,7 @@ fn keys_that_expire_while_the_server_is_down_are_not_loaded() {
     }
 }
 
-/// After a start with a wrong clock, or of a cache that was down for long, the file with the expired keys still exists.
+/// After a start with a wrong clock, or a long downtime of a cache, the file with the expired keys still exists.
 #[test]
 fn a_snapshot_of_which_most_keys_had_expired_is_kept_when_it_is_replaced() {
     if subject_is_redis() {
@@ -71,7 +71,7 @@ fn a_snapshot_of_which_most_keys_had_expired_is_kept_when_it_is_replaced() {
     assert_eq!(crate::names(server.directory()).iter().filter(|name| is_kept(name)).count(), 1);
 }
 
-/// A log tells itself what it deleted: what is logged after a key's time must meet the key as it was then.
+/// The AOF contains its own deletions: a write logged after the expiry of a key must find the key as it was then.
 #[test]
 fn a_key_that_expired_between_two_entries_of_the_log_is_as_it_was() {
     let server = begin("--appendonly yes");

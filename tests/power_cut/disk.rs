@@ -1,8 +1,8 @@
-//! A disk in the mind: what of a server's files is safe, and what a power cut may leave of the rest.
+//! A model of a disk: the safe contents of a server's files, and the states in which a power cut may leave the rest.
 //!
-//! It is fed with the records of the server's calls, one after the other. A file holds what was synced and the changes
-//! since; so does a directory, whose changes are names. From that it can lay down a directory such as the machine might
-//! find when it starts again: see [`Left`].
+//! Its input is the records of the server's calls, in order. A file is its synced contents and the changes since; so is
+//! a directory, whose changes are names. From these the model writes a directory that the machine might have after a
+//! power cut: see [`Left`].
 
 use crate::support::Random;
 use crate::support::shim::Record;
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-/// The bytes that reach a disk together.
+/// The unit in bytes that a disk writes as a whole.
 const PAGE: usize = 4096;
 
 /// The part of the unsynced changes that a power cut leaves.
@@ -20,10 +20,10 @@ pub enum Left {
     Nothing,
     /// All of them.
     All,
-    /// In each file the first few, the last of them in part; in each directory the first few. So leave it the file
-    /// systems that keep the order within a file and a directory (ext4, XFS, Btrfs, APFS, ZFS).
+    /// In each file the first few, the last of them in part; in each directory the first few. This is the behaviour of
+    /// file systems that keep the order within a file and a directory (ext4, XFS, Btrfs, APFS, ZFS).
     Beginning,
-    /// Any pages of any write, zeros where pages are missing, and any names: all that POSIX allows.
+    /// Any pages of any write, zeros for missing pages, and any names: all states that POSIX allows.
     Scattered,
 }
 
@@ -33,7 +33,7 @@ enum Change {
     Truncate(usize),
 }
 
-/// A name that comes, goes or changes. Files and directories are numbers.
+/// A name that is created, removed or changed. Files and directories are numbers.
 #[derive(Clone)]
 enum Naming {
     Link(String, usize),
@@ -41,11 +41,11 @@ enum Naming {
     Rename(String, String),
 }
 
-/// A thing and its changes: the first are safe, the rest is pending.
+/// A file or directory and its changes: the first ones are safe, the rest is pending.
 struct Node<Safe, Step> {
     safe: Safe,
     pending: Vec<Step>,
-    /// How many changes are part of `safe`.
+    /// The number of changes that are part of `safe`.
     settled: usize,
 }
 
@@ -54,12 +54,12 @@ impl<Safe: Default, Step> Node<Safe, Step> {
         Node { safe: Safe::default(), pending: Vec::new(), settled: 0 }
     }
 
-    /// How many changes there were.
+    /// The number of changes.
     fn changes(&self) -> usize {
         self.settled + self.pending.len()
     }
 
-    /// The first `changes` of all changes are safe now.
+    /// Makes the first `changes` of all changes safe.
     fn settle(&mut self, changes: usize, apply: impl Fn(&mut Safe, &Step)) {
         for change in self.pending.drain(..changes.saturating_sub(self.settled)) {
             apply(&mut self.safe, &change);
@@ -71,7 +71,7 @@ impl<Safe: Default, Step> Node<Safe, Step> {
 type File = Node<Vec<u8>, Change>;
 type Folder = Node<BTreeMap<String, usize>, Naming>;
 
-/// What a number stands for.
+/// The node of a number.
 #[derive(Clone, Copy)]
 enum Kind {
     File,
@@ -87,7 +87,7 @@ pub struct Disk {
     folders: BTreeMap<usize, Folder>,
     inodes: HashMap<u64, usize>,
     folder_names: HashMap<String, usize>,
-    /// Syncs that have begun: what they sync, and how many of its changes.
+    /// Syncs in progress: the number of the file or directory, and how many of its changes the sync covers.
     syncs: HashMap<u64, (usize, usize)>,
 }
 
@@ -125,7 +125,7 @@ impl Disk {
         self.files.get_mut(number).expect("a file")
     }
 
-    /// Takes in the next call.
+    /// Applies the next call.
     pub fn apply(&mut self, record: &Record) {
         let path = &record.path;
         match record.kind {
@@ -174,7 +174,7 @@ impl Disk {
         }
     }
 
-    /// Within a directory a rename is one change; between two it is one in each.
+    /// Within a directory a rename is one change; between two directories it is one change in each.
     fn rename(&mut self, old: &str, new: &str) {
         let ((from, old), (to, new)) = (self.locate(old), self.locate(new));
         if from == to {
@@ -188,7 +188,7 @@ impl Disk {
         self.name(from, Naming::Unlink(old.to_string()));
     }
 
-    /// Lays down what may be there when the machine starts again.
+    /// Writes a directory that may exist after the power cut.
     pub fn lay_down(&self, directory: &Path, left: Left, random: &mut Random) {
         self.lay_down_folder(0, directory, left, random);
     }
@@ -221,7 +221,7 @@ impl Disk {
     }
 }
 
-/// The remains of a file.
+/// The contents of a file after the power cut.
 fn content(file: &File, left: Left, random: &mut Random) -> Vec<u8> {
     let mut bytes = file.safe.clone();
     let first = random.below(file.pending.len() + 1);

@@ -1,10 +1,12 @@
-//! Power cuts: what the policy promises is there in every state that a cut could leave on the disk.
+//! Power cuts: the writes that the policy promises to keep are there in every state that a cut could leave on the disk.
 //!
-//! A library under the server ([`support::shim`]) records all its calls for files, and what it sends to its clients. So
-//! for every moment it is known what was safe on the disk, what was only written, and what the clients had been told.
-//! [`disk`] makes the states that a cut in that moment could leave; a server starts on each and is looked at.
+//! A preloaded library ([`support::shim`]) records all file operations of the server, and the bytes that it sends to
+//! its clients. So for every moment the test knows which data was safe on the disk, which was only written, and which
+//! replies the clients had received. [`disk`] creates the states that a cut at that moment could leave; a server starts
+//! on each and is checked.
 //!
-//! Usually some cuts are tried; with `REDSTART_ROUNDS` (`make soak`) every one. `REDSTART_SEED` repeats a run.
+//! Usually the test samples the cuts; with `REDSTART_ROUNDS` (`make soak`) it tries every one. `REDSTART_SEED` repeats
+//! a run.
 #![cfg(target_os = "linux")]
 
 mod disk;
@@ -43,21 +45,21 @@ fn contents(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// A server's life: all that it did, and what its clients had sent.
+/// The records of a server's run, and the operations that its clients had sent.
 struct Life {
     flags: String,
     records: Vec<Record>,
     writers: Vec<Writer>,
-    /// The port from which the commands of the phases came.
+    /// The port of the client that sent the commands of the phases.
     director: u16,
-    /// For each phase its command, and how many operations of each writer had been acknowledged before.
+    /// For each phase its command, and the number of operations of each writer acknowledged before it.
     phases: Vec<(&'static str, Vec<u64>)>,
 }
 
-/// The phases of a life with a log: after each of these commands the clients write.
+/// The phases of a run with an AOF: after each of these commands the clients write.
 const WITH_LOG: &[&str] = &["PING", "BGREWRITEAOF", "BGSAVE", "BGREWRITEAOF", "PING"];
 
-/// Those of a server that dies in rewrites, by these rules, and is started again.
+/// The phases of a server that these rules kill during rewrites, and that is restarted each time.
 const WITH_DEATHS: &[&str] = &[
     "PING",
     "rename manifest 1 kill",
@@ -68,11 +70,11 @@ const WITH_DEATHS: &[&str] = &[
     "PING",
 ];
 
-/// Those of a life without one.
+/// The phases of a run without an AOF.
 const WITHOUT_LOG: &[&str] = &["SAVE", "BGSAVE", "SAVE", "BGSAVE", "PING"];
 
 impl Life {
-    /// Runs a server from start to end, and records its calls.
+    /// Runs a server, and records its calls.
     fn record(flags: &str, commands: &[&'static str], seed: u64) -> Life {
         let (launch, shim) = Shim::on(Launch::subject().flags(flags));
         let mut server = shim.record(launch).start();
@@ -119,7 +121,7 @@ impl Life {
         life
     }
 
-    /// The records tell the whole story: with nothing lost they lead to the files that are there.
+    /// Checks that the records are complete: with nothing lost they lead to the existing files.
     fn explains(&self, data: &Path) {
         let directory = Directory::new();
         self.disk_after(self.records.len()).lay_down(directory.path(), Left::All, &mut Random::new(0));
@@ -127,7 +129,7 @@ impl Life {
         let names = |all: &BTreeMap<String, Vec<u8>>| all.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&told), names(&found));
         for (name, bytes) in told {
-            assert!(bytes == found[&name], "{name} is not what was recorded");
+            assert!(bytes == found[&name], "{name} differs from the records");
         }
     }
 
@@ -137,14 +139,14 @@ impl Life {
         disk
     }
 
-    /// For each writer the operations that had been acknowledged after so many records.
+    /// For each writer the number of operations acknowledged within the first `cut` records.
     fn acknowledged(&self, cut: usize) -> Vec<u64> {
         let replies = replies(&self.records[..cut]);
         let of_port = |port: u16| replies.get(&u64::from(port)).copied().unwrap_or(0);
         self.writers.iter().map(|writer| writer.acknowledged_by(of_port)).collect()
     }
 
-    /// The operations that must survive a cut, for each writer: the promise of the policy.
+    /// For each writer the number of operations that must survive a cut, as the policy promises.
     fn promised(&self, cut: usize) -> Vec<u64> {
         if self.flags.contains("always") {
             return self.acknowledged(cut);
@@ -161,7 +163,7 @@ impl Life {
         saved.map_or(nothing, |(_, operations)| operations.clone())
     }
 
-    /// Where the last completed sync of the log had begun.
+    /// The record at which the last completed sync of the AOF began.
     fn last_sync_of_the_log(&self, cut: usize) -> usize {
         let records = &self.records[..cut];
         let ended = records.iter().rfind(|record| record.kind == b'E' && is_log(record));
@@ -169,8 +171,8 @@ impl Life {
         ended.and_then(begins).unwrap_or(0)
     }
 
-    /// Starts a server on what a cut leaves, and looks whether it keeps the promise. `Err` is what it said when it did
-    /// not start.
+    /// Starts a server on the state after a cut, and checks that it keeps the promise. `Err` is its log if it did not
+    /// start.
     fn survives(&self, cut: usize, left: Left, random: &mut Random) -> Result<(), String> {
         let launch = Launch::subject();
         let data = launch.directory().join("data");
@@ -183,20 +185,20 @@ impl Life {
         };
         for (writer, promised) in self.writers.iter().zip(self.promised(cut)) {
             let allowed = promised..=*writer.allowed().end();
-            // The log has no checksum: where a page is missing within a value that is longer, nobody can see it.
+            // The AOF has no checksum: a missing page within a longer value cannot be detected.
             if let Err(complaint) = writer.check(&mut client, allowed, left != Left::Scattered) {
                 let last = self.records[..cut].last();
                 let last = last.map_or_else(String::new, |r| format!("{} {}", r.kind as char, r.path));
                 panic!("{}: cut {cut} after '{last}', {left:?} left: {complaint}", self.flags);
             }
         }
-        // It can be written to, and that outlives a death, too.
+        // The server accepts writes, and they survive a crash, too.
         client.ok("SET after cut");
         Ok(())
     }
 }
 
-/// Waits until the server has loaded its files, and connects to it; `None` if it has ended.
+/// Waits until the server has loaded its files, and connects to it; `None` if it has exited.
 fn loaded(server: &mut Server) -> Option<Client> {
     eventually("it serves or has ended", || {
         let mut client = server.try_client();
@@ -208,12 +210,12 @@ fn loaded(server: &mut Server) -> Option<Client> {
     })
 }
 
-/// Whether a call was made on a file that the log is appended to.
+/// Whether a call appended to a file of the AOF.
 fn is_log(record: &Record) -> bool {
     record.path.contains(".incr.")
 }
 
-/// Lets each writer send this number of operations, all concurrently.
+/// Makes each writer send this number of operations, all concurrently.
 fn write(server: &Server, writers: &mut [Writer], operations: u64) {
     let port = server.port();
     thread::scope(|scope| {
@@ -231,7 +233,7 @@ fn write(server: &Server, writers: &mut [Writer], operations: u64) {
     });
 }
 
-/// How many replies each client was sent, by its port.
+/// The number of replies sent to each client, by its port.
 fn replies(records: &[Record]) -> HashMap<u64, usize> {
     let mut sent: HashMap<u64, Vec<u8>> = HashMap::new();
     for record in records.iter().filter(|record| record.kind == b'N') {
@@ -248,7 +250,7 @@ fn replies(records: &[Record]) -> HashMap<u64, usize> {
     sent.into_iter().map(|(port, bytes)| (port, count(&bytes))).collect()
 }
 
-/// Moments at which the power may fail: after any record, but most often around those that are rare.
+/// A moment at which the power fails: after any record, but most often around rare ones.
 fn moment(life: &Life, random: &mut Random) -> usize {
     let any = random.below(life.records.len() + 1);
     if random.chance(3) {
@@ -261,7 +263,7 @@ fn moment(life: &Life, random: &mut Random) -> usize {
     *random.pick(&rare)
 }
 
-/// The cuts that are tried on one life: a sample, or, in a soak test, every one.
+/// The cuts that are tried on one run: a sample, or, in a soak test, every one.
 fn cuts(life: &Life, seed: u64) -> Vec<(usize, Left)> {
     const LEFT: [Left; 5] = [Left::Beginning, Left::Nothing, Left::Beginning, Left::All, Left::Scattered];
     if rounds().is_some() {
@@ -271,7 +273,7 @@ fn cuts(life: &Life, seed: u64) -> Vec<(usize, Left)> {
     LEFT.iter().cycle().take(60).map(|left| (moment(life, &mut random), *left)).collect()
 }
 
-/// `REDSTART_ROUNDS`: how many lives a soak test tries.
+/// `REDSTART_ROUNDS`: the number of runs in a soak test.
 fn rounds() -> Option<u64> {
     std::env::var("REDSTART_ROUNDS").ok().map(|text| text.parse().expect("REDSTART_ROUNDS is a number"))
 }
@@ -292,7 +294,7 @@ fn cut_one_life(flags: &str, commands: &[&'static str], seed: u64) {
                 while let Some((cut, left)) = cuts.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let mut random = Random::new(seed ^ (*cut as u64) << 8);
                     let Err(log) = life.survives(*cut, *left, &mut random) else { continue };
-                    // Redis, too, asks for a hand where pages are missing before others that are there.
+                    // Redis also requires a manual repair if pages are missing before existing ones.
                     assert_eq!(*left, Left::Scattered, "cut {cut} of {flags}: it does not start: {log}");
                     let lines = log.lines().filter_map(|line| Some(line.split_once(" # ")?.1));
                     let why = lines.collect::<String>().replace(|c: char| c.is_ascii_digit(), "");

@@ -43,8 +43,8 @@ fn picked(lines: &[&str], random: &mut Random, opened: u64) -> Call {
     filled(random.pick::<&str>(lines), random, opened)
 }
 
-/// Replaces the placeholders of a call: `%k` is a key of any type, `%c` a channel, `%p` a pattern, `%i` the ID of a client
-/// that may be connected, `%m` a few milliseconds, `%n` a small number.
+/// Replaces the placeholders of a call: `%k` is a key of any type, `%c` a channel, `%p` a pattern, `%i` the ID of a
+/// client that may be connected, `%m` a few milliseconds, `%n` a small number.
 fn filled(line: &str, random: &mut Random, opened: u64) -> Call {
     let word = |word: &str| match word {
         "%k" => words::any_key(random),
@@ -60,7 +60,7 @@ fn filled(line: &str, random: &mut Random, opened: u64) -> Call {
     line.split(' ').map(word).collect()
 }
 
-/// Calls that make keys and fields with a short time to live.
+/// Calls that create keys and fields with a short time to live.
 const SHORT_LIVED: &[&str] = &[
     "PEXPIRE %k %m",
     "PEXPIRE %k %m",
@@ -249,7 +249,7 @@ const BUSY: &[&str] = &[
     "local t = {} for i = 1, 30000 do t[i] = {i} end redis.call('set', KEYS[1], #t)",
 ];
 
-/// Directives that do not affect the bytes of values (as `hll-sparse-max-bytes` does): a log is loaded under one
+/// Directives that do not affect the bytes of values (as `hll-sparse-max-bytes` does): an AOF is loaded under a single
 /// configuration.
 const CONFIG: &[&str] = &[
     "maxmemory 0",
@@ -329,10 +329,10 @@ const CONFIG: &[&str] = &[
     "rdbcompression yes",
 ];
 
-/// Makes acts.
+/// Generates acts.
 pub struct Acts<'a> {
     mix: &'a Mix,
-    /// How many endless scripts may be running.
+    /// The number of endless scripts that may be running.
     endless: usize,
 }
 

@@ -27,7 +27,7 @@ fn configuration(client: &mut Client) -> Configuration {
     words.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
 }
 
-/// All of the data and the functions.
+/// The complete data and the functions.
 #[derive(PartialEq, Eq)]
 pub struct Held {
     digest: String,
@@ -63,7 +63,7 @@ impl Held {
         let (before, now) = (only(self, other), only(other, self));
         assert!(
             self == other,
-            "{when} the data is another: only before {before:?}, only now {now:?}, digest {} and {}, functions equal: {}",
+            "{when} the data differs: only before {before:?}, only now {now:?}, digest {} and {}, functions equal: {}",
             self.digest,
             other.digest,
             self.functions == other.functions
@@ -149,7 +149,7 @@ fn is_settled(client: &mut Client, index: usize) -> bool {
     client.run("DBSIZE").integer() == listed.len() as i64 && expiring(client, index) == 0
 }
 
-/// How many keys of a database have a time to live.
+/// The number of keys in a database with a time to live.
 fn expiring(client: &mut Client, index: usize) -> u64 {
     let text = client.run("INFO keyspace").text();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("db{index}:")));
@@ -157,7 +157,7 @@ fn expiring(client: &mut Client, index: usize) -> u64 {
     expires.map_or(0, |count| count.parse().expect("a number"))
 }
 
-/// No key is twice in a table, and all ways to list the keys agree.
+/// No key is in a table twice, and all ways to list the keys agree.
 pub fn keys_stand_once(client: &mut Client) {
     for index in databases(client) {
         client.ok(&format!("SELECT {index}"));
@@ -208,7 +208,7 @@ fn collections_count_what_they_have(client: &mut Client, key: &[u8]) {
     }
 }
 
-/// Snapshot and log both contain the data in memory.
+/// The snapshot and the AOF both contain the data in memory.
 pub fn a_reload_changes_nothing(client: &mut Client) {
     let held = Held::of(client);
     for line in ["DEBUG RELOAD", "DEBUG LOADAOF", "BGREWRITEAOF", "DEBUG LOADAOF"] {
@@ -219,7 +219,7 @@ pub fn a_reload_changes_nothing(client: &mut Client) {
     }
 }
 
-/// `kill -9` loses nothing that was acknowledged before.
+/// `kill -9` loses no acknowledged write.
 pub fn a_restart_changes_nothing(server: Server) -> Server {
     let held = Held::of(&mut server.client());
     let server = server.stop().start();
@@ -229,14 +229,14 @@ pub fn a_restart_changes_nothing(server: Server) -> Server {
     server
 }
 
-/// How much more memory a server may use after a storm than before: buffers that it keeps for later requests. This does
-/// not grow with the length of a storm; 340 to 840 KiB were measured.
+/// The additional memory that a server may use after a storm: buffers kept for later requests. It does not grow with
+/// the length of a storm; 340 to 840 KiB were measured.
 ///
 /// * 512 KiB: the spans of a batch (`net/batch.rs`).
 /// * 256 KiB: the table of the compressor of snapshots (`codec/lzf.rs`).
 /// * 64 KiB each: the replies to a script's calls (`scripts/run.rs`), and the words of a call (`scripts/words.rs`).
-/// * 384 KiB: the histograms of the commands that are called here, 13 KiB each; the tables of clients, waits, tracking,
-///   subscriptions and the slow log, which keep the size that 24 clients needed; 4 KiB of each buffer.
+/// * 384 KiB: the histograms of the commands in these tests, 13 KiB each; the tables of clients, waits, tracking,
+///   subscriptions and the slow log, which keep the size needed for 24 clients; 4 KiB of each buffer.
 const KEPT: i64 = 1280 * 1024;
 
 /// Deleting all data frees the memory.
@@ -251,7 +251,7 @@ pub fn memory_comes_back(client: &mut Client, before: &Before) {
     eprintln!("storm: {} KiB more than before it", more / 1024);
 }
 
-/// The server has logged no fault of its own.
+/// The server has logged no internal fault.
 pub fn the_log_is_clean(server: &Server) {
     let log = server.log();
     let fault = log.lines().position(|line| FAULTS.iter().any(|word| line.contains(word)));

@@ -8,16 +8,16 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-/// Clients at a time.
+/// The number of clients.
 const GUESTS: usize = 24;
 
-/// The most unsent bytes of a client from which the server does not read, since it is paused or blocked.
+/// The most unsent bytes to a client from which the server does not read, because the client is paused or blocked.
 const WAITING: usize = 256 * 1024;
 
 /// Acts between two pulses, at most.
 const BEAT: usize = 24;
 
-/// Acts that are shown when the storm fails.
+/// Acts that are printed when the storm fails.
 const SHOWN: usize = 100;
 
 /// One client.
@@ -25,7 +25,7 @@ struct Guest {
     stream: TcpStream,
     /// Bytes that the socket has not accepted yet.
     out: Vec<u8>,
-    /// The rest of a message of which only the beginning was sent.
+    /// The rest of a message whose beginning was sent.
     rest: Vec<u8>,
     /// Whether it reads its replies.
     reads: bool,
@@ -66,7 +66,7 @@ pub struct Guests {
     port: u16,
     all: Vec<Guest>,
     pulse: Guest,
-    /// Connections so far: the identifiers of the server's clients are at most a few more.
+    /// Connections so far: the IDs of the server's clients are at most a little larger.
     opened: u64,
     until_pulse: usize,
     scratch: Vec<u8>,
@@ -125,7 +125,7 @@ impl Guests {
         self.last.push_back(format!("{number}: {act}"));
     }
 
-    /// Closes a connection, most likely with replies in it that nobody has read, and opens another.
+    /// Closes a connection, most likely with unread replies, and opens another.
     fn replace(&mut self, number: usize) -> io::Result<()> {
         self.all[number] = Guest::connect(self.port)?;
         self.opened += 1;
@@ -141,7 +141,7 @@ impl Guests {
         Ok(())
     }
 
-    /// Sends PING and waits for any reply at all. The others' replies are read meanwhile.
+    /// Sends PING and waits for any reply. Meanwhile the other clients read their replies.
     fn beat(&mut self) -> io::Result<()> {
         let ping = encode(&["PING"]);
         self.pulse.out.extend(&ping);
@@ -151,7 +151,7 @@ impl Guests {
         })
     }
 
-    /// Whether a reply to `ping` has come.
+    /// Whether a reply to `ping` has arrived.
     fn wait_for_pulse(&mut self, ping: &[u8]) -> io::Result<bool> {
         self.advance()?;
         let received = self.pulse_received();
@@ -164,7 +164,7 @@ impl Guests {
         Ok(received.is_some_and(|bytes| bytes > 0))
     }
 
-    /// How many bytes of a reply have come; `None` is the end of the connection.
+    /// The number of received bytes of the reply; `None` at the end of the connection.
     fn pulse_received(&mut self) -> Option<usize> {
         let reads = std::mem::replace(&mut self.pulse.reads, false);
         let sent = self.pulse.advance(&mut self.scratch);

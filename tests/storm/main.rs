@@ -1,21 +1,21 @@
-//! A storm of random acts against one server, and what must hold when it is over.
+//! A storm of random acts against one server, and the checks after it.
 //!
 //! ```text
 //!   acts    ─▶ bytes for one of 24 guests: commands of all families, half messages, transactions, subscriptions, waits,
-//!              pauses, kills, saves, reloads, changes of the configuration
-//!   guests  ─▶ one thread that drives 24 sockets which do not block, and a pulse: a PING after every few acts
+//!              pauses, kills, saves, reloads, configuration changes
+//!   guests  ─▶ one thread that drives 24 non-blocking sockets, and a pulse: a PING after every few acts
 //!   checks  ─▶ the server runs, no key exists twice, a reload and a restart leave the data equal, memory is freed
 //! ```
 //!
-//! The server should be a debug build, whose assertions detect a fault early: each iteration of the loop checks the gate,
-//! and the key table checks that an inserted key is new. `make soak` runs longer storms, and repeats them with a server
-//! built with the address sanitizer.
+//! The server should be a debug build, whose assertions detect a fault early: each event loop iteration checks the
+//! gate, and the key table checks that an inserted key is new. `make soak` runs longer storms, and repeats them with a
+//! server built with the address sanitizer.
 //!
-//! A seed determines the acts and their order, but not when the server receives them. Nothing is sent between a pulse and
-//! its reply, so a seed nearly always reproduces a failure.
+//! A seed determines the acts and their order, but not when the server receives them. No act is sent between a pulse
+//! and its reply, so a seed nearly always reproduces a failure.
 //!
-//! `REDSTART_SEED` repeats one storm, `REDSTART_ROUNDS` sets how many there are, `REDSTART_ACTS` how long each is.
-//! The test has no harness, since the modules of the differential tests contain tests themselves.
+//! `REDSTART_SEED` repeats one storm, `REDSTART_ROUNDS` sets their number, `REDSTART_ACTS` the length of each. The test
+//! has no harness, because the modules of the differential tests contain tests themselves.
 #![allow(
     dead_code,
     unused_imports,
@@ -57,14 +57,14 @@ const ACTS: u64 = 4000;
 const FLAGS: &str =
     "--appendonly yes --appendfsync always --enable-debug-command yes --busy-reply-threshold 20 --hz 100";
 
-/// The number in a variable of the environment.
+/// The number in an environment variable.
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
 fn main() {
-    // As the harness does: a word is a filter of names.
+    // Like the harness: an argument filters the names.
     let words: Vec<String> = std::env::args().skip(1).collect();
     if words.iter().any(|word| word == "--list") {
         println!("storm: test");
@@ -79,8 +79,8 @@ fn main() {
     let first = repeated.unwrap_or(1);
     let mix = mix();
     for seed in first..first + rounds {
-        // Shown before anything can fail.
-        eprintln!("storm: REDSTART_SEED={seed} repeats what follows");
+        // Printed before anything can fail.
+        eprintln!("storm: REDSTART_SEED={seed} repeats this storm");
         let started = Instant::now();
         storm(&mix, seed);
         eprintln!("storm: passed in {:.1} s", started.elapsed().as_secs_f64());
@@ -93,7 +93,7 @@ fn mix() -> Mix {
     Mix::of(&pair, FAMILIES).expect("the server has commands")
 }
 
-/// One server: a storm and all checks; another one and `kill -9`; a third one, and `kill -9` in its middle.
+/// One server: a storm and all checks; another one and `kill -9`; a third one, with `kill -9` in the middle.
 fn storm(mix: &Mix, seed: u64) {
     let mut server = Launch::subject().flags(FLAGS).start();
     let count = number("REDSTART_ACTS").unwrap_or(ACTS);
@@ -117,7 +117,7 @@ fn storm(mix: &Mix, seed: u64) {
     checks::the_log_is_clean(&server);
 }
 
-/// `count` acts. Fails if the server is gone before the last of them.
+/// Performs `count` acts. Fails if the server exits before the last of them.
 fn rage(mix: &Mix, server: &mut Server, random: &mut Random, count: u64) {
     let mut acts = Acts::new(mix);
     let mut all = || {
@@ -127,6 +127,6 @@ fn rage(mix: &Mix, server: &mut Server, random: &mut Random, count: u64) {
     if let Err(e) = all() {
         let status = server.wait_exit();
         checks::the_log_is_clean(server);
-        panic!("{e}: the server has ended, {status}");
+        panic!("{e}: the server has exited, {status}");
     }
 }

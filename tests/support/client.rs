@@ -1,7 +1,7 @@
-//! A blocking RESP client that sends exactly the bytes it is given and keeps exactly the bytes it received.
+//! A blocking RESP client that sends exactly the given bytes and keeps exactly the received bytes.
 //!
-//! It has no opinion of the protocol's state: a test may send half a request, ignore replies or hang up. Every
-//! read has a deadline; a server that never replies fails the test instead of hanging it.
+//! It does not track the protocol's state: a test may send half a request, ignore replies or disconnect. Every read has
+//! a deadline; a server that never replies fails the test instead of hanging it.
 
 use super::reply::{Decoded, Reply, Value, decode};
 use super::{DEADLINE, eventually};
@@ -18,12 +18,12 @@ enum Stream {
 /// A connection to a server.
 pub struct Client {
     stream: Stream,
-    /// Received; what lies before `taken` was returned already.
+    /// Received bytes; those before `taken` were returned already.
     buffer: Vec<u8>,
     taken: usize,
 }
 
-/// A request as the protocol wants it: an array of bulk strings.
+/// Encodes a request as an array of bulk strings.
 pub fn encode<A: AsRef<[u8]>>(args: &[A]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", args.len()).into_bytes();
     for arg in args {
@@ -84,17 +84,17 @@ impl Client {
         self.send_raw(&encode(args))
     }
 
-    /// Received and not yet returned.
+    /// Bytes received and not yet returned.
     fn pending(&self) -> &[u8] {
         &self.buffer[self.taken..]
     }
 
-    /// Receives at least one byte; 0 is the end of the stream.
+    /// Receives at least one byte; returns 0 at the end of the stream.
     fn receive(&mut self) -> io::Result<usize> {
         self.buffer.drain(..self.taken);
         self.taken = 0;
         let mut chunk = vec![0; 65536];
-        // With a timeout, a read is also interrupted when the process is stopped and continued.
+        // With a timeout set, stopping and continuing the process interrupts the read.
         let got = loop {
             let got = match &mut self.stream {
                 Stream::Tcp(s) => s.read(&mut chunk),
@@ -114,7 +114,7 @@ impl Client {
         Ok(got)
     }
 
-    /// The next reply. `UnexpectedEof` when the server closed the connection first.
+    /// The next reply, or `UnexpectedEof` if the server closed the connection first.
     pub fn read_reply(&mut self) -> io::Result<Reply> {
         let mut needed = 1;
         loop {
@@ -130,8 +130,8 @@ impl Client {
         }
     }
 
-    /// Receives what has arrived by now, without waiting for more. How many bytes these are, and whether the server has
-    /// closed the connection after them.
+    /// Receives the bytes that have arrived by now, without waiting for more. Returns their number, and whether the
+    /// server has closed the connection after them.
     pub fn receive_arrived(&mut self) -> io::Result<(usize, bool)> {
         let before = self.pending().len();
         self.set_nonblocking(true)?;
@@ -140,7 +140,7 @@ impl Client {
         Ok((self.pending().len() - before, ended?))
     }
 
-    /// Takes what has been received: the whole replies, and the bytes of one that has only begun.
+    /// Takes the received bytes: the complete replies, and the rest.
     pub fn take_received(&mut self) -> io::Result<(Vec<Reply>, Vec<u8>)> {
         let mut replies = Vec::new();
         while !self.pending().is_empty() {
@@ -153,7 +153,7 @@ impl Client {
         Ok((replies, rest))
     }
 
-    /// Receives until there is nothing more. Whether the stream has ended; a reset is an end.
+    /// Receives until nothing more is there. Returns whether the stream has ended; a reset counts as an end.
     fn receive_present(&mut self) -> io::Result<bool> {
         loop {
             match self.receive() {
@@ -180,7 +180,7 @@ impl Client {
         taken
     }
 
-    /// Exactly `len` bytes as they come.
+    /// Reads exactly `len` bytes.
     pub fn read_raw(&mut self, len: usize) -> io::Result<Vec<u8>> {
         while self.pending().len() < len {
             if self.receive()? == 0 {
@@ -190,7 +190,7 @@ impl Client {
         Ok(self.take(len))
     }
 
-    /// Throws away `len` bytes of replies without keeping them.
+    /// Reads and discards `len` bytes of replies.
     pub fn discard(&mut self, mut len: usize) -> io::Result<()> {
         loop {
             let here = len.min(self.pending().len());
@@ -205,7 +205,7 @@ impl Client {
         }
     }
 
-    /// Everything up to the end of the stream. A reset counts as the end: the server closed with our bytes unread.
+    /// Everything up to the end of the stream. A reset counts as the end: the server closed before it read our bytes.
     pub fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
         loop {
             match self.receive() {
@@ -221,7 +221,7 @@ impl Client {
 
     /// Shuts down the sending side; replies can still be read.
     pub fn finish_sending(&mut self) {
-        // The peer may be gone already; then there is nothing left to finish.
+        // An error means that the peer has disconnected already.
         let _ = match &self.stream {
             Stream::Tcp(s) => s.shutdown(Shutdown::Write),
             Stream::Unix(s) => s.shutdown(Shutdown::Write),
@@ -241,29 +241,29 @@ impl Client {
         self.try_call(args).unwrap_or_else(|e| panic!("{}: {e}", shown())).value
     }
 
-    /// A request written as one line of words, as in `client.run("SET key value")`.
+    /// Calls a request written as words, as in `client.run("SET key value")`.
     pub fn run(&mut self, line: &str) -> Value {
         self.call(&line.split(' ').collect::<Vec<_>>())
     }
 
-    /// Runs a line whose reply has to be `+OK`.
+    /// Calls a request whose reply must be `+OK`.
     pub fn ok(&mut self, line: &str) {
         let reply = self.run(line);
         assert_eq!(reply, Value::Simple(b"OK".to_vec()), "reply to {line}");
     }
 
-    /// Waits until the server has closed this connection and returns what it sent before.
+    /// Waits until the server has closed this connection. Returns the bytes received before that.
     pub fn wait_closed(&mut self) -> Vec<u8> {
         self.read_to_end().expect("the server closes the connection")
     }
 
-    /// The number of `field` in `INFO`; panics if INFO has no such number.
+    /// The number in `field` of `INFO`; panics if INFO has no such number.
     pub fn info_number(&mut self, field: &str) -> i64 {
         let text = self.info(field);
         text.parse().unwrap_or_else(|_| panic!("INFO {field} is not a number: {text}"))
     }
 
-    /// The text beside `field` in `INFO everything`.
+    /// The value of `field` in `INFO everything`.
     pub fn info(&mut self, field: &str) -> String {
         let all = self.run("INFO everything").text();
         let found = all.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));

@@ -1,4 +1,4 @@
-//! A client for `metrics-port` that shows what a response consists of, and a reader of what Prometheus would read.
+//! A client for `metrics-port`, which splits a response into its parts, and a parser of the Prometheus text format.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,7 +8,7 @@ use super::client::Client;
 /// A response.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// The number of the first line.
+    /// The status code.
     pub status: u16,
     /// The headers, with names in lower case.
     pub headers: BTreeMap<String, String>,
@@ -28,7 +28,7 @@ impl Http {
         Http(Client::tcp(port).expect("connect to the metrics port"))
     }
 
-    /// The response to one request on a connection of its own.
+    /// The response to one request on a separate connection.
     pub fn get(port: u16, path: &str) -> Response {
         Http::connect(port).ask(path)
     }
@@ -94,8 +94,8 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    /// Reads the text format, and panics at what Prometheus would refuse: a line of another form, a metric in two places,
-    /// a sample of none or there twice.
+    /// Parses the text format. Panics where Prometheus would refuse it: an invalid line, a metric in two places, a
+    /// sample without a metric, or a duplicate sample.
     pub fn read(text: &str) -> Scrape {
         assert!(text.ends_with('\n'), "the last line has no end");
         let (mut scrape, mut family) = (Scrape::default(), String::new());

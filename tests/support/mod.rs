@@ -1,22 +1,22 @@
-//! What every integration test is built on: real server processes, a client that shows raw bytes, deadlines.
+//! The base of every integration test: real server processes, a client that shows raw bytes, deadlines.
 //!
-//! * [`server`] starts the binary under test (or `redis-server` beside it) on a free port in a directory of its
-//!   own, captures what it logs and kills it when the test ends.
-//! * [`client`] is a blocking RESP client that never hides a byte: what a server sent stays next to what it means.
+//! * [`server`] starts the binary under test (or `redis-server` beside it) on a free port in a separate directory,
+//!   captures its log and kills it when the test ends.
+//! * [`client`] is a blocking RESP client that keeps the bytes of each reply beside its value.
 //! * [`http`] is a client for metrics.
 //! * [`reply`] decodes RESP2 and RESP3.
-//! * [`shim`] makes calls for files fail, and records them.
-//! * [`terminal`] runs a program in a pseudo-terminal and looks at its screen.
+//! * [`shim`] makes file operations fail, and records them.
+//! * [`terminal`] runs a program in a pseudo-terminal and reads its screen.
 //! * [`version`] is the version of Redis that a server implements.
-//! * [`workload`] writes under load, and knows what must be there after the server died.
+//! * [`workload`] writes under load, and checks the data after a crash.
 //! * [`programs`] finds the clients of other languages.
 //! * [`random`] is a seeded generator, so that a failing run can be repeated.
 //!
-//! The binary under test is the crate's own unless the environment names another one in `REDSTART_BIN`;
+//! The binary under test is the crate's own unless the environment variable `REDSTART_BIN` names another one:
 //! `REDSTART_BIN=redis-server cargo test --test server` checks the tests themselves against Redis.
 //!
-//! Nothing here waits by sleeping for a guessed time: [`eventually`] asks again and again until a deadline that only
-//! a broken server reaches.
+//! No test sleeps for a guessed time: [`eventually`] polls a condition until a deadline that only a broken server
+//! reaches.
 
 #![allow(dead_code, unused_imports, reason = "every test binary uses a part of it")]
 
@@ -43,11 +43,10 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test calls it broken. It only ends tests that hang, so it leaves room for a machine
-/// on which many other programs run.
+/// The deadline of every wait. It only ends tests that hang, so it allows for a machine that runs many other programs.
 pub const DEADLINE: Duration = Duration::from_secs(300);
 
-/// Calls `probe` until it returns something; panics with `what` if the deadline passes first.
+/// Calls `probe` until it returns a value; panics with `what` if the deadline passes first.
 pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -59,7 +58,7 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Runs a program to its end. Returns whether it succeeded, and all that it printed. Kills it when the deadline passes.
+/// Runs a program to its end. Returns whether it succeeded, and its output. Kills it when the deadline passes.
 pub fn run_bounded(mut command: Command) -> (bool, String) {
     let mut child = command
         .stdout(Stdio::piped())
@@ -67,7 +66,7 @@ pub fn run_bounded(mut command: Command) -> (bool, String) {
         .spawn()
         .unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let (mut stdout, mut stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
-    // Both are read while it runs: a full pipe would stop it.
+    // Both pipes are read while it runs: a full one would block it.
     let reader = std::thread::spawn(move || {
         let mut text = Vec::new();
         let _ = stderr.read_to_end(&mut text);
@@ -114,7 +113,7 @@ pub fn resident_bytes(pid: u32) -> u64 {
     status_field(pid, "VmRSS").trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
 }
 
-/// The most resident memory that a process has had, in bytes.
+/// The peak of a process's resident memory, in bytes.
 pub fn peak_resident_bytes(pid: u32) -> u64 {
     status_field(pid, "VmHWM").trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
 }

@@ -1,7 +1,7 @@
-//! Programs that tests use where they are installed: `make test` brings them.
+//! Programs that some tests need: `make test` installs them.
 //!
-//! Without one its test says how to get it, and tests nothing; `REDSTART_REQUIRE_PYTHON=1` and `REDSTART_REQUIRE_NODE=1`,
-//! as in `.ci/run`, make that a failure.
+//! Without its program a test prints how to get it, and tests nothing; with `REDSTART_REQUIRE_PYTHON=1` and
+//! `REDSTART_REQUIRE_NODE=1`, as in `.ci/run`, it fails.
 
 use std::path::Path;
 use std::process::Command;

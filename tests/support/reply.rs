@@ -1,11 +1,11 @@
-//! RESP2 and RESP3 replies as values, with the bytes that they were sent as.
+//! RESP2 and RESP3 replies as values, with their original bytes.
 //!
 //! Decoding is strict: a byte that the protocol does not allow is an error, so a test that reads a reply also
 //! checks that it is well formed. Map, set and push keep the order of arrival.
 
 use std::fmt;
 
-/// One reply, decoded. Doubles and big numbers keep their text, since it is the text that is compared.
+/// One reply, decoded. Doubles and big numbers keep their text, because tests compare the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     Simple(Vec<u8>),
@@ -28,7 +28,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The text of a string of any kind, of an error or of an integer; panics on everything else.
+    /// The text of a string of any kind, of an error or of an integer; panics on any other value.
     pub fn text(&self) -> String {
         match self {
             Value::Simple(b) | Value::Error(b) | Value::Bulk(b) | Value::Double(b) | Value::BulkError(b) => {
@@ -47,7 +47,7 @@ impl Value {
         }
     }
 
-    /// The elements of an array, set or push; a map gives its keys and values in turn.
+    /// The elements of an array, set or push; for a map the keys and values in turn.
     pub fn elements(&self) -> Vec<Value> {
         match self {
             Value::Array(all) | Value::Set(all) | Value::Push(all) => all.clone(),
@@ -56,7 +56,7 @@ impl Value {
         }
     }
 
-    /// The value beside `key` in a map or in a flat array of pairs.
+    /// The value of `key` in a map or in a flat array of pairs.
     pub fn field(&self, key: &str) -> Value {
         let all = self.elements();
         let found = all.chunks(2).find(|pair| matches!(&pair[0], Value::Bulk(b) if b == key.as_bytes()));
@@ -72,7 +72,7 @@ impl Value {
     }
 }
 
-/// Readable: texts as they are, with `+`, `-` or `(kind)` before those that are not bulk strings.
+/// A readable form: texts unchanged, with `+`, `-` or `(kind)` before those that are not bulk strings.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, all) = match self {
@@ -102,7 +102,7 @@ impl fmt::Debug for Value {
     }
 }
 
-/// A reply: its meaning and its bytes.
+/// A reply: its value and its bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
     pub value: Value,
@@ -120,21 +120,21 @@ impl fmt::Debug for Reply {
     }
 }
 
-/// What [`decode`] found at the start of the bytes.
+/// The result of [`decode`].
 pub enum Decoded {
-    /// A whole reply of this many bytes.
+    /// A complete reply of this many bytes.
     Whole(Value, usize),
-    /// Part of one: it cannot be complete with fewer bytes than this.
+    /// A part of a reply, which has at least this many bytes.
     Part(usize),
 }
 
-/// Why a whole reply could not be read.
+/// The reason why no complete reply was decoded.
 enum Stop {
     Part(usize),
     Malformed(String),
 }
 
-/// Decodes the reply at the start of `bytes`; an error says which byte the protocol does not allow.
+/// Decodes the reply at the start of `bytes`; an error names the byte that the protocol does not allow.
 pub fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     let mut at = 0;
     match value(bytes, &mut at) {

@@ -1,7 +1,7 @@
 //! Server processes for tests: the binary under test, and `redis-server` to compare with.
 //!
-//! Every server runs in a temporary directory of its own with its output in a file there, listens on a free port,
-//! and dies with the [`Server`] value. A test that fails leaves the directory and prints the end of the log.
+//! Every server runs in a temporary directory of its own, which also has its output, listens on a free port, and dies
+//! with the [`Server`] value. A test that fails keeps the directory and prints the end of the log.
 
 use super::client::Client;
 use super::{DEADLINE, eventually};
@@ -27,13 +27,13 @@ pub fn subject_is_redis() -> bool {
 /// The name of a config file in a server's directory.
 const CONFIG: &str = "redstart.conf";
 
-/// The Redis to compare with: `redis-server` of the search path, or the binary that `REDIS_BIN` names.
+/// The Redis to compare with: `redis-server` of the search path, or the binary in `REDIS_BIN`.
 pub fn redis_binary() -> PathBuf {
     std::env::var_os("REDIS_BIN").map_or_else(|| PathBuf::from("redis-server"), PathBuf::from)
 }
 
-/// A port that was free a moment ago. Below the kernel's ephemeral range, so that no outgoing connection
-/// takes it before the server does.
+/// A port that was free a moment ago. It is below the kernel's ephemeral range, so no outgoing connection takes it
+/// before the server does.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
@@ -45,7 +45,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// A directory that is removed with the value.
+/// A directory that is removed when the value is dropped.
 pub struct Directory(PathBuf);
 
 impl Directory {
@@ -80,18 +80,18 @@ impl Drop for Directory {
     }
 }
 
-/// A child process that does not outlive its value.
+/// A child process that is killed when the value is dropped.
 struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended already.
+        // Both fail only if the process has exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// How a server is to be started.
+/// The settings for starting a server.
 pub struct Launch {
     binary: PathBuf,
     directory: Directory,
@@ -105,12 +105,12 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// The binary under test with nothing but the flags that keep it in its place.
+    /// The binary under test, with only the flags for its directory and port.
     pub fn subject() -> Launch {
         Launch::of(subject_binary())
     }
 
-    /// Redis, as the reference.
+    /// Redis, the reference.
     pub fn redis() -> Launch {
         Launch::of(redis_binary())
     }
@@ -130,7 +130,7 @@ impl Launch {
         }
     }
 
-    /// Adds words of the command line, as in `flags("--timeout 1")`; `''` stands for an empty word.
+    /// Adds arguments to the command line, as in `flags("--timeout 1")`; `''` is an empty argument.
     #[must_use]
     pub fn flags(mut self, words: &str) -> Launch {
         let words = words.split_whitespace().map(|word| if word == "''" { "" } else { word });
@@ -138,15 +138,15 @@ impl Launch {
         self
     }
 
-    /// Takes the last `words` of the command line away again.
+    /// Removes the last `words` arguments of the command line.
     #[must_use]
     pub fn without_flags(mut self, words: usize) -> Launch {
         self.flags.truncate(self.flags.len() - words);
         self
     }
 
-    /// Starts with a config file of this text (`redstart.conf` in the server's directory). A server that is started again
-    /// reads what it has made of the file.
+    /// Uses a config file of this text (`redstart.conf` in the server's directory). A restarted server reads the file
+    /// as the first one has left it.
     #[must_use]
     pub fn config(mut self, text: &str) -> Launch {
         self.has_config = true;
@@ -167,21 +167,21 @@ impl Launch {
         self
     }
 
-    /// Leaves out the environment of the tests.
+    /// Removes the environment of the tests.
     #[must_use]
     pub fn without_environment(mut self) -> Launch {
         self.inherits_environment = false;
         self
     }
 
-    /// Lets the server have this much address space (`ulimit -v`), or all that it wants.
+    /// Limits the address space of the server (`ulimit -v`), or removes the limit.
     #[must_use]
     pub fn address_space(mut self, mebibytes: Option<u64>) -> Launch {
         self.address_space_mb = mebibytes;
         self
     }
 
-    /// Reads the configuration from standard input (`-`), where this text stands.
+    /// Reads the configuration from standard input (`-`), which has this text.
     #[must_use]
     pub fn stdin(mut self, text: &str) -> Launch {
         self.stdin = Some(text.to_string());
@@ -204,18 +204,18 @@ impl Launch {
         server
     }
 
-    /// Starts a server on its port and waits until it replies or has ended.
+    /// Starts a server on its port and waits until it replies or has exited.
     pub fn start_or_exit(self) -> Server {
         self.start_somewhere().0
     }
 
-    /// Starts a server on a free port. Waits until it is ready; an error is the log of one that is not.
+    /// Starts a server on a free port and waits until it is ready. An error is the log of one that exited.
     fn start_somewhere(mut self) -> (Server, Result<(), String>) {
         for _ in 0..20 {
             let child = self.spawn(true);
             let mut server = Server { child, launch: self };
             let ready = server.wait_ready();
-            // Another process took the port between our look and the server's bind.
+            // Another process took the port between our check and the server's bind.
             if !ready.as_ref().is_err_and(|log| log.contains("Address already in use")) {
                 return (server, ready);
             }
@@ -225,17 +225,17 @@ impl Launch {
         panic!("found no free port");
     }
 
-    /// Starts the process and returns at once; nothing is said about a port, the flags have to do that.
+    /// Starts the process and returns at once, without a port; the flags have to set one.
     pub fn start_unlistened(self) -> Server {
         Server { child: self.spawn(false), launch: self }
     }
 
-    /// Waits for a reply on the port of this launch, whichever process sends it: for flags that make the server fork.
+    /// Waits for a reply on the port of this launch, from any process: for flags that make the server fork.
     pub fn wait_for_answer(&self) -> Client {
         eventually("a reply on the port", || Client::tcp(self.port).ok())
     }
 
-    /// Runs the binary until it ends by itself: its exit status and all that it printed.
+    /// Runs the binary until it exits. Returns the exit status and the output.
     pub fn run_to_exit(self) -> (ExitStatus, String) {
         let mut server = self.start_unlistened();
         let status = server.wait_exit();
@@ -292,12 +292,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// The binary under test with these flags, ready.
+    /// Starts the binary under test with these flags, and waits until it is ready.
     pub fn start(flags: &str) -> Server {
         Launch::subject().flags(flags).start()
     }
 
-    /// Kills the process; what it was started with can start another one in the same directory.
+    /// Kills the process. Returns its launch, which can start another one in the same directory.
     pub fn stop(self) -> Launch {
         self.launch
     }
@@ -323,7 +323,7 @@ impl Server {
         Client::tcp(self.port()).ok()
     }
 
-    /// A client through the socket `name` in the server's directory.
+    /// A client connected to the socket `name` in the server's directory.
     pub fn unix_client(&self, name: &str) -> Client {
         Client::unix(&self.directory().join(name)).expect("connect to the socket")
     }
@@ -339,7 +339,7 @@ impl Server {
         eventually(&format!("'{text}' in the log"), || self.log().contains(text).then_some(()));
     }
 
-    /// Ready means that our process lives, and that it is the process that replies on the port.
+    /// Waits until our process replies on the port. Another process there does not count.
     fn wait_ready(&mut self) -> Result<(), String> {
         let started = Instant::now();
         loop {
@@ -349,7 +349,7 @@ impl Server {
             if let Ok(mut client) = Client::tcp(self.port())
                 && let Ok(reply) = client.try_call(&["INFO", "server"])
             {
-                // A server that wants a password hides its number; then a live process has to do.
+                // A server that requires a password hides its process ID; then it is enough that the process runs.
                 let own = format!("process_id:{}\r", self.pid());
                 if reply.value.is_error() || reply.value.text().contains(&own) {
                     return Ok(());
@@ -366,7 +366,7 @@ impl Server {
         self.child.0.try_wait().expect("wait").is_none()
     }
 
-    /// Waits until the process has ended by itself.
+    /// Waits until the process exits.
     pub fn wait_exit(&mut self) -> ExitStatus {
         eventually("the server's exit", || self.child.0.try_wait().expect("wait"))
     }
@@ -381,12 +381,12 @@ impl Server {
         super::resident_bytes(self.pid())
     }
 
-    /// The most resident memory that the server has had, in bytes.
+    /// The peak of the server's resident memory in bytes.
     pub fn peak_resident_bytes(&self) -> u64 {
         super::peak_resident_bytes(self.pid())
     }
 
-    /// How many file descriptors the server holds.
+    /// The number of open file descriptors of the server.
     pub fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the server's descriptors").count()
     }

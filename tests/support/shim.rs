@@ -1,7 +1,7 @@
-//! Servers whose calls for files fail on purpose or are recorded, by the library in `tests/faults/shim.rs`.
+//! Servers whose file operations fail on purpose or are recorded, by the library in `tests/faults/shim.rs`.
 //!
-//! A server that is started through [`Shim::on`] keeps its data in a directory of its own below that of the launch;
-//! only that directory is looked at. It is Linux's `LD_PRELOAD` that does it, so the binary has to be a dynamic one.
+//! A server started through [`Shim::on`] keeps its data in a subdirectory of its launch; the library handles only that
+//! directory. It uses Linux's `LD_PRELOAD`, so the binary has to be dynamically linked.
 
 use super::Launch;
 use std::fs;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Errors that a call can be made to fail with.
+/// Error numbers for rules.
 pub const EIO: i32 = 5;
 pub const EAGAIN: i32 = 11;
 pub const ENOMEM: i32 = 12;
@@ -19,7 +19,7 @@ pub const EACCES: i32 = 13;
 pub const ENOSPC: i32 = 28;
 pub const EROFS: i32 = 30;
 
-/// Builds the library, once for each version of its source.
+/// Compiles the library, once for each version of its source.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
@@ -37,7 +37,7 @@ fn library() -> &'static Path {
                 .output()
                 .expect("rustc runs");
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-            fs::rename(unfinished, &library).expect("the library gets its name");
+            fs::rename(unfinished, &library).expect("rename the library");
         }
         library
     })
@@ -53,7 +53,7 @@ pub struct Record {
     pub data: Vec<u8>,
 }
 
-/// The library under one server.
+/// The library in one server.
 #[derive(Clone)]
 pub struct Shim {
     data: PathBuf,
@@ -62,13 +62,13 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// Puts the library under a server that is yet to be started.
+    /// Loads the library into a server that is not started yet.
     pub fn on(launch: Launch) -> (Launch, Shim) {
         let directory = launch.directory().join("data");
         Shim::on_directory(launch, &directory)
     }
 
-    /// The same with its data in this directory, which is made if it does not exist.
+    /// The same with the data in this directory, which is created if it does not exist.
     pub fn on_directory(launch: Launch, data: &Path) -> (Launch, Shim) {
         let own = launch.directory().to_path_buf();
         fs::create_dir_all(data).expect("a directory for the data");
@@ -82,17 +82,17 @@ impl Shim {
         (launch, shim)
     }
 
-    /// Records the server's calls from its next start on.
+    /// Records the server's calls from its next start.
     pub fn record(&self, launch: Launch) -> Launch {
         launch.environment("FAULTS_TRACE", self.trace.to_str().expect("a path of UTF-8"))
     }
 
-    /// Where the server keeps its files.
+    /// The directory of the server's files.
     pub fn data(&self) -> &Path {
         &self.data
     }
 
-    /// From now on these rules hold, a line each, and no others; they count from the beginning.
+    /// Replaces all rules by these, one per line, and resets their counters.
     pub fn rules(&self, rules: &str) {
         let unfinished = self.control.with_extension("new");
         fs::write(&unfinished, rules).expect("write the rules");
@@ -104,7 +104,7 @@ impl Shim {
         self.rules("");
     }
 
-    /// The rules that have acted, a line for each time.
+    /// The rules that have fired, one line each time.
     pub fn hits(&self) -> Vec<String> {
         match fs::read_to_string(self.control.with_extension("hits")) {
             Ok(text) => text.lines().map(String::from).collect(),

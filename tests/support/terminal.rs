@@ -1,7 +1,7 @@
-//! A program in a pseudo-terminal, as a user sees it: keys go in, the screen is looked at.
+//! A program in a pseudo-terminal, as a user sees it: tests type keys and read the screen.
 //!
-//! Waiting is for something to be there, by a deadline. [`Terminal::wait_for`] looks at what was printed since the last
-//! such wait, so that the same text can be waited for again; [`Terminal::wait_screen`] looks at the screen as it is now.
+//! Each wait has a deadline. [`Terminal::wait_for`] searches the output since the last such wait, so that a test can
+//! wait for the same text again; [`Terminal::wait_screen`] checks the current screen.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,27 +11,27 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// A running program and its terminal. Dropped, it kills the program.
+/// A running program and its terminal. Dropping the value kills the program.
 pub struct Terminal {
     master: File,
     child: Child,
     output: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
-    /// The end of what [`Terminal::wait_for`] has found.
+    /// The end of the text that [`Terminal::wait_for`] found last.
     seen: usize,
     columns: u16,
     rows: u16,
 }
 
 impl Terminal {
-    /// Starts `command` in a terminal of this size, in a session of its own, so that Ctrl-C reaches it alone.
+    /// Starts `command` in a terminal of this size, in a separate session, so that Ctrl-C reaches only this program.
     pub fn start(mut command: Command, columns: u16, rows: u16) -> Terminal {
         let (master, slave) = open(columns, rows);
         for stream in [Command::stdin, Command::stdout, Command::stderr] {
             stream(&mut command, slave.try_clone().expect("duplicate a descriptor"));
         }
         command.env("TERM", "xterm").env_remove("NO_COLOR");
-        // SAFETY: between fork and exec only system calls are made.
+        // SAFETY: only system calls are made between fork and exec.
         unsafe {
             command.pre_exec(|| {
                 nix::unistd::setsid()?;
@@ -44,7 +44,7 @@ impl Terminal {
             });
         }
         let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        // The program's own descriptors are the last ones, so that its end is the end of the output.
+        // Only the program has the other end now, so its exit is the end of the output.
         drop((command, slave));
         let output = Arc::new(Mutex::new(Vec::new()));
         let (mut reader, sink) = (master.try_clone().expect("duplicate a descriptor"), Arc::clone(&output));
@@ -63,7 +63,7 @@ impl Terminal {
         self.master.write_all(keys.as_bytes()).expect("type into the terminal");
     }
 
-    /// Waits until `text` has been printed since the last such wait, and returns what was printed before it.
+    /// Waits until `text` has been printed since the last such wait. Returns the output before it.
     pub fn wait_for(&mut self, text: &str) -> String {
         let found = self.until(&format!("{text:?} is printed"), |terminal| {
             let output = terminal.output.lock().expect("no thread panics with it");
@@ -79,12 +79,12 @@ impl Terminal {
         self.until(what, |terminal| Some(terminal.screen()).filter(&condition))
     }
 
-    /// Waits until `text` is somewhere on the screen.
+    /// Waits until `text` is on the screen.
     pub fn wait_text(&mut self, text: &str) -> Screen {
         self.wait_screen(&format!("{text:?} is on the screen"), |screen| screen.text().contains(text))
     }
 
-    /// All that was printed, escape sequences included.
+    /// The complete output, escape sequences included.
     pub fn transcript(&self) -> String {
         String::from_utf8_lossy(&self.output.lock().expect("no thread panics with it")).into_owned()
     }
@@ -96,7 +96,7 @@ impl Terminal {
         screen
     }
 
-    /// Changes the size, of which the program is told by a signal.
+    /// Changes the size; the kernel sends the program a signal.
     pub fn resize(&mut self, columns: u16, rows: u16) {
         let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         // SAFETY: the descriptor is open, and the call reads the struct.
@@ -105,12 +105,12 @@ impl Terminal {
         (self.columns, self.rows) = (columns, rows);
     }
 
-    /// The process.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether the terminal shows what is typed and delivers it by lines, as it did at the start.
+    /// Whether the terminal echoes input and delivers it in lines, as it did at the start.
     pub fn is_restored(&self) -> bool {
         let mut settings = std::mem::MaybeUninit::<libc::termios>::zeroed();
         // SAFETY: the descriptor is open, the call fills the struct, and zeroes are a valid one.
@@ -122,12 +122,12 @@ impl Terminal {
         settings.c_lflag & wanted == wanted
     }
 
-    /// Waits until the program has ended by itself.
+    /// Waits until the program exits.
     pub fn wait_exit(&mut self) -> ExitStatus {
         self.until("the program ends", |terminal| terminal.child.try_wait().expect("wait"))
     }
 
-    /// Waits until the program has ended by itself, and returns its output.
+    /// Waits until the program exits. Returns its output.
     pub fn finish(&mut self) -> String {
         self.wait_exit();
         if let Some(reader) = self.reader.take() {
@@ -136,7 +136,7 @@ impl Terminal {
         self.transcript()
     }
 
-    /// Waits as [`super::eventually`], and shows what was printed if the deadline passes.
+    /// Like [`super::eventually`], but also prints the screen if the deadline passes.
     fn until<T>(&mut self, what: &str, mut probe: impl FnMut(&mut Terminal) -> Option<T>) -> T {
         let started = std::time::Instant::now();
         loop {
@@ -145,7 +145,7 @@ impl Terminal {
             }
             assert!(
                 started.elapsed() < super::DEADLINE,
-                "did not happen: {what}\nthe screen:\n{}\nwhat was printed last: {:?}",
+                "did not happen: {what}\nthe screen:\n{}\nthe last output: {:?}",
                 self.screen().text(),
                 self.transcript()
                     .chars()
@@ -171,7 +171,7 @@ impl Drop for Terminal {
 fn open(columns: u16, rows: u16) -> (File, OwnedFd) {
     let (mut master, mut slave) = (-1, -1);
     let mut size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the call fills both descriptors, and takes a null name and null settings for none.
+    // SAFETY: the call fills both descriptors, and accepts null for the name and the settings.
     let result = unsafe {
         libc::openpty(
             &raw mut master,
@@ -186,11 +186,11 @@ fn open(columns: u16, rows: u16) -> (File, OwnedFd) {
         // SAFETY: the descriptor was just opened. Another child must not keep the terminal open.
         unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
-    // SAFETY: both were just opened and belong to nobody else.
+    // SAFETY: both descriptors were just opened and have no other owner.
     unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
 }
 
-/// What a terminal shows: lines of characters and the cursor. Colours are ignored.
+/// The contents of a terminal: lines of characters and the cursor. Colours are ignored.
 #[derive(Clone, Debug)]
 pub struct Screen {
     lines: Vec<Vec<char>>,
@@ -220,7 +220,7 @@ impl Screen {
         self.lines()[self.cursor.1].clone()
     }
 
-    /// Shows the output of a program.
+    /// Updates the screen with output of a program.
     pub fn print(&mut self, text: &str) {
         let mut rest = text.chars().peekable();
         while let Some(letter) = rest.next() {
@@ -236,7 +236,7 @@ impl Screen {
                     }
                     self.control(rest.next().unwrap_or('m'), &arguments);
                 }
-                // Other sequences have one letter.
+                // Other escape sequences have one letter.
                 '\x1b' => drop(rest.next()),
                 letter if letter < ' ' => {}
                 letter => {

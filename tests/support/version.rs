@@ -1,4 +1,4 @@
-//! The version of Redis that a server reports, by which tests decide what to expect of it.
+//! The version of Redis that a server reports, which decides what tests expect of it.
 
 use super::Client;
 use std::fmt;

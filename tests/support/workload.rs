@@ -1,11 +1,11 @@
-//! Clients that write under load, and what the server must hold after it died under them.
+//! Clients that write under load, and checks of the data after the server has crashed.
 //!
-//! Each client has keys of its own, and its operations follow from its seed: after any number of them its [`Model`]
-//! says what its keys hold. A client knows how many operations were acknowledged and how many it has sent. Whatever
-//! ends the server, what comes back must be the state after *some* number of operations between these two: nothing
-//! acknowledged is missing, nothing is there that was not sent, nothing was taken out of order or by halves.
+//! Each client has separate keys, and its seed determines its operations: after any number of them its [`Model`] has
+//! the contents of its keys. A client counts the operations that it has sent and those that were acknowledged. However
+//! the server ended, a restarted one must have the state after *some* number of operations between these two: it has
+//! lost no acknowledged operation, it has none that was not sent, and no operation was reordered or applied in part.
 //!
-//! An operation is one unit of execution, a command or a transaction, which is there as a whole or not at all.
+//! An operation is one unit of execution, a command or a transaction, which must be applied as a whole or not at all.
 
 use super::client::encode;
 use super::{Client, Random};
@@ -14,7 +14,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Elements that lists, streams and bags are trimmed to, so that states stay small however long the test runs.
+/// The length to which lists, streams and bags are trimmed, so that states stay small however long the test runs.
 const LONGEST: usize = 60;
 
 /// The key whose values take several pages each.
@@ -30,11 +30,11 @@ enum Held {
     Scores(BTreeMap<String, u64>),
     /// The numbers of a stream's entries.
     Stream(VecDeque<u64>),
-    /// Random members are removed from this set; only how many there are is known.
+    /// The size of a set from which random members are removed.
     Bag(usize),
 }
 
-/// Requests that make one unit, and how many replies they have.
+/// The requests of one unit, and the number of their replies.
 pub struct Operation {
     requests: Vec<u8>,
     replies: usize,
@@ -50,12 +50,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// Before the first operation of the client with this name.
+    /// The state before the first operation of the client with this name.
     pub fn new(name: &str, seed: u64) -> Model {
         Model { name: name.to_string(), random: Random::new(seed), done: 0, keys: BTreeMap::new() }
     }
 
-    /// How many operations have led here.
+    /// The number of operations so far.
     pub fn done(&self) -> u64 {
         self.done
     }
@@ -64,7 +64,7 @@ impl Model {
         format!("{}:{key}", self.name)
     }
 
-    /// The next operation. The model is then what it leads to.
+    /// Returns the next operation, and applies it to the model.
     pub fn advance(&mut self) -> Operation {
         self.done += 1;
         let requests = if self.random.below(15) == 0 { self.transaction() } else { vec![self.choose()] };
@@ -74,7 +74,7 @@ impl Model {
         Operation { requests: encoded.concat(), replies: encoded.len() }
     }
 
-    /// Several changes of different kinds that are made together.
+    /// Several changes of different kinds in one transaction.
     fn transaction(&mut self) -> Vec<Vec<String>> {
         let number = self.done;
         let texts = ["text", "twin"].map(|key| self.set(key, number.to_string()));
@@ -210,7 +210,7 @@ impl Model {
         if other.len() <= LONGEST {
             return words("LMOVE {}:list {}:moved LEFT RIGHT");
         }
-        // Moves elements back, since the list of moved ones must not grow for ever.
+        // Moves elements back, so that the list of moved ones does not grow without end.
         let moved = other.pop_back().expect("an element");
         self.list("list").push_front(moved);
         self.keys.remove("moved");
@@ -251,8 +251,7 @@ impl Model {
         words("SPOP {}:bag 2")
     }
 
-    /// A value larger than any buffer on its way, one with a time that does not come, or one that is logged in several
-    /// calls.
+    /// A value larger than any buffer, one with an expiry in the far future, or one that is logged in several calls.
     fn rare(&mut self, number: u64) -> Vec<String> {
         match number % 3 {
             0 => self.set(LARGE, format!("{number:08}").repeat(4000)),
@@ -264,7 +263,7 @@ impl Model {
         }
     }
 
-    /// Fills a set and draws from it what takes several calls to log.
+    /// Fills a set and pops so many members that they are logged in several calls.
     fn crowd(&mut self) -> Vec<String> {
         match self.keys.get("crowd") {
             None => {
@@ -283,8 +282,8 @@ impl Model {
         }
     }
 
-    /// The first difference between what the client's keys hold on a server and this model, if there is one. Not looked
-    /// at is what is written in pieces longer than a page, unless `all` is.
+    /// The first difference between the client's keys on a server and this model, if there is one. Values longer than a
+    /// page are compared only if `all` is set.
     fn difference(&self, found: &BTreeMap<String, Held>, all: bool) -> Option<String> {
         let looked_at = self.keys.iter().filter(|(key, _)| all || **key != LARGE);
         let expected = looked_at.map(|(key, held)| (self.key(key), held.clone())).collect();
@@ -308,7 +307,7 @@ fn words(line: &str) -> Vec<String> {
     line.split(' ').map(String::from).collect()
 }
 
-/// All that the server holds below a client's name.
+/// All data of a client on the server.
 fn fetch(client: &mut Client, name: &str) -> BTreeMap<String, Held> {
     let mut found = BTreeMap::new();
     for key in client.run(&format!("KEYS {name}:*")).elements() {
@@ -347,22 +346,22 @@ fn fetch_key(client: &mut Client, key: &str) -> Held {
         }
         "bag" | "crowd" => Held::Bag(client.run(&format!("SCARD {key}")).integer() as usize),
         "timed" => {
-            assert!(client.run(&format!("TTL {key}")).integer() > 900_000, "{key} has lost its time");
+            assert!(client.run(&format!("TTL {key}")).integer() > 900_000, "{key} has lost its expiry");
             Held::Text(client.run(&format!("GET {key}")).text())
         }
         _ => Held::Text(client.run(&format!("GET {key}")).text()),
     }
 }
 
-/// A client that writes, and what it knows of it.
+/// A client that writes, and the states of its keys.
 pub struct Writer {
-    /// After the operations that were found on the server last.
+    /// The state found on the server by the last check.
     known: Model,
-    /// After all operations that were sent.
+    /// The state after all sent operations.
     sent: Model,
     acknowledged: u64,
     database: usize,
-    /// Operations that are sent before the first reply is read.
+    /// The number of operations sent before the first reply is read.
     depth: usize,
     connections: Vec<Connection>,
 }
@@ -370,14 +369,14 @@ pub struct Writer {
 /// A connection of a writer.
 struct Connection {
     port: u16,
-    /// The operations that had been sent before.
+    /// The number of operations sent before this connection was opened.
     first: u64,
-    /// After how many replies each of its operations is acknowledged.
+    /// For each operation the number of replies that acknowledge it.
     acknowledged_after: Vec<usize>,
 }
 
 impl Writer {
-    /// The writer with this number, which is that of its database, too.
+    /// The writer with this number, which is also the number of its database.
     pub fn new(number: usize, seed: u64, depth: usize) -> Writer {
         let model = Model::new(&format!("w{number}"), seed);
         Writer {
@@ -390,7 +389,8 @@ impl Writer {
         }
     }
 
-    /// Operations that a state of the server may have: all acknowledged ones, and at most those that were sent.
+    /// The numbers of operations that the server may have applied: at least all acknowledged ones, at most all sent
+    /// ones.
     pub fn allowed(&self) -> RangeInclusive<u64> {
         self.acknowledged..=self.sent.done
     }
@@ -399,10 +399,10 @@ impl Writer {
         self.acknowledged
     }
 
-    /// How many operations were acknowledged when so many replies had been sent to each port.
+    /// The number of operations acknowledged when this many replies had been sent to each port.
     pub fn acknowledged_by(&self, replies: impl Fn(u16) -> usize) -> u64 {
         let of_connections = self.connections.iter().filter_map(|connection| {
-            // The first reply is that to SELECT.
+            // The first reply is the one to SELECT.
             let replies = replies(connection.port).checked_sub(1)?;
             let done = connection.acknowledged_after.partition_point(|after| *after <= replies);
             Some(connection.first + done as u64)
@@ -410,8 +410,8 @@ impl Writer {
         of_connections.max().unwrap_or(0)
     }
 
-    /// Writes until the connection breaks, or `after_each`, called after every acknowledged operation, returns false.
-    /// An error reply is a failure of the test.
+    /// Writes until the connection breaks, or until `after_each`, which is called after every acknowledged operation,
+    /// returns false. An error reply fails the test.
     pub fn write(&mut self, port: u16, mut after_each: impl FnMut() -> bool) {
         let Ok(mut client) = Client::tcp(port) else { return };
         if client.try_call(&["SELECT", &self.database.to_string()]).is_err() {
@@ -422,7 +422,7 @@ impl Writer {
         while let Ok(true) = self.burst(&mut client, &mut after_each) {}
     }
 
-    /// Sends as many operations as the depth says and reads their replies.
+    /// Sends `depth` operations and reads their replies.
     fn burst(&mut self, client: &mut Client, after_each: &mut impl FnMut() -> bool) -> io::Result<bool> {
         let operations: Vec<Operation> = (0..self.depth).map(|_| self.sent.advance()).collect();
         let after = &mut self.connections.last_mut().expect("this connection").acknowledged_after;
@@ -443,8 +443,7 @@ impl Writer {
         Ok(goes_on)
     }
 
-    /// Checks what the server holds against the states that are allowed, and goes on from the one that was found.
-    /// Returns how many operations that state has.
+    /// Checks that the server has an allowed state, and continues from that state. Returns its number of operations.
     pub fn verify(&mut self, client: &mut Client) -> u64 {
         let found =
             self.check(client, self.allowed(), true).unwrap_or_else(|complaint| panic!("{complaint}"));
@@ -454,8 +453,8 @@ impl Writer {
         self.known.done
     }
 
-    /// The state that the server holds, if it is one after a number of operations that is `allowed`. Values of several
-    /// pages are looked at if `all` is.
+    /// The state of the server, if it is the state after an `allowed` number of operations. Values of several pages are
+    /// compared if `all` is set.
     pub fn check(
         &self,
         client: &mut Client,
@@ -468,7 +467,7 @@ impl Writer {
             found.remove(&self.known.key(LARGE));
         }
         let mut model = self.known.clone();
-        assert!(model.done <= *allowed.start(), "operation {} is known to be there", model.done);
+        assert!(model.done <= *allowed.start(), "operation {} was acknowledged", model.done);
         let (mut at_start, mut elsewhere) = (None, None);
         while model.done <= *allowed.end() {
             match model.difference(&found, all) {
@@ -479,9 +478,9 @@ impl Writer {
             }
             model.advance();
         }
-        let but = elsewhere.map_or("none".to_string(), |number| format!("that after {number}"));
+        let but = elsewhere.map_or("none".to_string(), |number| format!("after {number}"));
         Err(format!(
-            "no state after {allowed:?} operations of {} is what the server holds, but {but}; after {}: {}",
+            "the server has no state after {allowed:?} operations of {} (matching state: {but}); after {}: {}",
             self.known.name,
             allowed.start(),
             at_start.unwrap_or_default(),
@@ -489,7 +488,7 @@ impl Writer {
     }
 }
 
-/// Counts what clients of several threads had acknowledged, and tells one of them when it is time.
+/// Counts acknowledged operations of several threads, and notifies one of them when the count is reached.
 pub struct Countdown {
     done: AtomicU64,
     at: AtomicU64,
