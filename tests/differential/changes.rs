@@ -1,6 +1,6 @@
-//! How many changes a command counts (`rdb_changes_since_last_save`), on which the rules of `save` depend.
+//! The number of changes that a command counts (`rdb_changes_since_last_save`), which triggers the rules of `save`.
 //!
-//! Every writing command of the scripts is followed by a look at the counter on both sides.
+//! The test reads the counter of both servers after every write command of the scripts.
 
 use crate::SCRIPTS;
 use crate::pair::{Pair, Rule, Step, Verdict};
@@ -31,16 +31,12 @@ const COMPARED: [&str; 16] = [
 
 /// Commands that are not compared beside a Redis older than this, with the reason.
 const LEFT_OUT: [(&str, Version, &str); 6] = [
-    (
-        "FLUSHALL",
-        Version::LAST,
-        "counts the keys that have expired and are not removed yet, which depends on time",
-    ),
+    ("FLUSHALL", Version::LAST, "counts expired keys that are not removed yet, which depends on time"),
     ("FLUSHDB", Version::LAST, "as FLUSHALL"),
     (
         "BITFIELD missing OVERFLOW FAIL",
         Version::LAST,
-        "a string that only became longer is changed; to Redis it is not",
+        "a string that only grew counts as changed here, but not in Redis",
     ),
     ("XREADGROUP", V7_2, "since 7.2 a group has a consumer from its first question on, which counts"),
     ("XCLAIM", V7_2, "as XREADGROUP"),
@@ -49,21 +45,21 @@ const LEFT_OUT: [(&str, Version, &str); 6] = [
 
 const V7_2: Version = Version::new(7, 2);
 
-/// The counter.
+/// The counter of changes.
 fn changes(client: &mut Client) -> i64 {
     let text = client.run("INFO persistence").text();
     let line = text.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:"));
-    line.and_then(|number| number.parse().ok()).expect("INFO tells the number of changes")
+    line.and_then(|number| number.parse().ok()).expect("INFO has the number of changes")
 }
 
-/// The reply to a command, and how many changes it made.
+/// The reply to a command, and the number of changes that it made.
 fn made(client: &mut Client, step: &Step, before: &mut i64) -> (Value, i64) {
     let reply = client.call(&step.args);
     let after = changes(client);
     (reply, after - std::mem::replace(before, after))
 }
 
-/// The commands that write, by their names in upper case.
+/// The write commands, by their names in upper case.
 fn writing(client: &mut Client) -> HashSet<String> {
     let all = client.run("COMMAND").elements();
     let writes = |command: &Value| {
@@ -78,7 +74,7 @@ fn writing(client: &mut Client) -> HashSet<String> {
 fn a_command_counts_as_many_changes_as_in_redis() {
     let (mut compared, mut wrong) = (0, BTreeMap::new());
     let scripts: Vec<_> = SCRIPTS.iter().filter(|(name, _)| COMPARED.contains(name)).collect();
-    assert_eq!(scripts.len(), COMPARED.len(), "a script that is not there");
+    assert_eq!(scripts.len(), COMPARED.len(), "a script is missing");
     for (name, text) in scripts {
         let script = script::parse(name, text);
         let pair = Pair::start(&script.flags);

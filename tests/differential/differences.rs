@@ -1,10 +1,10 @@
-//! Replies that are meant to differ from those of `redis-server`, each with its reason.
+//! Intended differences from the replies of `redis-server`, each with its reason.
 //!
-//! Everything that is not here has to be equal byte for byte. The list is short on purpose: a difference that a
-//! client could notice needs a reason that a user would accept.
+//! All other replies must be equal byte for byte. The list is short on purpose: a difference that a client could notice
+//! needs a reason that a user would accept.
 //!
 //! We implement Redis 7.2 and the expiry of hash fields of 7.4, while the `redis-server` of most machines is older. A
-//! difference that only says "a later version does this" is accepted only beside a Redis older than that version.
+//! difference whose reason is only "a later version does this" is accepted only beside a Redis older than that version.
 
 use crate::pair::Rule;
 use crate::support::{Value, Version};
@@ -12,9 +12,9 @@ use redstart::codec::crc64;
 use redstart::persist::rdb::types;
 use std::collections::BTreeSet;
 
-/// The differences that are allowed in the replies to one command.
+/// An allowed difference in the replies to one command.
 struct Difference {
-    /// The first words of the command, in upper case; `*` stands for any.
+    /// The first words of the command, in upper case; `*` matches any.
     command: &'static [&'static str],
     allowed: Allowed,
     /// Accepted beside a Redis older than this.
@@ -22,52 +22,52 @@ struct Difference {
     reason: &'static str,
 }
 
-/// For what every Redis does differently.
+/// For differences from every Redis.
 const ALWAYS: Version = Version::LAST;
 const V7_2: Version = Version::new(7, 2);
 const V7_4: Version = Version::new(7, 4);
 
 enum Allowed {
-    /// The values beside these keys of a map, as long as they are of the same kind.
+    /// The values of these keys in a map may differ, but not their types.
     Fields(&'static [&'static str]),
     /// The version and the checksum at the end of a payload.
     Footer,
-    /// Redis does not know the command; we do.
+    /// Only this server has the command.
     NewHere,
-    /// Our maps also have these keys, at any depth, and a consumer with nothing pending may be on one side only.
+    /// Our maps also have these keys, at any depth, and a consumer without pending entries may be on one side only.
     Consumers(&'static [&'static str]),
-    /// Both reply with some text.
+    /// Both reply with a text.
     Texts,
-    /// A map with all the keys of Redis's, and more of them.
+    /// A map with all the keys of Redis's, and others.
     MoreFields,
-    /// Doubles (in RESP2 bulks) are the same numbers in other digits.
+    /// Doubles (bulk strings in RESP2) are the same numbers in other digits.
     Digits,
-    /// The same, and a zero that has lost its sign in Redis.
+    /// The same, and zeros whose sign Redis has lost.
     Signs,
-    /// Redis does not take that many arguments.
+    /// Redis does not accept that many arguments.
     MoreArguments,
-    /// Payloads of tables, whose elements have an order of their own.
+    /// Payloads of hash tables, whose elements may be in any order.
     Order,
-    /// Redis refuses with an error that begins so.
+    /// Redis refuses with an error that begins with this text.
     ErrorThere(&'static str),
-    /// This server refuses with an error that begins so, where Redis does not refuse.
+    /// This server refuses with an error that begins with this text, and Redis does not refuse.
     ErrorHere(&'static str),
-    /// Both refuse, this server with an error that begins so.
+    /// Both refuse, this server with an error that begins with this text.
     OtherError(&'static str),
     /// The last line of an array of lines.
     LastLine { redis: &'static str, here: &'static str },
-    /// Redis's reply with one text for another.
+    /// Redis's reply with one text replaced by another.
     Text { redis: &'static str, here: &'static str },
 }
 
-/// Replies with scores, or other doubles.
+/// Replies with scores, or with other doubles.
 const fn scores(command: &'static [&'static str]) -> Difference {
     let reason = "since 7.2 a double is printed as an integer where it is one, else in the fewest digits that read back \
                   as the same; before that in 17 digits";
     Difference { command, allowed: Allowed::Digits, before: V7_2, reason }
 }
 
-/// Commands that name a connection or its library.
+/// Commands that set the name of a connection or of its library.
 const fn zero_byte(command: &'static [&'static str], refused: &'static str) -> Difference {
     let reason = "7.2 looks at a name up to its first zero byte; CLIENT LIST would have a zero byte in it";
     Difference { command, allowed: Allowed::ErrorHere(refused), before: ALWAYS, reason }
@@ -102,8 +102,7 @@ const DIFFERENCES: &[Difference] = &[
         command: &["ZRANGE"],
         allowed: Allowed::Signs,
         before: V7_2,
-        reason: "since 7.2 a ZADD that names many elements makes a skip list at once, in which a zero keeps its sign; before \
-                 that the elements were counted as they came, and a listpack does not keep it",
+        reason: "since 7.2 a ZADD of many elements creates a skip list at once, in which a zero keeps its sign; before, it added the elements one by one to a listpack, which loses the sign",
     },
     Difference {
         command: &["ZRANK"],
@@ -152,7 +151,7 @@ const DIFFERENCES: &[Difference] = &[
         command: &["CLIENT", "PAUSE", "9223372036854775807"],
         allowed: Allowed::Text { redis: "+OK\r\n", here: "-ERR timeout is out of range\r\n" },
         before: ALWAYS,
-        reason: "the end of the pause overflows into the past there, so that nothing is paused",
+        reason: "in Redis the end of the pause overflows into the past, so nothing is paused",
     },
     Difference {
         command: &["CLIENT", "NO-TOUCH"],
@@ -164,7 +163,7 @@ const DIFFERENCES: &[Difference] = &[
         command: &["WAIT"],
         allowed: Allowed::Text { redis: ":0\r\n", here: "-ERR timeout is out of range\r\n" },
         before: V7_2,
-        reason: "since 7.2 a wait has to end at a moment that can be told",
+        reason: "7.2 refuses a timeout that overflows",
     },
     Difference {
         command: &["XSETID"],
@@ -180,19 +179,19 @@ const DIFFERENCES: &[Difference] = &[
         command: &["DUMP"],
         allowed: Allowed::Footer,
         before: V7_2,
-        reason: "version 11 of the format came with 7.2, and so did sets in listpacks and the type byte of streams; the checksum is over the version",
+        reason: "7.2 added version 11 of the format, sets in listpacks and a new type byte of streams; the checksum covers the version",
     },
     Difference {
         command: &["DUMP"],
         allowed: Allowed::Order,
         before: ALWAYS,
-        reason: "the order of a hash table; the checksum is over the order",
+        reason: "the order of a hash table, which the checksum covers",
     },
     Difference {
         command: &["FUNCTION", "DUMP"],
         allowed: Allowed::Footer,
         before: V7_2,
-        reason: "version 11 of the format came with 7.2; the checksum is over the version",
+        reason: "7.2 added version 11 of the format; the checksum covers the version",
     },
     Difference {
         command: &["*", "HELP"],
@@ -217,25 +216,25 @@ const DIFFERENCES: &[Difference] = &[
         command: &["HELLO"],
         allowed: Allowed::ErrorThere("WRONGPASS "),
         before: V7_2,
-        reason: "all options are read before the password is looked at since 7.2",
+        reason: "since 7.2 all options are parsed before the password is checked",
     },
     Difference {
         command: &["LPOS"],
         allowed: Allowed::ErrorHere("ERR value is out of range, value must between -9223372036854775807"),
         before: V7_2,
-        reason: "a rank that cannot be negated is refused since 7.2",
+        reason: "since 7.2 a rank that cannot be negated is refused",
     },
     Difference {
         command: &["LPOS"],
         allowed: Allowed::OtherError("ERR value is out of range, value must between -9223372036854775807"),
         before: V7_2,
-        reason: "such a rank is refused before the next option is read",
+        reason: "such a rank is refused before the next option is parsed",
     },
     Difference {
         command: &["LSET"],
         allowed: Allowed::ErrorHere("ERR index out of range"),
         before: ALWAYS,
-        reason: "7.2 takes the index modulo 2^32, and sets another element than was asked for",
+        reason: "7.2 takes the index modulo 2^32, and so sets another element",
     },
     zero_byte(&["HELLO"], "ERR Client names"),
     zero_byte(&["CLIENT", "SETNAME"], "ERR Client names"),
@@ -245,7 +244,7 @@ const DIFFERENCES: &[Difference] = &[
         command: &["COMMAND", "GETKEYS"],
         allowed: Allowed::ErrorThere("ERR wrong number of arguments for 'command|getkeys' command"),
         before: V7_2,
-        reason: "a command without arguments may be asked about since 7.2",
+        reason: "since 7.2 the command to query may have no arguments",
     },
     Difference {
         command: &["COMMAND", "GETKEYSANDFLAGS"],
@@ -257,7 +256,7 @@ const DIFFERENCES: &[Difference] = &[
         command: &["OBJECT", "REFCOUNT"],
         allowed: Allowed::Text { redis: ":1\r\n", here: ":2147483647\r\n" },
         before: ALWAYS,
-        reason: "COPY of a small integer makes an object in Redis that is not the shared one; no object is shared here",
+        reason: "in Redis, COPY of a small integer creates an object that is not shared; here no object is shared",
     },
     Difference {
         command: &["CONFIG", "SET", "LOGLEVEL"],
@@ -268,7 +267,7 @@ const DIFFERENCES: &[Difference] = &[
                    following: debug, verbose, notice, warning, nothing\r\n",
         },
         before: V7_2,
-        reason: "the level that logs nothing came with 7.2",
+        reason: "7.2 added the log level `nothing`",
     },
     Difference {
         command: &["CONFIG", "SET", "MAXMEMORY-CLIENTS", "99999999999999999999"],
@@ -278,13 +277,13 @@ const DIFFERENCES: &[Difference] = &[
                    memory or percent value\r\n",
         },
         before: ALWAYS,
-        reason: "Redis's number overflows and becomes a limit of 1%",
+        reason: "in Redis the number overflows to a limit of 1%",
     },
     Difference {
         command: &["CONFIG", "SET", "LOCALE-COLLATE"],
         allowed: Allowed::ErrorThere("ERR CONFIG SET failed"),
         before: ALWAYS,
-        reason: "which locales there are is the machine's; here texts are compared byte by byte whatever it is set to",
+        reason: "the machine determines the available locales; here texts are compared byte by byte whatever the setting",
     },
     Difference {
         command: &["DEBUG", "DICT-RESIZING"],
@@ -314,31 +313,31 @@ const DIFFERENCES: &[Difference] = &[
         command: &["DEBUG", "STRINGMATCH-LEN"],
         allowed: Allowed::NewHere,
         before: ALWAYS,
-        reason: "Redis tries its patterns in one test of its own; here anyone can try one",
+        reason: "Redis only runs an internal test; here a client can test any pattern",
     },
     Difference {
         command: &["OBJECT", "ENCODING"],
         allowed: Allowed::Text { redis: "$9\r\nhashtable\r\n", here: "$8\r\nlistpack\r\n" },
         before: V7_2,
-        reason: "small sets of words are listpacks since 7.2",
+        reason: "since 7.2 small sets of words are listpacks",
     },
     Difference {
         command: &["OBJECT", "ENCODING"],
         allowed: Allowed::Text { redis: "$9\r\nquicklist\r\n", here: "$8\r\nlistpack\r\n" },
         before: V7_2,
-        reason: "small lists are listpacks since 7.2",
+        reason: "since 7.2 small lists are listpacks",
     },
     Difference {
         command: &["OBJECT", "ENCODING"],
         allowed: Allowed::Text { redis: "$8\r\nlistpack\r\n", here: "$8\r\nskiplist\r\n" },
         before: V7_2,
-        reason: "since 7.2 the elements that one ZADD names are counted, not those that are new",
+        reason: "since 7.2 all elements of a ZADD count towards the limit, not only the new ones",
     },
     Difference {
         command: &["CLIENT", "HELP"],
         allowed: Allowed::Texts,
         before: ALWAYS,
-        reason: "it tells of the subcommands of 7.2, and of none that is not here",
+        reason: "the text has the subcommands of 7.2, without those that are missing here",
     },
     Difference {
         command: &["CONFIG", "GET"],
@@ -353,14 +352,14 @@ const DIFFERENCES: &[Difference] = &[
             here: "-ERR The ID specified in XADD is equal or smaller than the target stream top item\r\n",
         },
         before: V7_2,
-        reason: "where `ms-*` finds no number left within its time, Redis 7.0 blames the elements",
+        reason: "if `ms-*` finds no free sequence number, Redis 7.0 replies that the elements are too large",
     },
     Difference {
         command: &["XINFO", "CONSUMERS"],
         allowed: Allowed::Consumers(&["inactive"]),
         before: V7_2,
-        reason: "since 7.2 there is the time since a consumer last got an entry, beside the time since it last asked, and \
-                 asking makes a consumer even when there is nothing to get",
+        reason: "since 7.2 the reply has the time since a consumer last got an entry, beside the time since its last read, \
+                 and a read creates the consumer even if it returns no entries",
     },
     Difference {
         command: &["XINFO", "STREAM"],
@@ -402,18 +401,18 @@ const DIFFERENCES: &[Difference] = &[
         command: &["MEMORY", "DOCTOR"],
         allowed: Allowed::Texts,
         before: ALWAYS,
-        reason: "what it finds and advises is about our allocator, in our words",
+        reason: "the findings and advice are about our allocator, in our words",
     },
 ];
 
-/// The commands of the list and the reasons, as far as they apply beside a Redis of version `peer`.
+/// The commands of the list and the reasons that apply beside a Redis of version `peer`.
 pub fn intended_ones(peer: Version) -> impl Iterator<Item = (String, &'static str)> {
     let applying = DIFFERENCES.iter().filter(move |difference| peer < difference.before);
     applying.map(|difference| (difference.command.join(" "), difference.reason))
 }
 
 impl Difference {
-    /// Whether it is about this command, beside this Redis.
+    /// Whether the difference is for this command, beside this Redis.
     fn applies(&self, args: &[Vec<u8>], peer: Version) -> bool {
         peer < self.before
             && self.command.len() <= args.len()
@@ -425,8 +424,8 @@ impl Difference {
     }
 }
 
-/// Both replies without the keys that only this server has and without what is told of consumers that have nothing
-/// pending; `None` when the list says nothing of these.
+/// Both replies without the keys that only this server has, and without consumers that have no pending entries; `None`
+/// if the list does not contain such a difference.
 pub fn without_consumers(
     args: &[Vec<u8>],
     here: &Value,
@@ -440,8 +439,8 @@ pub fn without_consumers(
     Some((reduced(here, fields), reduced(redis, fields)))
 }
 
-/// `value` without the keys `fields` and what stands beside them, in maps and in arrays that stand for maps; without
-/// the maps of consumers that have nothing pending, and without the number of consumers.
+/// `value` without the keys `fields` and their values, in maps and in arrays that represent maps; without the maps of
+/// consumers that have no pending entries, and without the number of consumers.
 fn reduced(value: &Value, fields: &[&str]) -> Value {
     let is = |key: &Value, name: &str| matches!(key, Value::Bulk(b) if name.as_bytes() == b);
     let is_left_out = |key: &Value, value: &Value| {
@@ -500,7 +499,7 @@ pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value, peer: Version) ->
         // The command's own rule compares the rest, see `without_consumers`.
         Allowed::Consumers(_) => false,
         Allowed::Texts => std::mem::discriminant(here) == std::mem::discriminant(redis) && !here.is_error(),
-        // What an iteration has found was sorted by its digits.
+        // The elements of an iteration were sorted by their digits.
         Allowed::Digits => same_numbers(here, redis) || same_numbers(&by_numbers(here), &by_numbers(redis)),
         Allowed::Signs => same_numbers(&without_signs(here, redis), redis),
         Allowed::MoreArguments => fails_with(redis, "ERR wrong number of arguments"),
@@ -517,14 +516,14 @@ fn fails_with(reply: &Value, start: &str) -> bool {
     matches!(reply, Value::Error(text) if text.starts_with(start.as_bytes()))
 }
 
-/// The lines before the last, if that is `last`.
+/// The lines before the last, if the last is `last`.
 fn without_last(value: &Value, last: &str) -> Option<Vec<Value>> {
     let Value::Array(lines) = value else { return None };
     let (end, before) = lines.split_last()?;
     (*end == Value::Simple(last.into())).then(|| before.to_vec())
 }
 
-/// A payload without its footer, if that is of this version and right.
+/// A payload without its footer, if the footer has this version and a right checksum.
 fn payload(value: &Value, version: u16) -> Option<&[u8]> {
     let Value::Bulk(bytes) = value else { return None };
     let (summed, sum) = bytes.split_last_chunk()?;
@@ -543,12 +542,12 @@ fn keys(value: &Value) -> BTreeSet<Value> {
 }
 
 fn number(text: &[u8]) -> Option<u64> {
-    // No number has a sign in some versions.
+    // Some versions have no sign in front of a NaN.
     let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     Some(if number.is_nan() { f64::NAN.to_bits() } else { number.to_bits() })
 }
 
-/// Whether the replies are the same but for the digits of doubles.
+/// Whether the replies are the same except for the digits of doubles.
 fn same_numbers(here: &Value, redis: &Value) -> bool {
     match (here, redis) {
         (Value::Bulk(a), Value::Bulk(b)) | (Value::Double(a), Value::Double(b)) => {
@@ -567,8 +566,8 @@ fn same_numbers(here: &Value, redis: &Value) -> bool {
     }
 }
 
-/// The scores of `here`, a reply in which members and scores take turns, without the sign of each zero whose place in
-/// `redis` has one without a sign.
+/// The scores of `here`, a reply in which members and scores alternate, without the sign of each zero that has none in
+/// `redis`.
 fn without_signs(here: &Value, redis: &Value) -> Value {
     let (Value::Array(ours), Value::Array(theirs)) = (here, redis) else { return here.clone() };
     let has_lost_sign = |at: usize, score: &Value, other: Option<&Value>| {
@@ -583,7 +582,7 @@ fn without_signs(here: &Value, redis: &Value) -> Value {
     Value::Array(unsigned.collect())
 }
 
-/// Whether two values of payloads are one: a set may be a listpack only here, and tables have an order of their own.
+/// Whether two values of payloads are equal: a set may be a listpack only here, and hash tables may be in any order.
 fn same_object(here: &[u8], redis: &[u8]) -> bool {
     let in_order = |object: &[u8]| {
         let mut bytes = object.to_vec();
@@ -592,8 +591,8 @@ fn same_object(here: &[u8], redis: &[u8]) -> bool {
     };
     match (here.first(), redis.first()) {
         (Some(&types::SET_LISTPACK), Some(&types::SET)) => true,
-        // One writes when a consumer was active and the other does not; consumers' times are those of each server, and
-        // dumps.rs looks at them.
+        // Only one of them contains when a consumer was active; the times of consumers differ between servers, and
+        // dumps.rs checks them.
         (Some(&types::STREAM_3), Some(&types::STREAM_2)) => here[1..] == redis[1..],
         (Some(&types::SET), Some(&types::SET)) | (Some(&types::HASH), Some(&types::HASH)) => {
             in_order(here) == in_order(redis)
@@ -602,7 +601,7 @@ fn same_object(here: &[u8], redis: &[u8]) -> bool {
     }
 }
 
-/// The elements sorted: doubles as numbers, whatever their digits, then the rest.
+/// The elements sorted: doubles as numbers, whatever their digits, then the others.
 fn by_numbers(value: &Value) -> Value {
     let mut value = value.clone();
     if let Value::Array(all) = &mut value {
@@ -614,7 +613,7 @@ fn by_numbers(value: &Value) -> Value {
     value
 }
 
-/// A reply of one line as it was sent.
+/// The bytes of a one-line reply.
 fn encoded(value: &Value) -> String {
     match value {
         Value::Integer(n) => format!(":{n}\r\n"),
@@ -625,7 +624,7 @@ fn encoded(value: &Value) -> String {
     }
 }
 
-/// `value` with the values beside `fields` made equal; their kind stays.
+/// `value` with the values of `fields` made equal; their types stay.
 fn masked(value: &Value, fields: &[&str]) -> Value {
     let named = |key: &Value| matches!(key, Value::Bulk(b) if fields.iter().any(|f| f.as_bytes() == b));
     let blank = |value: &Value| match value {
@@ -643,9 +642,9 @@ fn masked(value: &Value, fields: &[&str]) -> Value {
     }
 }
 
-/// A command whose replies hang on more than the commands before it.
+/// A command whose replies depend on more than the commands before it.
 pub struct Shape {
-    /// As COMMAND INFO names it; a container stands for all its subcommands.
+    /// The name in COMMAND INFO; a container includes all its subcommands.
     command: &'static str,
     /// How replies to generated calls are compared.
     rule: Rule,
@@ -656,17 +655,17 @@ const fn shape(command: &'static str, rule: Rule, reason: &'static str) -> Shape
     Shape { command, rule, reason }
 }
 
-/// Errors are compared byte for byte in all of them.
+/// Errors of all these commands are compared byte for byte.
 const SHAPES: &[Shape] = &[
-    shape("ttl", Rule::About(5), "time goes by"),
-    shape("pttl", Rule::About(5000), "time goes by"),
-    shape("expiretime", Rule::About(5), "made from a time to live"),
-    shape("pexpiretime", Rule::About(5000), "made from a time to live"),
+    shape("ttl", Rule::About(5), "time passes"),
+    shape("pttl", Rule::About(5000), "time passes"),
+    shape("expiretime", Rule::About(5), "computed from a time to live"),
+    shape("pexpiretime", Rule::About(5000), "computed from a time to live"),
     shape("time", Rule::Kind, "the time"),
     shape("lastsave", Rule::About(60), "a time"),
-    shape("role", Rule::Masked, "since 7.2 a server with a log counts its writes as the offset"),
-    shape("object|idletime", Rule::About(60), "time goes by"),
-    shape("object|freq", Rule::About(5), "counted by chance"),
+    shape("role", Rule::Masked, "since 7.2 a server with an AOF counts its writes as the offset"),
+    shape("object|idletime", Rule::About(60), "time passes"),
+    shape("object|freq", Rule::About(5), "a probabilistic counter"),
     shape("keys", Rule::Unordered, "the order of a hash table"),
     shape(
         "scan",
@@ -683,20 +682,20 @@ const SHAPES: &[Shape] = &[
     shape(
         "sort",
         Rule::Unordered,
-        "what BY leaves unsorted has the order of a hash table; the scripts compare the order",
+        "elements that BY leaves unsorted have the order of a hash table; the scripts compare the order",
     ),
     shape("sort_ro", Rule::Unordered, "as SORT"),
     shape("hgetall", Rule::UnorderedPairs, "the order of a hash table"),
     shape("hkeys", Rule::Unordered, "the order of a hash table"),
     shape("hvals", Rule::Unordered, "the order of a hash table"),
-    shape("randomkey", Rule::Kind, "chance"),
-    shape("srandmember", Rule::Kind, "chance"),
-    shape("spop", Rule::Kind, "chance"),
-    shape("hrandfield", Rule::Kind, "chance"),
-    shape("zrandmember", Rule::Kind, "chance"),
-    shape("acl|genpass", Rule::Kind, "chance"),
-    shape("info", Rule::Kind, "figures; tables.rs compares sections and fields"),
-    shape("memory", Rule::Kind, "figures of another allocator; tests/introspection.rs looks at them"),
+    shape("randomkey", Rule::Kind, "random"),
+    shape("srandmember", Rule::Kind, "random"),
+    shape("spop", Rule::Kind, "random"),
+    shape("hrandfield", Rule::Kind, "random"),
+    shape("zrandmember", Rule::Kind, "random"),
+    shape("acl|genpass", Rule::Kind, "random"),
+    shape("info", Rule::Kind, "numbers that vary; tables.rs compares sections and fields"),
+    shape("memory", Rule::Kind, "numbers of another allocator; tests/introspection.rs checks them"),
     shape("client|list", Rule::Kind, "ports, ages and IDs; the scripts compare the fields"),
     shape("client|info", Rule::Kind, "as CLIENT LIST"),
     shape("client|id", Rule::Kind, "connections are counted from the start"),
@@ -704,7 +703,7 @@ const SHAPES: &[Shape] = &[
     shape("latency", Rule::Kind, "times"),
     shape("config|get", Rule::UnorderedPairs, "the order of a hash table"),
     shape("command", Rule::Kind, "Redis has more commands; tables.rs compares entry by entry"),
-    shape("lolwut", Rule::Kind, "another picture"),
+    shape("lolwut", Rule::Kind, "another image"),
     shape("xpending", Rule::Times, "times"),
     shape("xinfo", Rule::Times, "times"),
 ];
@@ -717,7 +716,7 @@ pub fn shapes() -> impl Iterator<Item = (String, &'static str)> {
 /// How replies to a generated call of `command` are compared.
 pub fn rule_of(command: &str, args: &[Vec<u8>]) -> Rule {
     if command == "xadd" && args.iter().any(|arg| arg == b"*") {
-        // The ID is the time.
+        // The ID contains the time.
         return Rule::Kind;
     }
     let container = command.split('|').next().unwrap_or_default();
@@ -725,24 +724,24 @@ pub fn rule_of(command: &str, args: &[Vec<u8>]) -> Rule {
     found.map_or(Rule::Exact, |shape| shape.rule)
 }
 
-/// What no generated call is made of, with the reason of each. The scripts and tests of their own call these.
+/// Commands without generated calls, with the reason for each. The scripts and separate tests call them.
 pub const NOT_GENERATED: &[(&str, &str)] = &[
-    ("shutdown", "ends the server"),
-    ("bgsave", "depends on whether a child of an earlier call is still at work"),
+    ("shutdown", "exits"),
+    ("bgsave", "depends on whether the child of an earlier call is still running"),
     ("bgrewriteaof", "as BGSAVE"),
-    ("debug", "may end the server, or sleep"),
-    ("script|debug", "turns the connection into that of a debugger"),
+    ("debug", "may crash the server, or sleep"),
+    ("script|debug", "turns the connection into a debugger's"),
     ("client|reply", "turns replies off"),
-    ("client|kill", "ends connections, among them the test's own"),
-    ("client|tracking", "is followed by messages of keys that change, at any place between the replies"),
-    ("monitor", "is followed by what others do"),
+    ("client|kill", "closes connections, also the test's own"),
+    ("client|tracking", "sends invalidation messages at any point between the replies"),
+    ("monitor", "sends the commands of other clients"),
     ("psync", "turns the connection into a replica's"),
     ("sync", "turns the connection into a replica's"),
     ("replicaof", "makes the server a replica"),
     ("slaveof", "makes the server a replica"),
     ("failover", "needs replicas"),
     ("migrate", "connects to the hosts that it names; transfer.txt and the tests of replication compare it"),
-    ("quit", "ends the connection"),
+    ("quit", "closes the connection"),
     ("subscribe", "has a reply for each channel"),
     ("psubscribe", "has a reply for each pattern"),
     ("ssubscribe", "has a reply for each channel"),
@@ -751,7 +750,7 @@ pub const NOT_GENERATED: &[(&str, &str)] = &[
     ("sunsubscribe", "has a reply for each channel"),
 ];
 
-/// A reason is what makes a difference one that is meant.
+/// Each difference needs a reason to count as intended.
 #[test]
 fn every_difference_has_a_reason() {
     let oldest = Version::new(0, 0);
@@ -762,7 +761,7 @@ fn every_difference_has_a_reason() {
     }
 }
 
-/// Numbers may be written with other digits, but must be the same numbers.
+/// The digits of numbers may differ, but not their values.
 #[test]
 fn scores_pass_in_other_digits_and_zeros_without_their_sign_beside_the_redis_that_does_so() {
     let old = Version::new(7, 0);
@@ -781,7 +780,7 @@ fn scores_pass_in_other_digits_and_zeros_without_their_sign_beside_the_redis_tha
     }
     assert!(!passes("GET", &short, &long, old));
     assert!(passes("ZRANGE", &["a", "-0", "b", "6.857"], &["a", "0", "b", "6.8570000000000002"], old));
-    // Not the other way round, not of a member, not of another number, of no later Redis, and of no other command.
+    // Not the other way round, not for a member, another number, a later Redis or another command.
     assert!(!passes("ZRANGE", &["a", "0"], &["a", "-0"], old));
     assert!(!passes("ZRANGE", &["-0", "-0"], &["0", "0"], old));
     assert!(!passes("ZRANGE", &["a", "-0"], &["a", "1"], old));

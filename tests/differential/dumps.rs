@@ -1,5 +1,5 @@
-//! Random values, dumped by both servers and restored by the other one; a string's bytes are the same, compressed or
-//! not.
+//! Random values, dumped by both servers and restored by the other one. The payloads of strings are the same bytes,
+//! compressed or not.
 
 use crate::pair::{Pair, Rule, Step, Verdict};
 use crate::random::state::DIGEST_OF_SHORT_SCORES;
@@ -9,10 +9,10 @@ use crate::support::{Client, Value, Version};
 use redstart::codec::crc64;
 use redstart::persist::rdb::{Input, SliceInput, types};
 
-/// The first Redis with version 11 of the format, which is ours.
+/// The first Redis with version 11 of the format, as here.
 const FORMAT_11: Version = Version::new(7, 2);
 
-/// A string of one of the kinds that compression treats differently: numbers, noise, few letters, words, periods.
+/// A string of a kind that the compression treats specially: numbers, noise, few letters, words, periods.
 fn string(random: &mut Random) -> Vec<u8> {
     let len = *random.pick(&[0, 5, 20, 21, 40, 200, 1000, 9000, 40_000]);
     match random.below(6) {
@@ -36,7 +36,7 @@ fn string(random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// Makes a collection `k` of one kind on both sides, of few or many elements, short or long.
+/// Creates a random collection `k` on both sides, of few or many elements, short or long.
 fn collection(random: &mut Random, clients: &mut [&mut Client]) -> String {
     let count = *random.pick(&[1, 3, 20, 150, 700]);
     let longest = *random.pick(&[3, 10, 70, 3000]);
@@ -70,8 +70,8 @@ fn collection(random: &mut Random, clients: &mut [&mut Client]) -> String {
     format!("{kind} of {count} up to {longest}")
 }
 
-/// What makes groups of a stream `k` of `count` entries, in all the states that they may be in: the times of what is
-/// pending are the same on both sides.
+/// The commands that create groups of a stream `k` of `count` entries, in all states; the times of pending entries are
+/// the same on both sides.
 fn read_by_groups(random: &mut Random, count: usize) -> Vec<String> {
     let mut id = || format!("{}-{}", random.below(count / 3 + 1), random.below(4));
     let mut lines = vec![
@@ -90,7 +90,7 @@ fn read_by_groups(random: &mut Random, count: usize) -> Vec<String> {
     lines
 }
 
-/// The payload of a stream in the form of Redis 7.0 (`STREAM_2`) or 5.0 (`STREAM`), which tell less.
+/// The payload of a stream in the format of Redis 7.0 (`STREAM_2`) or 5.0 (`STREAM`), which contain less.
 fn stream_as(form: u8, payload: &[u8]) -> Vec<u8> {
     let mut input = SliceInput::new(&payload[1..]);
     let at = |input: &SliceInput<'_>| payload.len() - input.rest().len();
@@ -141,7 +141,7 @@ fn digests(subject: &mut Client, redis: &mut Client) -> [Value; 2] {
     [subject, redis].map(|client| client.run("DEBUG DIGEST-VALUE k"))
 }
 
-/// What there is to know of `k` on both sides; the times at which consumers were seen are those of each server.
+/// Compares the state of `k` on both sides; the seen times of consumers differ between servers.
 fn assert_same(subject: &mut Client, redis: &mut Client, expected: &[Value; 2], origin: &str) {
     let peer = Version::of(redis);
     assert_eq!(digests(subject, redis), *expected, "{origin}");
@@ -196,7 +196,7 @@ fn dumps_of_random_collections_restore_on_either_side() {
             }
             subject.call(&[&b"RESTORE"[..], b"k", b"0", &here[..], b"REPLACE"]);
             assert_same(&mut subject, &mut redis, &digest, &format!("{origin}: our own"));
-            // Of an empty one Redis takes the largest ID for the first entry's.
+            // For an empty stream, Redis uses the largest ID as that of the first entry.
             if here[0] == types::STREAM_3 && subject.run("XLEN k").integer() > 0 {
                 let oldest = as_version_10(&stream_as(types::STREAM, &here));
                 for client in [&mut subject, &mut redis] {
@@ -206,13 +206,13 @@ fn dumps_of_random_collections_restore_on_either_side() {
                 assert_same(&mut subject, &mut redis, &digest, &format!("{origin}: from Redis 5.0"));
             }
         }
-        // The log contains the RESTORE calls with their payloads, which may be in a newer format.
+        // The AOF contains the RESTORE calls with their payloads, which may be in a newer format.
         let readers = if same_format { Readers::Both } else { Readers::Writer };
         reload::check_end_by(&pair, readers, &format!("REDSTART_SEED={seed}"));
     }
 }
 
-/// The payload with the footer of an earlier version, which Redis takes.
+/// The payload with the footer of an earlier version, which Redis accepts.
 fn as_version_10(payload: &[u8]) -> Vec<u8> {
     let mut older = payload[..payload.len() - 10].to_vec();
     older.extend_from_slice(&10_u16.to_le_bytes());

@@ -1,5 +1,5 @@
-//! Files that go from one server to the other: after random commands of all families, what either has written is the same
-//! data set to the other one: a snapshot, a log of commands alone, a log with a base of either kind.
+//! Files move from one server to the other: after random commands of all families, either server loads the files of the
+//! other to the same data set: a snapshot, an AOF of commands, an AOF with a base of either kind.
 
 use crate::pair::{Pace, Pair};
 use crate::random::{FAMILIES, Mix, state};
@@ -10,7 +10,7 @@ use crate::support::{Client, Launch, Server, Version};
 
 const FLAGS: &str = "--hz 500 --enable-debug-command yes --appendonly yes";
 
-/// The kind of file that the other server loads.
+/// The kind of files that the other server loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Files {
     Snapshot,
@@ -21,7 +21,7 @@ enum Files {
 
 const ALL: [Files; 4] = [Files::Log, Files::Snapshot, Files::RewrittenLog, Files::RewrittenCommands];
 
-/// No key is to expire before all is compared. And no log tells of a consumer that was only seen: those go.
+/// No key may expire before the comparison. And no AOF contains consumers that have read nothing, so these are removed.
 fn settle(client: &mut Client) {
     for db in ["0", "1"] {
         client.ok(&format!("SELECT {db}"));
@@ -50,7 +50,7 @@ fn remove_idle_consumers(client: &mut Client, key: &[u8]) {
     }
 }
 
-/// A server with what `writer` has written.
+/// A server that has loaded the files of `writer`.
 fn take(writer: &Server, files: Files, reader: Launch) -> Server {
     let mut client = writer.client();
     let (name, appendonly) = match files {
@@ -84,7 +84,7 @@ fn files_of_random_data_are_the_same_data_set_to_the_other_server() {
     let mix = Mix::of(&pair, FAMILIES).expect("commands");
     for seed in seeds(&[2, 4, 6]) {
         let steps = mix.sequence(seed, 2000);
-        // Whether the replies are the same is another test's question.
+        // Other tests compare the replies.
         pair.each(2, &steps, Pace::Piped, |_| true);
         for server in [&pair.subject, &pair.redis] {
             settle(&mut server.client());
@@ -103,7 +103,7 @@ fn files_of_random_data_are_the_same_data_set_to_the_other_server() {
     }
 }
 
-/// Compares what a writer of `written` has with what the other server has `read`. Returns `written`.
+/// Compares the data of a writer of `written` with the data that the other server has `read`. Returns `written`.
 fn compare(written: Pair, read: Pair, from_redis: bool, origin: &str) -> Pair {
     let mixed = |subject, redis| {
         let mixed = Pair::of(subject, redis);

@@ -1,21 +1,21 @@
 //! Differential tests: the same commands to the server under test and to `redis-server`, replies compared byte for
 //! byte, in RESP2 and in RESP3.
 //!
-//! * `*.txt` beside this file are scripts, one command a line; [`script`] says how they are written.
+//! * `*.txt` beside this file are scripts, one command a line; [`script`] describes their language.
 //! * [`clients`] has scripts of several clients, and compares what each of them receives.
 //! * [`calls`] are built from COMMAND DOCS: every command with every option.
 //! * [`random`] generates commands from a seed.
-//! * [`changes`] compares what the commands of the scripts count as changes.
+//! * [`changes`] compares the number of changes that the commands of the scripts count.
 //! * [`effects`] compares keyspace events and propagated commands.
-//! * [`replicated`] compares the bytes that replicas get.
-//! * [`files`] takes snapshots and logs from one server to the other.
+//! * [`replicated`] compares the bytes sent to replicas.
+//! * [`files`] exchanges snapshots and AOF files between the servers.
 //! * [`streams`] compares the replies to whole byte streams, broken ones included.
-//! * [`dumps`] compares the bytes of DUMP, and restores them on the other side.
-//! * [`reload`] loads the log of each of these sequences, here and in Redis.
-//! * [`tables`] compares what the servers say about themselves: COMMAND, CONFIG, INFO.
-//! * [`differences`] is the list of replies that are meant to differ, each with its reason.
+//! * [`dumps`] compares the payloads of DUMP, and restores them on the other side.
+//! * [`reload`] loads the AOF of each of these sequences, here and in Redis.
+//! * [`tables`] compares the servers' descriptions of themselves: COMMAND, CONFIG, INFO.
+//! * [`differences`] lists the intended differences in replies, each with its reason.
 //!
-//! A mismatch prints the command, both replies and the shortest sequence found that still shows it.
+//! A mismatch prints the command, both replies and the shortest sequence found that still reproduces it.
 
 mod calls;
 mod changes;
@@ -66,7 +66,7 @@ macro_rules! scripts {
             run_script($file, include_str!($file));
         })*
 
-        /// Every script, for the tests that look at what the scripts cover.
+        /// Every script, for the tests that check which commands the scripts cover.
         const SCRIPTS: &[(&str, &str)] = &[$(($file, include_str!($file)),)*];
     };
 }
@@ -117,7 +117,7 @@ fn every_script_in_the_directory_is_run() {
     for file in std::fs::read_dir(directory).expect("the directory of the scripts") {
         let name = file.expect("an entry").file_name().into_string().expect("a name of UTF-8");
         let listed = SCRIPTS.iter().any(|(script, _)| *script == name) || name == "streams.txt";
-        assert!(listed || !name.contains(".txt"), "{name} is in the directory and is not run");
+        assert!(listed || !name.contains(".txt"), "{name} is in the directory but not in the list");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Two servers that get the same commands, and the judgement on their replies.
+//! Two servers that get the same commands, and the comparison of their replies.
 
 use crate::differences;
 use crate::reload::{self, Reader};
@@ -9,37 +9,37 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How long a mismatch may be shrunk before what is left is printed.
+/// The time for shrinking a mismatch before it is printed.
 const SHRINKING: Duration = Duration::from_secs(15);
 
 /// How the replies to a command are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// Byte for byte, but for what [`differences`] lists.
+    /// Byte for byte, except for [`differences`].
     Exact,
     /// The same elements in any order.
     Unordered,
     /// The same pairs of field and value in any order, in a map, in a flat array or in an array of pairs.
     UnorderedPairs,
-    /// Only the outermost kind of reply, for what is random or a time.
+    /// Only the outermost type of the reply, for random values and times.
     Kind,
     /// Integers that differ by at most this; anything else exactly.
     About(i64),
-    /// Times, which are integers from a thousand million on wherever they stand, may differ.
+    /// Times, which are integers of a thousand million or more at any depth, may differ.
     Times,
-    /// The elements of a whole iteration, in any order.
+    /// The elements of a complete iteration, in any order.
     Scan,
-    /// Integers, addresses of clients and the times of MONITOR may differ, wherever they stand.
+    /// Integers, addresses of clients and the times of MONITOR may differ, at any depth.
     Masked,
-    /// Nothing is sent, a reply is awaited: of a command that had to wait, or a line of MONITOR. Compared like `Masked`.
+    /// Sends nothing and reads a reply: of a command that was blocked, or a line of MONITOR. Compared like `Masked`.
     Next,
-    /// Lines of CLIENT LIST, but for times, descriptors and the sizes of buffers (see [`clients`]).
+    /// Lines of CLIENT LIST, except for times, descriptors and the sizes of buffers (see [`clients`]).
     Clients,
-    /// Of several clients: what each receives may come in any order.
+    /// With several clients: each may receive its replies in any order.
     Shuffled,
     /// No reply is expected.
     Silent,
-    /// The one argument is sent as it is.
+    /// Sends the only argument unchanged.
     Raw,
 }
 
@@ -56,7 +56,7 @@ impl Step {
         Step { connection: 1, args, rule }
     }
 
-    /// What the rule and the list of differences say of these two replies; `peer` is the version of `redis`.
+    /// The verdict of the rule and the list of differences on these two replies; `peer` is the version of `redis`.
     pub fn judge(&self, subject: &Value, redis: &Value, peer: Version) -> Verdict {
         if subject == redis {
             return Verdict::Equal;
@@ -78,7 +78,7 @@ impl Step {
                 std::mem::discriminant(subject) == std::mem::discriminant(redis) && !subject.is_error()
             }
             Rule::About(distance) => match (subject, redis) {
-                // -1 and -2 are statements, not times.
+                // -1 and -2 are not times.
                 (Value::Integer(a), Value::Integer(b)) => *a >= 0 && *b >= 0 && (a - b).abs() <= distance,
                 _ => false,
             },
@@ -98,7 +98,7 @@ impl Step {
         line
     }
 
-    /// An argument as a word of a script; a long one is cut, later if it is a program.
+    /// An argument as a word of a script; a long one is truncated, a program at a larger length.
     pub fn word(arg: &[u8]) -> String {
         let is_program = arg.contains(&b'\n') && std::str::from_utf8(arg).is_ok();
         let shown = if is_program { 8000 } else { 200 };
@@ -109,7 +109,7 @@ impl Step {
     }
 }
 
-/// How two replies to one command compare.
+/// The result of comparing two replies to one command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The same bytes.
@@ -125,23 +125,23 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     OneByOne,
-    /// Many commands of one connection at once, then their replies.
+    /// Sends many commands on one connection at once, then reads their replies.
     Piped,
 }
 
-/// How many commands, and about how many bytes of them, are sent before replies are read. A server that stops reading
-/// because of its replies must not stop us: so all of it fits into the buffers of a socket.
+/// The most commands, and about the most bytes of them, sent before replies are read. A server may stop reading because
+/// of its unread replies, and must not block us: so all of it fits into the buffers of a socket.
 const PIPED: (usize, usize) = (128, 48 << 10);
 
 /// The behaviour of a server after a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Reply(Reply),
-    /// All replies of a whole iteration, sorted.
+    /// All replies of a complete iteration, sorted.
     Elements(Vec<Value>),
     Nothing,
     Closed,
-    /// Bytes that are no RESP, or none before the deadline.
+    /// Bytes that are not RESP, or no reply before the deadline.
     Broken(String),
 }
 
@@ -153,7 +153,7 @@ pub struct Outcome {
     pub redis: Answer,
 }
 
-/// Where two servers differ.
+/// A step with different replies.
 #[derive(Clone)]
 pub struct Mismatch {
     pub at: usize,
@@ -162,14 +162,14 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
-    /// The command of `steps` and both answers.
+    /// The command of `steps` and both replies.
     pub fn lines(&self, steps: &[Step]) -> String {
         let (line, here, redis) = (steps[self.at].line(), &self.subject, &self.redis);
         format!("  command: {line}\n  here:    {here:?}\n  redis:   {redis:?}")
     }
 }
 
-/// The server under test and Redis, started alike.
+/// The server under test and Redis, started with the same flags.
 pub struct Pair {
     pub subject: Server,
     pub redis: Server,
@@ -178,13 +178,13 @@ pub struct Pair {
     password: Option<String>,
     /// The flags of both servers.
     flags: String,
-    /// Loads the logs of the server under test. Started at the first load (see [`reload`]).
+    /// Loads the AOF of the server under test. Started at the first load (see [`reload`]).
     pub reader: RefCell<Option<Reader>>,
 }
 
 impl Pair {
-    /// Starts both with `flags`. Neither removes expired keys before a command meets them: so DBSIZE does not
-    /// depend on when a timer fired. Both write a log.
+    /// Starts both with `flags`. Both delete expired keys only on access, so DBSIZE does not depend on when a timer
+    /// fired. Both write an AOF.
     pub fn start(flags: &str) -> Pair {
         let flags = &format!("--enable-debug-command yes {flags}");
         let password = flags.split(' ').skip_while(|f| *f != "--requirepass").nth(1).map(String::from);
@@ -223,7 +223,8 @@ impl Pair {
         commands.to_vec().iter().find(unknown).cloned()
     }
 
-    /// Runs `steps` on empty keyspaces with fresh connections and shows what became of each, as long as `go_on` says so.
+    /// Runs `steps` on empty keyspaces with new connections and passes each outcome to `go_on`, until that returns
+    /// false.
     pub fn each(&self, protocol: u8, steps: &[Step], pace: Pace, go_on: impl FnMut(Outcome) -> bool) {
         self.clear();
         self.each_of_present(protocol, steps, pace, go_on);
@@ -234,13 +235,13 @@ impl Pair {
         for session in self.sessions(2) {
             let mut client = session.connect(0, true);
             client.ok("FLUSHALL");
-            // A command that was renamed, or came with 7.0, is an error.
+            // A renamed command, or one added in 7.0, is an error.
             client.run("SCRIPT FLUSH");
             client.run("FUNCTION FLUSH");
         }
     }
 
-    /// The same on the data sets that are there.
+    /// Like [`each`](Self::each), but on the current data sets.
     pub fn each_of_present(
         &self,
         protocol: u8,
@@ -252,14 +253,14 @@ impl Pair {
         let mut from = 0;
         while from < steps.len() {
             let to = from + if pace == Pace::Piped { batch(&steps[from..]) } else { 1 };
-            // Both get the commands before any reply is awaited: they work at the same time.
+            // Both get the commands before any reply is read, so they work at the same time.
             subject.send(&steps[from..to]);
             redis.send(&steps[from..to]);
             let mut going = true;
             for (at, step) in steps.iter().enumerate().take(to).skip(from) {
                 let (subject, redis) = (subject.answer(step), redis.answer(step));
                 let verdict = judge(step, &subject, &redis, self.peer);
-                // All replies are awaited: what still runs would disturb what comes after.
+                // Reads all replies, because later steps must not overlap with these.
                 going = going && go_on(Outcome { at, verdict, subject, redis });
             }
             if !going {
@@ -278,7 +279,7 @@ impl Pair {
         })
     }
 
-    /// Runs `steps` on empty keyspaces with fresh connections until the servers differ.
+    /// Runs `steps` on empty keyspaces with new connections until the servers differ.
     pub fn run(&self, protocol: u8, steps: &[Step], pace: Pace) -> Option<Mismatch> {
         let mut found = None;
         self.each(protocol, steps, pace, |outcome| {
@@ -301,10 +302,10 @@ impl Pair {
         [&self.subject, &self.redis].iter().all(|server| server.try_client().is_some())
     }
 
-    /// A mismatch with the shortest sequence found that shows it, as lines for a person.
+    /// A mismatch with the shortest sequence found that reproduces it, as lines for a person.
     pub fn explain(&self, protocol: u8, steps: &[Step], pace: Pace, first: Mismatch) -> String {
         let all = steps[..=first.at].to_vec();
-        // A server that is gone cannot be asked again.
+        // A server that is gone cannot run shorter sequences.
         let (sequence, last) =
             if self.is_alive() { self.shrink(protocol, all, pace, first) } else { (all, first) };
         let lines: Vec<String> = sequence.iter().map(|step| format!("    {}", step.line())).collect();
@@ -316,7 +317,7 @@ impl Pair {
         )
     }
 
-    /// The shortest sequence found that still shows a mismatch.
+    /// The shortest sequence found that still reproduces a mismatch.
     pub fn shrink(
         &self,
         protocol: u8,
@@ -324,7 +325,7 @@ impl Pair {
         pace: Pace,
         found: Mismatch,
     ) -> (Vec<Step>, Mismatch) {
-        // Steps that wait for what was left out wait in vain on both sides: that is another mismatch.
+        // Steps that wait for a removed step block on both sides: that is a different mismatch.
         let was_broken = matches!(found.redis, Answer::Broken(_));
         shrink(steps, found, |steps| {
             let mismatch = if self.is_alive() { self.run(protocol, steps, pace)? } else { return None };
@@ -338,7 +339,7 @@ fn version(redis: &Server, password: Option<&str>) -> Version {
     Version::of(&mut reload::connect(redis, password))
 }
 
-/// Leaves out steps, half of them first, as long as `run` still finds something, and says at which step.
+/// Removes steps, half of them first, as long as `run` still finds a mismatch. `run` also returns its step.
 pub fn shrink<S: Clone, T>(
     mut steps: Vec<S>,
     mut found: T,
@@ -373,7 +374,7 @@ struct Session<'a> {
 impl Session<'_> {
     fn connect(&self, number: usize, authenticated: bool) -> Client {
         let mut client = self.server.client();
-        // Connections 8 and 9 of a script stay as they are born: RESP2 and not authenticated.
+        // Connections 8 and 9 of a script keep the initial state: RESP2 and not authenticated.
         if number < 8 {
             if let (Some(password), true) = (self.password, authenticated) {
                 client.call(&["AUTH", password]);
@@ -404,7 +405,7 @@ impl Session<'_> {
                     _ => request.extend(encode(&step.args)),
                 }
             }
-            // A server may close while we send; what it said before is read as usual.
+            // A server may close the connection meanwhile; the replies before that are read as usual.
             let _ = client.send_raw(&request);
         }
     }
@@ -433,9 +434,9 @@ impl Session<'_> {
     }
 }
 
-/// Follows a cursor from its first reply on. An error or a reply of another shape is returned as it is.
+/// Follows a cursor, starting with the first reply. An error or a reply of another form is returned unchanged.
 fn iterate(client: &mut Client, step: &Step, first: Reply) -> Answer {
-    let at = step.args.iter().position(|arg| arg == b"0").expect("~scan wants a cursor of 0");
+    let at = step.args.iter().position(|arg| arg == b"0").expect("~scan needs a cursor of 0");
     let (mut reply, mut elements) = (first, Vec::new());
     for _ in 0..100_000 {
         let Value::Array(parts) = &reply.value else { return Answer::Reply(reply) };
@@ -456,8 +457,8 @@ fn iterate(client: &mut Client, step: &Step, first: Reply) -> Answer {
     Answer::Broken("the iteration does not end".into())
 }
 
-/// How many of `steps` can be sent at once: what follows a cursor needs the connection for itself, and Redis 7.2 does not
-/// reply to a wrong password while another reply is on its way.
+/// The number of `steps` that can be sent at once: following a cursor needs the connection alone, and Redis 7.2 does
+/// not reply to a wrong password while another reply is pending.
 fn batch(steps: &[Step]) -> usize {
     let alone = |step: &Step| {
         let authenticates =
@@ -472,7 +473,7 @@ fn batch(steps: &[Step]) -> usize {
     steps.iter().take(PIPED.0).take_while(fits).count().max(1)
 }
 
-/// Elements in an order in which the same numbers in other digits stand at the same place.
+/// Elements in an order that does not depend on the digits of numbers.
 fn by_number(elements: &[Value]) -> Vec<Value> {
     let number = |value: &Value| match value {
         Value::Bulk(text) => {
@@ -489,7 +490,7 @@ fn by_number(elements: &[Value]) -> Vec<Value> {
 
 fn judge(step: &Step, subject: &Answer, redis: &Answer, peer: Version) -> Verdict {
     match (subject, redis) {
-        // Two broken servers agree on nothing.
+        // Two broken replies never count as equal.
         (Answer::Broken(_), _) => Verdict::Different,
         _ if subject == redis => Verdict::Equal,
         (Answer::Reply(subject), Answer::Reply(redis)) => step.judge(&subject.value, &redis.value, peer),
@@ -500,7 +501,7 @@ fn judge(step: &Step, subject: &Answer, redis: &Answer, peer: Version) -> Verdic
     }
 }
 
-/// The elements in order, with the kind of aggregate they came in.
+/// The elements in order, with the type of their aggregate.
 fn sorted(value: &Value) -> Option<Value> {
     let mut value = value.clone();
     match &mut value {
@@ -511,7 +512,7 @@ fn sorted(value: &Value) -> Option<Value> {
     Some(value)
 }
 
-/// The reply with all its times made equal.
+/// The reply with all times made equal.
 fn without_times(value: &Value) -> Value {
     let all = |all: &[Value]| all.iter().map(without_times).collect();
     match value {
@@ -556,8 +557,9 @@ fn masked_text(text: &[u8]) -> Vec<u8> {
     parts.map(without_port).collect::<Vec<_>>().join(HOST).into_bytes()
 }
 
-/// The lines of CLIENT LIST without what hangs on time or on how a server keeps its buffers; of the memory that a client
-/// holds there is left whether it is any. Sorted, since Redis turns its list round as time goes by. EXEC may be around it.
+/// The lines of CLIENT LIST without the fields that depend on time or on the server's buffers; of the memory of a
+/// client's data only whether it is zero. Sorted, because Redis rotates its list over time. The reply may be inside
+/// that of EXEC.
 fn clients(value: &Value) -> Option<String> {
     if let Value::Array(all) = value {
         // The replies of a transaction.
@@ -568,11 +570,11 @@ fn clients(value: &Value) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
     // The format of a verbatim string is not a part of its first line.
     let text = text.strip_prefix("txt:").unwrap_or(text);
-    // A client without a command is the one that is used to wait for the others: its reply may still be on its way.
+    // A client without a command is the one that waits for the others: its reply may still be pending.
     let is_waiting = |line: &str| line.contains(" cmd=NULL ");
     let word = |waiting: bool, word: &str| match word.split_once('=') {
         Some(("obl", _)) if waiting => String::new(),
-        // They came with 7.2, and `watch` with 7.4.
+        // 7.2 added these, and 7.4 `watch`.
         Some(("lib-name" | "lib-ver", "")) => String::new(),
         Some(("fd" | "age" | "idle" | "qbuf-free" | "rbs" | "rbp" | "tot-mem" | "events" | "watch", _)) => {
             String::new()
@@ -598,7 +600,7 @@ fn a_line_of_monitor_is_compared_without_its_time_and_port() {
     assert_ne!(first, line("1700000000.000001 [0 127.0.0.1:1234] \"GET\""));
 }
 
-/// The pairs in order, with the kind of aggregate they came in.
+/// The pairs in order, with the type of their aggregate.
 fn in_pairs(value: &Value) -> Option<Value> {
     let Value::Array(all) = value else { return sorted(value) };
     if all.iter().all(|element| matches!(element, Value::Array(_))) {

@@ -1,21 +1,21 @@
-//! The language of the scripts: one command a line, a little notation for products of options.
+//! The language of the scripts: one command a line, with a notation for combinations of options.
 //!
 //! ```text
 //! # a comment
 //! @flags --requirepass secret        first lines: flags for both servers
-//! = what this section is about       starts from an empty keyspace and fresh connections
+//! = title of the section             starts from an empty keyspace and fresh connections
 //! @protocol 3                        only in RESP3 (default: the section runs in both)
 //! @redis 7.2                         only beside a Redis of this version or a later one; `<7.2`: only beside an older one
-//! @requires LPUSH                    skipped, with a line saying so, while the server has no such command
-//! @before DEL k                      runs before each command of the lines below; alone it ends that
-//! SET k v {NX|XX|} {EX 10|PX 9|}     one command for every combination: here 9
+//! @requires LPUSH                    skipped, with a message, if the server has no such command
+//! @before DEL k                      runs before each command of the lines below; without a command it stops that
+//! SET k v {NX|XX|} {EX 10|PX 9|}     one command for each combination: 9 here
 //! APPEND k {ab*1000}                 a word of "ab" a thousand times
 //! GET "a\x00b" 'c d'                 quoting as in redis-cli
 //! 2: GET k                           on the second connection
 //! ~about 2 TTL k                     integers may differ by 2
 //! ~unordered KEYS *                  elements in any order
 //! ~pairs HGETALL h                  pairs of field and value in any order
-//! ~kind RANDOMKEY                    only the kind of the reply has to be the same
+//! ~kind RANDOMKEY                    only the type of the reply has to be the same
 //! ~scan SCAN 0 COUNT 5               follows the cursor to its end, compares all elements in any order
 //! ~masked SLOWLOG GET                integers, addresses and times of MONITOR may differ
 //! ~times XINFO STREAM s FULL         times, which are large integers, may differ
@@ -35,7 +35,7 @@ pub struct Script {
     pub sections: Vec<Section>,
 }
 
-/// Commands that belong together and start from nothing.
+/// Commands that belong together; each section starts from an empty state.
 pub struct Section {
     pub title: String,
     pub protocols: Vec<u8>,
@@ -46,16 +46,16 @@ pub struct Section {
 }
 
 impl Section {
-    /// What keeps the section from running with these servers: `None` when it runs.
+    /// The reason why the section cannot run with these servers; `None` if it can.
     pub fn obstacle(&self, pair: &Pair) -> Option<String> {
         if !self.peers.contains(&pair.peer) {
             return Some(format!("is not for Redis {}", pair.peer));
         }
-        pair.missing(&self.requires).map(|command| format!("waits for the command {command}"))
+        pair.missing(&self.requires).map(|command| format!("is skipped, the server has no {command}"))
     }
 }
 
-/// Parses a script; a line that makes no sense panics with its number.
+/// Parses a script; an invalid line panics with its number.
 pub fn parse(name: &str, text: &str) -> Script {
     let mut script = Script { flags: String::new(), sections: Vec::new() };
     let mut before: Vec<Step> = Vec::new();
@@ -99,14 +99,14 @@ pub fn parse(name: &str, text: &str) -> Script {
     script
 }
 
-/// The versions that `7.2` or `<7.2` stands for.
+/// The versions that `7.2` or `<7.2` means.
 pub fn peers(text: &str) -> Option<Range<Version>> {
     let version = Version::parse(text.trim_start_matches('<'))?;
     let (first, end) = (Version::new(0, 0), Version::LAST);
     Some(if text.starts_with('<') { first..version } else { version..end })
 }
 
-/// The steps that one line stands for.
+/// The steps of one line.
 fn steps(line: &str) -> Result<Vec<Step>, String> {
     let (connection, line) = match line.split_once(": ") {
         Some((n, rest)) if n.len() == 1 && n.as_bytes()[0].is_ascii_digit() => (n.parse().unwrap_or(1), rest),
@@ -127,7 +127,7 @@ fn steps(line: &str) -> Result<Vec<Step>, String> {
     Ok(steps)
 }
 
-/// The rule that a line names after its `~`, and the rest of the line.
+/// The rule after the `~` of a line, and the rest of the line.
 pub fn rule(line: &str) -> Result<(Rule, &str), String> {
     let (name, rest) = line.split_once(' ').ok_or("a rule without a command")?;
     Ok(match name {
@@ -150,7 +150,7 @@ pub fn rule(line: &str) -> Result<(Rule, &str), String> {
     })
 }
 
-/// Every line that the braces of `line` stand for. Braces inside quotes stand for themselves, but for `{x*9}`.
+/// Every line that the braces of `line` produce. Braces inside quotes are literal, except in `{x*9}`.
 pub fn expand(line: &str) -> Result<Vec<String>, String> {
     let mut done = vec![String::new()];
     let (mut quote, mut escaped) = (None, false);

@@ -1,11 +1,10 @@
-//! Whole byte streams, well-formed and broken, and everything that comes back until the connection ends.
+//! Whole byte streams, valid and broken, and all replies until the connection closes.
 //!
-//! A stream is sent on a connection of its own, the sending side is closed, and all that comes back is kept: so the
-//! transcript of a half request or of a protocol error has an end that no test has to guess. (The replies to a
-//! stream stay below 64 KiB: beyond, Redis closes with part of them unsent.) Redis gets the
-//! stream at once; the server under test gets it at once, byte by byte and in random pieces, and has to give the
-//! same transcript every time. The last stream on every server is a PING that has to work: an error closes the
-//! connection it happened on and no other.
+//! The test sends a stream on a new connection, closes the sending side, and keeps all replies: so the transcript of
+//! half a request or of a protocol error has a definite end. (The replies to a stream stay below 64 KiB: with more,
+//! Redis closes before it has sent all.) Redis gets the stream at once; the server under test gets it at once, byte by
+//! byte and in random pieces, and must produce the same transcript every time. The last stream on every server is a
+//! PING that must work: an error closes only its own connection.
 
 use crate::pair::Pair;
 use crate::reload;
@@ -19,7 +18,7 @@ struct Streams {
     streams: Vec<(String, Vec<u8>)>,
 }
 
-/// The streams of `streams.txt`: one a line, its words put together; `= title` and `@flags` as in a script.
+/// The streams of `streams.txt`: one a line, its words joined; `= title` and `@flags` as in a script.
 fn parse(text: &str) -> Vec<Streams> {
     let (mut open, mut title) = (Streams { flags: "", streams: Vec::new() }, "");
     let mut locked = Streams { flags: "--requirepass secret", streams: Vec::new() };
@@ -41,12 +40,12 @@ fn parse(text: &str) -> Vec<Streams> {
     vec![open, locked]
 }
 
-/// Everything that comes back for `stream`, sent in pieces that end at `cuts`.
+/// All replies to `stream`, sent in pieces that end at `cuts`.
 fn transcript(server: &Server, stream: &[u8], cuts: &[usize]) -> Vec<u8> {
     let mut client = server.client();
     let mut from = 0;
     for &cut in cuts.iter().chain([&stream.len()]) {
-        // After an error the server closes while we are still sending; what it sent is read below.
+        // After an error the server may close while we still send; its output is read below.
         if client.send_raw(&stream[from..cut]).is_err() {
             break;
         }
@@ -116,12 +115,12 @@ fn byte_streams_in_any_pieces_get_the_replies_of_redis() {
 
 fn reset(server: &Server) {
     let mut client = server.client();
-    // This fails where there is no password, and that is fine.
+    // An error without a password is expected.
     client.call(&["AUTH", "secret"]);
     client.ok("FLUSHALL");
 }
 
-/// Valid requests with one byte changed, dropped or doubled: whatever Redis says to that, we say.
+/// Valid requests with one byte changed, removed or doubled: the replies must equal Redis's.
 #[test]
 fn damaged_requests_get_the_replies_of_redis() {
     const REQUESTS: [&[u8]; 6] = [

@@ -5,7 +5,7 @@ use crate::pair::{Pace, Pair, Rule, Step};
 use crate::support::{Client, Value, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Every command that the server may have and Redis 7.0 does not know, with the version that it came with.
+/// Commands that the server may have and Redis 7.0 does not, with the version that added them.
 const LATER: &[(&str, &str)] = &[
     ("client|setinfo", "7.2"),
     ("client|no-touch", "7.2"),
@@ -22,10 +22,10 @@ const LATER: &[(&str, &str)] = &[
     ("httl", "7.4"),
 ];
 
-/// Commands with arguments that the Redis we compare with does not know.
+/// Commands with arguments that the Redis we compare with does not have.
 const NEWER_ARGUMENTS: &[&str] = &["hscan"];
 
-/// Commands whose entries in the tables of 7.0 are other ones, with what they are since 7.2.
+/// Commands whose table entries differ in 7.0, with their differences since 7.2.
 const EXTENDED: &[(&str, &str)] = &[
     ("zrank", "takes WITHSCORE"),
     ("zrevrank", "takes WITHSCORE"),
@@ -37,7 +37,7 @@ const EXTENDED: &[(&str, &str)] = &[
 const V7_2: Version = Version::new(7, 2);
 const V7_4: Version = Version::new(7, 4);
 
-/// The minimum that must be there, so that no test passes because a server lists nothing.
+/// The least number of commands in common, so that no test passes because a server lists nothing.
 const AT_LEAST: usize = 75;
 
 /// The names in COMMAND LIST: commands, and subcommands as `client|id`.
@@ -45,7 +45,7 @@ fn listed(client: &mut Client) -> BTreeSet<String> {
     client.run("COMMAND LIST").elements().iter().map(Value::text).collect()
 }
 
-/// Every command of a server that can be called by its own name; `client` cannot, only `client|id`.
+/// The commands of a server that can be called by their names: not `client`, only `client|id`.
 pub fn callable(client: &mut Client) -> BTreeSet<String> {
     let listed = listed(client);
     let is_container = |name: &&String| {
@@ -79,7 +79,7 @@ fn every_command_that_redis_lacks_is_one_of_a_later_version() {
     assert!(wrong.is_empty(), "Redis {} should know, or should not know, {wrong:?}", pair.peer);
 }
 
-/// `COMMAND INFO name`; without the subcommands, of which a server may have fewer.
+/// `COMMAND INFO name` without the subcommands, because a server may have fewer of them.
 fn command_info(client: &mut Client, name: &str) -> Vec<Value> {
     let all = client.call(&["COMMAND", "INFO", name]).elements();
     assert!(!all[0].is_null(), "COMMAND INFO does not know {name}");
@@ -89,8 +89,8 @@ fn command_info(client: &mut Client, name: &str) -> Vec<Value> {
     fields
 }
 
-/// The fields of COMMAND INFO as far as 7.2 has not revised them: without the tips, and without the flag that keeps
-/// commands that wait out of scripts.
+/// The fields of COMMAND INFO that 7.2 did not revise: without the tips, and without the flag that keeps blocking
+/// commands out of scripts.
 fn as_before_7_2(mut fields: Vec<Value>) -> Vec<Value> {
     fields.remove(7);
     if let Value::Array(flags) | Value::Set(flags) = &mut fields[2] {
@@ -100,7 +100,7 @@ fn as_before_7_2(mut fields: Vec<Value>) -> Vec<Value> {
     fields
 }
 
-/// Flags and categories have no order; their sets are compared.
+/// Flags and categories have no order, so they are compared as sets.
 fn in_order(value: &Value) -> Value {
     let mut value = value.clone();
     if let Value::Array(all) | Value::Set(all) = &mut value {
@@ -149,7 +149,7 @@ fn command_docs_describe_the_arguments_that_redis_describes() {
         assert_eq!(here.first(), theirs.first(), "COMMAND DOCS {name}");
         let described: BTreeSet<String> = theirs[1].elements().chunks(2).map(|pair| pair[0].text()).collect();
         let fields: &[&str] = if pair.peer < V7_2 {
-            // The rest is worded anew in 7.2, and arguments have other names.
+            // 7.2 reworded the rest, and renamed arguments.
             &["group"]
         } else {
             &[
@@ -229,7 +229,7 @@ fn config(client: &mut Client) -> BTreeMap<String, String> {
 
 #[test]
 fn every_directive_of_redis_is_known_and_has_its_default() {
-    // The place of a server is its own.
+    // Each server has a different port and directory.
     const OWN: &[&str] = &["port", "dir"];
     let pair = Pair::start("");
     let (here, theirs) = (config(&mut pair.subject.client()), config(&mut pair.redis.client()));
@@ -265,7 +265,7 @@ fn every_directive_takes_and_refuses_the_values_that_redis_does() {
         "2gb",
         "99999999999999999999",
     ];
-    // These would cut the test off from the server, start what a later part brings, or touch the machine.
+    // These would disconnect the test from the server, start a later feature, or change the machine.
     const LEFT_OUT: &[&str] = &[
         "port",
         "bind",
@@ -294,7 +294,7 @@ fn every_directive_takes_and_refuses_the_values_that_redis_does() {
             }
             let (here, theirs) =
                 (subject.call(&["CONFIG", "GET", &name]), redis.call(&["CONFIG", "GET", &name]));
-            // Where only one of them took the value, their values differ.
+            // If only one of them accepted the value, their values differ.
             if here != theirs && !meant {
                 wrong.push(format!("CONFIG GET {name} after '{value}': {here:?}, Redis says {theirs:?}"));
             }
@@ -319,9 +319,9 @@ fn info_fields(client: &mut Client, what: &str) -> Vec<(String, Vec<String>)> {
     sections
 }
 
-/// Beginnings of INFO's fields that are here and not in an older Redis, or in none.
+/// Prefixes of INFO fields that exist here and not in an older Redis, or in none.
 const MORE_FIELDS: &[(&str, Version)] = &[
-    // That this is not Redis itself, and its own version.
+    // The name and version of this server.
     ("server_name", Version::LAST),
     ("redstart_version", Version::LAST),
     ("expired_subkeys", V7_4),
@@ -480,7 +480,7 @@ fn debug_object_says_of_a_string_what_redis_says() {
             for (i, value) in values.iter().enumerate() {
                 client.call(&["SET", &key(i), value]);
                 let text = client.call(&["DEBUG", "OBJECT", &key(i)]).text();
-                // No access is written to an object that many keys share.
+                // An object shared by many keys does not record accesses.
                 let shared = text.contains("refcount:2147483647");
                 let own = |word: &&str| {
                     let of_access =
@@ -491,7 +491,7 @@ fn debug_object_says_of_a_string_what_redis_says() {
                 described.push(format!("{} {}", &value[..value.len().min(30)], words.join(" ")));
             }
         }
-        // A number that was appended to is kept as text and saved as a number.
+        // A number with appended digits is stored as text and saved as a number.
         client.ok("SET grown 1");
         client.run("APPEND grown 23");
         let text = client.run("DEBUG OBJECT grown").text();
@@ -504,7 +504,7 @@ fn debug_object_says_of_a_string_what_redis_says() {
 
 #[test]
 fn debug_help_has_redis_lines_for_what_is_there() {
-    // What has another text or comes with another version, and subcommands of our own.
+    // Entries with another text or from another version, and our own subcommands.
     const OWN: &[&str] = &[
         "HTSTATS",
         "HTSTATS-KEY",
@@ -516,7 +516,7 @@ fn debug_help_has_redis_lines_for_what_is_there() {
         "HELP",
     ];
     let pair = Pair::start("");
-    // From the name of a subcommand to its lines, in the order of the reply.
+    // The subcommands and their lines, in the order of the reply.
     let help = |client: &mut Client| -> Vec<(String, Vec<String>)> {
         let mut all: Vec<(String, Vec<String>)> = Vec::new();
         for line in client.run("DEBUG HELP").elements().iter().map(Value::text) {
@@ -539,7 +539,7 @@ fn debug_help_has_redis_lines_for_what_is_there() {
     assert_eq!(here, shared);
 }
 
-/// Lines of INFO in order, with the figures that are times replaced by `?`.
+/// Lines of INFO in order, with times replaced by `?`.
 fn without_times(text: &str) -> Vec<String> {
     let timed = |part: &str| {
         let name = part.split('=').next().unwrap_or_default();
@@ -635,7 +635,7 @@ fn statistics_of_commands_and_errors_are_counted_as_redis_counts_them() {
         let info = format!("INFO {section}");
         let (here, theirs) =
             (without_times(&subject.run(&info).text()), without_times(&redis.run(&info).text()));
-        // The average time to live in `keyspace` moves with the clock.
+        // The average time to live in `keyspace` changes with the clock.
         let same = |lines: Vec<String>| {
             lines
                 .iter()

@@ -1,26 +1,27 @@
 //! A command's arguments according to COMMAND DOCS, and the calls that can be built from them.
 //!
-//! Each argument has forms: nothing where it is optional, one for each alternative, a repeated one where it may come
-//! several times. The first form of each makes the plainest call. Then each argument takes each of its other forms, alone
-//! and with each form of each other argument: so every option is met, and every pair of options in both orders.
+//! Each argument has forms: an optional one may be absent, each alternative is a form, and an argument that may be
+//! repeated has a repeated form. The first form of each gives the plainest call. Then each argument takes each of its
+//! other forms, alone and with each form of each other argument. So the calls contain every option, and every pair of
+//! options in both orders.
 
 use super::values;
 use crate::support::{Client, Value};
 
-/// At most this many forms of a block or of a repeated argument, and at most this many pairs of forms of a command: a
-/// prefix of an even spread over all of them.
+/// The most forms of a block or of a repeated argument, and the most pairs of forms of a command: a prefix of an even
+/// spread over all of them.
 const FORMS: usize = 24;
 const PAIRS: usize = 600;
 
 /// The kind of a word in a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The command, and what stands for an option.
+    /// The command, or the token of an option.
     Token,
     Key,
-    /// The number of the keys that follow.
+    /// The number of the keys after it.
     Keys,
-    /// Anything else, by the name and type of its argument.
+    /// Any other word, by the name and type of its argument.
     Value {
         name: String,
         kind: String,
@@ -60,7 +61,7 @@ pub struct Documented {
 }
 
 impl Documented {
-    /// Reads the documentation from a server, in RESP2.
+    /// Requests the documentation from a server, in RESP2.
     pub fn ask(client: &mut Client, name: &str) -> Documented {
         let docs = client.call(&["COMMAND", "DOCS", name]).elements();
         let docs = docs.get(1).unwrap_or_else(|| panic!("COMMAND DOCS does not know {name}"));
@@ -76,7 +77,8 @@ impl Documented {
         self.name.to_uppercase().split('|').map(Word::token).collect()
     }
 
-    /// The plainest call, then those in which one argument has another form. Their words are worth changing.
+    /// The plainest call, then those in which one argument has another form. The words of these calls are varied
+    /// further.
     pub fn single(&self) -> Vec<Vec<Word>> {
         let forms = self.forms();
         let mut calls = vec![self.call(&forms, &[])];
@@ -86,8 +88,8 @@ impl Documented {
         calls
     }
 
-    /// Calls in which two arguments have other forms, in both orders where both can be left out, and calls in which one
-    /// that can be left out comes twice.
+    /// Calls in which two arguments have other forms, in both orders if both are optional, and calls that repeat an
+    /// optional argument.
     pub fn paired(&self) -> Vec<Vec<Word>> {
         let forms = self.forms();
         let mut pairs = Vec::new();
@@ -124,7 +126,7 @@ impl Documented {
         self.arguments.iter().map(|argument| argument.forms(self)).collect()
     }
 
-    /// The call with the first form of each argument but for those `chosen`.
+    /// The call with the first form of each argument except for those `chosen`.
     fn call(&self, forms: &[Vec<Form>], chosen: &[(usize, usize)]) -> Vec<Word> {
         let mut call = self.words();
         for (argument, of) in forms.iter().enumerate() {
@@ -135,13 +137,13 @@ impl Documented {
     }
 }
 
-/// The value beside a key that need not be there.
+/// The value of a key that may be missing.
 fn optional(map: &Value, key: &str) -> Option<Value> {
     let all = map.elements();
     all.chunks(2).find(|pair| pair[0].text() == key).map(|pair| pair[1].clone())
 }
 
-/// The number of keys written where it belongs.
+/// Fills in the number of keys.
 fn counted(mut call: Vec<Word>) -> Vec<Word> {
     for at in 0..call.len() {
         if call[at].role == Role::Keys {
@@ -152,7 +154,7 @@ fn counted(mut call: Vec<Word>) -> Vec<Word> {
     call
 }
 
-/// At most `most` of `all`, from everywhere.
+/// At most `most` of `all`, spread evenly.
 fn spread<T>(all: Vec<T>, most: usize) -> Vec<T> {
     let len = all.len();
     let mut seen = 0;
@@ -207,7 +209,7 @@ impl Argument {
         forms
     }
 
-    /// The forms of what always comes together.
+    /// The forms of arguments that always come together.
     fn block(&self, command: &Documented) -> Vec<Form> {
         let parts: Vec<Vec<Form>> = self.inner.iter().map(|inner| inner.forms(command)).collect();
         let with = |chosen: &[(usize, usize)]| {

@@ -1,5 +1,5 @@
-//! The keys of a call, before it is executed: COMMAND GETKEYS and GETKEYSANDFLAGS of every command, with every option that
-//! its documentation knows, cut off after each word, and with words that fit no rule.
+//! The keys of a call, before it is executed: COMMAND GETKEYS and GETKEYSANDFLAGS of every command, with every
+//! documented option, truncated after each word, and with words that match no rule.
 
 use super::changed;
 use super::documented::Documented;
@@ -7,14 +7,14 @@ use crate::pair::{Pace, Pair, Rule, Step};
 use crate::tables::compared;
 use std::collections::BTreeSet;
 
-/// What stands where a rule for keys may look for a number, a keyword or a key.
+/// Words for positions where a rule for keys may expect a number, a keyword or a key.
 const FILLERS: &[&str] = &["k", "0", "1", "2", "-1", "99", "STREAMS", "STORE", "KEYS", "GET"];
 
-/// The most words of a call that is made of fillers.
+/// The most words of a call that consists of fillers.
 const FILLED: usize = 7;
 
-/// A number of keys that no command takes as a number, but `atoi` does. Where a rule does not fit, Redis asks a second one,
-/// which reads the number so: it finds keys in calls that it refuses.
+/// A number of keys that `atoi` accepts, but no command. If a rule does not match, Redis applies a second one, which
+/// parses the number with `atoi`: so it finds keys in calls that it refuses.
 fn is_loose_number(word: &[u8]) -> bool {
     let text = String::from_utf8_lossy(word);
     let begin = text.trim_start().trim_start_matches('+');
@@ -22,13 +22,13 @@ fn is_loose_number(word: &[u8]) -> bool {
         && text.parse::<i64>().ok().map(|number| number.to_string()).as_deref() != Some(&*text)
 }
 
-/// Whether the number of keys stands among the arguments of `command`.
+/// Whether the arguments of `command` contain the number of keys.
 fn counts_keys(pair: &Pair, command: &str) -> bool {
     let info = pair.redis.client().call(&["COMMAND", "INFO", command]);
     format!("{:?}", info.elements()[0].elements()[8]).contains("keynum")
 }
 
-/// Calls of `command`, each once.
+/// The calls of `command`, without duplicates.
 fn calls(pair: &Pair, command: &str) -> BTreeSet<Vec<Vec<u8>>> {
     let documented = Documented::ask(&mut pair.redis.client(), command);
     let mut calls = BTreeSet::new();

@@ -1,10 +1,10 @@
-//! Every command with every option that its documentation knows: calls that are built from COMMAND DOCS.
+//! Every command with every documented option: calls that are built from COMMAND DOCS.
 //!
-//! For each command that both servers have (see [`documented`]): the plainest call, each option, each pair of options in
-//! both orders, an option twice; a word less and a word more; each of these with keys of every type, with numbers that
-//! are too large, too small or none, with words that are not options. All of it meets a data set with keys of all types
-//! (see [`values`]), which is made anew as far as a call may have changed it, and after each call the keys that it named
-//! are looked at. What is compared less than byte for byte stands in `differences.rs`.
+//! For each command that both servers have (see [`documented`]): the plainest call, each option, each pair of options
+//! in both orders, an option twice; a word less and a word more; each of these with keys of every type, with numbers
+//! that are too large, too small or invalid, with words that are not options. The calls run on a data set with keys of
+//! all types (see [`values`]), which is restored as far as a call may have changed it, and after each call the keys in
+//! it are compared. `differences.rs` lists the comparisons that are not byte for byte.
 
 pub mod documented;
 mod keys;
@@ -18,14 +18,14 @@ use crate::support::{Client, Value};
 use documented::{Documented, Role, Word};
 use std::collections::HashSet;
 
-/// A call, what is needed before it, and what is looked at after it.
+/// A call, the steps that it needs before it, and the steps that read the keys after it.
 pub struct Case {
     pub steps: Vec<Step>,
-    /// The call in `steps`.
+    /// The index of the call in `steps`.
     pub call: usize,
 }
 
-/// How much is generated.
+/// The amount of generated calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
     /// Without pairs of options.
@@ -39,7 +39,7 @@ pub struct Calls {
     pub cases: Vec<Case>,
 }
 
-/// Makes the calls of a command that both servers know. Empty for one of [`NOT_GENERATED`].
+/// Generates the calls of a command that both servers have. None for a command in [`NOT_GENERATED`].
 pub fn generate(pair: &Pair, command: &str, depth: Depth) -> Calls {
     let mut calls = Calls { command: command.into(), cases: Vec::new() };
     if NOT_GENERATED.iter().any(|(name, _)| *name == command) {
@@ -63,7 +63,7 @@ pub fn generate(pair: &Pair, command: &str, depth: Depth) -> Calls {
     calls
 }
 
-/// A call as it is; a word less and one more; other keys, odd values, other letters.
+/// The unchanged call; a word less and one more; other keys, odd values, other letter case.
 fn changed(call: &[Word]) -> Vec<Vec<Word>> {
     let fixed = call.iter().take_while(|word| word.role == Role::Token).count().min(2);
     let mut calls = vec![call.to_vec(), call[..call.len() - 1].to_vec()];
@@ -77,7 +77,7 @@ fn changed(call: &[Word]) -> Vec<Vec<Word>> {
         if call[at].role == Role::Key {
             calls.extend(values::OTHER_KEYS.iter().map(|key| with(key.as_bytes())));
         }
-        // A subcommand is another command.
+        // A different subcommand would be another command.
         if call[at].role != Role::Token || at >= fixed {
             calls.extend(values::odd(&call[at].role).iter().map(|text| with(text)));
         }
@@ -85,21 +85,21 @@ fn changed(call: &[Word]) -> Vec<Vec<Word>> {
             calls.push(with(&call[at].text.to_ascii_lowercase()));
         }
     }
-    // A call without any word is none.
+    // A call needs at least one word.
     calls.retain(|call| !call.is_empty());
     calls
 }
 
-/// What goes around each call of a command.
+/// The steps around each call of a command.
 struct Plan {
     command: String,
-    /// The whole data set is made anew before each call.
+    /// Whether the whole data set is created again before each call.
     anew: bool,
     writes: bool,
-    /// The command that tells all there is in a key.
+    /// The command that returns the contents of a key.
     content: &'static [&'static str],
     content_end: &'static [&'static str],
-    /// Keys of the data set that both servers have the commands for.
+    /// Keys of the data set whose commands both servers have.
     keys: Vec<&'static str>,
 }
 
@@ -136,7 +136,7 @@ impl Plan {
         if self.anew {
             steps.extend(self.data_set());
         } else if self.writes {
-            // A key that is not in the data set is removed.
+            // A key outside the data set is removed.
             for name in named.iter().chain([&&b"fresh"[..]]) {
                 let known = self.keys.iter().find(|key| key.as_bytes() == *name);
                 let made =
@@ -147,7 +147,7 @@ impl Plan {
         let call = steps.len();
         let rule = rule_of(&self.command, &args);
         steps.push(Step::new(args, rule));
-        // What was chosen at random leaves different values behind.
+        // A random choice leaves different values on the servers.
         if self.writes && rule != Rule::Kind {
             for name in &named {
                 steps.extend(self.looks(name));
@@ -156,7 +156,7 @@ impl Plan {
         Case { steps, call }
     }
 
-    /// The whole data set, from nothing.
+    /// Creates the whole data set.
     fn data_set(&self) -> Vec<Step> {
         let flush = vec![vec![b"SELECT".to_vec(), b"0".to_vec()], vec![b"FLUSHALL".to_vec()]];
         let all = flush.into_iter().chain(self.keys.iter().flat_map(|key| values::remake(key)));
@@ -180,8 +180,8 @@ impl Plan {
 }
 
 impl Calls {
-    /// Runs all cases; `judged` gets the verdict on each, and what there is to say of one that differs: in `brief` no
-    /// shorter sequence is looked for.
+    /// Runs all cases; `judged` gets the verdict on each, and a description of each difference. With `brief`, no
+    /// shorter sequence is searched for.
     pub fn run(
         &self,
         pair: &Pair,
@@ -196,7 +196,7 @@ impl Calls {
         let start = plan.data_set();
         let steps: Vec<Step> =
             start.iter().chain(self.cases.iter().flat_map(|case| &case.steps)).cloned().collect();
-        // The case of each step after the start, and the one that is being judged.
+        // The end of each case's steps, and the current case.
         let mut ends = Vec::new();
         for case in &self.cases {
             ends.push(ends.last().copied().unwrap_or(start.len()) + case.steps.len());
@@ -208,7 +208,7 @@ impl Calls {
             if at >= begin && at - begin == self.cases[current].call {
                 verdict = of_step;
             }
-            // After a reply that is meant to differ the keys may, too.
+            // An intended difference in the reply may also be one in the keys.
             let meant = at >= begin + self.cases[current].call && verdict == Verdict::Intended;
             if of_step == Verdict::Different && !meant && first_difference.is_none() {
                 first_difference = Some(Mismatch { at, subject, redis });
@@ -227,7 +227,7 @@ impl Calls {
                     return found.lines(&steps);
                 }
                 let alone: Vec<Step> = start.iter().chain(&case.steps).cloned().collect();
-                // Without the servers there is nothing to try alone.
+                // If a server is gone, the case cannot be repeated alone.
                 let again = pair.is_alive().then(|| pair.run(protocol, &alone, Pace::OneByOne)).flatten();
                 match again {
                     Some(mismatch) => pair.explain(protocol, &alone, Pace::OneByOne, mismatch),
@@ -239,7 +239,7 @@ impl Calls {
     }
 }
 
-/// The commands that both servers have, by the names that they are called by.
+/// The commands that both servers have, by the names that clients use.
 pub fn commands(pair: &Pair) -> Vec<String> {
     let list = |client: &mut Client| -> Vec<String> {
         client.run("COMMAND LIST").elements().iter().map(Value::text).collect()
@@ -261,7 +261,7 @@ fn every_command_with_every_option_replies_as_redis_does() {
     for (number, command) in commands(&pair).iter().enumerate() {
         let calls = generate(&pair, command, Depth::Single);
         cases += calls.cases.len();
-        // `make compat` runs all of it in both protocols.
+        // `make compat` runs all calls in both protocols.
         calls.run(&pair, 2 + (number % 2) as u8, false, |_, _, difference| wrong.extend(difference));
         wrong.extend(reload::difference(&pair).map(|found| format!("after calls of {command}:\n{found}")));
     }

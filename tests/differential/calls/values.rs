@@ -1,9 +1,9 @@
-//! The data set that generated calls meet, values that make sense for an argument, and values that do not.
+//! The data set for generated calls, valid values of arguments, and invalid ones.
 
 use super::documented::{Documented, Role, Word};
 use crate::script::split;
 
-/// The keys of the data set: one or two of each type, and what it takes to make them.
+/// The keys of the data set: one or two of each type, and the commands that create them.
 pub const FIXTURE: &[(&str, &[&str])] = &[
     ("string", &["SET string 'hello world'"]),
     ("string2", &["SET string2 foobar"]),
@@ -28,20 +28,20 @@ pub const FIXTURE: &[(&str, &[&str])] = &[
     ("stream2", &["XADD stream2 1-1 f v"]),
 ];
 
-/// Keys that stand in for the right one: one of each type, and none.
+/// Keys that replace the right one: one of each type, and a missing one.
 pub const OTHER_KEYS: &[&str] = &[
     "string", "number", "expiring", "bits", "hll", "list", "set", "set2", "hash", "zset", "geo", "stream",
     "missing", "",
 ];
 
-/// The commands that make a key anew, after its removal.
+/// The commands that create a key again, after its removal.
 pub fn remake(key: &str) -> Vec<Vec<Vec<u8>>> {
     let made = FIXTURE.iter().filter(|(name, _)| *name == key).flat_map(|(_, lines)| *lines);
     let words = |line: &&str| split(line).expect("lines of the data set are well formed");
     [vec![b"DEL".to_vec(), key.into()]].into_iter().chain(made.map(words)).collect()
 }
 
-/// The type of key that a group of commands is for.
+/// The key whose type the commands of a group expect.
 fn key_of(group: &str) -> &'static str {
     match group {
         "bitmap" => "bits",
@@ -56,15 +56,15 @@ fn key_of(group: &str) -> &'static str {
     }
 }
 
-/// Values of an argument that make sense, each as a form of one word; the plainest comes first. None of them is a time to
-/// live that ends soon, or a wait without an end.
+/// Valid values of an argument, each as a form of one word; the plainest comes first. None of them is a time to live
+/// that ends soon, or an endless timeout.
 pub fn samples(command: &Documented, name: &str, kind: &str) -> Vec<Vec<Word>> {
     let key = key_of(&command.group);
     let wait = Role::Value { name: "timeout".into(), kind: kind.into() };
     let role = match (kind, name) {
         ("key", _) => Role::Key,
         (_, "numkeys") => Role::Keys,
-        // What XREAD waits is milliseconds in its documentation; elsewhere they are times to live.
+        // The milliseconds in XREAD's documentation are a timeout; elsewhere they are times to live.
         (_, "milliseconds") if command.name.starts_with('x') => wait,
         _ => Role::Value { name: name.into(), kind: kind.into() },
     };
@@ -81,11 +81,11 @@ pub fn samples(command: &Documented, name: &str, kind: &str) -> Vec<Vec<Word>> {
 }
 
 /// See [`samples`].
-#[expect(clippy::match_same_arms, reason = "a table, in the order of what it is about")]
+#[expect(clippy::match_same_arms, reason = "a table, ordered by topic")]
 fn values(command: &str, name: &str, kind: &str) -> &'static [&'static str] {
     match (command, name, kind) {
         ("incrbyfloat" | "hincrbyfloat" | "zincrby", "increment", _) => &["1.5", "-2", "1e2"],
-        // What Redis 7.0 says of `value` and of 12, and the first with another checksum.
+        // Payloads of `value` and of 12 from Redis 7.0, and the first one with a wrong checksum.
         (_, "serialized-value", _) => &[
             "\"\\x00\\x05\\x76\\x61\\x6c\\x75\\x65\\x0a\\x00\\x81\\xf6\\xc1\\x38\\xc1\\xaa\\x9b\\x6e\"",
             "\"\\x00\\xc0\\x0c\\x0a\\x00\\x3c\\x2a\\xf8\\x51\\x5c\\x04\\xbc\\xd5\"",
@@ -164,7 +164,7 @@ fn values(command: &str, name: &str, kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// What may be put in place of a value: too large, too small, almost a number, empty, not text.
+/// Invalid replacements for a value: too large, too small, almost a number, empty, not text.
 pub fn odd(role: &Role) -> &'static [&'static [u8]] {
     const INTEGERS: &[&[u8]] = &[
         b"",

@@ -1,9 +1,9 @@
-//! Several clients of both servers act in a fixed order, and after each act all that each of them has received is
-//! compared: replies, pushes and messages, byte for byte, and closed connections.
+//! Several clients of both servers act in a fixed order. After each act the test compares all bytes that each client
+//! has received, replies, push and pub/sub messages, and closed connections.
 //!
-//! * `*.txt` beside this file are scripts; [`script`] says how they are written.
+//! * `*.txt` beside this file are scripts; [`script`] describes their language.
 //! * [`random`] generates acts from a seed.
-//! * [`stage`] is how they are run, and how it is known that nothing more is to come.
+//! * [`stage`] runs the acts, and finds out when a server will send no more.
 
 pub mod random;
 pub mod script;
@@ -49,14 +49,14 @@ pub fn load(name: &str) -> Script {
 pub fn stage(name: &str, script: &Script) -> Option<Stage> {
     let stage = Stage::start(&script.flags);
     if let Some(command) = stage.pair().missing(&script.requires) {
-        println!("{name} waits for the command {command}");
+        println!("{name}: skipped, the server has no {command}");
         return None;
     }
     Some(stage)
 }
 
-/// Runs `acts`; `seen` gets what became of each. Returns what is to be told of a difference, or of a server that ended or
-/// does not reply: then the servers are of no further use.
+/// Runs `acts`; `seen` gets the outcome of each. Returns a description of the first difference, or of a server that
+/// exited or does not reply; the servers cannot be used any more after that.
 pub fn differs(
     stage: &Stage,
     setting: &Setting<'_>,
@@ -98,7 +98,7 @@ fn run(name: &str) {
             let found = differs(&stage, &setting, &section.acts, |_| compared += 1);
             if let Some(explained) = found.or_else(|| reload::difference(stage.pair())) {
                 wrong.push(format!("{name}, '{}', RESP{protocol}: {explained}", section.title));
-                // A server that has ended, or is in a state that the other is not in, spoils what follows.
+                // A server that has exited, or whose state differs from the other's, would affect later sections.
                 stage = Stage::start(&script.flags);
             }
         }
@@ -114,6 +114,6 @@ fn every_script_of_several_clients_is_run() {
     for file in std::fs::read_dir(DIRECTORY).expect("the directory of the scripts") {
         let name = file.expect("an entry").file_name().into_string().expect("a name of UTF-8");
         let listed = SCRIPTS.contains(&&*name);
-        assert!(listed || !name.contains(".txt"), "{name} is in the directory and is not run");
+        assert!(listed || !name.contains(".txt"), "{name} is in the directory but not in the list");
     }
 }

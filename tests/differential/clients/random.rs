@@ -1,13 +1,13 @@
-//! Random acts of several clients: commands of all families, transactions, subscriptions, tracking, waits, and clients that
-//! leave, from a seed.
+//! Random acts of several clients, from a seed: commands of all families, transactions, subscriptions, tracking,
+//! blocking commands, and clients that disconnect.
 //!
-//! Everything that any of the clients receives is compared byte for byte, so only commands take part whose replies depend
-//! on nothing but what was done before; that the others reply alike is held by the random sequences of one client. For the
-//! same reason no message matches two patterns of one client: Redis sends these in the order of a hash table.
+//! All bytes that any client receives are compared, so only commands take part whose replies depend on nothing but the
+//! previous acts; the random sequences of one client compare the others. For the same reason no message matches two
+//! patterns of one client: Redis sends these in the order of a hash table.
 //!
-//! What a client has sent while it waited is executed after the command that ends the wait; whether before or after others
-//! get what that command has for them is up to the server. So what a client receives may come in another order, but not
-//! often.
+//! Requests that a client has sent while it was blocked are executed after the command that unblocks it; the server
+//! decides whether that is before or after it sends this command's messages to other clients. So a client may receive
+//! its messages in another order, but not often.
 
 use super::script::{Act, Deed};
 use super::stage::{READ_AT_ONCE, Stage};
@@ -17,27 +17,28 @@ use crate::random::{FAMILIES, Family, Mix, words};
 use crate::support::Version;
 use crate::support::random::Random;
 
-/// The clients. `x` is as it was born, and never authenticates.
+/// The clients. `x` stays unauthenticated and in RESP2.
 const CLIENTS: [char; 5] = ['a', 'b', 'c', 'd', 'e'];
 
 const CHANNELS: [&str; 4] = ["news", "n:1", "n:2", "other"];
-/// No channel matches two of them.
+/// No channel matches two of these patterns.
 const PATTERNS: [&str; 5] =
     ["n:*", "o*", "__keyspace@0__:[a-k]*", "__keyevent@0__:*", "__keyspace@0__:[l-z]*"];
 
 const V7_2: Version = Version::new(7, 2);
 
-/// Families that do the same in Redis 7.0.
+/// Families that behave the same in Redis 7.0.
 const SAME_FOR_LONG: [&str; 3] = ["strings", "lists", "hashes"];
 
-/// `count` acts, in which clients may speak RESP3, and subscribe at any time, beside a Redis of 7.2 and later: before,
-/// what a client is told by its own transaction stood in the middle of the reply.
+/// `count` acts. Beside Redis 7.2 and later, clients may speak RESP3, and subscribe at any time: earlier versions put
+/// the messages that a client's own transaction causes into the middle of its reply.
 pub fn acts(mix: &Mix, peer: Version, seed: u64, count: usize) -> Vec<Act> {
     let mut random = Random::new(seed);
     let beginning = [("e", "SUBSCRIBE news n:1 __redis__:invalidate"), ("e", "PSUBSCRIBE __keyevent@0__:*")];
     let tracks = [("d", "HELLO 3"), ("d", *random.pick(&["CLIENT TRACKING ON", "CLIENT TRACKING ON BCAST"]))];
     let tracks = tracks.into_iter().filter(|_| peer >= V7_2);
-    // Somebody tracks keys all the time: here what is remembered is forgotten when nobody does, in Redis it is not.
+    // One client tracks keys all the time: without any tracking client, this server discards the table and Redis does
+    // not.
     let mut acts = vec![Act::call('f', words::split("CLIENT TRACKING ON"))];
     let mut begins = |_: &(&str, &str)| peer < V7_2 || random.chance(2);
     for (client, line) in beginning.into_iter().chain(tracks).filter(|line| begins(line)) {
@@ -50,7 +51,7 @@ pub fn acts(mix: &Mix, peer: Version, seed: u64, count: usize) -> Vec<Act> {
 /// The commands that take part.
 pub fn mix(stage: &Stage) -> Mix {
     let pair = stage.pair();
-    // What an older Redis does otherwise would make the data another, and with them all that follows.
+    // Commands that behave differently in an older Redis would change the data, and then the replies to all later ones.
     let alike = |family: &&&Family| pair.peer >= V7_2 || SAME_FOR_LONG.contains(&family.name);
     let families: Vec<&Family> = FAMILIES.iter().filter(alike).copied().collect();
     let mix = Mix::of(pair, &families).expect("commands that both know").exact(pair);
@@ -72,9 +73,8 @@ fn act(mix: &Mix, peer: Version, random: &mut Random) -> Act {
     Act { rule: Rule::Shuffled, ..Act::call(client, call(mix, peer, random)) }
 }
 
-/// Requests as one text, without those that would make it longer than what every server reads at once: where a server reads
-/// on in a later turn, what others sent while they waited is executed in between, and which requests come first is up to
-/// the server.
+/// Joins requests, up to the size that every server reads at once. If a server read the rest in a later iteration, it
+/// could execute requests of other clients in between, in an order that differs between servers.
 fn pipeline(requests: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     let mut text = Vec::new();
     for request in requests {
@@ -95,7 +95,7 @@ fn call(mix: &Mix, peer: Version, random: &mut Random) -> Vec<Vec<u8>> {
     match random.below(20) {
         10 => mix.nonsense(random).args,
         11..14 => transaction(random),
-        // Beside an older Redis only those subscribe who do so from the beginning.
+        // Beside an older Redis, only clients that subscribe at the start do so.
         14..16 if peer >= V7_2 => subscription(random),
         0..10 | 14..16 => mix.command(random).args,
         16 | 17 => publication(random),
@@ -163,12 +163,13 @@ fn tracking(peer: Version, random: &mut Random) -> Vec<Vec<u8>> {
     }
 }
 
-/// A command that waits until another client ends its wait, or what concerns another client.
+/// A command that blocks until another client unblocks it, or one that affects another client.
 fn wait_or_other(peer: Version, random: &mut Random) -> Vec<Vec<u8>> {
     let other = format!("{{id:{}}}", random.pick(&CLIENTS));
     let key = |random: &mut Random, kind: &str| words::key_of(random, kind);
     match random.below(24) {
-        // Since 7.2 the command is executed again when the wait ends, and finds the other key first, of whatever type.
+        // Since 7.2 the command is executed again when it is unblocked, and finds the other key first, of whatever
+        // type.
         0 | 1 if peer < V7_2 => args!["BLPOP", key(random, "list"), "0"],
         0 | 1 => args!["BLPOP", key(random, "list"), key(random, "list"), "0"],
         2 => args!["BRPOP", key(random, "list"), "0"],
@@ -211,7 +212,7 @@ mod tests {
             state::check(stage.pair(), &origin);
             reload::check_end(stage.pair(), &origin);
         }
-        println!("something was received after {received} acts, by other clients after {by_others}");
+        println!("clients received bytes after {received} acts, other clients after {by_others}");
         assert!(
             received > 500 && by_others > 50,
             "received after {received} acts, by others after {by_others}"

@@ -3,8 +3,8 @@
 //! ```text
 //! # a comment
 //! @flags --requirepass secret        first lines: flags for both servers
-//! @requires MULTI SUBSCRIBE          first lines: the script waits until the server under test has these commands
-//! = what this section is about       starts from an empty keyspace and without clients
+//! @requires MULTI SUBSCRIBE          first lines: skipped unless the server under test has these commands
+//! = title of the section             starts from an empty keyspace and without clients
 //! @protocol 3                        only in RESP3 (default: the section runs in both)
 //! @redis 7.2                         only beside a Redis of this version or a later one; `<7.2`: only beside an older one
 //! @config name value                 CONFIG SET for this section
@@ -14,15 +14,16 @@
 //! b: CLIENT KILL ID {id:c}           the number that the server has given to client c
 //! c: ~raw "MULTI\r\nPING\r\n"        these bytes at once
 //! ~shuffled UNSUBSCRIBE              what a client receives may come in any order
-//! @close b                           b hangs up; when it is named again it is another connection
-//! @await b 2                         goes on when b has received two more messages, or was closed by the server
-//! @hold                              from here to the next @await or @until nothing is compared, and all of it there
-//! @until 0 DBSIZE                    goes on when the reply to this is 0; another connection repeats it
-//! @pass 20                           goes on when the server's clock has gone on by 20 milliseconds
+//! @close b                           b disconnects; its next command opens a new connection
+//! @await b 2                         continues once b has received two more messages, or the server has closed it
+//! @hold                              compares nothing until the next @await or @until, and everything there
+//! @until 0 DBSIZE                    continues once the reply is 0; another connection repeats the command
+//! @pass 20                           continues once the server's clock has advanced by 20 milliseconds
 //! ```
 //!
-//! A client is named by a letter, and connects when it is first named. Clients `x`, `y` and `z` stay as they are born:
-//! RESP2, and not authenticated. After each line, all that any client has received is compared; a rule is for all of it.
+//! A client is named by a letter, and connects when it is first named. Clients `x`, `y` and `z` keep the initial state:
+//! RESP2, and not authenticated. After each line, the bytes that every client has received are compared; a rule applies
+//! to all of them.
 
 use crate::pair::{Rule, Step};
 use crate::script::{expand, peers, rule, split};
@@ -36,7 +37,7 @@ pub struct Script {
     pub sections: Vec<Section>,
 }
 
-/// Acts that belong together and start from nothing.
+/// Acts that belong together; each section starts from an empty state.
 pub struct Section {
     pub title: String,
     pub protocols: Vec<u8>,
@@ -46,34 +47,34 @@ pub struct Section {
     pub config: Vec<(String, String)>,
     pub tcp: bool,
     pub acts: Vec<Act>,
-    /// Whether what comes now is held.
+    /// Whether the following acts are held.
     holds: bool,
 }
 
-/// Something that is done on both servers; then what all clients have received is compared.
+/// An act on both servers, after which the bytes received by all clients are compared.
 #[derive(Clone, Debug)]
 pub struct Act {
-    /// For [`Deed::Until`] and [`Deed::Pass`] of no meaning.
+    /// Unused for [`Deed::Until`] and [`Deed::Pass`].
     pub client: char,
     pub deed: Deed,
-    /// How all that is received after it is compared.
+    /// The comparison of the bytes received after the act.
     pub rule: Rule,
-    /// What is received is compared with what is received after the next act that is not held.
+    /// The received bytes are compared together with those after the next act that is not held.
     pub held: bool,
 }
 
 #[derive(Clone, Debug)]
 pub enum Deed {
-    /// Sends a request; `{id:b}` in its words stands for the number of client b.
+    /// Sends a request; `{id:b}` in its words is the client ID of b.
     Call(Vec<Vec<u8>>),
     /// Sends bytes.
     Raw(Vec<u8>),
     Close,
-    /// Waits until the client has received so many messages more.
+    /// Waits until the client has received this many messages more.
     Await(usize),
     /// Repeats a request until its reply is this text.
     Until(String, Vec<Vec<u8>>),
-    /// Waits until the server's clock has gone on by as many milliseconds.
+    /// Waits until the server's clock has advanced by this many milliseconds.
     Pass(u64),
 }
 
@@ -106,7 +107,7 @@ impl Act {
     }
 }
 
-/// Parses a script; a line that makes no sense panics with its number.
+/// Parses a script; an invalid line panics with its number.
 pub fn parse(name: &str, text: &str) -> Script {
     let mut script = Script { flags: String::new(), requires: Vec::new(), sections: Vec::new() };
     for (index, line) in text.lines().enumerate() {
@@ -129,7 +130,7 @@ pub fn parse(name: &str, text: &str) -> Script {
     script
 }
 
-/// Takes a line that stands before the first section.
+/// Handles a line before the first section.
 fn head(script: &mut Script, line: &str) -> Option<()> {
     if let Some(flags) = line.strip_prefix("@flags ") {
         script.flags = flags.into();
@@ -152,7 +153,7 @@ impl Section {
         }
     }
 
-    /// Takes a line of the section; `None` when it makes no sense.
+    /// Handles a line of the section; `None` if it is invalid.
     fn add(&mut self, line: &str) -> Option<()> {
         let Some(directive) = line.strip_prefix('@') else {
             let held = self.holds;
@@ -194,7 +195,7 @@ fn letter(text: &str) -> Option<char> {
     letters.next().filter(|c| c.is_ascii_lowercase() && letters.next().is_none())
 }
 
-/// The acts that one line stands for; `None` when it makes no sense.
+/// The acts of one line; `None` if it is invalid.
 fn acts(line: &str) -> Option<Vec<Act>> {
     let named = line.split_once(": ").and_then(|(name, rest)| Some((letter(name)?, rest)));
     let (client, line) = named.unwrap_or(('a', line));

@@ -1,21 +1,23 @@
-//! Two servers with the same clients, who act in turn; after each act all that every client has received is compared.
+//! Two servers with the same clients, which act in turn; after each act the bytes that every client has received are
+//! compared.
 //!
-//! What is to come after an act is known without waiting for a guessed time. The clients use a Unix socket, where what one
-//! side has written is there for the other at once. A further client, the *control*, calls a command that does not exist,
-//! three times:
+//! The stage finds out that a server will send no more, without waiting for a guessed time. The clients use a Unix
+//! socket, where bytes written on one side are available on the other at once. A further client, the *control*, calls
+//! an unknown command three times:
 //!
 //! ```text
 //!   act ──▶ call ──▶ refusal ──▶ call ──▶ refusal ──▶ call ──▶ refusal ──▶ read what has arrived, on every client
 //! ```
 //!
-//! When the first refusal is there, the server has executed the act, or has it in the same turn of its loop; when the second
-//! one is, that turn is over, and with it all that was written to anyone. A server may put off to the next turn what a
-//! client has sent that waited until now: for this there is the third. Requests and replies that take more turns are awaited
-//! by more calls. An unknown command is refused before a pause, and is not shown by MONITOR.
+//! Once the first error has arrived, the server has executed the act, or executes it in the same event loop iteration;
+//! once the second one has, that iteration has ended, and all its output is written. A server may execute the requests
+//! of a client that was blocked until now in the next iteration: the third call is for these. Requests and replies that
+//! take more iterations are awaited with more calls. An unknown command is refused even during a pause, and MONITOR
+//! does not show it.
 //!
-//! Both servers give their clients the same numbers: before anything starts, the server that has seen fewer connections
-//! gets as many as it lacks. Since the socket has the same name on both too, replies with numbers and addresses in them
-//! are the same bytes.
+//! Both servers give their clients the same IDs: before a sequence, the server that has had fewer connections gets as
+//! many as are missing. The socket has the same name on both too, so replies with IDs and addresses in them are the
+//! same bytes.
 
 use super::script::{Act, Deed, Section};
 use crate::pair::{Pair, Rule, Step, Verdict, shrink};
@@ -31,16 +33,16 @@ use std::time::{Duration, Instant};
 /// The socket, in the directory of each server.
 const SOCKET: &str = "clients.sock";
 
-/// When so many bytes have arrived for one client, there may be more than a server sends in one turn.
+/// If this many bytes have arrived for one client, there may be more than a server sends in one iteration.
 const MUCH: usize = 16 << 10;
 
-/// A server that reads from a client once in a turn of its loop takes at least so much.
+/// The least number of bytes that a server reads at once from a client.
 pub const READ_AT_ONCE: usize = 8 << 10;
 
-/// How long to wait for a reply that the other server has sent, while a difference is shrunk.
+/// The timeout for a reply that the other server has sent, while a difference is shrunk.
 const SHRINKING: Duration = Duration::from_millis(50);
 
-/// What scripts change of a server's configuration, as it is at the beginning of each sequence.
+/// The configuration that scripts may change, with its values at the beginning of each sequence.
 const CONFIG: [[&str; 2]; 5] = [
     ["maxmemory", "0"],
     ["maxmemory-policy", "noeviction"],
@@ -53,18 +55,18 @@ const CONFIG: [[&str; 2]; 5] = [
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Received {
     pub replies: Vec<Reply>,
-    /// The beginning of a reply that does not go on.
+    /// The beginning of an incomplete reply.
     rest: Vec<u8>,
-    /// The server has closed the connection.
+    /// Whether the server has closed the connection.
     pub closed: bool,
-    /// What was not RESP, or did not come to its end.
+    /// Bytes that are not RESP, or a missing end.
     broken: Option<String>,
 }
 
-/// What the clients have received, but for those with nothing.
+/// The bytes that clients have received, without clients that received none.
 pub type Scene = BTreeMap<char, Received>;
 
-/// An act after which clients of the two servers had received different things.
+/// An act after which the clients of the two servers had received different bytes.
 #[derive(Clone)]
 pub struct Mismatch {
     pub at: usize,
@@ -80,7 +82,7 @@ pub struct Outcome {
     pub redis: Scene,
 }
 
-/// What holds for all acts of a sequence.
+/// The settings for all acts of a sequence.
 #[derive(Clone)]
 pub struct Setting<'a> {
     pub protocol: u8,
@@ -89,12 +91,13 @@ pub struct Setting<'a> {
 }
 
 impl<'a> Setting<'a> {
-    /// That of a section.
+    /// The settings of a section.
     pub fn of(section: &'a Section, protocol: u8) -> Setting<'a> {
         Setting { protocol, tcp: section.tcp, config: &section.config }
     }
 
-    /// That of random acts: RESP2, or RESP3 beside a Redis of 7.2 and later, with all notifications in every other pair of seeds.
+    /// The settings of random acts: RESP2, or RESP3 beside Redis 7.2 and later; every other pair of seeds has all
+    /// notifications.
     pub fn random(seed: u64, peer: Version) -> Setting<'static> {
         static NOTIFIED: LazyLock<[(String, String); 1]> =
             LazyLock::new(|| [("notify-keyspace-events".into(), "KEAnm".into())]);
@@ -108,9 +111,9 @@ impl<'a> Setting<'a> {
 pub struct Stage {
     pair: Pair,
     password: Option<String>,
-    /// The number of the act that is being done.
+    /// The number of the current act.
     current: Cell<usize>,
-    /// How long replies are awaited that come late.
+    /// The timeout for late replies.
     patience: Cell<Duration>,
 }
 
@@ -126,12 +129,12 @@ impl Stage {
         self.pair.peer
     }
 
-    /// The act that was done last.
+    /// The last act.
     pub fn current(&self) -> usize {
         self.current.get()
     }
 
-    /// The lines of the server's log that tell of its end.
+    /// The lines of the server's log about its crash.
     pub fn panics(&self) -> String {
         let log = self.pair.subject.log();
         let told = log.lines().skip_while(|line| !line.contains("panicked")).take(3);
@@ -142,7 +145,7 @@ impl Stage {
         &self.pair
     }
 
-    /// Runs `acts` on empty keyspaces and shows what became of each, as long as `go_on` says so.
+    /// Runs `acts` on empty keyspaces and passes each outcome to `go_on`, until that returns false.
     pub fn each(&self, setting: &Setting<'_>, acts: &[Act], mut go_on: impl FnMut(Outcome) -> bool) {
         self.current.set(0);
         let [mut here, mut redis] = [&self.pair.subject, &self.pair.redis]
@@ -177,10 +180,10 @@ impl Stage {
         found
     }
 
-    /// A mismatch with the shortest sequence found that shows it, as lines for a person.
+    /// A mismatch with the shortest sequence found that reproduces it, as lines for a person.
     pub fn explain(&self, setting: &Setting<'_>, acts: &[Act], first: Mismatch) -> String {
         let all = acts[..=first.at].to_vec();
-        // What is left out is tried many times.
+        // Each shortened sequence would run into the full timeout.
         self.patience.set(SHRINKING);
         let was_broken = first.redis.values().any(|received| received.broken.is_some());
         let (sequence, last) = shrink(all, first, |acts| {
@@ -224,7 +227,7 @@ impl std::fmt::Debug for Received {
     }
 }
 
-/// How what the clients have received compares, by the rule of `act`.
+/// Compares the received bytes by the rule of `act`.
 fn judge(act: &Act, here: &Scene, redis: &Scene, peer: Version) -> Verdict {
     let is_broken = |scene: &Scene| scene.values().any(|received| received.broken.is_some());
     if is_broken(here) || is_broken(redis) || here.len() != redis.len() {
@@ -249,7 +252,7 @@ fn judge(act: &Act, here: &Scene, redis: &Scene, peer: Version) -> Verdict {
             continue;
         }
         for (a, b) in a.replies.iter().zip(&b.replies) {
-            // A line of MONITOR has its time in it.
+            // A line of MONITOR contains its time.
             let is_line = matches!(a.value, Value::Simple(_));
             let step = if is_line { &lines } else { &step };
             match if a.raw == b.raw { Verdict::Equal } else { step.judge(&a.value, &b.value, peer) } {
@@ -262,8 +265,8 @@ fn judge(act: &Act, here: &Scene, redis: &Scene, peer: Version) -> Verdict {
     worst
 }
 
-/// Replies sorted, each key that an invalidation names for itself, and apart from them the counts at their ends, in the order
-/// of arrival: these say how many subscriptions are left, whichever was ended first.
+/// Replies sorted, with one entry for each invalidated key, and separately the counts at their ends in the order of
+/// arrival: these are the numbers of remaining subscriptions, which do not depend on the order of unsubscribing.
 fn shuffled(replies: &[Reply]) -> (Vec<Value>, BTreeSet<Value>, Vec<i64>) {
     let (mut values, mut invalid, mut counts) = (Vec::new(), BTreeSet::new(), Vec::new());
     for reply in replies {
@@ -291,7 +294,7 @@ struct Player {
     client: Client,
     number: i64,
     closed: bool,
-    /// Whether it has been in a scene that it was closed.
+    /// Whether a scene has reported that it was closed.
     told: bool,
     failed: Option<String>,
 }
@@ -309,10 +312,10 @@ struct Side<'a> {
     tcp: bool,
     password: Option<&'a str>,
     control: Client,
-    /// The number of the control, the last that was given before the clients'.
+    /// The client ID of the control, the last one before the clients'.
     number: i64,
     players: BTreeMap<char, Player>,
-    /// How often more than usual the control calls, until what was sent has been read.
+    /// The number of additional calls by the control until the sent bytes have been read.
     rounds: usize,
     /// Received, and not yet returned by `finish`.
     scene: Scene,
@@ -329,7 +332,7 @@ impl<'a> Side<'a> {
         side
     }
 
-    /// Makes a new control.
+    /// Connects a new control.
     fn connect_control(&mut self) {
         self.control = self.server.unix_client(SOCKET);
         if let Some(password) = self.password {
@@ -338,7 +341,7 @@ impl<'a> Side<'a> {
         self.number = self.control.run("CLIENT ID").integer();
     }
 
-    /// Brings the server into the state in which a sequence begins, whatever the one before has left.
+    /// Brings the server into the initial state of a sequence, whatever the previous one has left.
     fn prepare(&mut self, setting: &Setting<'_>) {
         self.control.ok("CLIENT UNPAUSE");
         let usual = CONFIG.iter().map(|[name, value]| (*name, *value));
@@ -349,7 +352,7 @@ impl<'a> Side<'a> {
         }
         self.control.ok("DEBUG SET-ACTIVE-EXPIRE 0");
         self.control.ok("FLUSHALL");
-        // The values that a library keeps are not keys.
+        // State in a library's variables is not in the keyspace.
         self.control.ok("FUNCTION FLUSH");
     }
 
@@ -376,11 +379,11 @@ impl<'a> Side<'a> {
         player
     }
 
-    /// Does what `act` says, and requests the first sign that it is done.
+    /// Performs `act`, and requests the first sign that it is done.
     fn act(&mut self, act: &Act) {
         let request = match &act.deed {
             Deed::Call(args) => encode(&args.iter().map(|arg| self.substituted(arg)).collect::<Vec<_>>()),
-            // The lengths of a request that is encoded already would be wrong.
+            // In an encoded request, substitution would make the lengths wrong.
             Deed::Raw(bytes) if bytes.starts_with(b"*") => bytes.clone(),
             Deed::Raw(bytes) => self.substituted(bytes),
             Deed::Close => {
@@ -390,14 +393,14 @@ impl<'a> Side<'a> {
             Deed::Await(_) | Deed::Until(..) | Deed::Pass(_) => Vec::new(),
         };
         if !request.is_empty() {
-            // A server may have closed; then it is in the scene.
+            // The server may have closed the connection; the scene reports that.
             let _ = self.player(act.client).client.send_raw(&request);
         }
         self.rounds = request.len() / READ_AT_ONCE;
         let _ = self.call_nothing();
     }
 
-    /// `{id:b}` replaced by the number of b, `{port:b}` by its port.
+    /// Replaces `{id:b}` by the client ID of b, `{port:b}` by its port.
     fn substituted(&self, arg: &[u8]) -> Vec<u8> {
         let Ok(text) = std::str::from_utf8(arg) else { return arg.to_vec() };
         let mut text = text.to_string();
@@ -408,7 +411,7 @@ impl<'a> Side<'a> {
         text.replace("{port}", &self.server.port().to_string()).into_bytes()
     }
 
-    /// Waits until `act` and what follows from it is over. Returns what the clients have received.
+    /// Waits until `act` and its effects are complete. Returns the bytes that the clients have received.
     fn finish(&mut self, act: &Act) -> Scene {
         self.settle_begun();
         let started = Instant::now();
@@ -421,8 +424,8 @@ impl<'a> Side<'a> {
         if act.held { Scene::new() } else { std::mem::take(&mut self.scene) }
     }
 
-    /// Waits until each client has received as many replies as it did from the other server: a flush replies when the memory
-    /// is free.
+    /// Waits until each client has received as many replies as it did from the other server: a flush replies when the
+    /// memory is free.
     fn catch_up(&mut self, other: &Scene, own: &mut Scene, patience: Duration) {
         let count =
             |scene: &Scene, name| scene.get(name).map_or(0, |received: &Received| received.replies.len());
@@ -436,7 +439,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Whether what `act` waits for has come; `base` is the server's time when it was first asked.
+    /// Whether the condition of `act` holds; `base` is the server's time at the first check.
     fn is_reached(&mut self, act: &Act, base: &mut Option<i64>) -> bool {
         match &act.deed {
             Deed::Await(count) => {
@@ -446,7 +449,7 @@ impl<'a> Side<'a> {
             }
             Deed::Until(wanted, args) => {
                 let reply = self.control.call(args);
-                // What was waited for may have had consequences in the same turn of the server's loop.
+                // The awaited change may have had effects in the same event loop iteration.
                 let _ = self.call_nothing();
                 self.settle_begun();
                 match reply {
@@ -465,7 +468,8 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// After the first call of the control: the others, and all that has arrived; again as long as there may be more.
+    /// After the first call of the control: makes the others, and collects all that has arrived; repeats that while
+    /// there may be more.
     fn settle_begun(&mut self) {
         self.await_nothing();
         for _ in 0..=std::mem::take(&mut self.rounds) {
@@ -487,7 +491,7 @@ impl<'a> Side<'a> {
         self.control.send(&["nothing"])
     }
 
-    /// Awaits the refusal of a command that does not exist. A control that was closed is replaced.
+    /// Waits for the error for the unknown command. A closed control is replaced.
     fn await_nothing(&mut self) {
         while let Err(e) = self.control.read_reply() {
             assert!(e.kind() != io::ErrorKind::TimedOut, "the server does not reply");
@@ -496,7 +500,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Receives what has arrived. Returns how many bytes the client has got that got most.
+    /// Receives the bytes that have arrived. Returns the largest number of bytes for one client.
     fn collect(&mut self) -> usize {
         let mut most = 0;
         for player in self.players.values_mut().filter(|player| !player.closed) {

@@ -1,13 +1,13 @@
-//! Whether two servers left the same behind: byte for byte and in order, but for what hangs on the clock or on chance.
+//! Compares the effects on two servers: byte for byte and in order, except for times and random choices.
 
 use super::{Call, Effects, reviewed};
 use crate::pair::{Answer, Step};
 use crate::support::{Value, Version};
 
-/// How far the clocks of two servers may be apart, or how late one of them may execute a command.
+/// The most milliseconds by which the clocks of two servers may differ, or by which one of them may be late.
 const APART_MS: u64 = 20_000;
 
-/// Whether the effects of `step`, which got these replies, are the same or differ as the reviewed list says.
+/// Whether the effects of `step`, which got these replies, are the same or have a reviewed difference.
 pub fn alike(
     step: &Step,
     replies: (&Answer, &Answer),
@@ -29,7 +29,7 @@ pub fn alike(
         && (chosen || here.calls.iter().zip(&redis.calls).all(|(a, b)| same_call(step, a, b)))
 }
 
-/// Whether these are the calls for what chance has chosen: SREM of just the members that SPOP returned.
+/// Whether these are the calls for a random choice: SREM of exactly the members that SPOP returned.
 fn chosen_by_reply(step: &Step, answer: &Answer, calls: &[Call]) -> bool {
     let Answer::Reply(reply) = answer else { return false };
     if !step.args[0].eq_ignore_ascii_case(b"SPOP") {
@@ -58,9 +58,9 @@ fn same_call(step: &Step, a: &Call, b: &Call) -> bool {
         && a.args.iter().zip(&b.args).all(|(a, b)| same_word(a, b, id_of_clock))
 }
 
-/// Equal, or two times, or two IDs of streams that are times, not far from each other. The number after the dash of an ID
-/// depends on whether the clock has moved since the last one; so it may differ in one millisecond only if the server has
-/// chosen the ID.
+/// Whether the words are equal, or two times close to each other, or two IDs of stream entries with such times. The
+/// number after the dash of an ID depends on whether the clock has advanced since the last ID; so it may differ in the
+/// same millisecond only if the server has chosen the ID.
 fn same_word(a: &[u8], b: &[u8], id_of_clock: bool) -> bool {
     let near = |a: u64, b: u64| a.abs_diff(b) <= APART_MS;
     let alike = |((ms, seq), (other_ms, other_seq)): ((u64, &str), (u64, &str))| {
@@ -71,7 +71,7 @@ fn same_word(a: &[u8], b: &[u8], id_of_clock: bool) -> bool {
     a == b || times_of(a).zip(times_of(b)).is_some_and(alike)
 }
 
-/// Milliseconds since 1970 that are no small number, and what comes after the dash of a stream's ID.
+/// A Unix time in milliseconds, and the text after the dash of a stream entry's ID; `None` for a small number.
 fn times_of(word: &[u8]) -> Option<(u64, &str)> {
     let text = std::str::from_utf8(word).ok()?;
     let (ms, rest) = text.split_once('-').map_or((text, ""), |(ms, rest)| (ms, rest));
@@ -100,7 +100,7 @@ mod tests {
         Effects { events: events.iter().map(event).collect(), calls: calls.iter().map(call).collect() }
     }
 
-    /// Compares after a command that both replied `reply` to.
+    /// Compares after a command to which both replied `reply`.
     fn are_alike(line: &str, reply: &Value, here: &Effects, redis: &Effects) -> bool {
         let step = Step::new(words(line), Rule::Exact);
         let answer = Answer::Reply(Reply { value: reply.clone(), raw: Vec::new() });
@@ -170,10 +170,10 @@ mod tests {
         };
         assert!(passes(&[first, counter], &[first]));
         assert!(passes(&[again], &[]));
-        // The stream is named twice, and the second time its entries are read again.
+        // The call names the stream twice, so it reads the same entries again.
         assert!(passes(&[first, counter, again], &[first]));
         assert!(passes(&[first, other, counter, again], &[first, other]));
-        // All calls that Redis propagates have to be propagated here, as often and in the same words.
+        // All calls that Redis propagates have to be propagated here, as often and with the same words.
         assert!(!passes(&[counter], &[first]));
         assert!(!passes(&[again, counter], &[first]));
         assert!(!passes(&[first, counter], &[first, first]));

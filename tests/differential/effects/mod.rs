@@ -1,5 +1,5 @@
-//! What commands leave behind beside their replies: keyspace events, and the calls that replicas and the append-only
-//! file get. Both are compared with Redis command by command.
+//! The effects of commands besides their replies: keyspace events, and the calls that replicas and the AOF get. Both
+//! are compared with Redis for each command.
 //!
 //! ```text
 //!              events                                      calls
@@ -7,8 +7,8 @@
 //!  Redstart    its notifications, on a subscriber          DEBUG JOURNAL TAKE
 //! ```
 //!
-//! [`witness`] collects them, [`compare`] says whether two of them mean the same; what is meant to differ is listed in
-//! [`reviewed`] with its reason. `REDSTART_BIN=…/redis-server` compares two versions of Redis.
+//! [`witness`] collects them, [`compare`] compares them; [`reviewed`] lists the intended differences with their
+//! reasons. `REDSTART_BIN=…/redis-server` compares two versions of Redis.
 
 pub mod compare;
 pub mod reviewed;
@@ -46,11 +46,11 @@ pub const SCRIPTS: &[&str] = &[
     "wrong_types.txt",
 ];
 
-/// An event as a subscriber sees it.
+/// An event as a subscriber receives it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Event {
     pub db: i64,
-    /// Whether it came on the channel of the key, and not on that of the event.
+    /// Whether it was sent on the channel of the key, and not on that of the event.
     pub of_key: bool,
     pub name: Vec<u8>,
     pub key: Vec<u8>,
@@ -70,7 +70,7 @@ pub struct Effects {
     pub calls: Vec<Call>,
 }
 
-/// A command after which the servers had left different things behind.
+/// A command that had different effects on the servers.
 #[derive(Clone)]
 pub struct Finding {
     pub at: usize,
@@ -78,7 +78,7 @@ pub struct Finding {
     pub redis: Effects,
 }
 
-/// A pair of servers that are watched.
+/// A pair of servers with their witnesses.
 pub struct Watched<'a> {
     pair: &'a Pair,
     here: RefCell<Witness>,
@@ -86,27 +86,27 @@ pub struct Watched<'a> {
 }
 
 impl Watched<'_> {
-    /// Watches both servers of `pair` from now on. It is not for servers with a password.
+    /// Starts to watch both servers of `pair`. Servers with a password are not supported.
     pub fn new(pair: &Pair) -> Watched<'_> {
         let here = RefCell::new(Witness::of_subject(&pair.subject));
         Watched { pair, here, redis: RefCell::new(Witness::of_redis(&pair.redis)) }
     }
 
-    /// Runs `steps` on empty keyspaces, one after the other. `found` gets each command whose effects differ, and says
-    /// whether to go on.
+    /// Runs `steps` on empty keyspaces, one after the other. `found` gets each command whose effects differ, and
+    /// returns whether to continue.
     pub fn each(&self, protocol: u8, steps: &[Step], mut found: impl FnMut(Finding) -> bool) {
         self.pair.clear();
         self.take();
         self.pair.each_of_present(protocol, steps, Pace::OneByOne, |outcome| {
             let Outcome { at, verdict, subject, redis } = outcome;
             let step = &steps[at];
-            // Without a reply nothing says that the command has been executed: the next one will have been after it.
+            // Without a reply the command may not be executed yet; it is after the next one.
             if step.rule == Rule::Silent {
                 return true;
             }
             let (here, theirs) = self.take();
             let answers = (&subject, &redis);
-            // A command whose reply is meant to differ may have different effects.
+            // A command with an intended difference in its reply may have different effects.
             verdict == Verdict::Intended
                 || compare::alike(step, answers, &here, &theirs, self.pair.peer)
                 || found(Finding { at, here, redis: theirs })
@@ -131,7 +131,7 @@ impl Watched<'_> {
         first
     }
 
-    /// A finding with the shortest sequence found that shows one of the same command, as lines for a person.
+    /// A finding with the shortest sequence found that reproduces one for the same command, as lines for a person.
     pub fn explain(&self, protocol: u8, steps: &[Step], first: Finding) -> String {
         let command = steps[first.at].args[0].to_ascii_uppercase();
         let (sequence, last) = shrink(steps[..=first.at].to_vec(), first, |steps| {
@@ -146,7 +146,7 @@ impl Watched<'_> {
 }
 
 impl Finding {
-    /// The command and what it left behind, as far as it differs.
+    /// The command and its effects that differ.
     pub fn lines(&self, steps: &[Step]) -> String {
         let mut lines = vec![format!("  command: {}", steps[self.at].line())];
         let (here, redis) = (&self.here, &self.redis);
@@ -185,7 +185,7 @@ mod tests {
     use crate::support::random::seeds;
     use std::collections::BTreeMap;
 
-    /// The first finding of each command, and how many there are.
+    /// The first finding of each command, and their number.
     #[derive(Default)]
     struct Findings(BTreeMap<String, (usize, String)>);
 
@@ -261,13 +261,13 @@ mod tests {
         findings.assert_none();
     }
 
-    /// The harness can fail: what one of two servers does alone is found, and shrunk to what it takes.
+    /// Tests the harness: a difference between two servers is found, and shrunk to the commands that cause it.
     #[test]
     fn a_difference_in_what_is_left_behind_is_found_and_shrunk() {
         use crate::support::server::Launch;
         let flags = "--enable-debug-command yes";
         let plain = Launch::redis().flags(flags).start();
-        // Its expired keys are unlinked, where the other's are deleted.
+        // This server unlinks expired keys, the other one deletes them.
         let lazy = Launch::redis()
             .flags(flags)
             .flags("--lazyfree-lazy-user-del yes --lazyfree-lazy-expire yes")

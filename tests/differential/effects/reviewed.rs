@@ -1,11 +1,11 @@
-//! Effects that are meant to differ from those of Redis, each with its reason.
+//! Intended differences from the effects of commands in Redis, each with its reason.
 
 use super::{Call, Effects};
 use crate::support::Version;
 
-/// The differences that are allowed after one command.
+/// An allowed difference in the effects of one command.
 struct Difference {
-    /// The command's name in upper case; `*` stands for any.
+    /// The command's name in upper case; `*` matches any.
     command: &'static str,
     allowed: Allowed,
     /// Accepted beside a Redis older than this.
@@ -27,16 +27,16 @@ enum Allowed {
     Ends,
     /// Calls about consumer groups that only this server propagates.
     MoreOfGroups,
-    /// Calls that only this server makes.
+    /// Calls that only this server propagates.
     MoreCalls,
-    /// Events and calls where Redis has none at all.
+    /// Events and calls of a command that has none in Redis.
     MoreEffects,
     /// The SELECT of a transaction's first call, before MULTI or after it.
     Select,
 }
 
 const V7_2: Version = Version::new(7, 2);
-/// For what no Redis does as we do.
+/// For differences from every Redis.
 const ALWAYS: Version = Version::LAST;
 
 const DIFFERENCES: &[Difference] = &[
@@ -51,68 +51,68 @@ const DIFFERENCES: &[Difference] = &[
         command: "SCAN",
         allowed: Allowed::Order,
         before: ALWAYS,
-        reason: "what has expired is met in the order of a hash table",
+        reason: "expired keys are deleted in the order of a hash table",
     },
     Difference { command: "RANDOMKEY", allowed: Allowed::Order, before: ALWAYS, reason: "as SCAN" },
     Difference {
         command: "BITFIELD",
         allowed: Allowed::MoreCalls,
         before: ALWAYS,
-        reason: "a string that only became longer is changed; Redis keeps that from its replicas",
+        reason: "a string that only grew is changed; Redis does not propagate that",
     },
     Difference {
         command: "PFADD",
         allowed: Allowed::MoreCalls,
         before: ALWAYS,
-        reason: "what was added before the corrupted place of a sketch was met stays; Redis keeps that from its replicas",
+        reason: "elements added before the corruption was detected stay; Redis does not propagate them",
     },
     Difference {
         command: "*",
         allowed: Allowed::Ends,
         before: V7_2,
-        reason: "since 7.2 the LMOVE of a client that waited names the ends in capitals, however the client wrote them",
+        reason: "since 7.2 the LMOVE of a blocked client has the ends in capitals, however the client wrote them",
     },
     Difference {
         command: "*",
         allowed: Allowed::Select,
         before: V7_2,
-        reason: "since 7.2 MULTI is in no database, so that a SELECT of the first call follows it",
+        reason: "since 7.2 MULTI has no database, so the SELECT of the first call follows it",
     },
     Difference {
         command: "SET",
         allowed: Allowed::Options,
         before: V7_2,
-        reason: "since 7.2 SET with a time is propagated as called but for the time",
+        reason: "since 7.2 SET with a time is propagated as called, except for the time",
     },
     Difference {
         command: "SPOP",
         allowed: Allowed::Members,
         before: V7_2,
-        reason: "since 7.2 several members are removed by one SREM",
+        reason: "since 7.2 one SREM removes several members",
     },
     Difference {
         command: "XGROUP",
         allowed: Allowed::MoreEffects,
         before: V7_2,
-        reason: "as XREADGROUP: DELCONSUMER finds a consumer that is there only since 7.2",
+        reason: "as XREADGROUP: DELCONSUMER deletes a consumer that exists only since 7.2",
     },
     Difference {
         command: "XREADGROUP",
         allowed: Allowed::Consumers,
         before: V7_2,
-        reason: "since 7.2 a group has a consumer from its first question on, also when there is nothing to get",
+        reason: "since 7.2 the first read creates the consumer, even if it returns no entries",
     },
     Difference { command: "XCLAIM", allowed: Allowed::Consumers, before: V7_2, reason: "as XREADGROUP" },
     Difference { command: "XAUTOCLAIM", allowed: Allowed::Consumers, before: V7_2, reason: "as XREADGROUP" },
 ];
 
-/// The commands of the list and the reasons, as far as they apply beside a Redis of version `peer`.
+/// The commands of the list and the reasons that apply beside a Redis of version `peer`.
 pub fn intended_ones(peer: Version) -> impl Iterator<Item = (&'static str, &'static str)> {
     let applying = DIFFERENCES.iter().filter(move |difference| peer < difference.before);
     applying.map(|difference| (difference.command, difference.reason))
 }
 
-/// Makes equal what may differ after the command `args`.
+/// Removes the allowed differences in the effects of the command `args`.
 pub fn without_differences(args: &[Vec<u8>], here: &mut Effects, redis: &mut Effects, peer: Version) {
     let name = String::from_utf8_lossy(&args[0]).to_uppercase();
     for difference in DIFFERENCES.iter().filter(|d| peer < d.before && ["*", &*name].contains(&d.command)) {
@@ -132,7 +132,7 @@ pub fn without_differences(args: &[Vec<u8>], here: &mut Effects, redis: &mut Eff
 }
 
 impl Allowed {
-    /// Brings effects into the form in which this does not show.
+    /// Converts effects to a form without this difference.
     fn apply(self, effects: &mut Effects) {
         let Effects { events, calls } = effects;
         match self {
@@ -197,12 +197,12 @@ fn without_more_of_groups(here: &mut Effects, redis: &mut Effects) {
     }
 }
 
-/// MULTI or EXEC, which stand around several calls.
+/// Whether this is a MULTI or EXEC around several calls.
 fn is_frame(call: &Call) -> bool {
     call.args == [b"MULTI"] || call.args == [b"EXEC"]
 }
 
-/// `SREM key a b` as `SREM key a` and `SREM key b`; any other call as it is.
+/// `SREM key a b` as `SREM key a` and `SREM key b`; any other call unchanged.
 fn one_by_one(call: &Call) -> Vec<Call> {
     match &call.args[..] {
         [name, key, members @ ..] if name == b"SREM" => {
@@ -213,7 +213,7 @@ fn one_by_one(call: &Call) -> Vec<Call> {
     }
 }
 
-/// A reason is what makes a difference one that is meant.
+/// Each difference needs a reason to count as intended.
 #[test]
 fn every_difference_has_a_reason() {
     assert!(

@@ -1,8 +1,8 @@
 //! The witness, which observes the effects of one server's commands.
 //!
-//! Events are those that a subscriber to all notifications receives. Calls are read by a fake replica of Redis, which takes
-//! part in the handshake and throws the snapshot away, and from the journal of the server under test. A message that is
-//! published after a command comes to subscriber and replica after everything that was done before it.
+//! Events come from a subscriber to all notifications. Calls come from a fake replica of Redis, which takes part in the
+//! handshake and discards the snapshot, and from the journal of the server under test. A message published after a
+//! command reaches subscriber and replica after the effects of all previous commands.
 
 use super::{Call, Effects, Event};
 use crate::support::server::{Server, subject_is_redis};
@@ -11,7 +11,7 @@ use crate::support::{Client, Value};
 /// The channel of the marks.
 const MARKS: &str = "effects:marks";
 
-/// Sees what a server's commands leave behind.
+/// Observes the effects of a server's commands.
 pub struct Witness {
     control: Client,
     subscriber: Client,
@@ -19,16 +19,16 @@ pub struct Witness {
     marks: u64,
 }
 
-/// Where calls are read.
+/// The source of calls.
 enum Calls {
     /// `DEBUG JOURNAL TAKE`.
     Journal,
-    /// The replication stream, and the database that it has selected.
+    /// The replication stream, and its selected database.
     Replica(Client, i64),
 }
 
 impl Witness {
-    /// For the server under test, which has a journal unless it is Redis.
+    /// The witness of the server under test, which has a journal unless it is Redis.
     pub fn of_subject(server: &Server) -> Witness {
         if subject_is_redis() {
             return Witness::of_redis(server);
@@ -38,14 +38,14 @@ impl Witness {
     }
 
     pub fn of_redis(server: &Server) -> Witness {
-        // A replica that never acknowledges is not dropped.
+        // Redis must not drop the replica, which never acknowledges.
         server.client().ok("CONFIG SET repl-timeout 100000");
         Witness::attach(server, Calls::Replica(replicate(server).0, 0))
     }
 
     fn attach(server: &Server, calls: Calls) -> Witness {
         let (mut control, mut subscriber) = (server.client(), server.client());
-        // All classes: `A` is without the misses and the new keys.
+        // All classes: `A` does not contain misses and new keys.
         control.ok("CONFIG SET notify-keyspace-events KEAmn");
         subscriber.run("PSUBSCRIBE __key*@*__:*");
         subscriber.run(&format!("SUBSCRIBE {MARKS}"));
@@ -55,7 +55,7 @@ impl Witness {
         witness
     }
 
-    /// Requests all that was left behind so far; [`Witness::take`] reads it.
+    /// Sends a mark after all effects so far; [`Witness::take`] reads up to it.
     pub fn mark(&mut self) {
         self.marks += 1;
         let mark = self.marks.to_string();
@@ -63,7 +63,7 @@ impl Witness {
         if let Calls::Journal = self.calls {
             sent = sent.and_then(|()| self.control.send(&["DEBUG", "JOURNAL", "TAKE"]));
         }
-        sent.expect("a server that takes a request");
+        sent.expect("a server that accepts a request");
     }
 
     /// The effects between the last two marks.
@@ -121,15 +121,15 @@ fn replicated(replica: &mut Client, selected: &mut i64, mark: &[u8]) -> Vec<Call
 }
 
 impl Call {
-    /// MULTI and EXEC are in no database: a replica gets the SELECT between them.
+    /// MULTI and EXEC have no database: a replica gets the SELECT between them.
     fn new(db: i64, args: Vec<Vec<u8>>) -> Call {
         let frames = args.len() == 1 && [&b"MULTI"[..], b"EXEC"].contains(&&args[0][..]);
         Call { db: if frames { 0 } else { db }, args }
     }
 }
 
-/// Reads the reply to `DEBUG JOURNAL TAKE`: the events, which the subscriber has seen, and the calls, each with its
-/// database and arguments. The marks are left out.
+/// Reads the reply to `DEBUG JOURNAL TAKE`: the events, which the subscriber has received too, and the calls, each with
+/// its database and arguments. The marks are skipped.
 fn journal(reply: &Value) -> Vec<Call> {
     let parts = reply.elements();
     let [_, calls] = &parts[..] else { panic!("no journal: {reply:?}") };
@@ -165,19 +165,19 @@ fn event(channel: &[u8], text: &[u8]) -> Event {
     Event { db, of_key, name: name.to_vec(), key: key.to_vec() }
 }
 
-/// A connection that has become a replica and has the snapshot behind it, with the offset at which the stream continues.
+/// A connection that has become a replica and received the snapshot, with the offset at which the stream continues.
 pub fn replicate(server: &Server) -> (Client, i64) {
     let mut client = server.client();
-    // Without the capability `eof` the snapshot comes with its length.
+    // Without the capability `eof` Redis sends the snapshot with its length.
     client.ok("REPLCONF listening-port 1");
     client.ok("REPLCONF capa psync2");
-    client.send(&["PSYNC", "?", "-1"]).expect("a server that takes a request");
+    client.send(&["PSYNC", "?", "-1"]).expect("a server that accepts a request");
     let resync = client.read_reply().expect("the reply to PSYNC").value.text();
     let words: Vec<&str> = resync.split(' ').collect();
     let ["FULLRESYNC", _, offset] = words[..] else { panic!("PSYNC: {resync}") };
     let offset = offset.parse().expect("an offset");
     let mut byte = || client.read_raw(1).expect("the head of the snapshot")[0];
-    // Empty lines keep the connection alive until the snapshot is made.
+    // Empty lines keep the connection alive until the snapshot is ready.
     let mut first = byte();
     while first == b'\n' {
         first = byte();

@@ -27,7 +27,7 @@ pub const FAMILY: Family = Family {
     ],
 };
 
-/// Mostly a key of bits; any string will do.
+/// Mostly a bitmap key; any string is possible.
 fn bits(random: &mut Random) -> Vec<u8> {
     if random.chance(4) { key(random) } else { key_of(random, "bits") }
 }
@@ -40,7 +40,7 @@ fn offset(random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// A key, `before`, and perhaps a range and its unit.
+/// A key, `before`, and sometimes a range and its unit.
 fn ranged(random: &mut Random, before: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let mut args = args![bits(random)];
     args.extend(before);

@@ -1,4 +1,4 @@
-//! What a connection does beside data.
+//! Commands about the connection.
 
 use super::words::{one_of, value};
 use super::{Family, Generator};

@@ -1,4 +1,4 @@
-//! Times to live, of keys of any type.
+//! Times to live of keys of any type.
 
 use super::words::{any_key, lifetime, one_of};
 use super::{Family, Generator};
@@ -24,7 +24,7 @@ pub const FAMILY: Family = Family {
 
 fn expire(random: &mut Random, name: &str) -> Vec<Vec<u8>> {
     let mut args = args![any_key(random), lifetime(random, name)];
-    // Whether a relative time is greater than another one may hang on a millisecond.
+    // Comparing two relative times may depend on a millisecond.
     let conditions = if name.ends_with("AT") { &["NX", "XX", "GT", "LT"][..] } else { &["NX", "XX"] };
     args.extend((0..random.below(3)).map(|_| one_of(random, conditions)));
     args

@@ -61,7 +61,7 @@ fn places(random: &mut Random) -> Vec<u8> {
     key_of(random, "geo")
 }
 
-/// Up to `most` degrees on either side, in a third of the cases close together, now and then too many.
+/// Up to `most` degrees on either side, in a third of the cases close together, sometimes out of range.
 fn degrees(random: &mut Random, most: usize) -> Vec<u8> {
     match random.below(30) {
         0 => one_of(random, &["181", "-200", "90", "x", "", "nan", "1e1"]),
@@ -94,7 +94,7 @@ fn with_members(random: &mut Random) -> Vec<Vec<u8>> {
 }
 
 fn options(random: &mut Random, show: bool) -> Vec<Vec<u8>> {
-    // Without an order or a count the order is that of the index, which both walk alike.
+    // Without an order or a count the elements are in the order of the index, which is the same on both servers.
     let mut args = args![one_of(random, &["ASC", "DESC"])];
     if random.chance(3) {
         args.extend([b"COUNT".to_vec(), one_of(random, &["1", "2", "5", "100", "0", "-1", "x"])]);

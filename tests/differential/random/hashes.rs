@@ -24,7 +24,7 @@ pub const FAMILY: Family = Family {
         Generator::new("hdel", 3, with_fields),
         Generator::new("hincrby", 3, |r| args![hash(r), field(r), number(r)]),
         Generator::new("hincrbyfloat", 2, |r| args![hash(r), field(r), number(r)]),
-        // More than a hash here ever has: all of them.
+        // More than the size of any hash here, so it returns all fields.
         Generator::new("hrandfield", 1, |r| args![hash(r), "100000"])
             .compared(Rule::Unordered)
             .sensible_only(),
@@ -45,7 +45,7 @@ fn hash(random: &mut Random) -> Vec<u8> {
     key_of(random, "hash")
 }
 
-/// Mostly one of few; many different ones now and then, so that some hashes become tables by their number.
+/// Mostly one of a few; sometimes one of many, so that some hashes outgrow the packed form.
 fn field(random: &mut Random) -> Vec<u8> {
     if random.chance(8) { format!("field:{}", random.below(2000)).into_bytes() } else { member(random) }
 }

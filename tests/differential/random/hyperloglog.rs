@@ -1,4 +1,4 @@
-//! HyperLogLog: counts of distinct elements, and the strings that they are kept in.
+//! HyperLogLog: counts of distinct elements, and the strings that contain them.
 
 use super::words::some;
 use super::{Family, Generator, run_with};
@@ -25,7 +25,8 @@ pub const FAMILY: Family = Family {
     ],
 };
 
-/// Mostly a counter; else a key of another type. The keys of other strings are left out, for those hold any bytes.
+/// Mostly a HyperLogLog, else a key of another type. Keys of other strings are excluded, because those may contain any
+/// bytes.
 fn counter(random: &mut Random) -> Vec<u8> {
     let kind =
         if random.chance(16) { *random.pick(&["list", "set", "hash", "zset", "stream"]) } else { "hll" };
@@ -43,8 +44,8 @@ fn add(random: &mut Random) -> Vec<Vec<u8>> {
     args
 }
 
-/// A string that begins like a counter and does not go on like one. No run of zeros lacks its second byte: Redis reads
-/// what lies behind the string then. Nothing follows the last register: Redis ignores that until 7.2.10.
+/// A string that begins like a HyperLogLog and then differs. No run of zeros lacks its second byte, because Redis then
+/// reads beyond the string. No bytes follow the last register: Redis ignores those until 7.2.10.
 fn damaged(random: &mut Random) -> Vec<Vec<u8>> {
     let mut value = b"HYLL".to_vec();
     value.push(random.below(3) as u8);

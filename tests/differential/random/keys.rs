@@ -53,7 +53,7 @@ fn copy(random: &mut Random) -> Vec<Vec<u8>> {
     args
 }
 
-/// What strings look like in a payload.
+/// Strings in payloads.
 const OBJECTS: &[&[u8]] = &[
     b"\x00\x00",
     b"\x00\x03abc",

@@ -1,4 +1,4 @@
-//! Lists. (Those that block do so only where there is something to take, or for a millisecond.)
+//! Lists. (Blocking commands find an element, or time out after a millisecond.)
 
 use super::words::{index, key_of, member, number, one_of, some, value};
 use super::{Family, Generator};
@@ -37,12 +37,12 @@ fn list(random: &mut Random) -> Vec<u8> {
     key_of(random, "list")
 }
 
-/// Mostly a short one; a long one takes a node of its own or ends the list's small form.
+/// Mostly a short element; a long one needs a separate node, or outgrows the list's packed form.
 fn item(random: &mut Random) -> Vec<u8> {
     if random.chance(15) { value(random) } else { member(random) }
 }
 
-/// An index as LSET takes it: 7.2 reads one of more than 32 bits modulo 2^32, and sets an element that was not named.
+/// An index for LSET: 7.2 takes one of more than 32 bits modulo 2^32, and so sets another element.
 fn place(random: &mut Random) -> Vec<u8> {
     let place = index(random);
     if place.len() < 10 { place } else { b"99".to_vec() }

@@ -1,8 +1,9 @@
-//! Commands from a seed: sensible ones that build up state, and nonsense that shows in which order errors are found.
+//! Commands from a seed: sensible ones that build up state, and nonsense that shows the order in which errors are
+//! detected.
 //!
-//! A family of commands is a file of this directory with a constant [`Family`] in it and a line in [`families!`]
-//! below. It lists generators; one names a command (a subcommand as `object|encoding`), how often it comes beside the
-//! others, and a function that writes the arguments after the name:
+//! A family of commands is a file of this directory with a constant [`Family`] in it and a line in [`families!`] below.
+//! It lists generators; each names a command (a subcommand as `object|encoding`), its weight, and a function that
+//! writes the arguments after the name:
 //!
 //! ```text
 //! pub const FAMILY: Family = Family {
@@ -17,14 +18,15 @@
 //! };
 //! ```
 //!
-//! * A command that one of the servers does not know is left out of the run (they are asked by COMMAND INFO), so a file
-//!   may come before its commands.
-//! * Replies must depend on nothing but the commands before: where they depend on time or chance, the generator says by
-//!   which [`Rule`] they are compared. What blocks, or ends the connection, is `sensible_only`: no nonsense is made of it.
-//! * What itself calls commands, as a script does, is `Generator::calling`: it gets those of all families that may be
-//!   called, with their rules (see [`Calls`]).
-//! * [`words`] has keys, values, numbers and times. A family's keys are mostly its own (`key_of(r, "list")`), now and then
-//!   another's: then the types are wrong.
+//! * A run skips commands that one of the servers does not have (according to COMMAND INFO), so a file may be added
+//!   before its commands.
+//! * Replies must depend only on the previous commands: if they depend on time or on random choices, the generator sets
+//!   the [`Rule`] for comparing them. A command that blocks, or closes the connection, is `sensible_only`: it is not
+//!   used for nonsense.
+//! * A command that calls others, as a script does, is `Generator::calling`: it gets the commands of all families that
+//!   may be called, with their rules (see [`Calls`]).
+//! * [`words`] has keys, values, numbers and times. A family mostly uses its own keys (`key_of(r, "list")`), and
+//!   sometimes another family's, of the wrong type.
 //! * At the end of a sequence both servers' data sets are compared, see [`state`].
 //!
 //! A failing run prints its seed; `REDSTART_SEED` repeats it alone. `REDSTART_FAMILY` runs one family by its name.
@@ -56,16 +58,16 @@ use crate::support::random::{Random, seeds};
 /// Commands that belong together.
 pub struct Family {
     pub name: &'static str,
-    /// The options that these commands take, in any case of letters, and small numbers, for nonsense: none that would be
-    /// a time to live of these commands, for then a key would go while the test runs.
+    /// Words for nonsense: the options of these commands, in any letter case, and small numbers. None may be a time to
+    /// live in these commands, because the key would expire while the test runs.
     pub words: &'static [&'static str],
     pub commands: &'static [Generator],
 }
 
-/// Makes calls of one command.
+/// Generates calls of one command.
 #[derive(Clone, Copy)]
 pub struct Generator {
-    /// As COMMAND INFO knows it, in lower case: `get`, `object|encoding`.
+    /// The name in COMMAND INFO, in lower case: `get`, `object|encoding`.
     pub command: &'static str,
     weight: usize,
     arguments: Arguments,
@@ -92,7 +94,7 @@ impl Generator {
         Generator::with(command, weight, Arguments::Plain(arguments))
     }
 
-    /// The same for a command whose arguments have commands in them.
+    /// The same for a command whose arguments contain commands.
     pub const fn calling(
         command: &'static str,
         weight: usize,
@@ -105,17 +107,17 @@ impl Generator {
         Generator { command, weight, arguments, rule: Rule::Exact, nonsense: true, since: Version::new(0, 0) }
     }
 
-    /// With another way to compare replies.
+    /// Sets the rule for comparing replies.
     pub const fn compared(self, rule: Rule) -> Self {
         Generator { rule, ..self }
     }
 
-    /// Not beside a Redis older than this, where the command leaves something else behind.
+    /// Excludes versions of Redis before this one, in which the command has different effects.
     pub const fn since(self, since: Version) -> Self {
         Generator { since, ..self }
     }
 
-    /// Never with arguments other than those it makes itself.
+    /// Never calls the command with arguments from elsewhere.
     pub const fn sensible_only(self) -> Self {
         Generator { nonsense: false, ..self }
     }
@@ -124,12 +126,12 @@ impl Generator {
         matches!(self.arguments, Arguments::Calling(_))
     }
 
-    /// The command as it is typed.
+    /// The command as typed.
     fn typed(&self) -> String {
         self.command.to_uppercase().replace('|', " ")
     }
 
-    /// Whether this is `command`, or a container of it.
+    /// Whether this is `command`, or a subcommand of it.
     fn is_of(&self, command: &str) -> bool {
         let name = self.typed();
         name == command || command.starts_with(&format!("{name} "))
@@ -145,16 +147,16 @@ impl Generator {
             self.command.to_uppercase().split('|').map(|w| w.as_bytes().to_vec()).collect();
         args.extend(match self.arguments {
             Arguments::Plain(arguments) => arguments(random),
-            Arguments::Calling(arguments) => arguments(random, calls.expect("made for a mix that calls")),
+            Arguments::Calling(arguments) => arguments(random, calls.expect("set for a mix with calls")),
         });
         Step::new(args, self.rule)
     }
 }
 
-/// The commands that scripts may call, of all families: those that both servers allow there, and do alike.
+/// The commands of all families that scripts may call: those that both servers allow and execute alike in scripts.
 pub struct Calls {
     mix: Mix,
-    /// Redis's version.
+    /// The version of Redis.
     pub peer: Version,
 }
 
@@ -169,9 +171,9 @@ impl Calls {
             let info = redis.call(&["COMMAND", "INFO", generator.command]).elements()[0].elements();
             let name = generator.typed();
             let has = |flag: &str| info[2].elements().iter().any(|f| f.text() == flag);
-            // A command that blocks replies in scripts as it does in transactions since 7.2.
-            // WAIT counts replicas, which only one of the servers has where calls are compared. SORT leaves equals in the
-            // order of a hash table, if a script has made something else than a list of its key.
+            // Since 7.2, a command that blocks replies in scripts as it does in transactions. WAIT counts replicas, and
+            // only one of the servers has one when calls are compared. SORT returns equal elements in the order of a
+            // hash table if a script has replaced the list with another type.
             let cannot_be_called = has("noscript")
                 || ["WAIT", "SORT", "SORT_RO"].contains(&&*name)
                 || has("blocking") && pair.peer < Version::new(7, 2);
@@ -182,13 +184,13 @@ impl Calls {
         Calls { mix, peer: pair.peer }
     }
 
-    /// A command that makes sense, or one that need not.
+    /// A sensible command or nonsense.
     pub fn command(&self, random: &mut Random) -> Step {
         if random.chance(8) { self.mix.nonsense(random) } else { self.mix.command(random) }
     }
 }
 
-/// Arguments of any kinds of text as a vector of byte strings.
+/// Arguments of any text types as a vector of byte strings.
 #[macro_export]
 macro_rules! args {
     ($($arg:expr),* $(,)?) => { vec![$(Vec::<u8>::from($arg)),*] };
@@ -218,7 +220,7 @@ families! {
     strings,
 }
 
-/// Keeps the generators of commands that both servers know.
+/// Keeps the generators whose commands both servers have.
 fn retain_known(pair: &Pair, generators: &mut Vec<(Generator, Words)>) {
     let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
     generators.retain(|(generator, _)| pair.peer >= generator.since);
@@ -231,17 +233,17 @@ fn retain_known(pair: &Pair, generators: &mut Vec<(Generator, Words)>) {
 /// The words of a family.
 type Words = &'static [&'static str];
 
-/// The generators of some families that both servers know the commands of.
+/// The generators of some families, for the commands that both servers have.
 pub struct Mix {
-    /// With the words of its family.
+    /// Each with the words of its family.
     generators: Vec<(Generator, Words)>,
     total: usize,
-    /// There if one of them calls commands.
+    /// Present if one of them calls commands.
     calls: Option<Box<Calls>>,
 }
 
 impl Mix {
-    /// `None` when the servers have nothing of these families in common.
+    /// `None` if the servers have no command of these families in common.
     pub fn of(pair: &Pair, families: &[&Family]) -> Option<Mix> {
         let mut generators: Vec<_> =
             families.iter().flat_map(|f| f.commands.iter().map(|generator| (*generator, f.words))).collect();
@@ -255,7 +257,7 @@ impl Mix {
         (total > 0).then_some(Mix { generators, total, calls })
     }
 
-    /// Those whose replies depend on nothing but the commands before, and come at once.
+    /// Keeps the commands whose replies depend only on previous commands, and are sent at once.
     pub fn exact(mut self, pair: &Pair) -> Mix {
         let mut redis = pair.redis.client();
         self.generators.retain(|(generator, _)| {
@@ -267,7 +269,7 @@ impl Mix {
         self
     }
 
-    /// Without those that are meant to reply otherwise than this Redis.
+    /// Removes the commands with an intended difference from this Redis.
     pub fn without_intended(mut self, pair: &Pair) -> Mix {
         self.generators.retain(|(generator, _)| !generator.is_meant_to_reply_otherwise(pair.peer));
         self.total = self.generators.iter().map(|(generator, _)| generator.weight).sum();
@@ -285,7 +287,7 @@ impl Mix {
         chosen.expect("the weights add up to the total").step(random, self.calls.as_deref())
     }
 
-    /// A command's name with words that may or may not make sense.
+    /// A command's name with random words.
     pub fn nonsense(&self, random: &mut Random) -> Step {
         let (generator, words) = *random.pick(&self.generators);
         if !generator.nonsense {
@@ -310,7 +312,7 @@ impl Mix {
         Step::new(args, generator.rule)
     }
 
-    /// `count` commands; of those of an odd seed most are nonsense.
+    /// `count` commands; with an odd seed most are nonsense.
     pub fn sequence(&self, seed: u64, count: usize) -> Vec<Step> {
         let mut random = Random::new(seed);
         let sensible =
@@ -329,13 +331,13 @@ fn run(families: &[&Family], seeds: &[u64], count: usize) {
     run_with("", families, seeds, count);
 }
 
-/// `count` commands of each seed, to servers that are started with `flags`.
+/// `count` commands of each seed, to servers started with `flags`.
 fn run_with(flags: &str, families: &[&Family], seeds: &[u64], count: usize) {
     // Redis looks at what blocked clients wait for as often as this.
     let pair = Pair::start(&format!("--hz 500 {flags}"));
     let Some(mix) = Mix::of(&pair, families) else {
         println!(
-            "waits for its commands: {}",
+            "skipped, no server has its commands: {}",
             families.iter().map(|f| f.name).collect::<Vec<_>>().join(", ")
         );
         return;
@@ -362,7 +364,7 @@ fn random_commands_of_each_family_reply_as_redis_does() {
     }
 }
 
-/// The harness can fail: two Redis with different policies reply differently, and it reports that.
+/// Tests the harness: two Redis with different policies reply differently, and it reports that.
 #[test]
 fn a_difference_is_found_and_shrunk_to_what_it_takes() {
     use crate::support::server::Launch;

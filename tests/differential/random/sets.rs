@@ -37,7 +37,7 @@ fn set(random: &mut Random) -> Vec<u8> {
     key_of(random, "set")
 }
 
-/// Numbers, so that sets of integers live for a while; words end them.
+/// Numbers, so that some sets stay intsets for a while; words convert them.
 fn item(random: &mut Random) -> Vec<u8> {
     match random.below(60) {
         0 => member(random),

@@ -1,5 +1,5 @@
-//! SORT. (What depends on the order in which a hash table is walked is left out, and so are numbers whose size Redis
-//! goes on complaining of: see docs/compatibility.md.)
+//! SORT. (Calls that depend on the order of a hash table are left out, and so are numbers whose range error Redis keeps
+//! repeating: see docs/compatibility.md.)
 
 use super::words::{any_key, index, key_of, member, number, one_of, some};
 use super::{Family, Generator};
@@ -24,12 +24,12 @@ pub const FAMILY: Family = Family {
     ],
 };
 
-/// A key of a list and of nothing else, so that its elements have an order: no other family knows of it.
+/// A key of a list only, so that its elements have an order: no other family uses it.
 fn row(random: &mut Random) -> Vec<u8> {
     format!("row:{}", random.below(4)).into_bytes()
 }
 
-/// Elements that patterns lead somewhere from.
+/// Elements for which patterns find keys.
 fn element(random: &mut Random) -> Vec<u8> {
     match random.below(4) {
         0 => member(random),
@@ -55,7 +55,7 @@ fn sort(random: &mut Random, may_store: bool) -> Vec<Vec<u8>> {
     let store = may_store && random.chance(3);
     let by = if is_list { random.below(4) } else { 3 };
     match by {
-        // Redis says of the order of equal texts nothing once a part of it is asked for.
+        // Redis does not define the order of equal texts when only a part of the result is requested.
         0 => args.extend(args!["BY", one_of(random, PATTERNS), "ALPHA"]),
         1 => args.extend(args!["BY", "nosort"]),
         _ => args.push(b"ALPHA".to_vec()),

@@ -89,7 +89,7 @@ pub const FAMILY: Family = Family {
     ],
 };
 
-/// Mostly a sorted set, now and then a set: the algebra takes both.
+/// Mostly a sorted set, sometimes a set: the algebra accepts both.
 fn zset(random: &mut Random) -> Vec<u8> {
     if random.chance(12) { key_of(random, "set") } else { key_of(random, "zset") }
 }
@@ -106,7 +106,7 @@ fn two(random: &mut Random, words: &[&str]) -> Vec<Vec<u8>> {
     vec![one_of(random, words), one_of(random, words)]
 }
 
-/// A key and what comes after it.
+/// A key and the arguments after it.
 fn tail(random: &mut Random, rest: impl FnOnce(&mut Random) -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let mut args = args![zset(random)];
     args.extend(rest(random));
@@ -118,7 +118,7 @@ fn zadd(random: &mut Random) -> Vec<Vec<u8>> {
     if random.chance(3) {
         args.extend(some(random, 2, |r| one_of(r, &["NX", "XX", "GT", "LT", "CH", "CH", "INCR"])));
     }
-    // More than 128 members outgrow the small form, and so does a long one.
+    // More than 128 members outgrow the packed form, and so does a long one.
     let most = if random.chance(20) { 200 } else { 3 };
     for _ in 0..=random.below(most) {
         let name = if random.chance(100) { value(random) } else { member(random) };
@@ -163,8 +163,8 @@ fn zrange(random: &mut Random) -> Vec<Vec<u8>> {
     args
 }
 
-/// A key whose members have the score 0, all of them, and what comes after it. Where scores differ, a range by names
-/// means nothing: it hangs on the levels that chance gave to a skip list's nodes. No other family knows these keys.
+/// A key whose members all have the score 0, and the arguments after it. With different scores a range by name is
+/// undefined: it depends on the random levels of a skip list's nodes. No other family uses these keys.
 fn names(random: &mut Random, rest: impl FnOnce(&mut Random) -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let mut args = args![format!("names:{}", random.below(3))];
     args.extend(rest(random));

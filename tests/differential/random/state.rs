@@ -1,5 +1,5 @@
 //! The data sets of both servers after a sequence: every key of every database with its type, encoding, time to live
-//! and all that is in it.
+//! and contents.
 
 use crate::pair::{Outcome, Pace, Pair, Rule, Step, Verdict};
 use crate::support::{Client, Value, Version};
@@ -7,17 +7,17 @@ use crate::support::{Client, Value, Version};
 /// The databases that random commands reach.
 const DATABASES: [&str; 2] = ["0", "1"];
 
-/// The first Redis whose DEBUG DIGEST is over scores in their shortest digits, as ours; before it was over 17 digits.
+/// The first Redis whose DEBUG DIGEST uses scores in their shortest digits, as here; earlier ones use 17 digits.
 pub const DIGEST_OF_SHORT_SCORES: Version = Version::new(7, 2);
 
-/// Compares both data sets; a difference fails the test, with the key and both readings.
+/// Compares both data sets; a difference fails the test, and prints the key and both replies.
 pub fn check(pair: &Pair, origin: &str) {
     if let Some(difference) = difference(pair) {
         panic!("{origin}: the data sets differ after the sequence\n{difference}");
     }
 }
 
-/// The same without encodings, which depend on what a value was before.
+/// The same without encodings, which depend on earlier states of a value.
 pub fn check_contents(pair: &Pair, origin: &str) {
     let matters = |step: &Step| step.args[0] != b"OBJECT";
     if let Some(difference) = difference_in(pair, matters) {
@@ -30,7 +30,7 @@ pub fn difference(pair: &Pair) -> Option<String> {
     difference_in(pair, |_| true)
 }
 
-/// The differences between the readings that matter.
+/// The differences in the replies to the steps selected by `matters`.
 fn difference_in(pair: &Pair, matters: impl Fn(&Step) -> bool) -> Option<String> {
     let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
     let mut steps = Vec::new();
@@ -54,7 +54,7 @@ fn difference_in(pair: &Pair, matters: impl Fn(&Step) -> bool) -> Option<String>
         }
     }
     if pair.peer >= DIGEST_OF_SHORT_SCORES {
-        // Covers the whole data set at once, in case the readings overlook something.
+        // Covers the whole data set at once, in case the other commands miss a difference.
         steps.push(Step::new(vec![b"DEBUG".to_vec(), b"DIGEST".to_vec()], Rule::Exact));
     }
     let mut found = None;
@@ -83,7 +83,7 @@ fn bytes(value: Value) -> Vec<u8> {
     }
 }
 
-/// The commands that read all there is to know of a key of type `kind`.
+/// The commands that read the state of a key of type `kind`.
 fn readings(key: &[u8], kind: &str) -> Vec<Step> {
     let step = |before: &[&str], after: &[&str], rule| {
         let word = |word: &&str| word.as_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! Streams with IDs of the tests' own; what takes an ID or a time from the clock is left to the scripts.
+//! Streams with explicit IDs; the scripts test IDs and times from the clock.
 
 use super::words::{index, key_of, member, one_of, some};
 use super::{Family, Generator};
@@ -50,7 +50,7 @@ pub const FAMILY: Family = Family {
             args
         }),
         Generator::new("xread", 2, xread),
-        // An ID below those of deleted entries is refused since 7.2.
+        // Since 7.2 an ID below those of deleted entries is refused.
         Generator::new("xsetid", 1, xsetid).since(Version::new(7, 2)),
         Generator::new("xgroup|create", 3, create),
         Generator::new("xgroup|setid", 2, |r| {
@@ -132,7 +132,7 @@ fn trimming(random: &mut Random) -> Vec<Vec<u8>> {
     args
 }
 
-/// IDs rise mostly: the larger ones come from a number that a run's own commands cannot know.
+/// IDs mostly rise: the larger ones come from a number that no other random command uses.
 fn xadd(random: &mut Random) -> Vec<Vec<u8>> {
     let mut args = args![stream(random)];
     args.extend(random.chance(10).then(|| b"NOMKSTREAM".to_vec()));
@@ -156,7 +156,7 @@ fn range(random: &mut Random, from: &str, to: &str) -> Vec<Vec<u8>> {
     args
 }
 
-/// `STREAMS`, up to three keys and as many IDs; now and then one ID too few.
+/// `STREAMS`, up to three keys and as many IDs; sometimes one ID too few.
 fn streams(random: &mut Random, mut make: impl FnMut(&mut Random) -> Vec<u8>) -> Vec<Vec<u8>> {
     let keys = some(random, 3, stream);
     let ids = keys.len() - usize::from(random.chance(30));
@@ -188,7 +188,7 @@ fn create(random: &mut Random) -> Vec<Vec<u8>> {
     args
 }
 
-/// The times that it sets are those of the tests, or as near as two clocks.
+/// The times that it sets are those of the test, or differ as much as two clocks.
 fn xclaim(random: &mut Random) -> Vec<Vec<u8>> {
     let before = vec![group(random), consumer(random), b"0".to_vec()];
     let mut args = with_ids(random, before);

@@ -1,4 +1,4 @@
-//! Strings, and counters, which are strings that are numbers.
+//! Strings, and counters, which are strings with a number.
 
 use super::words::{index, key, lifetime, number, one_of, some, value};
 use super::{Family, Generator};
@@ -76,7 +76,7 @@ fn pairs(random: &mut Random) -> Vec<Vec<u8>> {
     (0..=random.below(3)).flat_map(|_| [key(random), value(random)]).collect()
 }
 
-/// Where to write: mostly close to the start, so that strings stay small.
+/// An offset, mostly close to the start, so that strings stay small.
 fn place(random: &mut Random) -> Vec<u8> {
     if random.chance(4) { index(random) } else { random.below(100).to_string().into_bytes() }
 }
@@ -86,7 +86,7 @@ fn short(random: &mut Random) -> Vec<u8> {
     random.bytes(len)
 }
 
-/// Of long strings it takes its time: their product is the number of steps.
+/// Slow on long strings: the number of steps is the product of their lengths.
 fn lcs(random: &mut Random) -> Vec<Vec<u8>> {
     let mut args = args![one_of(random, &["a", "b", "counter", "missing", "key:1"]), key(random)];
     for _ in 0..random.below(4) {

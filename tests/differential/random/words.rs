@@ -39,7 +39,7 @@ const NUMBERS: &[&str] = &[
     "1e400",
 ];
 
-/// What is given as a time to live beside the plain ones: refused, or long past, or far away, never soon.
+/// Invalid times to live besides the plain ones: refused, long past, or far in the future, never soon.
 const ODD_TIMES: &[&str] = &[
     "0",
     "-1",
@@ -62,18 +62,18 @@ const ODD_TIMES: &[&str] = &[
     "9223372036854776",
 ];
 
-/// A key of the strings; one in sixteen of another family.
+/// A key of a string; one in sixteen belongs to another family.
 pub fn key(random: &mut Random) -> Vec<u8> {
     if random.chance(16) { other_key(random) } else { random.pick(KEYS).as_bytes().to_vec() }
 }
 
-/// One of four keys `kind:N`; one in sixteen of any family, `kind` being one of `KINDS`.
+/// One of four keys `kind:N`; one in sixteen belongs to any family. `kind` is one of `KINDS`.
 pub fn key_of(random: &mut Random, kind: &str) -> Vec<u8> {
     debug_assert!(KINDS.contains(&kind), "{kind} is not in KINDS");
     if random.chance(16) { other_key(random) } else { format!("{kind}:{}", random.below(4)).into_bytes() }
 }
 
-/// A key of any family but that of the counters: if one is damaged in the wrong place, Redis reads what lies behind it.
+/// A key of any family except HyperLogLog: Redis reads beyond the string if one is damaged in the wrong place.
 fn other_key(random: &mut Random) -> Vec<u8> {
     loop {
         let key = any_key(random);
@@ -83,7 +83,7 @@ fn other_key(random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// A key of any family; half of them of the strings.
+/// A key of any family; half of them are strings.
 pub fn any_key(random: &mut Random) -> Vec<u8> {
     if random.chance(2) {
         return random.pick(KEYS).as_bytes().to_vec();
@@ -91,7 +91,7 @@ pub fn any_key(random: &mut Random) -> Vec<u8> {
     format!("{}:{}", random.pick(KINDS), random.below(4)).into_bytes()
 }
 
-/// An integer of any size, or something that is nearly one.
+/// An integer of any size, or a word that is almost one.
 pub fn number(random: &mut Random) -> Vec<u8> {
     if random.chance(2) {
         return ((random.next() as i64) >> random.below(64)).to_string().into_bytes();
@@ -122,7 +122,8 @@ pub fn value(random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// A short member of a collection, from few, so that the same ones are met again; now and then a long one or a number.
+/// A short member of a collection, from few, so that the same ones are used repeatedly; sometimes a long one or a
+/// number.
 pub fn member(random: &mut Random) -> Vec<u8> {
     match random.below(20) {
         0 => number(random),
@@ -137,7 +138,7 @@ pub fn one_of(random: &mut Random, words: &[&str]) -> Vec<u8> {
     random.pick(words).as_bytes().to_vec()
 }
 
-/// Between one and `most` of what `make` makes.
+/// One to `most` results of `make`.
 pub fn some(random: &mut Random, most: usize, mut make: impl FnMut(&mut Random) -> Vec<u8>) -> Vec<Vec<u8>> {
     (0..=random.below(most)).map(|_| make(random)).collect()
 }
@@ -147,13 +148,13 @@ pub fn split(text: &str) -> Vec<Vec<u8>> {
     text.split(' ').map(|word| word.as_bytes().to_vec()).collect()
 }
 
-/// Not a sensible time to live, or one that does not end while a test runs.
+/// An invalid time to live, or one that does not end while a test runs.
 pub fn odd_time(random: &mut Random) -> Vec<u8> {
     random.pick(ODD_TIMES).as_bytes().to_vec()
 }
 
-/// The time of option or command `unit` (EX, PX, EXAT, PXAT, EXPIRE …): it does not run out while the test runs, or
-/// has run out already.
+/// The time for the option or command `unit` (EX, PX, EXAT, PXAT, EXPIRE …): it does not end while the test runs, or
+/// has ended already.
 pub fn lifetime(random: &mut Random, unit: &str) -> Vec<u8> {
     let text = match (unit, random.below(10)) {
         (_, 0) => return odd_time(random),

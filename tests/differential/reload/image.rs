@@ -1,11 +1,11 @@
-//! The content of all databases, in a form that is the same for every server with the same data. Encodings are left out,
-//! scores are numbers, and the times at which stream consumers were last seen are left out, since no log contains them.
+//! The contents of all databases, in a form that is the same for every server with the same data. Encodings are left
+//! out, scores are numbers, and the seen times of stream consumers are left out, because no AOF contains them.
 
 use crate::support::{Client, Value};
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How many keys are requested before replies are read.
+/// The number of keys requested before replies are read.
 const BATCH: usize = 64;
 
 /// Fields of XINFO STREAM about the layout in memory, and times that are not logged.
@@ -14,7 +14,7 @@ const NOT_LOGGED: [&[u8]; 4] = [b"radix-tree-keys", b"radix-tree-nodes", b"seen-
 /// A database and the name of a key in it.
 type Key = (usize, Vec<u8>);
 
-/// The value of a key, and when it expires.
+/// The value of a key, and its expiry.
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
     kind: String,
@@ -34,7 +34,7 @@ pub struct Image {
     keys: BTreeMap<Key, Entry>,
     /// The code of each library of functions.
     libraries: BTreeMap<Vec<u8>, Value>,
-    /// When reading ended, in milliseconds of Unix time.
+    /// The time when reading ended, in milliseconds of Unix time.
     taken: i64,
 }
 
@@ -97,14 +97,14 @@ fn entries(client: &mut Client, names: &[Vec<u8>]) -> Vec<Entry> {
     let times = about.iter().skip(1).step_by(2).map(Value::integer);
     let all = kinds.into_iter().zip(times).zip(contents);
     all.map(|((kind, expires), content)| {
-        // It had expired between the two rounds, or between KEYS and the first.
+        // It expired between the two rounds, or between KEYS and the first.
         let expires = if kind == "none" { 0 } else { expires.max(-1) };
         Entry { content: plain(&kind, content), kind, expires }
     })
     .collect()
 }
 
-/// The request that reads all of a key of type `kind`.
+/// The request that reads the whole value of a key of type `kind`.
 fn reading<'a>(kind: &str, name: &'a [u8]) -> Vec<&'a [u8]> {
     match kind {
         "zset" => vec![b"ZRANGE", name, b"0", b"-1", b"WITHSCORES"],
@@ -115,7 +115,7 @@ fn reading<'a>(kind: &str, name: &'a [u8]) -> Vec<&'a [u8]> {
 
 /// Sends requests at once and reads their replies.
 fn piped<'a>(client: &mut Client, requests: impl Iterator<Item = Vec<&'a [u8]>>) -> Vec<Value> {
-    let count = requests.map(|args| client.send(&args).expect("a server that takes a request")).count();
+    let count = requests.map(|args| client.send(&args).expect("a server that accepts a request")).count();
     (0..count).map(|_| client.read_reply().expect("a reply").value).collect()
 }
 
@@ -130,7 +130,7 @@ fn plain(kind: &str, reply: Value) -> Vec<Value> {
     }
 }
 
-/// The bits of a score, since servers print different numbers of digits.
+/// The bits of a score, because servers print different numbers of digits.
 fn score(text: &Value) -> Value {
     let number: f64 = text.text().parse().expect("a score");
     Value::Integer((number + 0.0).to_bits() as i64)
@@ -152,8 +152,8 @@ fn without_unlogged(value: Value) -> Value {
     Value::Array(kept)
 }
 
-/// Replaces a group's read counter that has overflowed by an unknown one, as in a log. The lag goes with it, since it is
-/// computed from the counter.
+/// Replaces a group's overflowed read counter by an unknown one, as in an AOF. The lag becomes unknown too, because it
+/// is computed from the counter.
 fn without_overflow(group: &mut [Value]) {
     let value_of =
         |name: &[u8]| group.iter().position(|v| matches!(v, Value::Bulk(b) if b == name)).map(|at| at + 1);

@@ -1,15 +1,15 @@
-//! Checks the log after a sequence: the server under test and Redis load it. Both must restore the data set, and no
-//! command of the log may fail.
+//! Checks the AOF after a sequence: the server under test and Redis load it. Both must restore the data set, and no
+//! command of the AOF may fail.
 //!
 //! ```text
 //!   image of the data set
-//!     the log as it is               ──▶ loaded by its writer ──▶ the same image ──▶ loaded by Redis ──▶ the same image
+//!     the AOF as it is               ──▶ loaded by its writer ──▶ the same image ──▶ loaded by Redis ──▶ the same image
 //!     rewritten with a snapshot      ──▶ likewise
 //!     rewritten as commands alone    ──▶ likewise
 //! ```
 //!
-//! The Redis that loads the log is a third server of a [`Pair`], started when it is first needed. It loads a copy of the
-//! files with `DEBUG LOADAOF`. [`EXEMPT`] lists the sections after which the log is not loaded, and why.
+//! The Redis that loads the AOF is a third server of a [`Pair`], started when it is first needed. It loads a copy of
+//! the files with `DEBUG LOADAOF`. [`EXEMPT`] lists the sections after which the AOF is not loaded, and why.
 
 mod image;
 
@@ -24,10 +24,10 @@ use std::path::Path;
 /// The first Redis that reads RDB version 11.
 pub const FORMAT_11: Version = Version::new(7, 2);
 
-/// The flags of both servers of a pair: they write a log, and rewrite it only on request.
+/// The flags of both servers of a pair: they write an AOF, and rewrite it only on request.
 pub const LOGGED: &str = "--appendonly yes --appendfsync no --auto-aof-rewrite-percentage 0";
 
-/// The form of a log.
+/// The form of an AOF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Not rewritten.
@@ -40,7 +40,7 @@ pub enum Form {
 
 const FORMS: [Form; 3] = [Form::AsWritten, Form::Snapshot, Form::Commands];
 
-/// Rewrites the log of a server into this form.
+/// Rewrites the AOF of a server into this form.
 pub fn rewrite(client: &mut Client, form: Form) {
     let preamble = match form {
         Form::AsWritten => return,
@@ -59,7 +59,7 @@ pub fn rewrite(client: &mut Client, form: Form) {
     client.ok("CONFIG SET aof-use-rdb-preamble yes");
 }
 
-/// The sections after which the log is not loaded: the script, the section, and the reason.
+/// The sections after which the AOF is not loaded: the script, the section, and the reason.
 pub const EXEMPT: &[(&str, &str, &str)] = &[
     ("debug.txt", "POPULATE", "DEBUG POPULATE is not propagated, as in Redis"),
     ("server.txt", "DEBUG POPULATE makes keys with known names and values", "as POPULATE in debug.txt"),
@@ -92,7 +92,7 @@ pub const EXEMPT: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Whether a section is exempt. If it is, empties the server and its log.
+/// Whether a section is exempt. If it is, empties the server and its AOF.
 pub fn is_exempt(pair: &Pair, script: &str, section: &str) -> bool {
     let found = EXEMPT.iter().any(|(file, title, _)| *file == script && *title == section);
     if found {
@@ -101,7 +101,7 @@ pub fn is_exempt(pair: &Pair, script: &str, section: &str) -> bool {
     found
 }
 
-/// Empties the server under test and its log.
+/// Empties the server under test and its AOF.
 fn forget(pair: &Pair) {
     let mut subject = connect(&pair.subject, pair.password());
     for line in ["CLIENT UNPAUSE", "FLUSHALL", "FUNCTION FLUSH"] {
@@ -110,21 +110,21 @@ fn forget(pair: &Pair) {
     rewrite(&mut subject, Form::Snapshot);
 }
 
-/// Flags with which the server under test writes a log that a Redis of version `peer` can load.
+/// Flags with which the server under test writes an AOF that a Redis of version `peer` can load.
 pub fn logged_for(peer: Version) -> String {
     let is_old = peer < FORMAT_11 && !subject_is_redis();
     format!("{LOGGED}{}", if is_old { " --rdb-write-version 10" } else { "" })
 }
 
-/// The Redis that loads the logs of the server under test.
+/// The Redis that loads the AOF of the server under test.
 pub struct Reader {
     server: Server,
     client: Client,
 }
 
 impl Reader {
-    /// With the flags of the server under test, but for `rename-command`: the log has the commands' own names, which a Redis
-    /// that renames them does not know.
+    /// Uses the flags of the server under test, without `rename-command`: the AOF has the original names of commands,
+    /// which a Redis that renames them does not accept.
     fn start(flags: &str, password: Option<&str>) -> Reader {
         let mut parts = flags.split("--rename-command");
         let first = parts.next().unwrap_or_default().to_owned();
@@ -147,16 +147,16 @@ pub fn connect(server: &Server, password: Option<&str>) -> Client {
     client
 }
 
-/// The server that loads a log.
+/// The servers that load an AOF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
-    /// Only the server under test: the log contains something that Redis cannot read.
+    /// Only the server under test: the AOF contains data that Redis cannot read.
     Writer,
     Both,
 }
 
-/// Loads the log of the server under test in every form, there and in Redis. Returns a description of the first
-/// difference from the data set before. If there is one, the server and its log are emptied.
+/// Loads the AOF of the server under test in every form, there and in Redis. Returns a description of the first
+/// difference from the data set before. If there is one, the server and its AOF are emptied.
 pub fn difference(pair: &Pair) -> Option<String> {
     difference_in(pair, Readers::Both)
 }
@@ -178,7 +178,7 @@ fn difference_of_forms(pair: &Pair, readers: Readers) -> Option<String> {
     for form in FORMS {
         rewrite(&mut subject, form);
         if let Some(found) = load(&pair.subject, &mut subject, &before) {
-            return Some(format!("  log {form:?}, loaded by its writer\n{found}"));
+            return Some(format!("  AOF {form:?}, loaded by its writer\n{found}"));
         }
         if readers == Readers::Writer {
             continue;
@@ -188,13 +188,13 @@ fn difference_of_forms(pair: &Pair, readers: Readers) -> Option<String> {
         if let Some(found) = load(&reader.server, &mut reader.client, &before) {
             // Redis may have exited.
             *slot = None;
-            return Some(format!("  log {form:?}, loaded by Redis\n{found}"));
+            return Some(format!("  AOF {form:?}, loaded by Redis\n{found}"));
         }
     }
     None
 }
 
-/// Loads a server's log. Returns a description of the first difference from `before`.
+/// Loads a server's AOF. Returns a description of the first difference from `before`.
 fn load(server: &Server, client: &mut Client, before: &Image) -> Option<String> {
     let failures = failed(client);
     match client.try_call(&["DEBUG", "LOADAOF"]) {
@@ -202,12 +202,12 @@ fn load(server: &Server, client: &mut Client, before: &Image) -> Option<String> 
         other => return Some(format!("  DEBUG LOADAOF: {other:?}\n{}", end_of_log(server, ""))),
     }
     if failed(client) != failures {
-        return Some(format!("  commands of the log failed:\n{}", end_of_log(server, "== CRITICAL ==")));
+        return Some(format!("  commands of the AOF failed:\n{}", end_of_log(server, "== CRITICAL ==")));
     }
     before.difference(&Image::of(client))
 }
 
-/// How many commands of logs have failed.
+/// The number of failed commands in all loads.
 fn failed(client: &mut Client) -> i64 {
     let text = client.run("INFO stats").text();
     let number = text.lines().find_map(|line| line.strip_prefix("unexpected_error_replies:"));
@@ -222,16 +222,16 @@ fn end_of_log(server: &Server, text: &str) -> String {
     last.iter().flat_map(|line| ["  log: ", line, "\n"]).collect()
 }
 
-/// Copies the files of a server's log into another server's directory.
+/// Copies the files of a server's AOF into another server's directory.
 fn copy_log(writer: &mut Client, directory: &Path) {
     let mut setting = |name: &str| writer.call(&["CONFIG", "GET", name]).field(name).text();
     let name = setting("appenddirname");
     let (from, to) = (Path::new(&setting("dir")).join(&name), directory.join(&name));
-    fs::remove_dir_all(&to).expect("the log of an earlier sequence");
+    fs::remove_dir_all(&to).expect("the AOF of an earlier sequence");
     copy(&from, &to);
 }
 
-/// Copies a file, or a directory with all that is in it.
+/// Copies a file, or a directory with its contents.
 pub fn copy(from: &Path, to: &Path) {
     if from.is_dir() {
         fs::create_dir_all(to).expect("a directory");
@@ -244,25 +244,25 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Loads the log at the end of sequences that were run one after the other; a difference fails the test.
+/// Loads the AOF at the end of sequences that ran one after the other; a difference fails the test.
 pub fn check_end(pair: &Pair, origin: &str) {
     check_end_by(pair, Readers::Both, origin);
 }
 
 pub fn check_end_by(pair: &Pair, readers: Readers, origin: &str) {
     if let Some(found) = difference_in(pair, readers) {
-        panic!("{origin}: the log makes another data set\n{found}");
+        panic!("{origin}: the AOF loads to another data set\n{found}");
     }
 }
 
-/// Loads the log after `steps`; a difference is shrunk, printed and fails the test.
+/// Loads the AOF after `steps`; a difference is shrunk, printed and fails the test.
 pub fn check(pair: &Pair, protocol: u8, steps: &[Step], pace: Pace, origin: &str) {
     if let Some(found) = difference(pair) {
         panic!("{origin}, RESP{protocol}: {}", explain(pair, protocol, steps, pace, found));
     }
 }
 
-/// Shrinks `steps` to the shortest sequence after whose log something differs, and describes both.
+/// Shrinks `steps` to the shortest sequence whose AOF loads to other data, and describes both.
 pub fn explain(pair: &Pair, protocol: u8, steps: &[Step], pace: Pace, found: String) -> String {
     let (sequence, found) = shrink(steps.to_vec(), found, |steps| {
         let still = match pair.run(protocol, steps, pace) {
@@ -273,7 +273,7 @@ pub fn explain(pair: &Pair, protocol: u8, steps: &[Step], pace: Pace, found: Str
     });
     let lines: Vec<String> = sequence.iter().map(|step| format!("    {}", step.line())).collect();
     format!(
-        "the log makes another data set\n{found}\n  after a FLUSHALL and this sequence:\n{}",
+        "the AOF loads to another data set\n{found}\n  after a FLUSHALL and this sequence:\n{}",
         lines.join("\n")
     )
 }

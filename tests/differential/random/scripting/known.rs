@@ -1,4 +1,4 @@
-//! Scripts and libraries by hand, of the kinds that applications use.
+//! Handwritten scripts and libraries, of the kinds that applications use.
 
 use super::super::words::one_of;
 use crate::support::random::Random;
@@ -6,16 +6,16 @@ use crate::support::random::Random;
 const SCRIPTS: &[&str] = &[
     "return redis.call('get', KEYS[1])",
     "return {KEYS[1], ARGV[1], #KEYS, #ARGV, KEYS[2], ARGV[2]}",
-    // A lock: released, and kept longer, by its owner only.
+    // A lock: only its owner releases or extends it.
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end",
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], 100000000) end return 0",
-    // A limit of rate.
+    // A rate limit.
     "local n = redis.call('incr', KEYS[1]) if n == 1 then redis.call('expire', KEYS[1], 100000) end return n <= 3",
-    // A window that slides.
+    // A sliding window.
     "redis.call('zremrangebyscore', KEYS[1], '-inf', tonumber(ARGV[1]) or 0)
 redis.call('zadd', KEYS[1], 5, ARGV[2] or 'x')
 return {redis.call('zcard', KEYS[1]), redis.call('zrange', KEYS[1], 0, -1, 'WITHSCORES')}",
-    // A queue: from one list to another, as far as there is something.
+    // A queue: moves elements from one list to another, as long as there are some.
     "local moved = {}
 for i = 1, tonumber(ARGV[1]) or 2 do
   if i > 5 then break end
@@ -36,7 +36,8 @@ return sum",
 
 pub const LIBRARIES: &[&str] = &["one", "two", "three", "four", "made", "none"];
 
-/// No two have more than one function in common: which of several is told of hangs on the order of a hash table.
+/// No two have more than one function in common: if there were several, the one named in the error would depend on the
+/// order of a hash table.
 const SOURCES: &[&str] = &[
     "#!lua name=one\nredis.register_function('one', function(keys, args) return {#keys, keys[1], args[1]} end)",
     "#!lua name=one
@@ -69,7 +70,7 @@ pub fn library(random: &mut Random) -> Vec<u8> {
     one_of(random, SOURCES)
 }
 
-/// The name of a function that one of the libraries has.
+/// The name of a function of these libraries.
 pub fn function(random: &mut Random) -> Vec<u8> {
     one_of(random, &["one", "two", "three", "four", "five", "made", "MADE", "none"])
 }

@@ -1,8 +1,8 @@
-//! Scripts and functions: programs made from a seed ([`program`]), and a few by hand that are called again and again
-//! ([`known`]).
+//! Scripts and functions: programs generated from a seed ([`program`]), and a few handwritten ones that are called
+//! repeatedly ([`known`]).
 //!
-//! Programs call commands of all families. A script that `EVAL` brings is kept, and is let go of sooner here than in
-//! Redis, which keeps all: so EVALSHA names only those by hand, which come often enough to stay.
+//! Programs call commands of all families. The server caches the scripts of `EVAL` and evicts them, while Redis keeps
+//! all: so EVALSHA names only the handwritten ones, which are called often enough to stay.
 
 mod known;
 mod program;
@@ -44,12 +44,12 @@ pub const FAMILY: Family = Family {
         Generator::new("fcall", 6, |r| with_arguments(r, known::function)),
         Generator::new("fcall_ro", 2, |r| with_arguments(r, known::function)),
         Generator::new("function|delete", 1, |r| args![one_of(r, known::LIBRARIES)]),
-        // The functions of a library come in the order of a hash table.
+        // FUNCTION LIST returns functions in the order of a hash table.
         Generator::new("function|list", 1, list).compared(Rule::Unordered).sensible_only(),
         Generator::new("function|stats", 1, |_| args![]),
         Generator::new("function|kill", 1, |_| args![]),
         Generator::new("function|restore", 1, restore),
-        // Beside the others, who find nothing for a while.
+        // Writes between the scripts, which would otherwise find no keys at first.
         Generator::new("set", 2, |r| args![any_key(r), number(r)]),
         Generator::new("rpush", 2, |r| args![any_key(r), member(r), member(r)]),
         Generator::new("hset", 1, |r| args![any_key(r), member(r), number(r)]),
@@ -59,7 +59,7 @@ pub const FAMILY: Family = Family {
     ],
 };
 
-/// A script or its name, then a number of keys that is mostly right, keys and arguments.
+/// A script or its name, then a number of keys that is usually right, keys and arguments.
 fn with_arguments(random: &mut Random, first: fn(&mut Random) -> Vec<u8>) -> Vec<Vec<u8>> {
     let keys = some(random, 3, any_key);
     let count = if random.chance(12) { index(random) } else { keys.len().to_string().into_bytes() };
@@ -69,7 +69,7 @@ fn with_arguments(random: &mut Random, first: fn(&mut Random) -> Vec<u8>) -> Vec
     args
 }
 
-/// The name under which a script by hand is kept, or one that names nothing.
+/// The SHA-1 of a handwritten script, or an unknown one.
 fn sha(random: &mut Random) -> Vec<u8> {
     let mut name = sha1::hex(&sha1::sha1(&known::script(random)));
     match random.below(20) {
@@ -95,13 +95,13 @@ fn list(random: &mut Random) -> Vec<Vec<u8>> {
     args
 }
 
-/// A library or none as FUNCTION DUMP of 7.0 gives it.
+/// A library or none, in the format of FUNCTION DUMP of 7.0.
 fn restore(random: &mut Random) -> Vec<Vec<u8>> {
     let mut payload = Vec::new();
     if !random.chance(5) {
         let source = known::library(random);
         payload.push(0xf5);
-        // A length of 14 bits.
+        // A 14-bit length.
         payload.extend((source.len() as u16 | 0x4000).to_be_bytes());
         payload.extend(source);
     }

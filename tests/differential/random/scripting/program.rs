@@ -1,7 +1,8 @@
-//! Random programs that call commands, and hand values from one library to another.
+//! Random programs that call commands, and pass values from one library to another.
 //!
-//! What a program finds it notes in a table, which it returns; most of what may fail does so inside a `pcall` whose
-//! error is noted as well. Nothing in it hangs on time, on chance or on the address of a table. Its loops are short.
+//! A program collects its results in a table, which it returns; most calls that may fail are inside a `pcall` whose
+//! error is collected as well. Nothing in it depends on time, on random choices or on the address of a table. Its loops
+//! are short.
 
 use super::super::words::{member, number};
 use super::super::{Calls, Step};
@@ -10,8 +11,9 @@ use crate::support::Version;
 use crate::support::random::Random;
 use std::fmt::Write;
 
-/// One line, so that errors name the lines of what follows. `kind` is all that is told of a reply which hangs on time or
-/// chance, `sorted` puts elements into an order that is the same in both servers, `show` tells all there is of a value.
+/// One line, so that line numbers in errors are those of the program. `kind` returns the type of a reply that depends
+/// on time or random choices, `sorted` sorts elements into an order that is the same in both servers, `show` describes
+/// a value completely.
 const PRELUDE: &str = "local out = {} \
 local function note(...) for i = 1, select('#', ...) do local v = select(i, ...) if v == nil then v = 'nil' end \
 out[#out + 1] = v end end \
@@ -51,7 +53,7 @@ const NUMBERS: &[&str] = &[
     "0x10",
 ];
 
-/// Beyond what an integer holds, or no number. (A literal `-0` would be what every later `0` of the function is.)
+/// Beyond the range of integers, or not a number. (A literal `-0` would replace every later `0` of the function.)
 const EXTREMES: &[&str] =
     &["2^63", "-2^63", "2^64", "1e300", "1/0", "-1/0", "0/0", "-tonumber('0')", "5e-324", "1e17"];
 
@@ -182,7 +184,7 @@ pub fn library(random: &mut Random, calls: &Calls) -> Vec<Vec<u8>> {
     words
 }
 
-/// A program that is cut off, or has something in it that does not belong there: seldom one that compiles.
+/// A program that is truncated, or contains a foreign part: it seldom compiles.
 fn broken(random: &mut Random, text: &str) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
     let at =
@@ -204,11 +206,11 @@ struct Writer<'a> {
     random: &'a mut Random,
     calls: &'a Calls,
     text: String,
-    /// The names by which the program finds `keys` and `args`.
+    /// The variables for `keys` and `args` in the program.
     names: [&'static str; 2],
     keys: Vec<Vec<u8>>,
     args: Vec<Vec<u8>>,
-    /// How many values there are: `v1`, `v2`, …
+    /// The number of values: `v1`, `v2`, …
     values: usize,
 }
 
@@ -235,7 +237,7 @@ impl<'a> Writer<'a> {
         picked
     }
 
-    /// Now and then a first line with flags.
+    /// Sometimes adds a first line with flags.
     fn head(&mut self) {
         if self.random.chance(10) {
             let flags = self.pick(&[
@@ -264,7 +266,7 @@ impl<'a> Writer<'a> {
             0..=8 => {
                 let call = self.command();
                 self.values += usize::from(depth == 0);
-                // A value that is declared in a block is not seen behind it.
+                // A value declared in a block is not visible after it.
                 let line = if depth == 0 {
                     format!("local v{} = {call}", self.values)
                 } else {
@@ -281,7 +283,7 @@ impl<'a> Writer<'a> {
                 self.line(&format!("note(pcall(function() return {shown} end))"));
             }
             14..=15 => {
-                // Uncaught, a table without a text is the end of Redis.
+                // Redis crashes on an uncaught error whose value is a table without a text.
                 let what = if self.random.chance(30) { "error({1, 2})" } else { self.pick(FORBIDDEN) };
                 self.line(&format!("note(pcall(function() local x = {what} return type(x) end))"));
             }
@@ -296,7 +298,7 @@ impl<'a> Writer<'a> {
             18..=19 if depth < 2 => self.repeat(depth),
             20..=21 if depth < 2 => self.branch(depth),
             22 if self.random.chance(4) => {
-                // The end, unless what is raised is nothing.
+                // Ends the program, unless nothing is raised.
                 let what = self.pick(FORBIDDEN);
                 self.line(&format!("if #out > 2 then local x = {what} end"));
             }
@@ -323,7 +325,7 @@ impl<'a> Writer<'a> {
             "redis.pcall('get', x)",
             "redis.pcall('type', x)",
         ]);
-        // More tables in a table would make the reply a long one.
+        // More nested tables would make a long reply.
         self.line(&format!("if #out > 40 then break end note({command})"));
         self.statement(depth + 1);
         self.line("end");
@@ -341,11 +343,11 @@ impl<'a> Writer<'a> {
         self.line("end");
     }
 
-    /// A command of any family, and what may be told of its reply.
+    /// A command of any family, and a function for the part of its reply to collect.
     fn command(&mut self) -> String {
         let Step { args, rule, .. } = self.calls.command(self.random);
         let name = String::from_utf8_lossy(&args[0]).to_uppercase();
-        // A time to live may not run out while the test runs.
+        // A key must not expire while the test runs.
         let takes_time =
             name.contains("EXPIRE") || ["SET", "SETEX", "PSETEX", "GETEX", "RESTORE"].contains(&&*name);
         let odd = (!takes_time && self.random.chance(6)).then(|| 1 + self.random.below(args.len()));
@@ -368,13 +370,13 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// An argument of a command as a literal, a small number perhaps as a number, or by way of KEYS or ARGV.
+    /// An argument of a command as a literal, a small number sometimes as a number, or through KEYS or ARGV.
     fn word(&mut self, at: usize, arg: &[u8]) -> String {
         let is_small = std::str::from_utf8(arg)
             .is_ok_and(|text| text.parse::<i32>().is_ok_and(|number| number.to_string() == text));
         let place = self.random.below(10);
         let [keys, args] = self.names;
-        // The arguments of a function are those of whoever calls it.
+        // The arguments of a function come from its caller.
         let is_script = keys == "KEYS";
         if is_small && place < 4 {
             String::from_utf8_lossy(arg).into_owned()
@@ -389,7 +391,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// An argument that the command would not have by itself.
+    /// An argument that the command would not generate.
     fn odd_word(&mut self) -> String {
         let [keys, args] = self.names;
         // Before 7.2 doubles have 17 digits.
@@ -490,7 +492,7 @@ impl<'a> Writer<'a> {
         format!("{{{}}}", fields.join(", "))
     }
 
-    /// A table that becomes a reply of its own kind.
+    /// A table that is converted to a reply of another type.
     fn reply(&mut self, depth: usize) -> String {
         let value = self.expression(depth + 1);
         let text = quoted(self.pick(TEXTS).as_bytes());
@@ -599,7 +601,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// A string of Lua with these bytes.
+/// A Lua string literal of these bytes.
 fn quoted(bytes: &[u8]) -> String {
     let mut text = String::from("'");
     for &byte in bytes {
