@@ -1,27 +1,27 @@
-//! Confirmation (`min-replicas-to-ack`): a reply leaves only after enough replicas have acknowledged the data that it
-//! may show.
+//! Confirmation (`min-replicas-to-ack`): the server sends a reply only after enough replicas have acknowledged the data
+//! that it may show.
 //!
 //! ```text
-//!   stream       │ … SET a │ SET b │ PING │         needed by a reply of now: 52, the end of the last change
+//!   stream       │ … SET a │ SET b │ PING │         a reply needs 52, the end of the last change
 //!   offset                40      52     66
-//!   acknowledged    replicas at 47, 66, 40; two are wanted ─▶ confirmed: 47
-//!   waiting      (40, client 3) ─▶ leaves      (52, client 4), (52, client 3) ─▶ wait
+//!   acknowledged    replicas at 47, 66, 40; two are required ─▶ confirmed: 47
+//!   withheld     (40, client 3) ─▶ sent        (52, client 4), (52, client 3) ─▶ wait
 //! ```
 //!
-//! A read may show a write of somebody else that only this server has, so its reply waits, too. The replies of an
-//! iteration need the offset of its last change; since offsets only grow, they leave in the order in which they came. A
-//! confirmed offset stays confirmed until the role changes, whatever happens to the replicas. Requests to the replicas
-//! themselves (`PING`, `GETACK`) and published messages are in the stream, but change no data, so no reply needs them.
+//! A read may show a write of another client that only this server has, so its reply is withheld, too. The replies of
+//! an event loop iteration need the offset of its last change; offsets only grow, so replies are sent in their order. A
+//! confirmed offset stays confirmed until the role changes, even if replicas disconnect. Requests to the replicas
+//! themselves (`PING`, `GETACK`) and pub/sub messages are in the stream, but change no data, so no reply needs them.
 //!
-//! The machine has no socket and no clock: it computes which replies may leave, when to request acknowledgements, and
-//! which replies have waited too long. All of this is O(1) for a reply, and O(replicas) for an acknowledgement.
+//! The machine has no socket and no clock: it computes which replies may be sent, when to request acknowledgements, and
+//! which replies have exceeded the timeout. All of this is O(1) for a reply, and O(replicas) for an acknowledgement.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::sys::poller::Token;
 
-/// A part of a client's output that waits.
+/// A withheld part of a client's output.
 #[derive(Debug)]
 struct Waiting {
     token: Token,
@@ -30,27 +30,27 @@ struct Waiting {
     since_us: u64,
 }
 
-/// See the module's head. Offsets are those of the stream.
+/// The withheld output and the confirmed offset; see the module's head. Offsets are those of the stream.
 #[derive(Debug, Default)]
 pub struct Confirmation {
-    /// How many replicas have to acknowledge; 0: no reply waits.
+    /// The number of replicas that must acknowledge; with 0 no reply is withheld.
     wanted: usize,
-    /// The offset that as many replicas have acknowledged; `None`: none yet.
+    /// The offset that this number of replicas have acknowledged; `None` if there is none yet.
     confirmed: Option<u64>,
     /// The offset for which acknowledgements were requested, until it is confirmed.
     requested: Option<u64>,
-    /// The last part of the stream that changes no data.
+    /// The last part of the stream, if it changes no data.
     aside: Range<u64>,
-    /// What waits, oldest first.
+    /// The withheld parts, oldest first.
     waiting: VecDeque<Waiting>,
     /// The offsets of the replicas, while they are compared.
     offsets: Vec<u64>,
-    /// How many parts were never sent.
+    /// The number of parts that were never sent.
     dropped: u64,
 }
 
 impl Confirmation {
-    /// Sets how many replicas have to acknowledge. If that changes, nothing is confirmed any more.
+    /// Sets the number of replicas that must acknowledge. A change resets the confirmed offset.
     pub fn set_wanted(&mut self, wanted: usize) {
         if wanted != self.wanted {
             (self.wanted, self.confirmed, self.requested) = (wanted, None, None);
@@ -62,17 +62,17 @@ impl Confirmation {
         self.confirmed
     }
 
-    /// How many parts of clients' output wait.
+    /// The number of withheld parts of clients' output.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// How many parts have waited too long or were abandoned since the start.
+    /// The number of parts that exceeded the timeout or were abandoned since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// A part of the stream changes no data.
+    /// Notes a part of the stream that changes no data.
     pub fn note_aside(&mut self, part: Range<u64>) {
         if part.start == self.aside.end {
             self.aside.end = part.end;
@@ -86,8 +86,8 @@ impl Confirmation {
         if end == self.aside.end { self.aside.start } else { end }
     }
 
-    /// The offset that a reply has to wait for which may show everything in the stream up to `end`; `None`: it need not
-    /// wait.
+    /// The offset that a reply must wait for if it may show all data in the stream up to `end`; `None` if no reply is
+    /// withheld.
     pub fn needed(&self, end: u64) -> Option<u64> {
         Some(self.last_change(end)).filter(|offset| !self.is_confirmed(*offset))
     }
@@ -96,7 +96,7 @@ impl Confirmation {
         self.wanted == 0 || self.confirmed >= Some(offset)
     }
 
-    /// Updates the confirmed offset from what each replica has acknowledged.
+    /// Updates the confirmed offset from the offsets that the replicas have acknowledged.
     pub fn update(&mut self, acknowledged: impl Iterator<Item = u64>) {
         self.offsets.clear();
         self.offsets.extend(acknowledged);
@@ -110,28 +110,28 @@ impl Confirmation {
         }
     }
 
-    /// Whether to request acknowledgements now: the last change is not confirmed, and no request is under way.
+    /// Whether to request acknowledgements now: the last change is not confirmed, and no request is in flight.
     pub fn has_to_request(&self, end: u64) -> bool {
         self.requested.is_none() && self.needed(end).is_some()
     }
 
-    /// Acknowledgements up to `end` were requested.
+    /// Notes that acknowledgements up to `end` were requested.
     pub fn note_request(&mut self, end: u64) {
         self.requested = Some(self.last_change(end));
     }
 
-    /// A replica came or went: the latest request may have been lost with it.
+    /// Forgets the last request, which may be lost because a replica connected or disconnected.
     pub fn forget_request(&mut self) {
         self.requested = None;
     }
 
-    /// A new part of the output of `token` waits for `offset`.
+    /// Withholds a new part of the output of `token` until `offset` is confirmed.
     pub fn wait(&mut self, token: Token, offset: u64, now_us: u64) {
         debug_assert!(self.waiting.back().is_none_or(|last| last.offset <= offset), "offsets only grow");
         self.waiting.push_back(Waiting { token, offset, since_us: now_us });
     }
 
-    /// Takes the next client whose oldest waiting part may leave.
+    /// Takes the next client whose oldest withheld part may be sent.
     pub fn next_confirmed(&mut self) -> Option<Token> {
         let oldest = self.waiting.front()?;
         if !self.is_confirmed(oldest.offset) {
@@ -140,7 +140,7 @@ impl Confirmation {
         self.waiting.pop_front().map(|waiting| waiting.token)
     }
 
-    /// Takes the next client whose oldest part has waited for `timeout_ms`.
+    /// Takes the next client whose oldest withheld part has waited for `timeout_ms`.
     pub fn next_overdue(&mut self, now_us: u64, timeout_ms: u32) -> Option<Token> {
         let oldest = self.waiting.front()?;
         if now_us < oldest.since_us.saturating_add(u64::from(timeout_ms) * 1000) {
@@ -149,7 +149,7 @@ impl Confirmation {
         self.drop_oldest()
     }
 
-    /// Takes a client with a waiting part, since nothing will be confirmed any more.
+    /// Takes a client with a withheld part, because no further offset will be confirmed.
     pub fn next_abandoned(&mut self) -> Option<Token> {
         self.drop_oldest()
     }
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!((confirmation.needed(40), confirmation.needed(41)), (None, Some(41)));
         confirmation.set_wanted(1);
         assert_eq!(confirmation.needed(40), None);
-        // A replica's replies never wait.
+        // Replies of a replica are never withheld.
         confirmation.set_wanted(0);
         assert_eq!(confirmation.needed(41), None);
         confirmation.set_wanted(1);
@@ -241,7 +241,7 @@ mod tests {
         assert!(!confirmation.has_to_request(87) && !confirmation.has_to_request(100));
         confirmation.update([49].into_iter());
         assert!(!confirmation.has_to_request(100));
-        // Redis acknowledges what precedes the request.
+        // Redis acknowledges the stream before the request.
         confirmation.update([50].into_iter());
         assert!(confirmation.has_to_request(100) && !confirmation.has_to_request(87));
         confirmation.note_request(100);
@@ -260,13 +260,14 @@ mod tests {
         assert_eq!((left(1000), left(5001), left(9000)), (5, 1, 0));
         assert_eq!(confirmation.next_overdue(6000, 5), Some(token(1)));
         assert_eq!((confirmation.next_overdue(6000, 5), confirmation.dropped()), (None, 1));
-        // Nobody waits any more once the directive is 0.
+        // No reply is withheld any more once the directive is 0.
         confirmation.set_wanted(0);
         assert_eq!((confirmation.next_confirmed(), confirmation.waiting()), (Some(token(2)), 0));
     }
 
-    /// Replicas acknowledge in any order, leave and come back with less: what has left was always acknowledged by as
-    /// many of them as wanted at some time, in the order in which it came, and in the end everything leaves.
+    /// Replicas acknowledge in any order, disconnect and come back with less. A part is sent only after the required
+    /// number of replicas has acknowledged it at some time, parts are sent in their order, and in the end all parts are
+    /// sent.
     #[test]
     fn a_part_leaves_in_its_order_and_never_before_enough_replicas_had_its_offset() {
         for seed in 0..200 {
@@ -276,7 +277,7 @@ mod tests {
             let (mut end, mut came, mut left) = (0, 0, 0);
             let mut needs = Vec::new();
             let mut replicas = vec![0; 4];
-            // The most that each number of replicas has had at once.
+            // For each number of replicas, the largest offset that they have had at the same time.
             let mut reached = 0;
             for _ in 0..300 {
                 match random.below(6) {

@@ -1,4 +1,4 @@
-//! `FAILOVER`: a primary hands its role over to a replica that has everything.
+//! `FAILOVER`: a primary hands its role over to a replica that has acknowledged the whole stream.
 //!
 //! ```text
 //!   FAILOVER ─▶ writes are paused ─▶ a replica has acknowledged all ─▶ this server follows it: PSYNC … FAILOVER
@@ -6,52 +6,52 @@
 //!                     ▼                                                         ▼ rejected: aborted
 //! ```
 //!
-//! No write is lost: nothing is written between the last acknowledgement and the promotion. The state has no socket and
+//! No write is lost: writes stay paused between the last acknowledgement and the promotion. The state has no socket and
 //! no clock: [`Failover::check`] gets both.
 
-/// How far a failover has come.
+/// The progress of a failover.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     WaitingForSync,
     InProgress,
 }
 
-/// What the server has to do.
+/// The next action of the server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
     /// Nothing yet.
     Wait,
-    /// Abort: the time is up.
+    /// Abort: the deadline has passed.
     Expire,
-    /// Follow this replica, and ask it to take over.
+    /// Follow this replica, and request that it take over.
     Proceed {
         /// The address of the replica.
         host: String,
         /// The port of the replica.
         port: u16,
-        /// Whether the time was up before the replica had everything.
+        /// Whether the deadline passed before the replica had acknowledged everything.
         is_forced: bool,
     },
 }
 
-/// A replica that is online: its address, its port, and the offset that it has acknowledged.
+/// An online replica: its address, its port, and its acknowledged offset.
 pub type Candidate = (String, i64, i64);
 
-/// A failover that was requested.
+/// A requested failover.
 #[derive(Clone, Debug)]
 pub struct Failover {
     state: State,
     target: Option<(String, i64)>,
-    /// Unix milliseconds.
+    /// The deadline in Unix milliseconds.
     deadline_ms: Option<i64>,
     force: bool,
-    /// A connection was lost after the target had been asked: it may have been promoted.
+    /// Whether a connection was lost after the request to take over: the target may have been promoted.
     maybe_promoted: bool,
 }
 
 impl Failover {
-    /// A failover to `target`, or to the first replica that has everything. After `deadline_ms` it is aborted, or with
-    /// `force` goes to `target` in any case.
+    /// A failover to `target`, or to the first replica that has acknowledged everything. After `deadline_ms` it is
+    /// aborted, or with `force` proceeds to `target` in any case.
     pub fn new(target: Option<(String, i64)>, deadline_ms: Option<i64>, force: bool) -> Failover {
         Failover { state: State::WaitingForSync, target, deadline_ms, force, maybe_promoted: false }
     }
@@ -64,17 +64,18 @@ impl Failover {
         }
     }
 
-    /// Whether the target is to take over, or has been asked to.
+    /// Whether the target takes over now, or has received the request.
     pub fn is_in_progress(&self) -> bool {
         self.state == State::InProgress
     }
 
-    /// The replica that takes over, if it was named or found.
+    /// The replica that takes over, if the command or [`Failover::check`] has chosen one.
     pub fn target(&self) -> Option<(&str, i64)> {
         self.target.as_ref().map(|(host, port)| (host.as_str(), *port))
     }
 
-    /// Decides what happens at `now_ms`, when the replicas have acknowledged so much of the stream up to `offset`.
+    /// Decides the next action at `now_ms`, from the offsets that the replicas have acknowledged of the stream up to
+    /// `offset`.
     pub fn check(
         &mut self,
         now_ms: i64,
@@ -107,12 +108,12 @@ impl Failover {
         Decision::Proceed { host, port: number, is_forced }
     }
 
-    /// The connection to the target was lost after the request to take over had been sent.
+    /// Notes that the connection to the target was lost after the request to take over.
     pub fn lost_after_request(&mut self) {
         self.maybe_promoted = true;
     }
 
-    /// Whether a target that refuses since it is a primary has been promoted by an earlier request, whose reply was lost.
+    /// Whether a target refuses because an earlier request, whose reply was lost, has promoted it.
     pub fn is_promoted_by(&self, refusal: &str) -> bool {
         self.maybe_promoted && refusal.contains("PSYNC FAILOVER can't be sent to a master")
     }
@@ -139,11 +140,11 @@ mod tests {
         let mut failover = Failover::new(None, None, false);
         assert_eq!(failover.name(), "waiting-for-sync");
         assert_eq!(check(&mut failover, 0, &[replica(1, 99), replica(2, 0)]), Decision::Wait);
-        // An acknowledgement of what was never sent is none.
+        // An acknowledgement beyond the sent stream does not count.
         assert_eq!(check(&mut failover, 0, &[replica(1, 101)]), Decision::Wait);
         assert_eq!(check(&mut failover, 9, &[replica(1, 99), replica(2, 100)]), proceed(2, false));
         assert_eq!((failover.name(), failover.target()), ("failover-in-progress", Some(("10.0.0.1", 2))));
-        assert_eq!(check(&mut failover, 9, &[replica(1, 100)]), Decision::Wait, "it goes to one only");
+        assert_eq!(check(&mut failover, 9, &[replica(1, 100)]), Decision::Wait, "only the target counts");
     }
 
     #[test]

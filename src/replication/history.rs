@@ -4,15 +4,15 @@
 //! offset have the same data. The replication offset and the offset in the stream ([`crate::db::Stream`]) differ by a
 //! constant, which a replica derives from each snapshot.
 //!
-//! A replica that is promoted begins a new ID. It keeps the old one with the offset at which it was promoted, so that
-//! the other replicas of the old primary can continue with it (`master_replid2`, `second_repl_offset`).
+//! A promoted replica begins a new ID. It keeps the old one with the offset at which it was promoted, so that the other
+//! replicas of the old primary can continue with it (`master_replid2`, `second_repl_offset`).
 
 use std::fmt;
 
 /// The bytes of an ID, which are hexadecimal digits.
 pub const ID_LEN: usize = 40;
 
-/// The largest offset of a snapshot: no server comes to the end of the numbers from there.
+/// The largest offset of a snapshot; counting on from there cannot overflow.
 const MAX_OFFSET: i64 = 1 << 62;
 
 /// A replication ID.
@@ -57,7 +57,7 @@ impl fmt::Debug for Id {
     }
 }
 
-/// Whether a snapshot can have been made at this offset. Others come from broken files and servers.
+/// Whether a snapshot can have this offset. Others come from broken files and servers.
 pub fn is_offset(offset: i64) -> bool {
     (0..=MAX_OFFSET).contains(&offset)
 }
@@ -65,7 +65,7 @@ pub fn is_offset(offset: i64) -> bool {
 /// The bytes of the stream that a primary can send: the offsets from `oldest` up to `end`.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept {
-    /// The offset of the first byte that is kept.
+    /// The offset of the first kept byte.
     pub oldest: u64,
     /// The offset after the last byte.
     pub end: u64,
@@ -74,13 +74,13 @@ pub struct Kept {
 /// The response to a replica's request to continue (`PSYNC`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// The stream from this offset of the stream on.
+    /// The stream, beginning at this offset.
     Continue(u64),
-    /// A snapshot.
+    /// A snapshot, for this reason.
     Full(Why),
 }
 
-/// Why a replica cannot continue.
+/// The reason why a replica cannot continue.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Why {
     /// It requested a snapshot.
@@ -242,7 +242,7 @@ mod tests {
         let kept = Kept { oldest: 0, end: 80 };
         let answer = |asked: Id, next| history.answer(asked.as_str().as_bytes(), next, kept);
         assert_eq!(answer(id(1), 151), Answer::Continue(50));
-        assert_eq!(answer(id(1), 152), Answer::Full(Why::Beyond(151)), "it has what was never here");
+        assert_eq!(answer(id(1), 152), Answer::Full(Why::Beyond(151)), "it has bytes that were never here");
         assert_eq!(answer(id(2), 152), Answer::Continue(51));
         history.restart(id(3), 80);
         assert_eq!(history.answer(id(1).as_str().as_bytes(), 151, kept), Answer::Full(Why::OtherId));

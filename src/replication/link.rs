@@ -10,7 +10,7 @@
 //! snapshot or `+CONTINUE` the stream follows, which the link does not read: its commands are executed like those of
 //! any client.
 //!
-//! The log texts are those of Redis, since tools search for them.
+//! The log texts are those of Redis, because tools search for them.
 
 use super::history::{Id, is_offset};
 use crate::text::number;
@@ -41,7 +41,7 @@ pub struct Greeting {
 /// The severity of a log line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Level {
-    /// It happens in normal operation.
+    /// Normal operation.
     Notice,
     /// An operator should check it.
     Warning,
@@ -70,7 +70,7 @@ pub enum Event<'a> {
 #[derive(PartialEq, Eq, Debug)]
 pub struct Failure(pub Level, pub String);
 
-/// The next expected input.
+/// The state: the next expected input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
     /// Nothing has been sent; the connection is being established.

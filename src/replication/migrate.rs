@@ -6,16 +6,17 @@
 //! ```
 //!
 //! All requests are sent at once, as Redis does. [`Exchange`] takes the target's bytes and the time. It returns the keys
-//! that the target has, and whether the caller should retry over a new connection. A key counts as restored only if the
-//! target has replied with a status to its `RESTORE`, and without an error to `AUTH` and `SELECT`. Redis takes every reply
-//! but an error for success, and deletes the key even if the target is no Redis at all; here such a reply ends the
-//! connection.
+//! All requests are sent at once, as Redis does. [`Exchange`] takes the target's bytes and the time. It returns the
+//! keys that the target has restored, and whether the caller should retry over a new connection. A key counts as
+//! restored only if the target has replied with a status to its `RESTORE`, and without an error to `AUTH` and `SELECT`.
+//! Redis treats every reply except an error as success, and deletes the key even if the target is not a Redis server;
+//! here such a reply closes the connection.
 //!
-//! The timeout limits the time without progress, that is, in which the target neither takes nor sends a byte.
+//! The timeout limits the time without progress, in which the target neither receives nor sends a byte.
 
 use crate::resp::{Protocol, Reply};
 
-/// Bytes of a reply that are kept, as in Redis. The rest of a longer line is skipped.
+/// The kept bytes of a reply line, as in Redis. The rest of a longer line is skipped.
 const MAX_LINE: usize = 1023;
 
 /// The requests to the target.
@@ -36,7 +37,7 @@ impl Requests {
         }
     }
 
-    /// `AUTH`, with a user or without.
+    /// Adds `AUTH`, with or without a user.
     pub fn auth(&mut self, user: Option<&[u8]>, password: &[u8]) {
         match user {
             Some(user) => self.push(&[b"AUTH", user, password]),
@@ -45,13 +46,13 @@ impl Requests {
         self.has_auth = true;
     }
 
-    /// `SELECT`, for a connection that has not selected this database.
+    /// Adds `SELECT`, for a connection that has another database selected.
     pub fn select(&mut self, db: i64) {
         self.push(&[b"SELECT", db.to_string().as_bytes()]);
         self.has_select = true;
     }
 
-    /// `RESTORE` of one key. A time to live of 0 is none.
+    /// Adds `RESTORE` of one key. A time to live of 0 means none.
     pub fn restore(&mut self, key: &[u8], ttl_ms: i64, payload: &[u8], replaces: bool) {
         let ttl = ttl_ms.to_string();
         let words: [&[u8]; 5] = [b"RESTORE", key, ttl.as_bytes(), payload, b"REPLACE"];
@@ -60,28 +61,28 @@ impl Requests {
     }
 }
 
-/// Why the exchange could not be completed.
+/// The reason why the exchange was not completed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lost {
     /// The connection failed or was closed.
     Closed,
     /// There was no progress for the timeout.
     TimedOut,
-    /// The target replied with something that is no status and no error.
+    /// The target sent a reply other than a status or an error.
     Garbage,
 }
 
-/// Why not all keys were restored.
+/// The reason why some keys were not restored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Failure {
-    /// There was no connection in time, or there is no such address. To Redis, a target that refuses connections has not
-    /// taken the requests.
+    /// No connection before the timeout, or the address does not exist. For a target that refuses connections, Redis
+    /// reports [`Failure::Writing`].
     Connecting,
-    /// The target has not taken all requests.
+    /// The target has not received all requests.
     Writing,
     /// Replies are missing.
     Reading,
-    /// The first error of the target.
+    /// The target's first error.
     Refused(Vec<u8>),
 }
 
@@ -100,46 +101,46 @@ impl Failure {
 /// The end of an exchange.
 #[derive(PartialEq, Eq, Debug)]
 pub struct End {
-    /// Which keys the target has, by the order of their `RESTORE`.
+    /// The restored keys, by the order of their `RESTORE`.
     pub restored: Vec<usize>,
-    /// Why some keys are missing there.
+    /// The reason why some keys are missing on the target.
     pub failure: Option<Failure>,
     /// Whether the connection can be used again.
     pub reusable: bool,
 }
 
-/// What follows a lost connection.
+/// The next action after a lost connection.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// Nothing is known to have been restored: the requests are to be sent again over a new connection.
+    /// Send the requests again over a new connection; no key is known to be restored.
     Retry,
     /// The exchange has ended.
     End(End),
 }
 
-/// See the module's head.
+/// The state of an exchange; see the module's head.
 #[derive(Debug)]
 pub struct Exchange {
     requests: Requests,
     sent: usize,
     is_connected: bool,
     timeout_ms: u64,
-    /// When there was progress last.
+    /// The time of the last progress.
     progress_ms: u64,
     line: Vec<u8>,
-    /// Complete replies.
+    /// The number of complete replies.
     replies: usize,
     restored: Vec<usize>,
     /// The error of `AUTH` or `SELECT`.
     denial: Option<Vec<u8>>,
-    /// The error that is reported.
+    /// The error to report.
     refusal: Option<Vec<u8>>,
-    /// More has come than was asked for.
+    /// Whether the target has sent more replies than expected.
     has_surplus: bool,
 }
 
 impl Exchange {
-    /// An exchange that has begun at `now_ms`, over a connection that may not be established yet.
+    /// An exchange that began at `now_ms`, over a connection that may not be established yet.
     pub fn new(requests: Requests, is_connected: bool, timeout_ms: u64, now_ms: u64) -> Exchange {
         Exchange {
             requests,
@@ -156,7 +157,7 @@ impl Exchange {
         }
     }
 
-    /// The connection is established.
+    /// Notes that the connection is established.
     pub fn connected(&mut self, now_ms: u64) {
         self.is_connected = true;
         self.progress_ms = now_ms;
@@ -167,37 +168,37 @@ impl Exchange {
         self.is_connected
     }
 
-    /// The bytes that the target has not taken.
+    /// The bytes that the target has not received.
     pub fn unsent(&self) -> &[u8] {
         &self.requests.bytes[self.sent..]
     }
 
-    /// The target has taken `count` bytes.
+    /// Notes that the target has received `count` bytes.
     pub fn took(&mut self, count: usize, now_ms: u64) {
         self.sent += count;
-        assert!(self.sent <= self.requests.bytes.len(), "no more is sent than there is");
+        assert!(self.sent <= self.requests.bytes.len(), "sent more than the requests");
         self.progress_ms = now_ms;
     }
 
-    /// When it times out.
+    /// The time at which the exchange times out.
     pub fn deadline_ms(&self) -> u64 {
         self.progress_ms.saturating_add(self.timeout_ms)
     }
 
-    /// Whether all replies have come.
+    /// Whether all replies have arrived.
     pub fn is_complete(&self) -> bool {
         self.replies == self.greetings() + self.requests.keys
     }
 
-    /// How many requests there are before the first `RESTORE`.
+    /// The number of requests before the first `RESTORE`.
     fn greetings(&self) -> usize {
         usize::from(self.requests.has_auth) + usize::from(self.requests.has_select)
     }
 
-    /// The target has sent `bytes`.
+    /// Parses `bytes` from the target.
     ///
     /// # Errors
-    /// They are not the replies of a Redis.
+    /// The bytes are not replies of a Redis server.
     pub fn receive(&mut self, bytes: &[u8], now_ms: u64) -> Result<(), Lost> {
         self.progress_ms = now_ms;
         for &byte in bytes {
@@ -235,7 +236,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// The replies are complete.
+    /// Returns the result once the replies are complete.
     pub fn end(&mut self) -> End {
         assert!(self.is_complete());
         let reusable = !self.has_surplus && self.unsent().is_empty();
@@ -243,7 +244,7 @@ impl Exchange {
         End { reusable, restored: std::mem::take(&mut self.restored), failure }
     }
 
-    /// The connection is lost; `may_retry`: this was the first attempt.
+    /// Handles a lost connection. `may_retry` is set on the first attempt.
     pub fn lost(&mut self, why: Lost, may_retry: bool) -> Verdict {
         let nothing_known = self.replies <= self.greetings();
         if why == Lost::Closed && may_retry && nothing_known {
@@ -274,7 +275,7 @@ mod tests {
         requests
     }
 
-    /// An exchange of which all requests are sent, at 1000 ms.
+    /// An exchange at 1000 ms, with all requests sent.
     fn sent(keys: usize) -> Exchange {
         let mut exchange = Exchange::new(requests(keys), true, 100, 0);
         exchange.took(exchange.unsent().len(), 1000);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   replica                                    primary
-//!   Link      PING, AUTH, REPLCONF … ────────▶ Peer      what the replica has said of itself
+//!   Link      PING, AUTH, REPLCONF … ────────▶ Peer      the replica's properties and offsets
 //!             PSYNC id offset ───────────────▶ History   continue, or a full synchronization?
 //!             ◀──────── snapshot, then the stream of propagated commands
 //!             REPLCONF ACK offset ───────────▶ Peer
@@ -10,8 +10,8 @@
 //!
 //! A machine takes bytes and the time, and returns bytes and events; the server connects it to a socket. Tests can
 //! therefore drive it with their own clock, and divide the bytes in any way.
-//! [`confirm`] decides when replies may leave that wait for acknowledgements.
-//! [`migrate`] is another such machine: `MIGRATE` moves keys to a server that need not be a replica.
+//! [`confirm`] decides when replies that wait for acknowledgements may be sent. [`migrate`] is another such machine:
+//! `MIGRATE` moves keys to a server that need not be a replica.
 
 pub mod confirm;
 pub mod failover;

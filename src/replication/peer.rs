@@ -183,15 +183,15 @@ impl Peer {
         self.acknowledged_ms = now_ms;
     }
 
-    /// The offset of the stream up to which it has confirmed that it has the data, if it was sent the stream up to
-    /// `sent`. `None`: it has confirmed nothing, or data that it was never sent.
+    /// The stream offset up to which it has confirmed the data, if the stream was sent to it up to `sent`. `None` if it
+    /// has confirmed nothing, or data that was never sent to it.
     pub fn confirms(&self, history: &History, sent: u64) -> Option<u64> {
         let acknowledged = Some(self.acknowledged).filter(|offset| self.is_online() && *offset > 0)?;
         history.stream_offset(acknowledged).filter(|offset| *offset <= sent)
     }
 
-    /// Whether its requirements for a snapshot can be met: a filtered one is sent without a file, which would replace the
-    /// whole data set's.
+    /// Whether the primary can send the requested snapshot: a filtered one is never written to a file, which would
+    /// replace that of the whole data set.
     pub fn can_be_served(&self) -> bool {
         self.filter.is_empty() || self.capabilities.eof
     }
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(configure(&mut peer, "ACK|100|FACK|90", 5), Ok(Asked::Acknowledged));
         assert_eq!(configure(&mut peer, "ack|99|fack|91", 6), Ok(Asked::Acknowledged));
         assert_eq!((peer.acknowledged, peer.acknowledged_on_disk, peer.acknowledged_ms), (100, 91, 6));
-        assert_eq!(configure(&mut peer, "ack|x", 7), Ok(Asked::Acknowledged), "there is no reply to it");
+        assert_eq!(configure(&mut peer, "ack|x", 7), Ok(Asked::Acknowledged), "it gets no reply");
         assert_eq!(peer.acknowledged_ms, 6);
         assert_eq!(configure(&mut peer, "getack|*", 7), Ok(Asked::Acknowledge));
     }

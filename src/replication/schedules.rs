@@ -1,17 +1,17 @@
-//! A primary and a replica over a network that cuts, delays and stalls, in virtual time: 100,000 schedules.
+//! A primary and a replica over a network that divides, delays and stalls, in virtual time: 100,000 schedules.
 //!
 //! ```text
-//!   primary: History, Stream, Peer ══ bytes, cut anywhere, late, or not at all ══ replica: Link, History, Stream
+//!   primary: History, Stream, Peer ══ bytes, divided, late, or lost ══ replica: Link, History, Stream
 //! ```
 //!
 //! The data of the primary is all bytes of its stream. A snapshot contains these bytes, so the data of the replica must
-//! always be a prefix of the primary's, as long as its offset: a byte that is applied twice, lost or from another history
-//! shows at once. When the faults stop, the replica must have everything. At times
+//! always be a prefix of the primary's, as long as its offset: a byte that is applied twice, lost, or from another
+//! history is detected at once. When the faults stop, the replica must have all data. Sometimes
 //!
-//! * the primary's history goes on under another ID;
+//! * the primary's history continues under another ID;
 //! * another server is promoted, which lacks the last units of the primary, so the replica may have too much;
-//! * the history ends: the data is replaced by other data of the same length, so that a replica that continued would be
-//!   wrong although all offsets fit.
+//! * the history ends: other data of the same length replaces the data, so that a replica that continued would be wrong
+//!   although all offsets match.
 //!
 //! A failure names its seed; `REDSTART_SEED` runs that one alone.
 
@@ -31,17 +31,17 @@ const SCHEDULES: u64 = 100_000;
 const TIMEOUT_MS: u64 = 2000;
 const RETRY_MS: u64 = 1000;
 
-/// Bytes of the stream that the primary keeps.
+/// The size of the primary's backlog in bytes.
 const BACKLOG: u64 = 300;
 
 const MARK: &[u8; 40] = b"abcdefabcdefabcdefabcdefabcdefabcdefabcd";
 
-/// Bytes under way in one connection.
+/// Bytes in flight in one connection.
 #[derive(Default)]
 struct Wire {
     to_primary: Vec<u8>,
     to_replica: Vec<u8>,
-    /// Nothing arrives any more. Neither end knows it yet.
+    /// No byte arrives any more. Neither end has noticed yet.
     is_cut: bool,
 }
 
@@ -78,7 +78,7 @@ struct Served {
 struct Primary {
     history: History,
     stream: Stream,
-    /// The data, and how often it was replaced.
+    /// The data, and the number of times that it was replaced.
     data: Vec<u8>,
     epoch: u8,
     /// The lengths of the data after each unit.
@@ -113,7 +113,7 @@ impl Primary {
         Id::new([self.ids; 20])
     }
 
-    /// A unit of one write or of several.
+    /// Writes a unit of one write or of several.
     fn write(&mut self, random: &mut Random) {
         let reader = self.stream.begin_reader();
         for _ in 0..=random.below(2) {
@@ -149,7 +149,7 @@ impl Primary {
         self.history.promote(id, self.stream.settled());
     }
 
-    /// Another server becomes the primary, which has the data up to one of the last units, and no backlog.
+    /// Another server becomes the primary; it has the data up to one of the last units, and no backlog.
     fn fail_over(&mut self, random: &mut Random) {
         self.close();
         let lost = random.below(self.units.len().min(4));
@@ -191,7 +191,7 @@ impl Primary {
                         Ok(Asked::Acknowledged) => {
                             let sent = served.cursor.as_ref().expect("it is online").offset();
                             let acknowledged = served.peer.acknowledged;
-                            assert!(acknowledged <= self.history.offset(sent), "more than was sent");
+                            assert!(acknowledged <= self.history.offset(sent), "more than the sent stream");
                         }
                         other => panic!("{other:?}"),
                     }
@@ -201,12 +201,12 @@ impl Primary {
                     let next = number::parse_i64(next).expect("an offset");
                     served.asked = Some((id.to_vec(), next));
                 }
-                _ => panic!("no request of a replica"),
+                _ => panic!("not a request of a replica"),
             }
         }
     }
 
-    /// Replies to `PSYNC`, some time after it has come.
+    /// Replies to `PSYNC`, some time after it has arrived.
     fn synchronize(&mut self, random: &mut Random, out: &mut Vec<u8>) {
         let Some(served) = &mut self.served else { return };
         let Some((id, next)) = served.asked.take() else { return };
@@ -239,7 +239,7 @@ impl Primary {
         }
     }
 
-    /// Sends some of the stream.
+    /// Sends a part of the stream.
     fn feed(&mut self, most: usize, out: &mut Vec<u8>) {
         let Some(Served { peer, cursor: Some(cursor), .. }) = &mut self.served else { return };
         if peer.stage != Stage::Online {
@@ -267,11 +267,11 @@ struct Replica {
     progress: Progress,
     history: History,
     stream: Stream,
-    /// The data, and the epoch of the primary in which it was made.
+    /// The data, and the epoch of the primary that it comes from.
     data: Vec<u8>,
     epoch: u8,
     needs_snapshot: bool,
-    /// The history and the bytes of the snapshot that is received.
+    /// The history of the snapshot being received, and its bytes.
     announced: Option<(Id, i64)>,
     snapshot: Vec<u8>,
     /// Bytes of an incomplete request, and of an open transaction.
@@ -312,7 +312,7 @@ impl Replica {
         (self.tried_ms, self.progress) = (now_ms, Progress::Linking(Box::new(link)));
     }
 
-    /// The connection is lost: only whole units count.
+    /// Handles a lost connection: only complete units count.
     fn lose(&mut self) {
         (self.progress, self.held) = (Progress::Apart, None);
         self.window.clear();
@@ -320,7 +320,7 @@ impl Replica {
         self.announced = None;
     }
 
-    /// Receives up to `most` bytes of the socket.
+    /// Receives up to `most` bytes from the socket.
     fn receive(&mut self, socket: &mut Vec<u8>, most: usize, now_ms: u64, out: &mut Vec<u8>) {
         let mut left = most.min(socket.len());
         while left > 0 {
@@ -360,14 +360,14 @@ impl Replica {
                 _ => {}
             }
         }
-        assert!(piece.is_empty(), "no more is received than the link wants");
+        assert!(piece.is_empty(), "received more than the link wants");
         if link.is_complete() {
             self.heard_ms = now_ms;
             self.progress = if self.announced.is_some() { Progress::Loading } else { Progress::Online };
         }
     }
 
-    /// Loads the snapshot, which may fail: then the old data is gone, too.
+    /// Loads the snapshot; if that fails, the old data is gone, too.
     fn load(&mut self, fails: bool) {
         let (id, offset) = self.announced.take().expect("the history of the snapshot");
         let end = self.stream.settled();
@@ -418,7 +418,7 @@ struct Schedule {
     primary: Primary,
     replica: Replica,
     wire: Wire,
-    /// What each epoch's data was when it was replaced.
+    /// The data of each epoch when it was replaced.
     replaced: Vec<Vec<u8>>,
 }
 
@@ -434,7 +434,7 @@ impl Schedule {
         }
     }
 
-    /// Often few bytes, so that messages arrive in parts.
+    /// Few bytes in most cases, so that messages arrive in parts.
     fn amount(&mut self) -> usize {
         let most = [3, 100, 2000, 2000][self.random.below(4)];
         self.random.below(most)
@@ -489,7 +489,7 @@ impl Schedule {
         self.replica.receive(socket, to_replica, self.now_ms, to_primary);
     }
 
-    /// The ends notice that the connection is lost, sooner or later, and the replica connects again.
+    /// The ends notice a lost connection after some time, and the replica connects again.
     fn tend(&mut self) {
         let now_ms = self.now_ms;
         if self.wire.is_cut && self.random.below(3) == 0 {
@@ -528,7 +528,7 @@ impl Schedule {
         is_online && replica.history.id() == primary.history.id() && replica.data.len() == primary.data.len()
     }
 
-    /// The faults stop, so the two come to have the same data within bounded time.
+    /// Stops the faults; both must have the same data within bounded time.
     fn heal(&mut self) {
         for _ in 0..100 {
             self.now_ms += 100;
@@ -551,7 +551,7 @@ impl Schedule {
     }
 }
 
-/// Runs one schedule. Returns how many full and partial synchronizations there were.
+/// Runs one schedule. Returns the numbers of full and partial synchronizations.
 fn run(seed: u64) -> (u32, u32) {
     let mut schedule = Schedule::new(seed);
     for _ in 0..40 + schedule.random.below(60) {

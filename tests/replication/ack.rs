@@ -1,4 +1,4 @@
-//! `min-replicas-to-ack`: a reply leaves only after replicas have acknowledged the data that it may show.
+//! `min-replicas-to-ack`: the server sends a reply only after replicas have acknowledged the data that it may show.
 
 use nix::sys::signal::Signal;
 
@@ -6,10 +6,10 @@ use crate::support::client::encode;
 use crate::support::{Client, Server, Value};
 use crate::{Kind, field, follow, star_with, start, until};
 
-/// Replies wait for one replica, and longer than any test takes.
+/// Replies wait for one replica, with a timeout longer than any test.
 const ONE: &str = "--min-replicas-to-ack 1 --min-replicas-ack-timeout 600000";
 
-/// A primary and a replica of this kind, which has acknowledged everything.
+/// A primary and a replica of this kind, which has acknowledged the whole stream.
 fn pair(kind: Kind, flags: &str) -> [(Server, Client); 2] {
     let flags = format!("{ONE} {flags}");
     let mut nodes = star_with([(Kind::Subject, &flags), (kind, "")], |_| {});
@@ -17,12 +17,12 @@ fn pair(kind: Kind, flags: &str) -> [(Server, Client); 2] {
     nodes
 }
 
-/// Writes when there are enough replicas.
+/// Waits until the primary has enough replicas for a write.
 fn wait_until_writable(client: &mut Client) {
     until("there are enough replicas", || !client.run("SET first value").is_error());
 }
 
-/// Waits until so many parts of clients' output are withheld.
+/// Waits until this number of output segments are withheld.
 fn wait_for_withheld(admin: &mut Client, count: usize) {
     until("replies are withheld", || field(admin, "withheld_replies") == count.to_string());
 }
@@ -36,11 +36,11 @@ fn a_reply_leaves_when_a_replica_has_acknowledged_and_others_are_served_meanwhil
     for kind in [Kind::Subject, Kind::Redis] {
         let [(primary, mut admin), (replica, mut reader)] = pair(kind, "");
         replica.signal(Signal::SIGSTOP);
-        assert_eq!(admin.run("GET first").text(), "value", "that is confirmed already");
+        assert_eq!(admin.run("GET first").text(), "value", "that write is acknowledged");
         let (mut writer, mut other) = (primary.client(), primary.client());
         writer.send(&["SET", "k", "v"]).unwrap();
         wait_for_withheld(&mut admin, 1);
-        // A read may show the write. Replies that show no data leave, unless they follow one that waits.
+        // A read may show the write. Replies that show no data are sent, unless they follow a withheld one.
         other.send(&["GET", "first"]).unwrap();
         wait_for_withheld(&mut admin, 2);
         writer.send(&["PING"]).unwrap();
@@ -93,7 +93,7 @@ fn writes_are_refused_before_they_are_executed_while_there_are_too_few_replicas(
     let refused = "NOREPLICAS Not enough good replicas to write.";
     assert_eq!(client.run("SET k v").text(), refused);
     assert_eq!(client.run("INFO keyspace").text().trim(), "# Keyspace");
-    // A read cannot tell whether the data here is that of the others: it waits, too.
+    // The server does not know whether its data is that of the others, so a read waits, too.
     client.send(&["GET", "k"]).unwrap();
     wait_for_withheld(&mut primary.client(), 1);
     let replica = start(Kind::Subject, "");
@@ -104,7 +104,7 @@ fn writes_are_refused_before_they_are_executed_while_there_are_too_few_replicas(
     assert_eq!(field(&mut client, "min_slaves_good_slaves"), "1");
     drop(replica);
     until("writes are refused", || client.run("SET k w").text() == refused);
-    assert_eq!(client.run("GET k").text(), "v", "what was confirmed stays so");
+    assert_eq!(client.run("GET k").text(), "v", "acknowledged data stays so");
     client.ok("MULTI");
     assert_eq!(client.run("SET k w").text(), refused);
     assert!(client.run("EXEC").text().starts_with("EXECABORT"));
@@ -126,7 +126,7 @@ fn a_write_that_is_not_acknowledged_in_time_closes_the_connection() {
     assert_eq!(field(&mut admin, "unconfirmed_replies_dropped"), "2");
     primary.wait_for_log("Closing 1 clients without a reply");
     assert_eq!(admin.run("PING").text(), "PONG");
-    // It was executed, and a replica gets it later.
+    // The write was executed, and a replica gets it later.
     replica.signal(Signal::SIGCONT);
     until("it is confirmed", || {
         let value = primary.client().try_call(&["GET", "k"]);
@@ -148,7 +148,7 @@ fn a_demoted_primary_closes_the_connections_whose_replies_wait() {
         admin.wait_for_info("blocked_clients", |count| count == 1);
         writer.send(&["SET", "k", "v"]).unwrap();
         wait_for_withheld(&mut admin, 1);
-        // What is executed in the same turn as the demotion, or the same unit, is not sent, either.
+        // Replies from the same event loop iteration as the demotion, or the same unit, are not sent either.
         let mut hasty = primary.client();
         let demotion = format!("REPLICAOF 127.0.0.1 {}", other.port());
         let requests = lines.iter().map(|line| {
@@ -195,7 +195,7 @@ fn transactions_scripts_and_unblocked_clients_wait_like_any_others() {
     script.send(&["EVAL", "return redis.call('INCR', KEYS[1])", "1", "n"]).unwrap();
     wait_for_withheld(&mut admin, 2);
     pusher.send(&["RPUSH", "list", "a"]).unwrap();
-    // Those of the pusher and of the client that it has unblocked.
+    // The replies to the pusher and to the client that it has unblocked.
     wait_for_withheld(&mut admin, 4);
     for client in [transaction, script, blocked, pusher] {
         assert_eq!(client.receive_arrived().unwrap(), (0, false));
@@ -220,7 +220,7 @@ fn notifications_and_invalidations_wait_and_published_messages_do_not() {
     tracker.ok("CLIENT TRACKING on");
     assert_eq!(tracker.run("GET first").text(), "value");
     replica.signal(Signal::SIGSTOP);
-    // Sentinels know each other by messages, which come whatever the replicas do.
+    // Sentinels discover each other by messages, which are sent whatever the replicas do.
     assert_eq!(admin.run("PUBLISH __sentinel__:hello me").integer(), 1);
     assert_eq!(listener.read_reply().unwrap().value.elements()[2].text(), "me");
     writer.send(&["SET", "first", "changed"]).unwrap();
@@ -250,7 +250,7 @@ fn connections_that_end_are_closed_after_their_replies_or_at_once_when_killed() 
     assert!(list.contains(" oll=1 "), "{list}");
     assert_eq!(admin.run(&format!("CLIENT KILL ID {id}")).integer(), 1);
     assert_eq!(killed.wait_closed(), b"");
-    // Neither of the two keeps the server busy meanwhile.
+    // Neither of the two occupies the event loop meanwhile.
     let cycles = admin.info_number("eventloop_cycles");
     for _ in 0..10 {
         assert_eq!(admin.run("PING").text(), "PONG");

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use crate::support::Client;
 use crate::{Kind, PAIRS, chain, field, star_with, start, until, wait_for_equality};
 
-/// Increments `counter` until `stop`, and returns how many were acknowledged. A replica's refusal ends it.
+/// Increments `counter` until `stop`. Returns the number of acknowledged increments. Ends when a replica refuses one.
 fn count(mut client: Client, stop: &AtomicBool) -> i64 {
     let mut acknowledged = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -25,7 +25,7 @@ fn count(mut client: Client, stop: &AtomicBool) -> i64 {
 
 /// Waits until the primary has `count` replicas that receive the stream.
 fn wait_for_replicas(primary: &mut Client, count: usize) {
-    // INFO calls a replica online that is still loading.
+    // INFO reports a replica as online while it is still loading.
     until("the replicas are online", || primary.run("ROLE").elements()[2].elements().len() == count);
 }
 
@@ -53,7 +53,7 @@ fn the_roles_are_exchanged_under_load_without_a_snapshot_and_without_a_lost_writ
         wait_for_equality(&mut new, &mut old);
         assert_eq!(old.run("GET after").text(), "failover");
         assert_eq!((old.info_number("sync_full"), new.info_number("sync_full")), (snapshots, 0));
-        // And back, to the address that is known by now.
+        // And back, to the address that is known from the first failover.
         wait_for_replicas(&mut new, 1);
         new.ok(&format!("FAILOVER TO 127.0.0.1 {} TIMEOUT 100000", primary.port()));
         until("the replica follows", || field(&mut new, "master_link_status") == "up");
@@ -89,7 +89,7 @@ fn writes_wait_for_a_replica_that_is_silent_and_go_on_when_the_failover_is_abort
     assert_eq!(client.run("GET k").text(), "2");
     assert_eq!(field(&mut client, "role"), "master");
     assert_eq!(client.run("FAILOVER ABORT").text(), "ERR No failover in progress.");
-    // The time is up.
+    // The timeout has passed.
     client.ok("FAILOVER TIMEOUT 1");
     until("it is aborted", || field(&mut client, "master_failover_state") == "no-failover");
     primary.wait_for_log("FAILOVER to any replica aborted: Replica never caught up before timeout");
@@ -117,7 +117,7 @@ fn a_forced_failover_does_not_wait_for_what_the_replica_lacks() {
     old.ok("SET k 3");
     wait_for_equality(&mut old, &mut rival);
     assert_eq!(rival.run("GET k").text(), "3");
-    // It has not replied to PING, so it was never asked to take over.
+    // The replica has not replied to PING, so it has not received `PSYNC FAILOVER`.
     replica.signal(Signal::SIGCONT);
     wait_for_equality(&mut old, &mut lagging);
     assert_eq!(field(&mut lagging, "role"), "slave");
@@ -133,7 +133,7 @@ fn the_other_replicas_continue_with_the_new_primary_without_a_snapshot() {
     let snapshots = old.info_number("sync_full");
     old.ok(&format!("FAILOVER TO 127.0.0.1 {}", replica.port()));
     until("the primary follows", || field(&mut old, "master_link_status") == "up");
-    // It is a replica of the old primary, which is one of the new.
+    // It is a replica of the old primary, which is a replica of the new one.
     new.ok("SET k w");
     wait_for_equality(&mut new, &mut third);
     third.ok(&format!("REPLICAOF 127.0.0.1 {}", replica.port()));
@@ -149,7 +149,7 @@ fn a_failover_within_a_transaction_waits_for_the_writes_behind_it() {
     for (primary_kind, replica_kind) in PAIRS {
         let [(_primary, mut old), (_replica, mut new)] = chain([(primary_kind, ""), (replica_kind, "")]);
         wait_for_replicas(&mut old, 1);
-        // The replica has everything when the failover begins.
+        // The replica has received the whole stream when the failover begins.
         old.ok("CONFIG SET repl-ping-replica-period 3600");
         until("it has acknowledged everything", || {
             let offset = field(&mut old, "master_repl_offset");

@@ -1,4 +1,4 @@
-//! Replication beside Redis: primaries and replicas of both kinds, and what cuts them apart.
+//! Replication beside Redis: primaries and replicas of both kinds, and broken links.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -27,16 +27,16 @@ pub enum Kind {
     Redis,
 }
 
-/// Primary and replica.
+/// Pairs of a primary and a replica.
 pub const PAIRS: [(Kind, Kind); 3] =
     [(Kind::Subject, Kind::Subject), (Kind::Subject, Kind::Redis), (Kind::Redis, Kind::Subject)];
 
-/// A server without persistence that begins a snapshot for replicas at once.
+/// A server without persistence that starts a snapshot for replicas at once.
 pub fn start(kind: Kind, flags: &str) -> Server {
     launch(kind).flags(flags).start()
 }
 
-/// How [`start`] starts a server.
+/// The launch that [`start`] uses.
 pub fn launch(kind: Kind) -> Launch {
     let launch = match kind {
         Kind::Subject => Launch::subject(),
@@ -51,24 +51,24 @@ pub fn until(what: &str, mut probe: impl FnMut() -> bool) {
     eventually(what, || probe().then_some(()));
 }
 
-/// A field of `INFO replication`; empty if it is not there.
+/// A field of `INFO replication`; empty if it does not exist.
 pub fn field(client: &mut Client, name: &str) -> String {
     field_of(&client.run("INFO replication").text(), name)
 }
 
-/// A field of what `INFO` has replied; empty if it is not there.
+/// A field in a reply to `INFO`; empty if it does not exist.
 pub fn field_of(text: &str, name: &str) -> String {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     value.unwrap_or_default().to_owned()
 }
 
-/// Servers of these kinds with these flags, each with a client. Each but the first is a replica of the one before it: the link
-/// is up, and the offsets are equal.
+/// Servers of these kinds with these flags, each with a client. Each except the first is a replica of the one before
+/// it: the link is up, and the offsets are equal.
 pub fn chain<const N: usize>(servers: [(Kind, &str); N]) -> [(Server, Client); N] {
     chain_with(servers, |_| {})
 }
 
-/// [`chain`], of a first server that has the data which `write` writes before there is a replica.
+/// [`chain`], with data that `write` writes to the first server before it has a replica.
 pub fn chain_with<const N: usize>(
     servers: [(Kind, &str); N],
     write: impl FnOnce(&mut Client),
@@ -76,7 +76,7 @@ pub fn chain_with<const N: usize>(
     linked(servers, write, |index| index - 1)
 }
 
-/// Servers as [`chain_with`] starts them, but all the others are replicas of the first one.
+/// Like [`chain_with`], but all the others are replicas of the first server.
 pub fn star_with<const N: usize>(
     servers: [(Kind, &str); N],
     write: impl FnOnce(&mut Client),
@@ -104,13 +104,13 @@ fn linked<const N: usize>(
     nodes
 }
 
-/// Makes `replica` follow `primary`, and waits until the stream comes.
+/// Makes `replica` follow `primary`, and waits until the link is up.
 pub fn follow(replica: &mut Client, primary: &Server) {
     replica.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
     wait_for_link(replica);
 }
 
-/// Waits until the stream comes.
+/// Waits until the link is up.
 pub fn wait_for_link(replica: &mut Client) {
     until("the link to the primary", || field(replica, "master_link_status") == "up");
 }

@@ -1,4 +1,4 @@
-//! Published messages: subscribers of a replica receive those of the primary, and no log has them.
+//! Pub/sub messages: subscribers of a replica receive those of the primary, and no AOF contains them.
 
 use crate::support::{Client, Launch, Server, Value};
 use crate::{Kind, PAIRS, chain, wait_for_offset};
@@ -14,7 +14,7 @@ fn received(client: &mut Client) -> Vec<String> {
     client.read_reply().expect("a message").value.elements().iter().map(Value::text).collect()
 }
 
-/// Publishes alone, in a transaction that changes data, and from a script.
+/// Publishes directly, in a transaction that changes data, and from a script.
 fn publish_in_every_way(primary: &mut Client) {
     primary.run("PUBLISH channel alone");
     primary.run("SPUBLISH shard alone");
@@ -32,7 +32,7 @@ fn subscribers_of_a_replica_receive_the_messages_of_the_primary_once_and_in_orde
             chain([(primary, ""), (replica, ""), (Kind::Subject, "")]);
         let mut subscribers = [subscribed(&replica), subscribed(&last)];
         publish_in_every_way(&mut to_primary);
-        // A message that a client of the replica publishes stays there.
+        // A message published by a client of the replica stays there.
         wait_for_offset(&mut to_primary, &mut to_replica);
         wait_for_offset(&mut to_replica, &mut to_last);
         to_replica.run("PUBLISH channel local");
@@ -65,7 +65,7 @@ fn no_log_has_a_message_except_within_a_transaction_of_the_primary() {
         let launch: Launch = server.stop();
         let files = std::fs::read_dir(launch.directory().join("appendonlydir")).expect("the log's directory");
         let log: Vec<u8> =
-            files.flatten().flat_map(|file| std::fs::read(file.path()).expect("a file of the log")).collect();
+            files.flatten().flat_map(|file| std::fs::read(file.path()).expect("a file of the AOF")).collect();
         let server = launch.start();
         let mut again = server.client();
         again.ok("SELECT 3");

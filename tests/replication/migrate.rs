@@ -1,5 +1,5 @@
-//! MIGRATE between Redstart and Redis, targets that stall, break off or are no Redis at all, and what other clients see
-//! meanwhile.
+//! MIGRATE between Redstart and Redis, targets that stall, disconnect or are not Redis at all, and what other clients
+//! see meanwhile.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,7 +13,7 @@ const STALLED: &str = "IOERR error or timeout reading to target instance";
 const TOO_OLD: &str =
     "ERR Target instance replied with error: ERR DUMP payload version or checksum are wrong";
 
-/// Whether a server takes payloads of Redis 7.2.
+/// Whether a server accepts payloads of Redis 7.2.
 fn reads_version_11(client: &mut Client) -> bool {
     Version::of(client) >= Version::new(7, 2)
 }
@@ -22,7 +22,7 @@ fn migrate(client: &mut Client, target: &Server, words: &str) -> String {
     client.run(&format!("MIGRATE 127.0.0.1 {} {words}", target.port())).text()
 }
 
-/// A target of the test's own: it accepts, and the test replies.
+/// A target controlled by the test: it accepts connections, and the test sends the replies.
 struct Target {
     listener: TcpListener,
 }
@@ -36,7 +36,7 @@ impl Target {
         self.listener.local_addr().unwrap().port()
     }
 
-    /// The next connection, after its requests have come, which end with `end`.
+    /// The next connection, after its requests have arrived, which end with `end`.
     fn accept(&self, end: &[u8]) -> (TcpStream, Vec<u8>) {
         let (mut stream, _) = self.listener.accept().unwrap();
         let came = receive(&mut stream, end);
@@ -53,7 +53,7 @@ fn receive(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
     all
 }
 
-/// Sends a MIGRATE to a target of the test without waiting for its reply.
+/// Sends a MIGRATE to the test's target without waiting for its reply.
 fn begin(client: &mut Client, target: &Target, words: &str) {
     let line = format!("MIGRATE 127.0.0.1 {} {words}", target.port());
     client
@@ -61,7 +61,7 @@ fn begin(client: &mut Client, target: &Target, words: &str) {
         .unwrap();
 }
 
-/// The end of the payload of a string `v`: version 11, or an earlier one, and the checksum.
+/// The end of the payload of a string `v`: the RDB version (11, or an earlier one) and the checksum.
 fn end_of_payload(source: &Server) -> Vec<u8> {
     let mut client = source.client();
     let Value::Bulk(payload) = client.run("DUMP k") else { panic!("k is a string") };
@@ -168,7 +168,7 @@ fn the_requests_are_those_of_redis() {
         let (mut stream, first) = target.accept(&end);
         stream.write_all(b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n").unwrap();
         assert_eq!(client.read_reply().unwrap().value.text(), "OK");
-        // The connection is used again, and the database is selected.
+        // The cached connection is used again, and the database is selected.
         begin(&mut client, &target, "k 2 5000 REPLACE");
         let second = receive(&mut stream, b"REPLACE\r\n");
         stream.write_all(b"+OK\r\n").unwrap();
@@ -206,7 +206,7 @@ fn what_was_moved_is_deleted_by_one_command_in_the_stream_even_if_only_a_part_wa
     assert_eq!(client.run("EXISTS a b k").integer(), 1);
     assert_eq!(logged(&["DEL", "a", "b"]), 1);
 
-    // The target is gone after its first reply.
+    // The target disconnects after its first reply.
     client.ok("MSET a v b v");
     begin(&mut client, &target, "'' 0 5000 KEYS a b k");
     drop(stream);
@@ -231,7 +231,7 @@ fn reads_are_served_and_writes_wait_while_keys_move() {
     until("the writer waits", || reader.info_number("blocked_clients") == 2);
     stream.write_all(b"+OK\r\n+OK\r\n").unwrap();
     assert_eq!(client.read_reply().unwrap().value.text(), "OK");
-    // The write comes after the move: it is not lost.
+    // The write is executed after the key was moved: it is not lost.
     assert_eq!(writer.read_reply().unwrap().value.integer(), 12);
     assert_eq!(reader.run("GET k").text(), "acknowledged");
 }
@@ -287,7 +287,7 @@ fn a_target_that_resets_or_sends_garbage_gets_no_key() {
     let (_source, mut client) = source();
     let target = Target::new();
     begin(&mut client, &target, "k 0 5000");
-    // A lost connection is made again once.
+    // A lost connection is opened again once.
     drop(target.listener.accept().unwrap());
     drop(target.listener.accept().unwrap());
     let reply = client.read_reply().unwrap().value.text();

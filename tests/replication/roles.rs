@@ -29,7 +29,7 @@ fn a_replica_refuses_writes_and_serves_reads_as_configured() {
         });
         assert!(reader.run("CLIENT LIST TYPE master").text().contains("flags=M"));
         assert!(writer.run("CLIENT LIST TYPE replica").text().contains("flags=S"));
-        // Without its primary, it serves what it has, or nothing.
+        // Without its primary, the replica serves its old data, or none.
         drop(primary);
         until("the link is lost", || field(&mut reader, "master_link_status") == "down");
         assert_eq!(reader.run("GET k").text(), "v");
@@ -44,7 +44,7 @@ fn a_replica_refuses_writes_and_serves_reads_as_configured() {
 #[test]
 fn a_replica_hides_expired_keys_and_deletes_them_when_its_primary_does() {
     let [(_primary, mut writer), (_replica, mut reader)] = chain([(Kind::Subject, ""), (Kind::Subject, "")]);
-    // The primary does not look for expired keys by itself.
+    // The primary does not expire keys actively.
     writer.ok("DEBUG SET-ACTIVE-EXPIRE 0");
     writer.ok("SET k v PX 1");
     wait_for_equality(&mut writer, &mut reader);
@@ -101,7 +101,7 @@ fn a_promoted_replica_is_followed_by_the_others_without_a_snapshot() {
         let [(_first, mut a), (second, mut b), (_third, mut c)] =
             star_with(servers, |writer| write_much(writer, &mut random, 100));
         write_much(&mut a, &mut random, 100);
-        // Nothing is propagated between the equality and the promotion: no PING, and no DEL of an expired key.
+        // Nothing is propagated between the comparison and the promotion: no PING, and no DEL of an expired key.
         a.ok("CONFIG SET repl-ping-replica-period 3600");
         until("nothing expires any more", || {
             let keyspace = a.run("INFO keyspace").text();
@@ -166,7 +166,7 @@ fn a_writable_replica_logs_the_writes_of_its_own_clients_and_keeps_them_from_its
     middle.wait_for_info("aof_rewrite_in_progress", |running| running == 0);
     let large = "x".repeat(50_000);
     for round in 0..4 {
-        // The primary's stream selects its databases; the replica's clients use others.
+        // The primary's stream selects its databases; clients of the replica have others selected.
         writer.ok(&format!("SELECT {}", round % 2));
         writer.ok(&format!("SET theirs:{round} 1"));
         wait_for_offset(&mut writer, &mut middle);
@@ -215,7 +215,7 @@ fn a_writable_replica_deletes_the_keys_that_its_own_clients_gave_a_time_to_live(
         assert_eq!(reader.run("GET theirs").text(), "1");
         reader.ok("REPLICAOF NO ONE");
         reader.ok("DEBUG LOADAOF");
-        assert_eq!(reader.run("DBSIZE").integer(), 1, "the deletions are in the log");
+        assert_eq!(reader.run("DBSIZE").integer(), 1, "the deletions are in the AOF");
     }
 }
 

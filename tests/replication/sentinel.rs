@@ -1,7 +1,8 @@
-//! Three Sentinels of Redis watch a primary and two replicas: a primary that is gone is replaced, and comes back as a replica.
+//! Three Sentinels of Redis monitor a primary and two replicas: they replace an unreachable primary, which returns as a
+//! replica.
 //!
-//! Sentinel is `redis-server` with another name, or with `--sentinel`. It and the nodes know each other by the addresses of
-//! proxies, so that a node can be cut off.
+//! Sentinel is `redis-server` with another name, or with `--sentinel`. Sentinels and nodes use the addresses of proxies
+//! for each other, so that the test can disconnect a node.
 
 use std::process::Command;
 use std::time::Duration;
@@ -36,7 +37,7 @@ impl Guarded {
             replica.follow(&nodes[0]);
             until("a replica follows", || replica.follows(nodes[0].address()));
         }
-        // The first look of a Sentinel finds both.
+        // The first INFO of a Sentinel lists both replicas.
         until("the primary has both", || {
             let states = [nodes[0].field("slave0"), nodes[0].field("slave1")];
             states.iter().flatten().filter(|state| state.contains("state=online")).count() == 2
@@ -62,7 +63,7 @@ impl Guarded {
         guarded
     }
 
-    /// Waits until all Sentinels have agreed on a primary that is not `old`, and it is one. Returns its index.
+    /// Waits until all Sentinels have agreed on a primary other than `old`, and it has this role. Returns its index.
     fn wait_for_promotion(&self, old: usize) -> usize {
         eventually("a replica is promoted", || {
             let named = |sentinel: &Server| {
@@ -88,14 +89,14 @@ impl Guarded {
         });
     }
 
-    /// Writes something that both replicas acknowledge.
+    /// Writes a key that both replicas acknowledge.
     fn write_safely(&self, key: &str) {
         let mut client = self.nodes[0].client();
         client.ok(&format!("SET {key} safe"));
         assert_eq!(client.run("WAIT 2 0").integer(), 2);
     }
 
-    /// A replica takes over from the first node, which `fail` has made unreachable and `heal` makes reachable again.
+    /// A replica takes over from the first node, which `fail` makes unreachable and `heal` reachable again.
     fn fail_over(mut self, fail: impl FnOnce(&mut Node), heal: impl FnOnce(&mut Node)) -> (Guarded, usize) {
         self.write_safely("before");
         fail(&mut self.nodes[0]);
@@ -119,7 +120,7 @@ const SUBJECTS: [(Kind, u32); 3] = [(Kind::Subject, 100); 3];
 fn a_killed_primary_is_replaced_and_the_roles_outlive_a_restart() {
     let guarded = Guarded::start(SUBJECTS);
     let (mut guarded, promoted) = guarded.fail_over(Node::kill, Node::restart);
-    // Sentinel has written the roles into the config files. Without it they stay as they are.
+    // Sentinel has written the roles into the config files. Without Sentinel they do not change.
     guarded.sentinels.clear();
     let config = |node: &Node| {
         std::fs::read_to_string(node.server().directory().join("redstart.conf")).expect("a config file")
@@ -196,7 +197,7 @@ fn a_primary_that_waits_for_acknowledgements_is_not_down_while_there_are_none() 
     let mut client = guarded.nodes[0].client();
     client.wait_for_info("connected_slaves", |count| count == 0);
     assert!(client.run("SET k v").text().starts_with("NOREPLICAS"));
-    // Nothing is confirmed any more.
+    // No write is acknowledged by enough replicas any more.
     client.ok("CONFIG SET min-replicas-to-ack 2");
     for sentinel in &guarded.sentinels {
         let mut sentinel = sentinel.client();
@@ -296,7 +297,7 @@ fn info_has_every_field_of_redis_that_sentinel_reads() {
         assert_eq!(field_of(&text, name), value, "{name}");
     }
     assert_eq!(our_reader.info("run_id").len(), 40);
-    // For how long a link is down is known only while it is.
+    // The field with the time since the link went down exists only while the link is down.
     assert_eq!(field_of(&text, "master_link_down_since_seconds"), "");
     drop((ours, theirs, our_primary, their_primary));
     for reader in [&mut our_reader, &mut their_reader] {

@@ -9,7 +9,7 @@ use crate::{Kind, chain, field, until};
 
 const FAILED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
 
-/// A primary, and a replica that is stopped and lacks a write.
+/// A primary, and a stopped replica that lacks a write.
 fn lagging(kind: Kind, flags: &str) -> [(Server, Client); 2] {
     let mut nodes = chain([(kind, flags), (Kind::Subject, "")]);
     let [(_, writer), (replica, _)] = &mut nodes;
@@ -19,7 +19,7 @@ fn lagging(kind: Kind, flags: &str) -> [(Server, Client); 2] {
     nodes
 }
 
-/// A client that has called `SHUTDOWN` and waits.
+/// A client that has called `SHUTDOWN`, or another command, and is blocked.
 fn waiting(server: &Server, admin: &mut Client, words: &[&str]) -> Client {
     let mut client = server.client();
     let before = admin.info_number("blocked_clients");
@@ -52,7 +52,7 @@ fn a_shutdown_waits_until_the_replicas_have_everything() {
         if asking.is_some() {
             assert!(admin.run("CLIENT LIST").text().lines().any(|line| line.contains("flags=b")), "{kind:?}");
         }
-        // Writes wait, reads do not.
+        // Writes are blocked, reads are not.
         let mut writer = waiting(&primary, &mut admin, &["SET", "k", "2"]);
         assert_eq!(admin.run("GET k").text(), "1");
         replica.signal(Signal::SIGCONT);
@@ -80,7 +80,8 @@ fn a_shutdown_that_is_aborted_lets_writes_go_on_and_all_who_asked_get_an_error()
             waiting(&primary, &mut admin, &["SHUTDOWN"]),
             waiting(&primary, &mut admin, &["SHUTDOWN", "NOSAVE", "FORCE"]),
         ];
-        // One that has left does not disturb the others, and one that has asked for more goes on. Redis 7.2.6 crashes.
+        // A client that disconnects does not affect the others, and one with further requests continues. Redis 7.2.6
+        // crashes.
         let is_tried = kind == Kind::Subject;
         if is_tried {
             drop(waiting(&primary, &mut admin, &["SHUTDOWN"]));
@@ -103,7 +104,7 @@ fn a_shutdown_that_is_aborted_lets_writes_go_on_and_all_who_asked_get_an_error()
         assert_eq!(admin.run("SHUTDOWN ABORT").text(), "ERR No shutdown in progress.");
         assert!(!admin.run("INFO server").text().contains("shutdown_in_milliseconds"), "{kind:?}");
         assert_eq!(admin.info_number("blocked_clients"), 0);
-        // It can be shut down again, and the signal from before is forgotten.
+        // Another shutdown is possible, and the earlier signal has no effect any more.
         let again = waiting(&primary, &mut admin, &["SHUTDOWN"]);
         admin.ok("SHUTDOWN ABORT");
         drop(again);
@@ -145,7 +146,7 @@ fn a_shutdown_that_does_not_wait_or_whose_time_is_up_names_the_replicas_that_lac
 
 #[test]
 fn a_shutdown_without_waiting_ends_one_that_waits() {
-    // Redis goes on waiting.
+    // Redis continues to wait.
     let [(mut primary, mut admin), (_replica, _reader)] =
         lagging(Kind::Subject, "--shutdown-timeout 1000000");
     let mut asking = waiting(&primary, &mut admin, &["SHUTDOWN"]);

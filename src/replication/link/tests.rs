@@ -9,7 +9,7 @@ fn id(digit: u8) -> Id {
 }
 
 /// The result of running a link on all bytes of a primary.
-#[expect(clippy::option_option, reason = "what an event has said, if it has happened")]
+#[expect(clippy::option_option, reason = "the value of an event, if it has happened")]
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     sent: Vec<u8>,
@@ -64,7 +64,7 @@ fn run<'a>(greeting: &Greeting, pieces: impl Iterator<Item = &'a [u8]>) -> (Outc
             }
         }
         outcome.stream.extend_from_slice(left);
-        assert!(left.is_empty() || link.is_complete(), "only the stream is left");
+        assert!(left.is_empty() || link.is_complete(), "bytes before the stream are left");
     }
     (outcome, link)
 }
@@ -170,7 +170,7 @@ fn a_link_that_is_cut_or_damaged_anywhere_ends_nothing_too_early() {
         if outcome.failure.is_none() && outcome.has_ended && outcome.length == expected.length {
             assert_eq!(outcome.snapshot.len(), expected.snapshot.len(), "seed {seed}");
         }
-        // Whatever arrived before: the timeout ends the link.
+        // The timeout applies whatever has arrived before.
         let last_ms = pieces.len() as u64;
         assert!(link.is_complete() || outcome.failure.is_some() || link.check(last_ms + 2000).is_err());
         assert!(link.check(link.heard_ms() + 1000).is_ok(), "silence is measured from the last byte");
@@ -202,7 +202,7 @@ fn a_password_and_an_address_are_sent_before_the_replies_to_them_arrive() {
         request(&mut expected, words);
     }
     assert_eq!(outcome.sent.escape_ascii().to_string(), expected.escape_ascii().to_string());
-    assert_eq!(outcome.notes.len(), 4, "what it does not understand is not critical: {:?}", outcome.notes);
+    assert_eq!(outcome.notes.len(), 4, "unknown options are not critical: {:?}", outcome.notes);
     assert_eq!((outcome.failure, link.state()), (None, "handshake"));
 }
 

@@ -81,7 +81,7 @@ impl Server {
         self.begin_synchronization(caller, Some((args.get(1), next)))
     }
 
-    /// `PSYNC id offset FAILOVER`: the primary asks this replica to take its place.
+    /// `PSYNC id offset FAILOVER`: the primary requests that this replica take its place.
     fn take_over(&mut self, caller: &Caller<'_>, id: &[u8]) -> Result {
         let shown = String::from_utf8_lossy(id);
         self.process.log.notice(format_args!("Failover request received for replid {shown}."));
@@ -101,7 +101,7 @@ impl Server {
     fn begin_synchronization(&mut self, caller: &mut Caller<'_>, asked: Option<(&[u8], i64)>) -> Result {
         let token = caller.client()?;
         if self.net.session(token).flags.replica {
-            // It has requested this before.
+            // The primary has requested this before.
             return Ok(());
         }
         if self.replication.failover.is_some() {

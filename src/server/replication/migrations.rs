@@ -1,8 +1,8 @@
-//! `MIGRATE`: the migrations in flight, and the connections to targets that are kept for the next ones.
+//! `MIGRATE`: the migrations in flight, and the cached connections to targets.
 //!
-//! A connection belongs to one migration at a time. Afterwards it is kept for its host and port, with the database that it
-//! has selected, and closed when it has not been used for [`IDLE_S`] seconds. While it is kept, the poller does not know
-//! it: if the target has closed it, the next migration finds out, and connects again.
+//! A connection belongs to one migration at a time. Afterwards it is cached for its host and port, with its selected
+//! database, and closed after [`IDLE_S`] seconds without use. A cached connection is not registered with the poller: if
+//! the target has closed it, the next migration fails on it, and connects again.
 
 use std::io::ErrorKind;
 
@@ -10,19 +10,19 @@ use crate::replication::migrate::{End, Exchange, Lost};
 use crate::sys::net::Socket;
 use crate::sys::poller::{Interest, Token};
 
-/// Connections that are kept.
+/// The most cached connections.
 const MOST: usize = 64;
 
-/// How long a connection is kept that is not used.
+/// The seconds after which an unused connection is closed.
 const IDLE_S: i64 = 10;
 
-/// Bytes that a receive takes.
+/// The most bytes of one receive.
 const CHUNK: usize = 4096;
 
-/// What was asked for.
+/// The arguments of a `MIGRATE`.
 #[derive(Clone)]
 pub struct Request {
-    /// As in the request, since a connection is found again by them.
+    /// The host as in the command: cached connections are found by it.
     pub host: Vec<u8>,
     /// See [`Request::host`].
     pub port: Vec<u8>,
@@ -32,13 +32,13 @@ pub struct Request {
     pub db: usize,
     /// The time without progress after which it fails.
     pub timeout_ms: u64,
-    /// The keys stay here.
+    /// Whether the keys stay here.
     pub copies: bool,
-    /// Keys of the target are overwritten.
+    /// Whether existing keys of the target are overwritten.
     pub replaces: bool,
     /// The user, if one was given, and the password.
     pub auth: Option<(Option<Vec<u8>>, Vec<u8>)>,
-    /// The keys, those that were found here.
+    /// The named keys that exist here.
     pub keys: Vec<Vec<u8>>,
 }
 
@@ -46,11 +46,11 @@ pub struct Request {
 pub struct Connection {
     /// The socket.
     pub socket: Socket,
-    /// The database that is selected there, if that is known.
+    /// The database selected there, if known.
     pub db: Option<i64>,
 }
 
-/// A connection that is kept.
+/// A cached connection.
 struct Idle {
     host: Vec<u8>,
     port: Vec<u8>,
@@ -60,26 +60,26 @@ struct Idle {
 
 /// A migration in flight.
 pub struct Flight {
-    /// Its name in the poller.
+    /// Its number in the poller.
     pub number: u32,
-    /// The client that waits for it; `None` if there is none any more.
+    /// The client blocked on it; `None` if it has disconnected.
     pub client: Option<Token>,
-    /// When its command began, by the tick counter.
+    /// The start of its command, in ticks of the counter.
     pub began: u64,
-    /// What was asked for.
+    /// The arguments.
     pub request: Request,
     /// The connection to the target.
     pub connection: Connection,
     /// The protocol.
     pub exchange: Exchange,
-    /// Whether a lost connection may be made again.
+    /// Whether it may connect again after a lost connection.
     pub may_retry: bool,
-    /// The end that has come while nothing may be deleted.
+    /// The result, if it arrived while no key may be deleted.
     pub ended: Option<End>,
 }
 
 impl Flight {
-    /// Sends and receives what the socket takes and has.
+    /// Sends and receives as much as the socket allows.
     ///
     /// # Errors
     /// The connection is lost.
@@ -113,7 +113,7 @@ impl Flight {
         Ok(())
     }
 
-    /// What it waits for.
+    /// The events to register for.
     pub fn interest(&self) -> Interest {
         if self.exchange.unsent().is_empty() && self.exchange.is_connected() {
             Interest::READ
@@ -122,13 +122,13 @@ impl Flight {
         }
     }
 
-    /// Waits until the socket is ready or the deadline has come. Returns false after the deadline.
+    /// Waits until the socket is ready or the deadline has passed. Returns false after the deadline.
     pub fn wait(&self, now_ms: u64) -> bool {
         let left = self.exchange.deadline_ms().saturating_sub(now_ms);
         if left == 0 {
             return false;
         }
-        // Requests are sent before replies come, and few targets reply to half of them.
+        // Requests are sent before replies are read: few targets reply before they have all requests.
         let _ = self
             .connection
             .socket
@@ -137,45 +137,45 @@ impl Flight {
     }
 }
 
-/// See the module's head.
+/// The migrations and cached connections; see the module's head.
 #[derive(Default)]
 pub struct Migrations {
     idle: Vec<Idle>,
-    /// Those in flight.
+    /// The migrations in flight.
     pub flights: Vec<Flight>,
     next_number: u32,
 }
 
 impl Migrations {
-    /// Connections, used and kept.
+    /// The number of connections, in use and cached.
     pub fn connections(&self) -> usize {
         self.idle.len() + self.flights.len()
     }
 
-    /// How many clients wait for the end of one.
+    /// The number of clients that are blocked on migrations.
     pub fn waiting_clients(&self) -> usize {
         self.flights.iter().filter(|flight| flight.client.is_some()).count()
     }
 
-    /// A number that no flight has.
+    /// A number that is not in use.
     pub fn next_number(&mut self) -> u32 {
         self.next_number = self.next_number.wrapping_add(1);
         self.next_number
     }
 
-    /// The flight with this number.
+    /// The index of the flight with this number.
     pub fn find(&self, number: u32) -> Option<usize> {
         self.flights.iter().position(|flight| flight.number == number)
     }
 
-    /// Takes the connection that is kept for a target.
+    /// Takes the cached connection to a target.
     pub fn take(&mut self, host: &[u8], port: &[u8]) -> Option<Connection> {
         let index = self.idle.iter().position(|idle| idle.host == host && idle.port == port)?;
         Some(self.idle.swap_remove(index).connection)
     }
 
-    /// Keeps a connection, unless there is one for its target already. If there are too many, the one that was not used for
-    /// the longest time is closed.
+    /// Caches a connection, unless its target has one already. If there are too many, closes the one that has been
+    /// unused for longest.
     pub fn keep(&mut self, request: &Request, connection: Connection, now_s: i64) {
         let Request { host, port, .. } = request;
         if self.idle.iter().any(|idle| idle.host == *host && idle.port == *port) {
@@ -189,19 +189,19 @@ impl Migrations {
         self.idle.push(Idle { host: host.clone(), port: port.clone(), connection, used_s: now_s });
     }
 
-    /// Closes the connections that were not used for a while.
+    /// Closes the connections that have been unused for too long.
     pub fn close_idle(&mut self, now_s: i64) {
         self.idle.retain(|idle| now_s - idle.used_s <= IDLE_S);
     }
 
-    /// A flight whose deadline has come.
+    /// A flight whose deadline has passed.
     pub fn next_overdue(&self, now_ms: u64) -> Option<usize> {
         self.flights
             .iter()
             .position(|flight| flight.ended.is_none() && flight.exchange.deadline_ms() <= now_ms)
     }
 
-    /// A flight that has ended, and could not be finished then.
+    /// A flight with a result that could not be applied when it arrived.
     pub fn next_ended(&self) -> Option<usize> {
         self.flights.iter().position(|flight| flight.ended.is_some())
     }

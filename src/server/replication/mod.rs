@@ -93,18 +93,18 @@ pub struct Replication {
     pub history: History,
     /// The replicas, in the order in which they connected.
     pub replicas: Vec<Replica>,
-    /// The addresses and ports of replicas that left without an acknowledgement after a snapshot of the latest version:
-    /// they may be older, and get an earlier version the next time.
+    /// The addresses and ports of replicas that disconnected after a snapshot of the latest version without an
+    /// acknowledgement: they may be older, and get an earlier version the next time.
     pub old_readers: Vec<(String, i64)>,
     /// The primary, if this server is a replica.
     pub upstream: Option<Upstream>,
-    /// The `FAILOVER` that was requested.
+    /// The requested `FAILOVER`.
     pub failover: Option<Failover>,
     /// The database that the stream had selected at the end of the snapshot loaded at the start.
     pub resumed_db: usize,
     /// The time of the last attempt to connect to the primary, in Unix milliseconds.
     pub tried_ms: i64,
-    /// Keys on their way to other servers.
+    /// Migrations of keys to other servers.
     pub migrations: Migrations,
     /// A snapshot that a child writes to the replicas.
     pub transfer: Option<Transfer>,
@@ -114,7 +114,7 @@ pub struct Replication {
     pub alone_since_ms: i64,
     /// When the last `PING` was sent to the replicas, in Unix milliseconds.
     pub pinged_ms: i64,
-    /// The replies that wait for acknowledgements.
+    /// The replies withheld for acknowledgements.
     pub confirmation: Confirmation,
     /// Whether to request acknowledgements from the replicas at the end of the iteration.
     pub asks_for_acknowledgements: bool,
@@ -199,7 +199,7 @@ impl Replication {
         self.replicas.iter().filter(|replica| replica.peer.stage != Stage::Greeting)
     }
 
-    /// The replicas that the next snapshot is for: those that wait, with the same filter as the first one of them.
+    /// The replicas that get the next snapshot: those that wait, and have the same filter as the first one of them.
     pub fn waiting(&self) -> impl Iterator<Item = &Replica> {
         let waits = |replica: &&Replica| replica.peer.stage == Stage::WaitingForStart;
         let filter = self.next_filter();
@@ -221,7 +221,7 @@ impl Replication {
         (applied as u64, on_disk as u64)
     }
 
-    /// Updates what enough replicas have acknowledged (`min-replicas-to-ack`).
+    /// Updates the confirmed offset (`min-replicas-to-ack`).
     pub fn confirm(&mut self) {
         let history = &self.history;
         self.confirmation.update(self.replicas.iter().filter_map(|replica| replica.confirms(history)));

@@ -1,8 +1,8 @@
-//! A snapshot that a child writes to a pipe, and that is sent to several replicas at once.
+//! A snapshot that a child writes to a pipe, and that the server sends to several replicas at once.
 //!
 //! ```text
 //!   child ─▶ pipe ─▶ chunk ─┬▶ a replica, which has taken all of it
-//!                           └▶ another, which has taken a part: the next chunk is read when it has the rest
+//!                           └▶ another, which has taken a part; the next chunk is read when it has the rest
 //! ```
 //!
 //! The slowest replica therefore sets the pace, and only one chunk is in memory.
@@ -60,7 +60,7 @@ impl Transfer {
     pub fn take(&mut self, token: Token, count: usize) {
         if let Some((_, taken)) = self.receivers.iter_mut().find(|(receiver, _)| *receiver == token) {
             *taken += count;
-            assert!(*taken <= self.chunk.len(), "a replica takes what there is");
+            assert!(*taken <= self.chunk.len(), "taken more than the chunk");
         }
     }
 

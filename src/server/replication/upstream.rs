@@ -55,7 +55,7 @@ impl Spool {
     /// The sync fails.
     pub fn finish(mut self) -> io::Result<PathBuf> {
         self.file.sync_all()?;
-        Ok(self.path.take().expect("it is given up once"))
+        Ok(self.path.take().expect("finished once"))
     }
 }
 
@@ -97,7 +97,7 @@ pub struct Upstream {
     pub acknowledged_ms: i64,
     /// Whether the AOF was closed for the snapshot, and must be started again after loading.
     pub restarts_log: bool,
-    /// Whether the data does not match the history, since loading a snapshot has failed.
+    /// Whether the data does not match the history, because loading a snapshot failed.
     pub needs_snapshot: bool,
 }
 
