@@ -1,18 +1,18 @@
-//! What a block of the keyspace costs in memory and time, compared with general-purpose allocators.
+//! The memory and time of a block of the keyspace, compared with general-purpose allocators.
 //!
 //! Run: `cargo bench --bench alloc`. glibc is the system's; mimalloc and jemalloc (Debian: libmimalloc2.0 or
 //! libmimalloc3, libjemalloc2) replace it through `LD_PRELOAD` if they are installed, so every allocator gets the same
-//! calls from the same program. Times are the thread's CPU time; each figure is from a process of its own, the least of
-//! five runs.
+//! calls from the same program. Times are the thread's CPU time; each figure comes from a separate process, and is the
+//! least of five runs.
 //!
-//! | column | what is measured |
+//! | column | measurement |
 //! |---|---|
 //! | bytes | growth of the resident set, per block |
 //! | fill | allocate and write a million blocks, page faults included |
 //! | churn | release a random block of the million and allocate one in its place |
 //! | hot | the same among 1,000 blocks, which fit in the caches |
 //! | drain | release the million in random order |
-//! | left | resident bytes per block of the million after all were released and unused memory was given back |
+//! | left | resident bytes per block of the million after releasing all and purging unused memory |
 
 use std::ffi::OsString;
 use std::hint::black_box;
@@ -59,7 +59,7 @@ struct Malloc;
 impl Source for Malloc {
     #[inline(always)]
     fn allocate(size: usize) -> NonNull<u8> {
-        // SAFETY: malloc takes any size.
+        // SAFETY: malloc accepts any size.
         NonNull::new(unsafe { libc::malloc(size) }.cast()).expect("memory")
     }
 
@@ -71,7 +71,7 @@ impl Source for Malloc {
 
     #[cfg(target_env = "gnu")]
     fn trim() {
-        // SAFETY: it may be called at any time.
+        // SAFETY: it has no preconditions.
         unsafe { libc::malloc_trim(0) };
     }
 }
@@ -84,7 +84,7 @@ fn resident_bytes() -> usize {
 /// Nanoseconds of CPU that this thread has used.
 fn cpu_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the clock exists on every system this runs on, and `now` is ours.
+    // SAFETY: the clock exists on every supported system, and `now` is a local variable.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
@@ -112,7 +112,7 @@ fn fresh<S: Source>(size: usize) -> NonNull<u8> {
     block
 }
 
-/// Replaces blocks at random; returns nanoseconds for one release and one allocation.
+/// Replaces blocks at random. Returns nanoseconds for one release and one allocation.
 fn churn<S: Source>(blocks: &mut [NonNull<u8>], size: usize, random: &mut Random) -> f64 {
     let rounds = 3_000_000;
     ns_each(rounds, || {
@@ -150,7 +150,7 @@ fn measure<S: Source>(size: usize) -> [f64; COLUMNS] {
     [bytes, fill, cold, hot, drain, left]
 }
 
-/// One measurement in a process of its own.
+/// One measurement in a separate process.
 fn child(source: &str, preload: Option<&str>, size: usize) -> [f64; COLUMNS] {
     let program: OsString = std::env::current_exe().expect("the path of this program").into();
     let mut command = Command::new(program);

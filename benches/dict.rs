@@ -8,9 +8,9 @@
 //! * `insert/*`: what does an insert cost while the table grows from nothing?
 //! * `churn/*`: what does replacing one key by another cost in a table of constant size?
 //!
-//! `cargo bench --bench dict -- 'find/hit'` runs some of them. Keys come in random order, a different one for each table,
-//! so that neither the table nor the entries are visited in memory order. `REDSTART_HUGEPAGES=1` lets the dict's table
-//! use huge pages.
+//! `cargo bench --bench dict -- 'find/hit'` runs some of them. Keys come in random order, a different one for each
+//! table, so that lookups visit neither the table nor the entries in memory order. `REDSTART_HUGEPAGES=1` lets the
+//! dict's table use huge pages.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
@@ -57,7 +57,7 @@ impl Drop for Entry {
     }
 }
 
-// SAFETY: the pointer round-trips; the key lies in the block and never changes.
+// SAFETY: the pointer round-trips; the key is in the block and never changes.
 unsafe impl Item for Entry {
     fn into_raw(self) -> NonNull<u8> {
         std::mem::ManuallyDrop::new(self).0.cast()
@@ -68,8 +68,8 @@ unsafe impl Item for Entry {
     }
 
     unsafe fn key<'a>(raw: NonNull<u8>) -> &'a [u8] {
-        // SAFETY: the caller promises that the block lives; the length is that of the key in it. As in the server, the
-        // length is read from memory and unknown to the compiler.
+        // SAFETY: the caller promises that the block lives; the length is that of its key. As in the server, the length
+        // is read from memory and unknown to the compiler.
         unsafe {
             let block = raw.cast::<Block>();
             let start = (&raw const (*block.as_ptr()).key).cast();
@@ -123,7 +123,7 @@ fn each_key<R>(
 fn find(c: &mut Criterion) {
     for size in SIZES {
         let (present, absent) = (keys(size, 'k'), keys(size, 'x'));
-        // The entries lie in memory in another order than that of the lookups.
+        // The entries are in memory in another order than that of the lookups.
         let mut order = present.clone();
         order.sort_unstable_by_key(|key| key[KEY_BYTES - 1].wrapping_mul(151) ^ key[KEY_BYTES - 3]);
         let dict = dict_of(&order);
@@ -238,15 +238,15 @@ fn churn(c: &mut Criterion) {
     }
 }
 
-/// `each_key` begins with the second key: the rotation makes that the one at `first`.
+/// `each_key` begins with the second key; this rotation makes that the one at `first`.
 fn rotated(keys: &[Key], first: usize) -> Vec<Key> {
     let mut keys = keys.to_vec();
     keys.rotate_left(first - 1);
     keys
 }
 
-/// SipHash-1-3 (Aumasson and Bernstein 2012, with one round per word and three at the end): the common choice against
-/// chosen keys, for comparison.
+/// SipHash-1-3 (Aumasson and Bernstein 2012, with one round per word and three at the end), for comparison: the common
+/// choice against chosen keys.
 fn siphash_1_3(seed: [u64; 2], key: &[u8]) -> u64 {
     fn round(v: &mut [u64; 4]) {
         v[0] = v[0].wrapping_add(v[1]);
@@ -296,7 +296,7 @@ fn hash(c: &mut Criterion) {
     group.finish();
 }
 
-/// The time until a hash is known: each hash decides which key is hashed next.
+/// The latency of a hash: each hash determines the next key.
 fn latency(
     group: &mut BenchmarkGroup<'_, WallTime>,
     id: BenchmarkId,

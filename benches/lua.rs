@@ -1,12 +1,12 @@
 //! The language: how long do programs take here, beside the reference implementation?
 //!
-//! Each program runs in a machine of `redstart::lua`, in the process `lua5.1`, and in the Lua of `redis-server` by `EVAL`,
-//! which has the libraries that `lua5.1` lacks. They take turns, and the best of some rounds counts. What is measured is
-//! the program alone: `lua5.1` reads its clock inside of it, and Redis has compiled it in the first round.
+//! Each program runs in a machine of `redstart::lua`, in the process `lua5.1`, and in the Lua of `redis-server` by
+//! `EVAL`, which has the libraries that `lua5.1` lacks. They take turns, and the best of some rounds counts. The time
+//! is that of the program alone: `lua5.1` reads its clock inside of it, and Redis has compiled it in the first round.
 //!
-//! Run: `cargo bench --bench lua [-- NAME …]`, with words that names of programs contain. Needs `lua5.1` and
-//! `redis-server` in `PATH` (or `REDIS_BIN`); without one of them its column is empty. The target is 1.5 times the time of
-//! the reference implementation.
+//! Run: `cargo bench --bench lua [-- NAME …]`; each `NAME` selects the programs whose names contain it. Needs `lua5.1`
+//! and `redis-server` in `PATH` (or `REDIS_BIN`); without one of them its column is empty. The target is 1.5 times the
+//! time of the reference implementation.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use redstart::lua::{Libraries, Machine, Options, Progress};
 
-/// Turns of each program; the best counts.
+/// The number of runs of each program; the best counts.
 const ROUNDS: usize = 5;
 
 /// The memory limit of a program here.
@@ -118,7 +118,7 @@ static PROGRAMS: [Program; 20] = [
     ),
 ];
 
-/// Runs a program here. Returns the seconds that it took.
+/// Runs a program in this engine. Returns the seconds that it took.
 fn here(program: &Program) -> f64 {
     let libraries = if program.redis_only { Libraries::Redis } else { Libraries::Full };
     let mut machine = Machine::new(Options { seed: 1, memory_limit_bytes: MEMORY, libraries });
@@ -129,7 +129,7 @@ fn here(program: &Program) -> f64 {
     machine.begin(function, &[]);
     let began = Instant::now();
     loop {
-        // As a server runs it: with looks at the clock.
+        // As in a server, the program pauses to check the clock.
         match machine.run(100_000) {
             Progress::Finished { .. } => return began.elapsed().as_secs_f64(),
             Progress::Paused => {}
@@ -143,7 +143,7 @@ fn here(program: &Program) -> f64 {
     }
 }
 
-/// Runs a program by `lua5.1`. `None` if there is none.
+/// Runs a program with `lua5.1`. Returns the seconds, or `None` if `lua5.1` is not installed.
 fn reference(program: &Program) -> Option<f64> {
     if program.redis_only {
         return None;
@@ -154,14 +154,14 @@ fn reference(program: &Program) -> Option<f64> {
     String::from_utf8_lossy(&output.stdout).trim().parse().ok()
 }
 
-/// A Redis that ends with its value.
+/// A Redis that is killed when the value is dropped.
 struct Redis {
     process: Child,
     connection: BufReader<TcpStream>,
 }
 
 impl Redis {
-    /// Starts one. `None` if there is none to start.
+    /// Starts Redis. `None` if it is not installed.
     fn start() -> Option<Redis> {
         let binary = std::env::var("REDIS_BIN").unwrap_or("redis-server".into());
         let port =
@@ -196,7 +196,7 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended already.
+        // Both fail only if the process has exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -205,7 +205,7 @@ impl Drop for Redis {
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     if words.is_empty() && !std::env::args().any(|word| word == "--bench") {
-        println!("nothing is measured without being asked for: cargo bench --bench lua");
+        println!("nothing measured without arguments: cargo bench --bench lua");
         return;
     }
     let chosen = |program: &&Program| {

@@ -23,7 +23,7 @@ fn request(arguments: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// Parses all requests of a window as the server does: spans of a batch in one list.
+/// Parses all requests of a window like the server: the spans of a batch are in one list.
 fn parse_all(window: &[u8], partial: &mut Partial, spans: &mut Vec<Span>) -> usize {
     let limits = Limits::default();
     spans.clear();

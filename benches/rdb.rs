@@ -1,9 +1,9 @@
 //! How long does a data set take from memory to an RDB file and back? On one core, without a disk:
 //! `cargo bench --bench rdb`.
 //!
-//! `strings`: 2,000,000 keys of 16 bytes with values of 32; `letters` are four different bytes at random, so compression
-//! is tried in vain, `text` compresses. `hashes`: 20,000 of 100 fields in a table. Each figure is the median of several
-//! passes, by key.
+//! `strings`: 2,000,000 keys of 16 bytes with values of 32; `letters` has four different bytes at random, so
+//! compression is tried in vain, `text` compresses. `hashes`: 20,000 hash tables of 100 fields. Each figure is the
+//! median of several passes, per key.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

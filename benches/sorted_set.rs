@@ -7,9 +7,9 @@
 //! * `rank/*`: what does the rank of a random member cost?
 //! * `range/*`: what do 100 elements from a random rank on cost, found by rank and by score?
 //!
-//! For comparison each also measures a plain skiplist with spans, as in Redis, plus a hash map from member to score. Its
-//! nodes lie in one vector, which favours it over an allocation per node. `cargo bench --bench sorted_set -- rank` runs
-//! some of them; `REDSTART_ELEMENTS` replaces the million.
+//! For comparison each also measures a plain skiplist with spans, as in Redis, plus a hash map from member to score.
+//! Its nodes are in one vector, which favours it over an allocation per node. `cargo bench --bench sorted_set -- rank`
+//! runs some of them; `REDSTART_ELEMENTS` replaces the million.
 
 use criterion::{BatchSize, Criterion, Throughput};
 use hashbrown::HashMap;
@@ -48,7 +48,7 @@ fn member(n: usize) -> [u8; 17] {
     format!("member:{n:010}").into_bytes().try_into().expect("17 bytes")
 }
 
-/// The operations that are measured on both.
+/// The operations measured on both.
 trait Set {
     fn empty() -> Self;
     fn add(&mut self, member: &[u8], score: f64);
@@ -104,7 +104,7 @@ struct Node {
     links: Box<[Link]>,
 }
 
-/// A skiplist whose links record how many elements they skip.
+/// A skiplist whose links record the number of elements that they skip.
 struct Skiplist {
     nodes: Vec<Node>,
     free: Vec<u32>,
@@ -115,7 +115,7 @@ struct Skiplist {
 }
 
 impl Skiplist {
-    /// For each level, the last node before the place, and its rank.
+    /// For each level, the last node before the position, and its rank.
     fn way(&self, score: f64, member: &[u8]) -> [(u32, u32); LEVELS] {
         let mut way = [(0, 0); LEVELS];
         let (mut at, mut rank) = (0, 0);

@@ -1,4 +1,4 @@
-//! A server as a store: requests out in one piece, replies in, of which only whether there is a value is kept.
+//! A server as a store: requests are sent together, and of each reply only the presence of a value is kept.
 
 use super::Result;
 use super::replay::{Request, Store};
@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// How long a reply may take before the server counts as stuck.
+/// The timeout for a reply, after which the server counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection over which a trace is replayed.
@@ -21,7 +21,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to a server on this machine; values have the length that `sizes` says.
+    /// Connects to a server on this machine; `sizes` gives the lengths of values.
     pub fn open(port: u16, sizes: Sizes) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
@@ -64,14 +64,14 @@ impl Store for Connection {
                 (Request::Get(_), Reply::Missing) => found.push(false),
                 (Request::Get(key), Reply::Value(len)) if len == self.sizes.of(key) => found.push(true),
                 (Request::Set(_), Reply::Done) => {}
-                (request, reply) => return Err(format!("{request:?} was answered with {reply:?}").into()),
+                (request, reply) => return Err(format!("the reply to {request:?} was {reply:?}").into()),
             }
         }
         Ok(())
     }
 }
 
-/// A reply, as far as it matters.
+/// A reply, as far as a replay distinguishes them.
 #[derive(Debug, PartialEq, Eq)]
 enum Reply {
     Done,
@@ -79,7 +79,7 @@ enum Reply {
     Value(usize),
 }
 
-/// Reads a reply from `input`; `line` is memory to use.
+/// Reads a reply from `input`; `line` is a scratch buffer.
 fn read(input: &mut impl BufRead, line: &mut Vec<u8>) -> Result<Reply> {
     line.clear();
     input.read_until(b'\n', line)?;
@@ -92,7 +92,7 @@ fn read(input: &mut impl BufRead, line: &mut Vec<u8>) -> Result<Reply> {
             let skipped = std::io::copy(&mut input.take(len as u64 + 2), &mut std::io::sink())?;
             if skipped == len as u64 + 2 { Ok(Reply::Value(len)) } else { Err("a truncated value".into()) }
         }
-        _ => Err(format!("the server said {:?}", String::from_utf8_lossy(text)).into()),
+        _ => Err(format!("the server replied {:?}", String::from_utf8_lossy(text)).into()),
     }
 }
 

@@ -1,8 +1,8 @@
-//! How well eviction chooses: hit ratios of Redstart and Redis beside those of perfect caches.
+//! The quality of eviction: hit ratios of Redstart and Redis beside those of perfect caches.
 //!
-//! Generated traces (`traces.rs`) are replayed as a cache is used, GET and on a miss SET, at both servers with the same
-//! `maxmemory` and policy. Simulations (`simulate/`) of exact LRU, exact LFU, W-TinyLFU and Bélády's optimum hold as many
-//! keys as Redstart did. The first half of each trace warms up, the second counts.
+//! Generated traces (`traces.rs`) are replayed as a cache is used, GET and on a miss SET, on both servers with the same
+//! `maxmemory` and policy. Simulations (`simulate/`) of exact LRU, exact LFU, W-TinyLFU and Bélády's optimum hold the
+//! same number of keys as Redstart. The first half of each trace warms up, the second counts.
 //!
 //! ```text
 //!   trace ─┬▶ Redis    24 MB ─▶ hits, keys held
@@ -10,17 +10,17 @@
 //!          └▶ simulations ◀── as many keys ──────┘
 //! ```
 //!
-//! A second table gives both servers whatever `maxmemory` makes them hold the same number of keys, so that it shows the
-//! choice alone, not the size of an entry.
+//! A second table sets each server's `maxmemory` so that both hold the same number of keys. It shows the choice of keys
+//! alone, without the size of an entry.
 //!
-//! Requests go as fast as the server takes them, unless `--rate` says otherwise. Both servers count time for LRU in
-//! coarse units, and forget for LFU by the minute; at hundreds of thousands of requests a second their clocks stand
-//! still in comparison with a cache that is asked for less.
+//! Requests are sent as fast as the server accepts them, unless `--rate` limits them. Both servers measure time for LRU
+//! in coarse units, and decay LFU counters by the minute; at hundreds of thousands of requests a second these clocks
+//! advance little, compared with a cache under less load.
 //!
-//! `cargo bench --bench eviction -- --help` says how to run less. The servers: the `redstart` that cargo has built, or
-//! `REDSTART_BIN`; `redis-server` from `PATH`, or `REDIS_BIN`. Limits: Linux, two cores.
+//! `cargo bench --bench eviction -- --help` lists options for shorter runs. The servers: the `redstart` that cargo has
+//! built, or `REDSTART_BIN`; `redis-server` from `PATH`, or `REDIS_BIN`. Limits: Linux, two cores.
 
-// What the servers are and how they are asked is shared with the other benchmark, which uses more of it.
+// The other benchmark has the modules for servers and clients, and uses more of them.
 #[allow(dead_code)]
 #[path = "../versus/bare.rs"]
 mod bare;
@@ -54,12 +54,12 @@ use system::Cores;
 /// An error ends the run with its text.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// The runs to make, and the servers to make them on.
+/// The runs to make, and the servers for them.
 struct Bench {
     cores: Cores,
     redstart: Spec,
     redis: Spec,
-    /// Requests of a trace.
+    /// The number of requests of a trace.
     requests: usize,
     /// Requests a second; 0 is as fast as possible.
     rate: usize,
@@ -69,7 +69,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Whether to replay a trace: all, or those with one of the `--only` words in their names.
+    /// Whether to replay a trace: all, or those whose names contain one of the `--only` words.
     fn chosen(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|word| name.to_lowercase().contains(word))
     }
@@ -109,10 +109,10 @@ fn command() -> Command {
         )
         .arg(count("requests", "4000000", "requests of a trace; the first half is not counted"))
         .arg(count("rate", "0", "requests a second; 0 is as fast as possible"))
-        .arg(count("held", "20000", "the number of keys at which they are equal"))
+        .arg(count("held", "20000", "the number of keys for the table at equal numbers"))
         .arg(count("seed", "1", "the seed of the traces"))
-        .arg(file("markdown", "where the tables are written"))
-        .arg(file("svg", "where the plot is written"))
+        .arg(file("markdown", "the file for the tables"))
+        .arg(file("svg", "the file for the plot"))
         .arg(flag("bench", "passed by cargo").hide(true))
 }
 
@@ -121,7 +121,8 @@ fn program(variable: &str, otherwise: &str) -> String {
 }
 
 fn bench(matches: &ArgMatches) -> Result<Bench> {
-    let cores = Cores::pick()?.ok_or("two cores are needed: one for the server, one for the load")?;
+    let cores =
+        Cores::pick()?.ok_or("the benchmark needs two cores: one for the server, one for the load")?;
     let number = |name: &str| matches.get_one::<usize>(name).copied().unwrap_or(0);
     let chosen = |policy: &Policy| matches.get_flag(&policy.name().to_lowercase());
     let mut policies: Vec<Policy> = Policy::ALL.into_iter().filter(chosen).collect();
@@ -142,7 +143,7 @@ fn bench(matches: &ArgMatches) -> Result<Bench> {
     })
 }
 
-/// The versions of the compared servers, the number of requests and the seed, in a line.
+/// The versions of the compared servers, the number of requests and the seed, in one line.
 fn versions(bench: &Bench) -> Result<String> {
     let mut versions = Vec::new();
     for spec in [&bench.redstart, &bench.redis] {
@@ -189,9 +190,9 @@ fn run(arguments: &[String]) -> Result<()> {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match &arguments[..] {
-        // `cargo test --all-targets` starts it without arguments, and does not want a run of many minutes.
+        // `cargo test --all-targets` starts it without arguments, and must not run for many minutes.
         [] => {
-            println!("nothing is measured without being asked for: cargo bench --bench eviction [-- --help]");
+            println!("nothing measured without arguments: cargo bench --bench eviction [-- --help]");
             Ok(())
         }
         _ => run(&arguments),

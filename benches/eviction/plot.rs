@@ -6,7 +6,7 @@
 //!                         Redis Redstart exact, W-TinyLFU, optimum
 //! ```
 //!
-//! It has no ground of its own, and its colours follow the reader's scheme: both a light and a dark page can show it.
+//! The plot has no background, and its colours follow the reader's scheme, so it fits light and dark pages.
 
 use super::tables::BytesRow;
 use redstart::text::svg;
@@ -35,7 +35,7 @@ const MARKS: [(char, &str, bool); 5] = [
     ('o', "optimum", false),
 ];
 
-/// Draws `rows`, those of one trace together.
+/// Draws `rows`; the rows of one trace are adjacent.
 pub fn plot(rows: &[BytesRow]) -> String {
     let mut body = String::new();
     legend(&mut body);
@@ -56,7 +56,7 @@ pub fn plot(rows: &[BytesRow]) -> String {
     svg::file(WIDTH, height, " font-size=\"12\"", &body)
 }
 
-/// Where a hit ratio is.
+/// The x coordinate of a hit ratio.
 fn x_of(ratio: f64) -> f64 {
     LEFT + ratio * (WIDTH - LEFT - RIGHT)
 }
@@ -96,7 +96,7 @@ fn line(body: &mut String, row: &BytesRow, y: f64) {
         row.policy.name()
     );
     let _ = writeln!(body, r#"<path class="l" d="M{:.1} {y:.1}H{:.1}"/>"#, x_of(from), x_of(to));
-    // Simulations first, so that no server is hidden.
+    // Simulations first, so that they hide no server.
     for index in [4, 3, 2, 0, 1] {
         let (class, _, is_dot) = MARKS[index];
         mark(body, class, is_dot, x_of(values[index]), y);

@@ -17,7 +17,7 @@
 pub struct Random(u64);
 
 impl Random {
-    /// The sequence that belongs to `seed`.
+    /// The sequence for `seed`.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -42,7 +42,7 @@ impl Random {
     }
 }
 
-/// SplitMix64's finaliser: a bijection that makes neighbouring numbers unlike.
+/// SplitMix64's finaliser: a bijection that maps neighbouring numbers to unrelated ones.
 #[inline]
 pub fn mix(word: u64) -> u64 {
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -50,17 +50,17 @@ pub fn mix(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// A distribution to draw from.
+/// A distribution for [`Alias::draw`].
 #[derive(Debug)]
 pub struct Alias {
-    /// For each column, the height up to which it is its own number's.
+    /// For each column, the height up to which it belongs to its own number.
     own: Vec<f64>,
-    /// Whose the rest is.
+    /// The number to which the rest of each column belongs.
     other: Vec<u32>,
 }
 
 impl Alias {
-    /// The distribution in which number `i` has a chance proportional to `weights[i]`.
+    /// The distribution in which number `i` has a probability proportional to `weights[i]`.
     pub fn new(weights: &[f64]) -> Self {
         let scale = weights.len() as f64 / weights.iter().sum::<f64>();
         let mut own: Vec<f64> = weights.iter().map(|weight| weight * scale).collect();
@@ -75,20 +75,20 @@ impl Alias {
                 small.push(more);
             }
         }
-        // What is left has a height of one, but for rounding.
+        // The remaining columns have a height of one, except for rounding.
         for number in small.into_iter().chain(large) {
             own[number as usize] = 1.0;
         }
         Self { own, other }
     }
 
-    /// Zipf's distribution: rank `i`, counted from 0, has a chance proportional to `(i + 1)^-skew`.
+    /// Zipf's distribution: rank `i`, counted from 0, has a probability proportional to `(i + 1)^-skew`.
     pub fn zipf(ranks: u32, skew: f64) -> Self {
         let weights: Vec<f64> = (0..ranks).map(|rank| f64::from(rank + 1).powf(-skew)).collect();
         Self::new(&weights)
     }
 
-    /// A number.
+    /// Draws a number.
     #[inline]
     pub fn draw(&self, random: &mut Random) -> u32 {
         let column = random.below(self.own.len() as u32);
@@ -101,7 +101,7 @@ impl Alias {
 mod tests {
     use super::*;
 
-    /// The chance of each number, summed over the columns.
+    /// The probability of each number, summed over the columns.
     fn chances(alias: &Alias) -> Vec<f64> {
         let n = alias.own.len();
         let mut chances = vec![0.0; n];

@@ -1,8 +1,7 @@
-//! Replays a trace as the user of a cache: GET, and on a miss SET.
+//! Replays a trace as a user of a cache: GET, and on a miss SET.
 //!
-//! Requests go in batches, first all GETs, then the SETs of what was missed. So that a batch counts what one request after
-//! the other would count, a key that is requested again after its miss in the same batch is asked for again behind its
-//! SET, and counts by that reply.
+//! A batch first sends all GETs, then the SETs of the misses. It must count the same as single requests would: so a key
+//! that is requested again after its miss in the same batch gets a second GET after its SET, and counts by that reply.
 //!
 //! ```text
 //!   trace      a  b  a  c  b          (b is held)
@@ -11,8 +10,8 @@
 //!   second     SET a         GET a  SET c
 //! ```
 //!
-//! What remains is that a SET evicts up to a batch later than it would have: 64 requests, where the cache holds tens of
-//! thousands of keys.
+//! One difference remains: a SET evicts up to a batch later than without batches. That is 64 requests, while the cache
+//! holds tens of thousands of keys.
 
 use super::Result;
 
@@ -28,13 +27,13 @@ pub enum Request {
     Set(u32),
 }
 
-/// What a trace is replayed at.
+/// The target of a replay.
 pub trait Store {
-    /// Makes `requests` in their order, and appends to `found` for each GET whether there was a value.
+    /// Sends `requests` in their order, and appends to `found` for each GET whether there was a value.
     fn exchange(&mut self, requests: &[Request], found: &mut Vec<bool>) -> Result<()>;
 }
 
-/// A replay, with the memory that it uses again for each batch.
+/// A replay, with buffers that each batch reuses.
 #[derive(Debug, Default)]
 pub struct Replay {
     first: Vec<Request>,
@@ -43,7 +42,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Requests `keys`, and returns how many were hits.
+    /// Requests `keys`. Returns the number of hits.
     pub fn run(&mut self, store: &mut impl Store, keys: &[u32]) -> Result<usize> {
         keys.chunks(BATCH).map(|batch| self.batch(store, batch)).sum()
     }
@@ -80,7 +79,7 @@ mod tests {
     use super::super::traces::RECIPES;
     use super::*;
 
-    /// A store that evicts as exact LRU does (the front of `order` goes first), and writes down what it was asked.
+    /// A store that evicts by exact LRU (the front of `order` first), and records its requests.
     struct Exact {
         order: Vec<u32>,
         capacity: usize,
@@ -134,7 +133,7 @@ mod tests {
             let hits = Replay::default().run(&mut store, &trace.requests).unwrap();
             let mut cache = Lru::new(trace.keys, 2_000);
             let exact = trace.requests.iter().filter(|&&key| cache.request(key)).count();
-            // A cache of 2,000 keys is displaced by 64 requests fifty times as much as one of 100,000.
+            // 64 requests displace fifty times as much of a cache of 2,000 keys as of one of 100,000.
             assert!(hits.abs_diff(exact) < 150, "{}: {hits} and {exact}", recipe.name);
         }
     }

@@ -1,4 +1,4 @@
-//! Runs: one trace at one server with one policy, at a number of bytes or at a number of keys.
+//! Runs: one trace on one server with one policy, at a number of bytes or at a number of keys.
 
 use super::client::{Client, Reply};
 use super::connection::Connection;
@@ -8,7 +8,7 @@ use super::traces::{Recipe, Trace};
 use super::{Bench, Result};
 use std::time::{Duration, Instant};
 
-/// Requests between two looks at the server.
+/// The number of requests between two samples of the server's state.
 const STRETCH: usize = 512 * BATCH;
 
 /// A policy that orders keys by their use.
@@ -21,7 +21,7 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// Both.
+    /// Both policies.
     pub const ALL: [Self; 2] = [Self::Lru, Self::Lfu];
 
     /// Its name in a configuration.
@@ -46,18 +46,18 @@ impl Policy {
 pub enum Limit {
     /// This `maxmemory`.
     Bytes(usize),
-    /// Whatever `maxmemory` makes it hold so many keys.
+    /// The `maxmemory` with which it holds this number of keys.
     Keys(usize),
 }
 
-/// The results of a run, in the part that counts.
+/// The results of the part of a run that counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
     /// Hits over requests.
     pub hit_ratio: f64,
     /// The keys held, on average.
     pub keys: f64,
-    /// Requests a second, those of the warm-up included.
+    /// Requests a second, including the warm-up.
     pub rate: f64,
 }
 
@@ -71,7 +71,7 @@ struct Run<'a> {
     sent: usize,
 }
 
-/// Replays `trace` at a fresh server of `spec` and counts hits after the warm-up.
+/// Replays `trace` on a fresh server of `spec` and counts hits after the warm-up.
 pub fn run(
     bench: &Bench,
     spec: &Spec,
@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Replays `requests`, calls `look` after each stretch, and returns the hits.
+    /// Replays `requests`, and calls `look` after each stretch. Returns the hits.
     fn replay(&mut self, requests: &[u32], mut look: impl FnMut(&mut Self) -> Result<()>) -> Result<usize> {
         let mut hits = 0;
         for stretch in requests.chunks(STRETCH) {
@@ -133,7 +133,7 @@ impl<'a> Run<'a> {
         Ok(hits)
     }
 
-    /// As many requests a second as asked for, or as the server takes.
+    /// Sends requests at the given rate, or as fast as the server accepts them.
     fn replay_paced(&mut self, requests: &[u32]) -> Result<usize> {
         let mut hits = 0;
         for batch in requests.chunks(BATCH) {
@@ -145,8 +145,8 @@ impl<'a> Run<'a> {
         Ok(hits)
     }
 
-    /// Replays the warm-up without a limit until there are `keys` keys, then with what they take as the limit, which is
-    /// corrected from stretch to stretch.
+    /// Replays the warm-up without a limit until there are `keys` keys, then sets the limit to their memory, and
+    /// corrects it after each stretch.
     fn warm_up_to(&mut self, requests: &[u32], keys: usize) -> Result<()> {
         let empty = self.info("used_memory")? as f64;
         let (mut limit, mut corrections) = (None, 0);
@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
             }
             Ok(())
         })?;
-        // The last of the corrections are small; without several the limit is still that of a table that grew.
+        // Later corrections are small; with too few, the limit is still that of a growing table.
         if corrections < 5 {
             return Err(format!("the warm-up is too short to hold {keys} keys: more --requests").into());
         }
@@ -175,7 +175,7 @@ impl<'a> Run<'a> {
     fn keys(&mut self) -> Result<usize> {
         match self.control.must(&[b"DBSIZE"])? {
             Reply::Line(count) => Ok(count.parse()?),
-            reply => Err(format!("DBSIZE was answered with {reply:?}").into()),
+            reply => Err(format!("the reply to DBSIZE was {reply:?}").into()),
         }
     }
 

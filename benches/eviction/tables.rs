@@ -1,4 +1,4 @@
-//! The tables: which runs and simulations they consist of, and how they are written.
+//! The tables: their runs and simulations, and their output.
 
 use super::runs::{Limit, Outcome, Policy, run};
 use super::simulate::{Lfu, Lru, Optimum, TinyLfu, hit_ratio};
@@ -27,7 +27,7 @@ pub struct BytesRow {
     pub exact: f64,
     /// W-TinyLFU at that number.
     pub tiny_lfu: f64,
-    /// The best there is at that number.
+    /// The highest hit ratio at that number.
     pub optimum: f64,
 }
 
@@ -38,7 +38,7 @@ pub struct KeysRow {
     pub trace: &'static str,
     /// The policy.
     pub policy: Policy,
-    /// Redis, and for each outcome the policy itself at as many keys.
+    /// Redis, and for each outcome the policy itself with the same number of keys.
     pub redis: [(Outcome, f64); 2],
     /// The same for Redstart.
     pub redstart: [(Outcome, f64); 2],
@@ -53,7 +53,7 @@ fn exact(policy: Policy, trace: &Trace, keys: f64) -> f64 {
     }
 }
 
-/// The outcome at each setting of samples of Redis, and of Redstart.
+/// The outcomes of Redis and of Redstart at each setting of samples.
 fn both(
     bench: &Bench,
     recipe: &Recipe,

@@ -1,12 +1,12 @@
-//! The traces: what a cache is asked for, generated from a seed.
+//! The traces: requests to a cache, generated from a seed.
 //!
-//! | trace | what it is about |
+//! | trace | property |
 //! |---|---|
-//! | Zipf 0.7, 0.9, 1.0, 1.2 | popularity that never changes: frequency is all there is to know |
-//! | Zipf 0.9, mixed sizes | the same with values of 10 B to 4 KB, so that a key's size has nothing to do with its use |
-//! | Zipf 0.9 and scans | a fifth of the requests runs through keys that are not asked for again for long |
-//! | shifting Zipf | popular keys lose their place, one after the other: frequency has to be forgotten |
-//! | loop | one key after the other, more than fit: the worst case of recency |
+//! | Zipf 0.7, 0.9, 1.0, 1.2 | constant popularity: only frequency matters |
+//! | Zipf 0.9, mixed sizes | the same with values of 10 B to 4 KB, with sizes independent of popularity |
+//! | Zipf 0.9 and scans | a fifth of the requests scan keys that are not requested again for a long time |
+//! | shifting Zipf | popular keys lose their rank, one after the other: old frequencies mislead |
+//! | loop | one key after the other, more than fit: the worst case for LRU |
 //!
 //! A key is its number; a trace takes four bytes a request.
 
@@ -25,16 +25,16 @@ const SCAN: usize = 10_000;
 /// Requests between two changes of the popularities of a shifting trace.
 const BETWEEN_SHIFTS: usize = 20;
 
-/// The ranks that lose their place in a shifting trace.
+/// The ranks that are exchanged in a shifting trace.
 const HOT_RANKS: u32 = 200_000;
 
 /// Keys of the loop.
 const LOOP_KEYS: u32 = 250_000;
 
-/// How long the values are.
+/// The lengths of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sizes {
-    /// All of one length.
+    /// All values have this length.
     Fixed(usize),
     /// From `least` to `most`, evenly on a logarithmic scale; a key's value always has the same length.
     Mixed {
@@ -65,7 +65,7 @@ impl Sizes {
     }
 }
 
-/// What the requests are.
+/// The distribution of requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Shape {
     Zipf(f64),
@@ -79,9 +79,9 @@ enum Shape {
 pub struct Recipe {
     /// Its name in tables.
     pub name: &'static str,
-    /// How long its values are.
+    /// The lengths of its values.
     pub sizes: Sizes,
-    /// `maxmemory` for it, in units of 1,000,000 bytes: less than all keys that are requested take.
+    /// `maxmemory` for it, in units of 1,000,000 bytes: less than the memory of all requested keys.
     pub megabytes: usize,
     shape: Shape,
 }
@@ -104,7 +104,7 @@ pub const RECIPES: [Recipe; 8] = [
     recipe("Zipf 0.7", Shape::Zipf(0.7)),
     recipe("Zipf 0.9", Shape::Zipf(0.9)),
     recipe("Zipf 1.0", Shape::Zipf(1.0)),
-    // Few keys are requested at this skew: with more bytes there would be room for all.
+    // Few keys are requested at this skew, so with more bytes all of them would fit.
     Recipe { megabytes: 10, ..recipe("Zipf 1.2", Shape::Zipf(1.2)) },
     Recipe {
         sizes: Sizes::Mixed { least: 10, most: 4096 },
@@ -124,7 +124,7 @@ impl Trace {
 }
 
 impl Recipe {
-    /// Whether popularities do not change and values have one size, so that the number of keys is the measure.
+    /// Whether popularities are constant and values have one size, so that runs at equal numbers of keys make sense.
     pub fn is_plain(&self) -> bool {
         matches!((self.shape, self.sizes), (Shape::Zipf(_), Sizes::Fixed(_)))
     }
@@ -147,7 +147,7 @@ fn zipf(len: usize, skew: f64, random: &mut Random) -> Vec<u32> {
     (0..len).map(|_| alias.draw(random)).collect()
 }
 
-/// Zipf, and after every [`BETWEEN_SCANS`] requests a run through the next [`SCAN`] of as many keys again.
+/// Zipf, and after every [`BETWEEN_SCANS`] requests a scan of the next [`SCAN`] of the other keys.
 fn scanned(len: usize, random: &mut Random) -> Vec<u32> {
     let alias = Alias::zipf(KEYS, SKEW);
     let mut next = (0..KEYS).cycle();
@@ -160,7 +160,7 @@ fn scanned(len: usize, random: &mut Random) -> Vec<u32> {
     requests
 }
 
-/// Zipf over ranks; every [`BETWEEN_SHIFTS`] requests one of the popular keys changes places with any other.
+/// Zipf over ranks; every [`BETWEEN_SHIFTS`] requests one of the popular keys exchanges its rank with any other.
 fn shifting(len: usize, random: &mut Random) -> Vec<u32> {
     let alias = Alias::zipf(KEYS, SKEW);
     let mut keys: Vec<u32> = (0..KEYS).collect();

@@ -1,11 +1,11 @@
-//! The lower bound: a loop that waits, receives, counts requests, replies to each with one fixed reply, and sends.
+//! The lower bound: a loop that waits, receives, counts requests, sends one fixed reply for each, and repeats.
 //!
-//! It does nothing but the system calls that serving takes: the same calls as a server (`epoll_wait`, `recv`, `send`, one
-//! of each per batch of requests), without keys or commands. A `*` begins a request, and the benchmark's keys and values
-//! contain none, so one vectorised pass counts the requests, whether or not they arrived whole. Replies have the shape
-//! that the load expects, lie ready in a buffer, and go out with one call.
+//! It makes only the system calls that a server needs (`epoll_wait`, `recv`, `send`, one of each per batch of
+//! requests), without keys or commands. A `*` begins a request, and the benchmark's keys and values contain none, so
+//! one vectorised pass counts the requests, whether or not they arrived whole. Replies have the form that the load
+//! expects, are prepared in a buffer, and are sent with one call.
 //!
-//! It runs in a process of its own (the benchmark started again with [`ARGUMENT`]), pinned and measured like any server.
+//! It runs in a separate process (the benchmark started again with [`ARGUMENT`]), pinned and measured like any server.
 //! Sockets are blocking: the load always reads, so a send never waits for long.
 
 use super::Result;
@@ -20,7 +20,7 @@ pub const ARGUMENT: &str = "bare-loop";
 /// The token of the listener; connections have their descriptors.
 const LISTENER: u64 = u64::MAX;
 
-/// Bytes of replies kept ready.
+/// The size of the buffer of prepared replies.
 const READY_BYTES: usize = 256 * 1024;
 
 /// Serves on `127.0.0.1:port` until the process is killed.
@@ -57,13 +57,13 @@ pub fn serve(listener: &TcpListener, reply: &[u8]) -> Result<()> {
     }
 }
 
-/// How many requests begin in `bytes`.
+/// The number of requests that begin in `bytes`.
 #[inline]
 fn count(bytes: &[u8]) -> usize {
     memchr::memchr_iter(b'*', bytes).count()
 }
 
-/// Sends `requests` replies of `len` bytes each from the buffer of prepared ones.
+/// Sends `requests` replies of `len` bytes each from the prepared ones.
 #[inline]
 fn answer(stream: &mut TcpStream, ready: &[u8], len: usize, mut requests: usize) {
     while requests > 0 {
@@ -101,7 +101,7 @@ mod tests {
         let mut replies = [0; 15];
         stream.read_exact(&mut replies).unwrap();
         assert_eq!(&replies, b"+OK\r\n+OK\r\n+OK\r\n");
-        // Only three replies may come: the next one belongs to the next request.
+        // Only three replies may arrive: the next one belongs to the next request.
         stream.write_all(b"*1\r\n$4\r\nPING\r\n").unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut rest = Vec::new();

@@ -1,7 +1,7 @@
 //! The bar chart: the main table as SVG, without a plotting library.
 //!
-//! The figures of one section differ by a factor of twenty, so every group of bars has its own scale (its longest bar is
-//! full) and the figure is at the bar's end. A mark on Redstart's bar is its target.
+//! The figures of a section differ by a factor of up to twenty, so every group of bars has its own scale (its longest
+//! bar is full) and the figure is at the bar's end. A mark on Redstart's bar is its target.
 //!
 //! ```text
 //!            bare loop  ███████ 0.41
@@ -49,7 +49,7 @@ fn colour(column: usize) -> &'static str {
     COLOURS[column.min(COLOURS.len() - 1)]
 }
 
-/// Draws the legend and returns the y below it.
+/// Draws the legend. Returns the y below it.
 fn legend(body: &mut String, subjects: &[String]) -> f64 {
     let mut x = 16.0;
     for (column, subject) in subjects.iter().enumerate() {
@@ -65,7 +65,7 @@ fn legend(body: &mut String, subjects: &[String]) -> f64 {
     28.0
 }
 
-/// Draws the bars of one row from `y` on and returns the y below them.
+/// Draws the bars of one row from `y` on. Returns the y below them.
 fn group(body: &mut String, row: &Row, mut y: f64) -> f64 {
     let longest = row.values.iter().flatten().copied().fold(f64::MIN_POSITIVE, f64::max);
     let bars = row.values.iter().flatten().count() as f64;
@@ -90,7 +90,7 @@ fn group(body: &mut String, row: &Row, mut y: f64) -> f64 {
                 body,
                 r##"<rect x="{x:.1}" y="{top:.1}" width="2" height="{height}" fill="#1c2733"/>"##
             );
-            // If the mark is in the figure's place, the figure moves behind it.
+            // If the mark overlaps the figure, the figure is after the mark.
             if (text_at - 5.0..text_at + 40.0).contains(&x) {
                 text_at = x + 7.0;
             }
@@ -110,9 +110,9 @@ mod tests {
     #[test]
     fn a_group_is_drawn_for_each_row_with_something_to_compare() {
         let text = sample().svg();
-        // Figures: 3 for GET, 3 for SET, 2 for the row that Redstart has no part in, 2 for connections; none for
-        // the row of one figure. Then the legend's three squares, the ground, and a target mark on each of the
-        // three bars of Redstart that has one within the scale.
+        // Figures: 3 for GET, 3 for SET, 2 for the row without Redstart, 2 for connections; none for the row of one
+        // figure. Then the legend's three squares, the background, and a target mark on each of the three bars of
+        // Redstart that has one within the scale.
         assert_eq!(text.matches("<rect").count(), 10 + 3 + 1 + 3);
         assert!(!text.contains("over best"));
     }

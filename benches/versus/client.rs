@@ -1,7 +1,7 @@
 //! A small blocking client that fills servers, queries them, and checks their replies.
 //!
-//! Requests are sent in batches small enough that neither side's socket buffer fills while the other is not reading, so
-//! one thread can write a batch and then read its replies.
+//! Requests are sent in batches small enough to fit in the socket buffers of both sides while the other side is not
+//! reading, so one thread can write a batch and then read its replies.
 
 use super::Result;
 use std::io::{BufRead, BufReader, Write};
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Requests are sent once this many bytes have been queued.
 const BATCH_BYTES: usize = 48 * 1024;
 
-/// How long a reply may take before the server counts as stuck.
+/// The timeout for a reply, after which the server counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Appends one request in the multibulk form.
@@ -33,18 +33,18 @@ pub enum Reply {
     Error(String),
     /// A string.
     Bulk(Vec<u8>),
-    /// An array of this many elements, which were read and dropped.
+    /// An array of this many elements, which were read and discarded.
     Array(usize),
 }
 
-/// Reads one reply, of RESP2 or of what a connection's setup in RESP3 gets.
+/// Reads one reply, in RESP2 or in the part of RESP3 that a connection's setup uses.
 pub fn read_reply(input: &mut impl BufRead) -> Result<Reply> {
     let mut line = Vec::new();
     input.read_until(b'\n', &mut line)?;
     let line = line.strip_suffix(b"\r\n").ok_or("the server closed the connection")?;
     let text = String::from_utf8_lossy(line.get(1..).unwrap_or_default()).into_owned();
     let count = || -> Result<Option<usize>> {
-        let count: i64 = text.parse().map_err(|_| format!("a length was expected, not {text:?}"))?;
+        let count: i64 = text.parse().map_err(|_| format!("expected a length, got {text:?}"))?;
         Ok(usize::try_from(count).ok())
     };
     match line.first() {
@@ -71,11 +71,11 @@ pub fn read_reply(input: &mut impl BufRead) -> Result<Reply> {
             }
             Ok(Reply::Array(len))
         }
-        _ => Err(format!("a reply was expected, not {:?}", String::from_utf8_lossy(line)).into()),
+        _ => Err(format!("expected a reply, got {:?}", String::from_utf8_lossy(line)).into()),
     }
 }
 
-/// A connection that sends and waits.
+/// A blocking connection.
 #[derive(Debug)]
 pub struct Client {
     input: BufReader<TcpStream>,
@@ -98,7 +98,7 @@ impl Client {
         Ok(Self { input: BufReader::with_capacity(len, stream), output: Vec::new(), outstanding: 0 })
     }
 
-    /// Sends one request and returns its reply, which may be an error.
+    /// Sends one request. Returns its reply, which may be an error.
     pub fn ask(&mut self, arguments: &[&[u8]]) -> Result<Reply> {
         self.flush()?;
         push_request(&mut self.output, arguments);
@@ -110,7 +110,7 @@ impl Client {
     pub fn must(&mut self, arguments: &[&[u8]]) -> Result<Reply> {
         match self.ask(arguments)? {
             Reply::Error(text) => Err(format!(
-                "{} was answered with {text:?}",
+                "the reply to {} was {text:?}",
                 String::from_utf8_lossy(arguments.first().unwrap_or(&&b""[..]))
             )
             .into()),
@@ -118,7 +118,7 @@ impl Client {
         }
     }
 
-    /// One call of SCAN: the next cursor, and how many keys came with it.
+    /// One call of SCAN. Returns the next cursor, and the number of keys in the reply.
     pub fn scan(&mut self, cursor: &[u8], count: &[u8]) -> Result<(Vec<u8>, usize)> {
         self.flush()?;
         push_request(&mut self.output, &[b"SCAN", cursor, b"COUNT", count]);
@@ -126,34 +126,34 @@ impl Client {
         let mut line = String::new();
         self.input.read_line(&mut line)?;
         if line != "*2\r\n" {
-            return Err(format!("SCAN was answered with {line:?}").into());
+            return Err(format!("the reply to SCAN was {line:?}").into());
         }
         match (read_reply(&mut self.input)?, read_reply(&mut self.input)?) {
             (Reply::Bulk(next), Reply::Array(len)) => Ok((next, len)),
-            other => Err(format!("SCAN was answered with {other:?}").into()),
+            other => Err(format!("the reply to SCAN was {other:?}").into()),
         }
     }
 
-    /// The connection itself. Everything that was asked for has to have arrived.
+    /// The connection itself, after all replies have been read.
     pub fn into_stream(mut self) -> Result<TcpStream> {
         self.flush()?;
         if !self.input.buffer().is_empty() {
-            return Err("something arrived that was not asked for".into());
+            return Err("received more than the expected replies".into());
         }
         let stream = self.input.into_inner();
         Ok(stream)
     }
 
-    /// Whether the server knows a command, that is, does not reply as to an unknown one.
+    /// Whether the server has a command, that is, does not reply that it is unknown.
     pub fn knows(&mut self, command: &[u8]) -> Result<bool> {
-        // Without arguments nothing is changed: a known command complains about their number.
+        // Without arguments the command changes nothing: its reply is an error about their number.
         match self.ask(&[command])? {
             Reply::Error(text) => Ok(!text.to_ascii_lowercase().contains("unknown command")),
             _ => Ok(true),
         }
     }
 
-    /// Queues a request. It is sent with others, and its reply is only checked not to be an error.
+    /// Queues a request. It is sent with others, and the only check of its reply is that it is not an error.
     pub fn queue(&mut self, arguments: &[&[u8]]) -> Result<()> {
         push_request(&mut self.output, arguments);
         self.outstanding += 1;
@@ -166,18 +166,18 @@ impl Client {
         self.outstanding += replies;
     }
 
-    /// Sends what is queued and reads all replies to it.
+    /// Sends the queued requests and reads all replies.
     pub fn flush(&mut self) -> Result<()> {
         self.send()?;
         for _ in 0..std::mem::take(&mut self.outstanding) {
             if let Reply::Error(text) = read_reply(&mut self.input)? {
-                return Err(format!("while filling, the server answered {text:?}").into());
+                return Err(format!("a reply while filling was {text:?}").into());
             }
         }
         Ok(())
     }
 
-    /// Sends what is queued; the replies are read by the next [`Client::flush`].
+    /// Sends the queued requests; the next [`Client::flush`] reads the replies.
     pub fn send(&mut self) -> Result<()> {
         self.input.get_mut().write_all(&self.output)?;
         self.output.clear();
@@ -185,7 +185,7 @@ impl Client {
     }
 }
 
-/// A key or member as redis-benchmark makes it: a prefix and twelve digits.
+/// A key or member in redis-benchmark's format: a prefix and twelve digits.
 pub fn numbered(prefix: &str, number: usize) -> Vec<u8> {
     format!("{prefix}{number:012}").into_bytes()
 }

@@ -1,9 +1,9 @@
 //! CPU time per request of commands on whole collections: intersections and unions of a million, ranges, whole hashes,
-//! streams, walks through the keyspace.
+//! streams, iterations over the keyspace.
 //!
-//! The method is that of `workloads.rs`, but each row has its own number of requests, since one may take a second where
-//! another takes a microsecond. The target is the same for all: one and a half times Redis's efficiency. The bare loop is
-//! not measured here, because the kernel's share does not matter when a reply has megabytes.
+//! The method is that of `workloads.rs`, but each row has its own number of requests, because one request takes a
+//! second and another a microsecond. The target is the same for all: one and a half times Redis's efficiency. The bare
+//! loop is not measured here, because the kernel's share does not matter for replies of megabytes.
 
 use super::client::{Client, numbered};
 use super::load::{Load, Shot};
@@ -15,13 +15,13 @@ use super::{Bench, Result, say};
 /// The section of these rows in the report.
 const SECTION: &str = "collections";
 
-/// CPU time over that of Redis, at most.
+/// The maximum ratio of CPU time to that of Redis.
 const TARGET: f64 = 1.0 / 1.5;
 
-/// Elements that one request of the filling adds.
+/// The number of elements that one request adds during filling.
 const TOGETHER: usize = 100;
 
-/// The second of two collections begins this many tenths into the first, so a reply contains the tenth that both have.
+/// The second of two collections begins this many tenths into the first, so the two have one tenth in common.
 const OVERLAP: usize = 9;
 
 /// One row.
@@ -29,10 +29,10 @@ struct Row {
     name: &'static str,
     command: &'static [&'static str],
     extra: &'static [&'static str],
-    /// Fills the server, for a scale of this many elements.
+    /// Fills the server with this number of elements.
     fill: fn(&mut Client, usize) -> Result<()>,
     reset: fn(&Server) -> Result<()>,
-    /// The number of requests of a visit is that of the run divided by this.
+    /// The divisor of the run's number of requests.
     weight: usize,
     /// Connections, and requests in flight on each.
     load: [usize; 2],
@@ -40,7 +40,7 @@ struct Row {
 
 /// Many requests in flight, as at pipeline 16.
 const PIPED: [usize; 2] = [50, 16];
-/// One request after the other, for requests that take long enough alone.
+/// One request at a time, for requests that take long.
 const ALONE: [usize; 2] = [1, 1];
 
 const fn row(
@@ -116,7 +116,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Queues requests of `command key`, each with the words of [`TOGETHER`] elements of `range`.
+/// Queues requests of `command key`, each with [`TOGETHER`] elements of `range`.
 fn fill(
     client: &mut Client,
     command: &[&[u8]],
@@ -175,7 +175,7 @@ fn fill_stream(client: &mut Client, elements: usize) -> Result<()> {
     (0..elements).try_for_each(|_| client.queue(&[b"XADD", b"stream", b"*", b"field", b"value"]))
 }
 
-/// A group that has read nothing yet.
+/// Deletes and creates the group, so that it has read nothing.
 fn renew_group(server: &Server) -> Result<()> {
     let mut client = server.connect()?;
     client.must(&[b"XGROUP", b"DESTROY", b"stream", b"group"])?;

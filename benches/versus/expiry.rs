@@ -1,12 +1,12 @@
-//! Expiry: what others notice while a million keys, or five, fall due within one second.
+//! Expiry: the latencies of other clients while a million keys, or five, expire within one second.
 //!
 //! ```text
-//!   fill ────▶ │ quiet │ … wait … │1 s│ due │ until all are gone and the length is over │
+//!   fill ────▶ │ quiet │ … wait … │1 s│ due │ until all are deleted and the length has passed │
 //!               GETs                GETs: latency from the time that each is due
 //! ```
 //!
-//! The GETs are of other keys, which do not expire. The keys are gone when INFO counts none of them; from when the first
-//! is due it is measured how long that takes, and what it costs beyond the GETs.
+//! The GETs read other keys, which do not expire. The keys are deleted once INFO counts none of them; the section
+//! measures the time from the first expiry until then, and its cost beyond that of the GETs.
 
 use super::client::numbered;
 use super::fork::{field, info};
@@ -21,31 +21,31 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// The name of this section on the command line.
 pub const SECTION: &str = "expiry";
 
-/// Keys that are read.
+/// The number of keys that are read.
 const KEYS: usize = 100_000;
 
-/// Bytes of their values.
+/// The size of their values in bytes.
 const VALUE_BYTES: usize = 1024;
 
-/// The load is the rate of tails divided by this: no server is to be short of time for it.
+/// The divisor of the rate of tails, so that no server lacks time for the load.
 const LOAD_DIVISOR: u64 = 4;
 
-/// Keys per second that filling reaches at least; when the keys are due follows from it.
+/// The lowest speed of filling in keys per second, which determines when the keys expire.
 const FILL_PER_SECOND: u64 = 100_000;
 
-/// The GETs begin this long before the first key is due.
+/// The time between the start of the GETs and the first expiry.
 const AHEAD: Duration = Duration::from_secs(1);
 
-/// The span in which the keys fall due.
+/// The span in which the keys expire, in milliseconds.
 const SPAN_MS: usize = 1000;
 
-/// A reply that comes later than this after the end does not count.
+/// The timeout for replies after the end; later ones do not count.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the keys may take to go.
+/// The timeout for deleting the keys.
 const GONE_DEADLINE: Duration = Duration::from_secs(300);
 
-/// The p99.9 of other clients.
+/// The target for the p99.9 of other clients.
 const TARGET_MS: f64 = 5.0;
 
 /// The figures of one round.
@@ -154,7 +154,7 @@ fn plan(bench: &Bench, length: Duration) -> Plan {
     }
 }
 
-/// Sets the keys that are read, and `keys` others that fall due in the second from `due` (Unix time) on.
+/// Sets the keys that are read, and `keys` others that expire in the second that begins at `due` (Unix time).
 fn fill(server: &Server, keys: usize, due: Duration) -> Result<()> {
     let mut client = server.connect()?;
     let value = vec![b'x'; VALUE_BYTES];
@@ -162,7 +162,7 @@ fn fill(server: &Server, keys: usize, due: Duration) -> Result<()> {
         client.queue(&[b"SET", &numbered("key:", number), &value])?;
     }
     for number in 0..keys {
-        // 617 and 1,000 have no common divisor: neighbours are due at different times, each time equally often.
+        // 617 and 1,000 have no common divisor: neighbours expire at different times, and each time has equally many.
         let due_ms = (due.as_millis() as usize + number * 617 % SPAN_MS).to_string();
         client.queue(&[b"SET", &numbered("due:", number), b"xxx", b"PXAT", due_ms.as_bytes()])?;
     }
@@ -185,11 +185,11 @@ fn wait_until_gone(server: &Server, keys: usize) -> Result<()> {
 fn add(report: &mut Report, name: &str, samples: &[Vec<Sample>]) {
     let section = format!("{SECTION}: {name}");
     let medians = |field: fn(&Sample) -> f64| -> Vec<Option<f64>> {
-        // The bare loop does not take part.
+        // The bare loop is not measured.
         let servers = samples.iter().map(|samples| median(samples.iter().map(field)));
         std::iter::once(None).chain(servers).collect()
     };
-    // Latencies of GETs that were late themselves are not the server's.
+    // If the GETs were sent late, their latencies are not the server's.
     let late = samples.iter().flatten().any(|sample| sample.late_ms > sample.p999_ms / 2.0);
     let fair = |target| Some(target).filter(|_| !late);
     if late {

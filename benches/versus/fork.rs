@@ -1,12 +1,13 @@
-//! Forked snapshots of a large keyspace: how long the server stands still for `fork`, how much the kernel copies when keys
-//! are written while the child lives, and what the same memory costs at rest.
+//! Forked snapshots of a large keyspace: the pause of `fork`, the memory that the kernel copies when keys are written
+//! while the child runs, and the memory at rest.
 //!
-//! Each server is filled with keys of 16 bytes and values of 32, at rest it serves GETs and SETs of random keys, and then it
-//! saves in the background while a client overwrites random keys as fast as it can, a fixed number of times; then the same
-//! with large values. Half as many strings, and as many elements of collections, are then only read until the save is done,
-//! under either kind of policy that records accesses. The pause and the copies are what the server itself reports (`latest_fork_usec`, `rdb_last_cow_size`).
+//! Each server is filled with keys of 16 bytes and values of 32, and serves GETs and SETs of random keys. Then it saves
+//! in the background while a client overwrites random keys as fast as it can, a fixed number of times; then the same
+//! with large values. Half as many strings, and as many elements of collections, are then only read until the save is
+//! complete, under both kinds of policy that record accesses. The server itself reports the pause and the copies
+//! (`latest_fork_usec`, `rdb_last_cow_size`).
 //!
-//! One server is there at a time, so that memory suffices. The dump is written to the temporary directory and removed.
+//! One server runs at a time, so that the memory suffices. The dump is written to the temporary directory and removed.
 
 use super::client::{Client, Reply, numbered};
 use super::load::{Load, Shot};
@@ -20,47 +21,47 @@ use std::time::{Duration, Instant};
 /// The section of these rows in the report.
 const SECTION: &str = "fork";
 
-/// Bytes of the values.
+/// The size of values in bytes.
 const VALUE_BYTES: usize = 32;
 
-/// Keys that are overwritten while a child lives.
+/// The number of keys overwritten while a child runs.
 const OVERWRITTEN: usize = 200_000;
 
-/// Bytes of large values; and the step in which they are overwritten, a prime.
+/// The size of large values in bytes; and the step in which they are overwritten, a prime.
 const LARGE_BYTES: usize = 100_000;
 const STRIDE: usize = 7919;
 
 /// The policies that record accesses.
 const POLICIES: [&str; 2] = ["allkeys-lru", "allkeys-lfu"];
 
-/// The most that may be copied while keys are only read, in percent of the data.
+/// The maximum of copies while keys are only read, in percent of the data.
 const READ_PERCENT: f64 = 2.0;
 
-/// Elements of a collection that is read.
+/// The number of elements of a collection that is read.
 const ELEMENTS: usize = 1000;
 
-/// Reads between two looks at whether the child has ended.
+/// The number of reads between two checks whether the child has exited.
 const READS: usize = 10_000;
 
-/// How long a child may take.
+/// The timeout for a child.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The figures of one server.
 #[derive(Clone, Debug, Default)]
 struct Figures {
-    /// Of each save.
+    /// The pause of each save.
     pauses_ms: Vec<f64>,
     copied_mb: Vec<f64>,
     saved_s: Vec<f64>,
-    /// Resident bytes a key before the first save.
+    /// Resident bytes per key before the first save.
     key_bytes: f64,
     get_us: Vec<f64>,
     set_us: Vec<f64>,
-    /// With large values.
+    /// The same with large values.
     large_copied_mb: Vec<f64>,
 }
 
-/// A server that found the dump of the last one would load it.
+/// Removes the dump, which the next server would load.
 pub fn remove_dump() {
     let _ = std::fs::remove_file(std::env::temp_dir().join(DUMP));
 }
@@ -98,7 +99,7 @@ fn writes(bench: &Bench, report: &mut Report) -> Result<()> {
             }
             Ok(figures)
         });
-        // Also where it failed. A peer with a directory of its own leaves its dump there.
+        // Even after an error. A peer with its own directory leaves its dump there.
         remove_dump();
         all.push(figures?);
     }
@@ -176,7 +177,7 @@ fn visit(bench: &Bench, load: &Load, server: &Server, command: &[&str]) -> Resul
     Ok(load.visit(server, &shot)?.cpu_us)
 }
 
-/// Copies, in megabytes, while all of a number of large values are overwritten.
+/// Megabytes copied while each of a number of large values is overwritten.
 fn large(bench: &Bench, spec: &Spec) -> Result<f64> {
     say(&format!("fork: {} with large values", spec.name));
     let server = spec.start(bench.cores.server, &[])?;
@@ -189,13 +190,13 @@ fn large(bench: &Bench, spec: &Spec) -> Result<f64> {
     (0..values).try_for_each(|number| set(&mut client, number, b'x'))?;
     client.flush()?;
     let save = save(&mut client, &mut |client| {
-        // Every value once, in an order that has nothing to do with that of the table.
+        // Every value once, in an order that is unrelated to that of the table.
         (0..values).try_for_each(|number| set(client, number * STRIDE % values, b'y'))
     })?;
     Ok(save.copied_mb)
 }
 
-/// One kind of key that is only read: the words that add element `n` to key number `k`, and those that read it.
+/// A type of key that is only read: the command that adds element `n` to key number `k`, and the command that reads it.
 struct Readable {
     elements: usize,
     add: fn(&[u8], usize) -> Vec<Vec<u8>>,
@@ -230,7 +231,7 @@ static READABLE: [Readable; 5] = [
     },
 ];
 
-/// Copies while keys are only read, in percent of the memory of the data.
+/// Memory copied while keys are only read, in percent of the data.
 fn only_read(bench: &Bench, spec: &Spec, policy: &str) -> Result<f64> {
     say(&format!("fork: {} reads only, {policy}", spec.name));
     let server = spec.start(bench.cores.server, &["--maxmemory-policy", policy])?;
@@ -239,7 +240,7 @@ fn only_read(bench: &Bench, spec: &Spec, policy: &str) -> Result<f64> {
     let send = |client: &mut Client, words: Vec<Vec<u8>>| {
         client.queue(&words.iter().map(Vec::as_slice).collect::<Vec<_>>())
     };
-    // Half of all are strings, an eighth each elements of one of the collections.
+    // Half of the keys are strings, and one eighth each are elements of one type of collection.
     let share = |kind: &Readable| (bench.scale.fork_keys / if kind.elements == 1 { 2 } else { 8 }).max(1);
     for (index, kind) in READABLE.iter().enumerate() {
         for number in 0..share(kind) {
@@ -267,7 +268,7 @@ fn only_read(bench: &Bench, spec: &Spec, policy: &str) -> Result<f64> {
     Ok(save.copied_mb * 1e6 / data * 100.0)
 }
 
-/// As many as have a hundred bytes for each key of the other rows.
+/// The number of large values: a hundred bytes for each key of the other rows.
 fn large_values(bench: &Bench) -> usize {
     // Not a multiple of the stride.
     (bench.scale.fork_keys * 100 / LARGE_BYTES).max(1) | 1
@@ -280,7 +281,7 @@ struct Save {
     seconds: f64,
 }
 
-/// Saves in the background, with `write` meanwhile.
+/// Saves in the background, and calls `write` meanwhile.
 fn save(client: &mut Client, write: &mut dyn FnMut(&mut Client) -> Result<()>) -> Result<Save> {
     let begin = Instant::now();
     client.must(&[b"BGSAVE"])?;

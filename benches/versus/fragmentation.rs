@@ -1,12 +1,13 @@
-//! Fragmentation: how much memory a server holds for each byte in use after scattered deletions, and what it takes to get
-//! rid of the rest.
+//! Fragmentation: the memory that a server holds for each byte in use after scattered deletions, and the cost of
+//! returning the rest to the system.
 //!
-//! The classic pattern: fill with values of 1 KB, delete nine of ten keys at random, refill with values of 1.5 KB, which do
-//! not fit the holes. Resident bytes over `used_memory`, both without the start of the server, are what a user pays. Then
-//! `activedefrag` is turned on, with its other directives at their defaults, until resident bytes have stopped falling;
-//! meanwhile a client sends a PING every few milliseconds. A server that refuses `activedefrag` has no figures of that part.
+//! The classic pattern: fill with values of 1 KB, delete nine of ten keys at random, refill with values of 1.5 KB,
+//! which do not fit the holes. The figure is resident bytes over `used_memory`, both without those of an empty server.
+//! Then `activedefrag` is turned on, with its other directives at their defaults, until resident bytes have stopped
+//! falling; meanwhile a client sends a PING every few milliseconds. A server that refuses `activedefrag` has no figures
+//! for that part.
 //!
-//! One server is there at a time, so that memory suffices.
+//! One server runs at a time, so that the memory suffices.
 
 use super::client::{Client, Reply, numbered};
 use super::fork::{field, info};
@@ -20,24 +21,24 @@ use std::time::{Duration, Instant};
 /// The section of these rows in the report.
 pub const SECTION: &str = "fragmentation";
 
-/// Bytes of the values, before and after.
+/// The size of values in bytes, before and after.
 const BEFORE: usize = 1000;
 const AFTER: usize = 1500;
 
-/// One of so many keys is kept, and a key comes for each of so many.
+/// One of this many keys is kept, and one is added for each of this many.
 const KEPT: u64 = 10;
 const NEW: usize = 3;
 
-/// How often the latency is looked at.
+/// The time between two PINGs.
 const GAP: Duration = Duration::from_millis(3);
 
-/// For how long PINGs are sent before anything moves.
+/// The duration of PINGs before defragmentation.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Resident bytes that fall by less than a hundredth in this time have stopped falling.
+/// Resident bytes have stopped falling if they fall by less than a hundredth in this time.
 const STILL: Duration = Duration::from_secs(8);
 
-/// The longest that is waited.
+/// The timeout for defragmentation.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The figures of one server.
@@ -81,7 +82,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Resident bytes over used ones, without those of an empty server.
+/// Resident bytes over bytes in use, both without those of an empty server.
 struct Scale {
     resident: f64,
     used: f64,
@@ -100,7 +101,7 @@ fn fill(client: &mut Client, prefix: &str, keys: usize, len: usize) -> Result<()
     client.flush()
 }
 
-/// Deletes all keys but one in [`KEPT`], at random but always the same.
+/// Deletes all keys except one in [`KEPT`], at random but always the same.
 fn thin(client: &mut Client, keys: usize) -> Result<()> {
     let mut random = 1u64;
     for number in 0..keys {
@@ -123,7 +124,7 @@ fn measure(bench: &Bench, spec: &Spec) -> Result<Figures> {
     fill(&mut client, "key:", keys, BEFORE)?;
     let mut figures = Figures { full: empty.ratio(&server, &mut client)?, ..Figures::default() };
     thin(&mut client, keys)?;
-    // What can be given back without help is, within some seconds.
+    // Waits some seconds, in which the server returns the memory that it can return without defragmentation.
     sleep(STILL);
     figures.sparse = empty.ratio(&server, &mut client)?;
     fill(&mut client, "new:", keys * NEW / 10, AFTER)?;
@@ -153,7 +154,7 @@ fn ping(client: &mut Client) -> Result<f64> {
 fn defragment(server: &Server, client: &mut Client, empty: &Scale) -> Result<After> {
     let (begin, cpu) = (Instant::now(), server.cpu_time()?);
     let mut least = server.resident_bytes()?;
-    // When it was last a hundredth less than before, and the processor's time by then.
+    // The time of the last fall by a hundredth, and the CPU time until then.
     let (mut reached, mut used) = (begin, cpu);
     let mut worst_ms = 0f64;
     while reached.elapsed() < STILL && begin.elapsed() < PATIENCE {

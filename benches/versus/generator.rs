@@ -1,9 +1,9 @@
-//! An open-loop load: requests go out when they are due, not when the last reply is in.
+//! An open-loop load: requests are sent when they are due, not when the last reply has arrived.
 //!
-//! A latency is counted from the moment at which the request was *due*. A load that waits for a reply before it sends the
-//! next request stops sending exactly while the server is slow, and so misses the worst samples (coordinated omission).
-//! Here the whole backlog counts against a stalled server, and also against a stalled generator: how late requests were
-//! sent is measured too, so that the two can be distinguished.
+//! A latency is measured from the time at which the request was *due*. A load that waits for a reply before it sends
+//! the next request stops sending exactly while the server is slow, and so misses the worst samples (coordinated
+//! omission). Here the whole backlog counts against a stalled server, and also against a stalled generator: the delay
+//! of sending is measured too, so that the two can be distinguished.
 //!
 //! ```text
 //!            due        sent                    replied
@@ -12,12 +12,12 @@
 //!             │◀──────────── latency ─────────────▶│
 //! ```
 //!
-//! One thread, busy on a core of its own: it sends the requests that are due, polls epoll without waiting, and receives
-//! from sockets that are ready, checking for due requests in between. The replies of the client beside the load are
-//! received in bounded pieces, so that the generator does not cause the stalls that it measures.
+//! One thread, busy on its own core, sends the requests that are due, polls epoll without waiting, and receives from
+//! sockets that are ready, checking for due requests in between. It receives the replies of the client beside the load
+//! in bounded pieces, so that the generator does not cause the stalls that it measures.
 //!
-//! Costs and limits: a request costs this side about as much as it costs a fast server, so the rate is limited to about
-//! 100,000 per second on one core. A latency above 4.29 s is counted as 4.29 s.
+//! Costs and limits: a request costs the generator about as much as it costs a fast server, so the rate is limited to
+//! about 100,000 per second on one core. A latency above 4.29 s is recorded as 4.29 s.
 
 use super::Result;
 use super::client::{numbered, push_request};
@@ -33,7 +33,8 @@ const BESIDE: u64 = u64::MAX;
 /// The most bytes received at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Requests sent before replies are looked for again, and replies received before requests are.
+/// The most requests sent before the generator checks for replies, and the most replies received before it checks for
+/// requests.
 const BURST: usize = 8;
 
 /// SETs in one batch of the writer beside the load.
@@ -59,7 +60,7 @@ pub struct Plan {
     pub keys: usize,
     /// Bytes of each value.
     pub value_bytes: usize,
-    /// How long after the end a reply may still come.
+    /// The timeout for replies after the end.
     pub patience: Duration,
 }
 
@@ -72,34 +73,34 @@ pub enum Ask {
     Ping,
 }
 
-/// The work of another client at the same time.
+/// The load of another client at the same time.
 #[derive(Clone, Debug)]
 pub enum Beside {
-    /// Nothing.
+    /// None.
     Nothing,
-    /// GETs `key`, whose value has `value_bytes`, this often per second.
+    /// GETs `key`, whose value has `value_bytes`, at this rate.
     Fetch {
         /// The key of the big value.
         key: &'static str,
         /// Its length.
         value_bytes: usize,
-        /// How often.
+        /// The rate.
         per_second: u64,
     },
     /// SETs `grow:…` keys at this pace: each of `0..keys` once in order, and then repeatedly if `again`.
     Write {
-        /// How many keys there are.
+        /// The number of keys.
         keys: usize,
-        /// Whether to keep writing the same keys for the plan's length, or to end once each has been written.
+        /// Whether to keep writing the same keys for the plan's length, or to stop once each has been written.
         again: bool,
         /// SETs per second.
         per_second: u64,
     },
-    /// SETs `flood:…` keys drawn from `0..keys`, as many as the server takes.
+    /// SETs `flood:…` keys drawn from `0..keys`, as fast as the server accepts them.
     Flood {
-        /// How many keys there are.
+        /// The number of keys.
         keys: usize,
-        /// The shortest and the longest value; the lengths are even on a logarithmic scale.
+        /// The shortest and the longest value; the lengths are distributed evenly on a logarithmic scale.
         value_bytes: [usize; 2],
         /// SETs sent at once.
         batch: usize,
@@ -115,11 +116,11 @@ pub struct Outcome {
     pub late: Vec<u32>,
     /// Requests without a reply.
     pub unanswered: usize,
-    /// Replies that the client beside the load got.
+    /// Replies to the client beside the load.
     pub beside: usize,
 }
 
-/// One connection: when its requests were due, and how much of the next reply has arrived.
+/// One connection: the times at which its requests were due, and the received part of the next reply.
 struct Lane {
     stream: TcpStream,
     due: VecDeque<u64>,
@@ -128,7 +129,7 @@ struct Lane {
     received: usize,
 }
 
-/// The replies of a lane all have one length and first byte.
+/// The length and the first byte, which all replies of a lane share.
 #[derive(Clone, Copy)]
 struct ReplyShape {
     head: u8,
@@ -136,7 +137,7 @@ struct ReplyShape {
 }
 
 impl Ask {
-    /// The reply, if values have `value_bytes`.
+    /// The reply for values of `value_bytes`.
     fn reply(self, value_bytes: usize) -> ReplyShape {
         match self {
             Self::Get => ReplyShape::bulk(value_bytes),
@@ -159,7 +160,7 @@ impl Lane {
         Ok(Self { stream, due: VecDeque::with_capacity(1024), unsent: Vec::new(), reply, received: 0 })
     }
 
-    /// Sends `request`, and keeps what the socket does not accept.
+    /// Sends `request`, and keeps the part that the socket does not accept.
     fn send(&mut self, request: &[u8], due: u64) -> Result<()> {
         self.due.push_back(due);
         if self.unsent.is_empty() {
@@ -209,7 +210,7 @@ impl Lane {
             at += taken;
             if self.received == self.reply.len {
                 self.received = 0;
-                replied(self.due.pop_front().ok_or("a reply that nobody asked for")?);
+                replied(self.due.pop_front().ok_or("a reply without a request")?);
             }
         }
         // The rest may fit now that the server reads again.
@@ -217,7 +218,7 @@ impl Lane {
     }
 }
 
-/// Draws keys; a plain xorshift, the same sequence in every run.
+/// Draws keys with a plain xorshift, the same sequence in every run.
 struct Draw(u64);
 
 impl Draw {
@@ -274,7 +275,7 @@ impl Neighbour {
         }))
     }
 
-    /// Sends what is due now.
+    /// Sends the requests that are due now.
     fn send_due(&mut self, now: u64) -> Result<()> {
         if now < self.next_due || self.ended() {
             return Ok(());
@@ -306,9 +307,9 @@ impl Neighbour {
         Ok(())
     }
 
-    /// Sends a batch of SETs, unless the last one is not out yet or enough are unanswered.
+    /// Sends a batch of SETs, unless the last one is not sent completely or enough are unanswered.
     fn flood(&mut self, keys: usize, value_bytes: [usize; 2], batch: usize) -> Result<()> {
-        // A value that is larger than the socket's buffer goes out in pieces, with no reply to wait for.
+        // A value larger than the socket's buffer is sent in pieces, without a reply in between.
         self.lane.flush()?;
         if !self.lane.unsent.is_empty() || self.lane.due.len() >= WRITES_OUT * batch {
             return Ok(());
@@ -324,12 +325,12 @@ impl Neighbour {
         self.lane.send(&self.request, 0)
     }
 
-    /// Whether it has nothing more to send.
+    /// Whether it has sent all its requests.
     fn ended(&self) -> bool {
         matches!(self.beside, Beside::Write { keys, again: false, .. } if self.written >= keys)
     }
 
-    /// Whether the load has to continue for its sake.
+    /// Whether the load must continue for it.
     fn unfinished(&self) -> bool {
         matches!(self.beside, Beside::Write { again: false, .. }) && !self.ended()
     }
@@ -416,7 +417,7 @@ fn saturate(nanoseconds: u64) -> u32 {
     u32::try_from(nanoseconds).unwrap_or(u32::MAX)
 }
 
-/// Runs `plan` against a server on this machine, with `beside` beside it.
+/// Runs `plan` against a server on this machine, with `beside` at the same time.
 pub fn run(port: u16, plan: &Plan, beside: &Beside) -> Result<Outcome> {
     let mut epoll = Epoll::new(256)?;
     let mut lanes = Vec::new();
@@ -495,7 +496,7 @@ mod tests {
 
     const VALUE_BYTES: usize = 100;
 
-    /// A server that replies to each GET, but first does nothing for `stall` when it sees the first one.
+    /// A server that replies to each GET, but stalls for `stall` after it has received the first.
     fn serve(stall: Duration) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -542,8 +543,8 @@ mod tests {
 
     #[test]
     fn a_stall_is_counted_against_all_requests_that_were_due_in_it() {
-        // There is no reply in the first 300 ms, so the 200 requests that were due in the first 200 ms are at least
-        // 100 ms old. A load that waits for its reply would have seen a single slow request.
+        // There is no reply in the first 300 ms, so the 200 requests that were due in the first 200 ms have latencies
+        // of at least 100 ms. A load that waits for its reply would have seen a single slow request.
         let outcome = run(serve(Duration::from_millis(300)), &plan(), &Beside::Nothing).unwrap();
         assert_eq!(outcome.latencies.len(), 500);
         assert_eq!(outcome.unanswered, 0);
@@ -570,7 +571,7 @@ mod tests {
                 thread::spawn(move || {
                     let mut input = BufReader::new(stream.try_clone().unwrap());
                     let (mut line, mut words) = (Vec::new(), 0);
-                    // Words are lines, and no value contains one: an array of n has n words behind their lengths.
+                    // Words are lines, and values contain no line ends: an array of n has n words after their lengths.
                     while input.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
                         match line[0] {
                             b'*' => words = line[1] - b'0',

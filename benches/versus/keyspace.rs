@@ -1,11 +1,11 @@
-//! A keyspace of many millions: what a key takes, and the longest pause that another client sees while it comes, is walked
-//! through and goes; the same for a collection of as many elements that goes by one command.
+//! A keyspace of many millions: the memory per key, and the longest pause for another client while keys are set,
+//! iterated over and deleted; the same for a collection with as many elements that one command deletes.
 //!
-//! The other client sends a PING every tenth of a millisecond and remembers the longest time to a reply, less what the
-//! server's main thread and the client itself have waited for a core: that is the machine's, not the server's. What else
-//! runs can only lengthen it, so a figure is the least of the rounds.
+//! The other client sends a PING every tenth of a millisecond and records the longest time to a reply, minus the time
+//! for which the server's main thread and the client itself waited for a core, which is not the server's fault. Other
+//! programs can only increase a figure, so it is the least of the rounds.
 //!
-//! One server is there at a time, so that memory suffices: 50 million keys take 2.3 GB in one, 4.7 GB in another.
+//! One server runs at a time, so that the memory suffices: 50 million keys take 2.3 GB in one, 4.7 GB in another.
 
 use super::client::{Client, Reply, numbered};
 use super::fork::{field, info, used_memory};
@@ -20,13 +20,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-/// The section of these rows in the report, and the option that asks for them.
+/// The section of these rows in the report, and the option that selects them.
 pub const SECTION: &str = "keyspace";
 
-/// SETs that are sent together: few enough that a PING among them does not wait for the rest for long.
+/// The number of SETs sent together: few, so that a PING among them does not wait for long.
 const TOGETHER: usize = 64;
 
-/// Elements that one request of the filling adds.
+/// The number of elements that one request adds during filling.
 const ELEMENTS: usize = 64;
 
 /// The most elements of a collection.
@@ -35,31 +35,31 @@ const MOST_ELEMENTS: usize = 10_000_000;
 /// The pause between two PINGs.
 const GAP: Duration = Duration::from_micros(100);
 
-/// How often the server is asked whether it has freed everything.
+/// The time between two checks whether the server has freed everything.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// How long it must have freed everything, so that what it does later is seen, too.
+/// The time that PINGs continue after everything was freed, to include later work.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
-/// How long freeing may take.
+/// The timeout for freeing.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The longest pause that a keyspace may cause, and a collection, in milliseconds.
+/// The longest allowed pause for a keyspace, and for a collection, in milliseconds.
 const KEYSPACE_MS: f64 = 5.0;
 const COLLECTION_MS: f64 = 1.0;
 
-/// The collection that goes, the one of which it is a copy, and one of few elements.
+/// The collection to delete, the one that it is copied from, and a small one.
 const VICTIM: &str = "victim";
 const SOURCE: &str = "source";
 const SMALL: &str = "small";
 
-/// A kind of collection: how it is filled, and the requests by which it goes.
+/// A type of collection: the command that fills it, and the requests that delete it.
 struct Kind {
     name: &'static str,
     command: &'static str,
-    /// The words of element `n`.
+    /// The arguments of element `n`.
     words: fn(usize) -> Vec<Vec<u8>>,
-    /// How many go into one request.
+    /// The number of elements in one request.
     together: usize,
     ways: &'static [&'static [&'static str]],
 }
@@ -114,7 +114,7 @@ static KINDS: [Kind; 5] = [
     },
 ];
 
-/// The figures of one server in one round, in the order in which they are reported.
+/// The figures of one server in one round, in the order of the report.
 type Figures = Vec<(String, &'static str, f64, Option<Target>)>;
 
 /// Measures all servers and adds the rows to the report.
@@ -156,7 +156,7 @@ fn elements(bench: &Bench) -> usize {
     bench.scale.fork_keys.min(MOST_ELEMENTS)
 }
 
-/// Keeps the lower of two figures, one by one.
+/// Keeps the lower of each pair of figures.
 fn keep_least(least: &mut Option<Figures>, round: Figures) {
     match least {
         None => *least = Some(round),
@@ -168,7 +168,7 @@ fn keep_least(least: &mut Option<Figures>, round: Figures) {
     }
 }
 
-/// Keys come, are walked through, and go.
+/// Sets keys, iterates over them, and deletes them.
 fn many_keys(bench: &Bench, spec: &Spec) -> Result<Figures> {
     let keys = bench.scale.fork_keys;
     say(&format!("{SECTION}: {} with {} keys", spec.name, grouped(keys as i64)));
@@ -206,7 +206,7 @@ fn many_keys(bench: &Bench, spec: &Spec) -> Result<Figures> {
         let begin = Instant::now();
         client.must(&[b"FLUSHALL", b"ASYNC"])?;
         replied_ms = begin.elapsed().as_secs_f64() * 1e3;
-        // Memory that is unused for some seconds returns to the system.
+        // Memory that has been unused for some seconds returns to the system.
         wait_until(|| Ok(server.resident_bytes()? < resident + (full - resident) / 10))
     })?;
     figures.push(("FLUSHALL ASYNC, reply".into(), "ms", replied_ms, None));
@@ -215,7 +215,7 @@ fn many_keys(bench: &Bench, spec: &Spec) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Sets new keys, waiting for the replies to [`TOGETHER`].
+/// Sets new keys, and waits for the replies after each [`TOGETHER`].
 fn fill_keys(client: &mut Client, keys: usize) -> Result<()> {
     for number in 0..keys {
         client.queue(&[b"SET", &numbered("key:", number), b"xxx"])?;
@@ -226,7 +226,7 @@ fn fill_keys(client: &mut Client, keys: usize) -> Result<()> {
     client.flush()
 }
 
-/// Iterates over all keys; at least `keys` have to come.
+/// Iterates over all keys; SCAN must return at least `keys`.
 fn walk(client: &mut Client, keys: usize) -> Result<()> {
     let (mut cursor, mut seen) = (b"0".to_vec(), 0);
     loop {
@@ -240,7 +240,7 @@ fn walk(client: &mut Client, keys: usize) -> Result<()> {
     if seen < keys { Err(format!("SCAN returned {seen} of {keys} keys").into()) } else { Ok(()) }
 }
 
-/// Collections go, each kind in several ways.
+/// Deletes collections of each type, in several ways.
 fn collections(bench: &Bench, spec: &Spec) -> Result<Figures> {
     let elements = elements(bench);
     let mut figures = Figures::new();
@@ -282,7 +282,7 @@ fn fill(client: &mut Client, kind: &Kind, key: &str, elements: usize) -> Result<
     client.flush()
 }
 
-/// The longest pause from a request by which a collection goes until some time after it is gone.
+/// The longest pause from a request that deletes a collection until some time after its memory is freed.
 fn goes(server: &Fresh, client: &mut Client, way: &[&str]) -> Result<f64> {
     let words: Vec<&[u8]> = way.iter().map(|word| word.as_bytes()).collect();
     let (_, pause_ms) = beside(server, || {
@@ -305,19 +305,19 @@ fn wait_until(mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !is_so()? {
         if Instant::now() > deadline {
-            return Err("the server does not finish what it frees".into());
+            return Err("the server does not finish freeing memory".into());
         }
         sleep(GLANCE);
     }
     Ok(())
 }
 
-/// Does something, and returns how long it took and the longest time in milliseconds that a PING took meanwhile.
+/// Calls `act`. Returns its duration and the longest PING meanwhile, in milliseconds.
 pub fn beside(server: &Fresh, act: impl FnOnce() -> Result<()>) -> Result<(Duration, f64)> {
     Probe::new(server)?.beside(act)
 }
 
-/// The other client. It comes by a socket that the kernel serves in the thread that writes, not in one of its own.
+/// The other client. It uses a socket that the kernel serves in the writing thread, not in a separate one.
 pub struct Probe {
     stream: UnixStream,
     server: u32,
@@ -338,8 +338,8 @@ impl Probe {
         Ok((taken, longest.as_secs_f64() * 1e3))
     }
 
-    /// Does something, and returns how long PINGs took meanwhile that were due every `period`, in nanoseconds and in
-    /// ascending order. While one takes longer than that, those that were due count, too.
+    /// Calls `act`. Returns the durations of the PINGs that were due every `period` meanwhile, in nanoseconds and in
+    /// ascending order. If one takes longer than `period`, the ones that were due in between count, too.
     pub fn all_beside(self, period: Duration, act: impl FnOnce() -> Result<()>) -> Result<Vec<u32>> {
         let mut pings = Vec::new();
         self.watch(period, |ping| push_all_due(&mut pings, ping, period), act)?;
@@ -347,7 +347,7 @@ impl Probe {
         Ok(pings)
     }
 
-    /// Does something while PINGs are sent, and passes to `note` how long each took.
+    /// Calls `act` while PINGs are sent, and passes the duration of each to `note`.
     fn watch(
         self,
         gap: Duration,
@@ -356,7 +356,7 @@ impl Probe {
     ) -> Result<Duration> {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
-            // An error's text can be sent from thread to thread, the error itself cannot.
+            // An error's text can be sent between threads, the error itself cannot.
             let probe = scope.spawn(|| self.run(gap, note, &over).map_err(|error| error.to_string()));
             let begin = Instant::now();
             let outcome = act();
@@ -367,9 +367,9 @@ impl Probe {
         })
     }
 
-    /// Sends PINGs until `over`, and notes the time that each took, without that in which the server's main thread or
-    /// this one waited for a core: the longer of the two waits, since they may overlap, and subtracting more than the
-    /// PING waited would hide a stall.
+    /// Sends PINGs until `over`, and notes the duration of each, minus the time for which the server's main thread or
+    /// this one waited for a core. It subtracts the longer of the two waits: they may overlap, and subtracting more
+    /// than the PING waited would hide a stall.
     fn run(mut self, gap: Duration, mut note: impl FnMut(Duration), over: &AtomicBool) -> Result<()> {
         system::hurry(0);
         let waits = [system::ThreadTime::of(self.server)?, system::ThreadTime::own()?];
@@ -388,7 +388,7 @@ impl Probe {
     }
 }
 
-/// Adds a PING, and those that were due every `period` until it had its reply.
+/// Adds a PING, and those that were due every `period` until its reply.
 fn push_all_due(pings: &mut Vec<u32>, ping: Duration, period: Duration) {
     let mut left = Some(ping);
     while let Some(time) = left {
@@ -424,7 +424,7 @@ impl Fresh {
         };
         server.hurry();
         let mut client = server.connect()?;
-        // The first garbage starts the thread that frees.
+        // The first deleted value starts the background thread.
         client.must(&[b"SET", b"key", b"value"])?;
         client.must(&[b"UNLINK", b"key"])?;
         Ok(Self { server, socket })

@@ -1,7 +1,7 @@
-//! The two ends of a replication link, played by the benchmark: a replica that discards what it is sent and acknowledges
-//! it once a second, and a primary that sends a stream as fast as its replica takes it.
+//! The two ends of a replication link, played by the benchmark: a replica that discards the stream and acknowledges
+//! once a second, and a primary that sends a stream as fast as its replica receives it.
 //!
-//! Neither stores anything, so that the server at the other end is nearly all that runs.
+//! Neither stores anything, so nearly all of the work is that of the server at the other end.
 
 use super::Result;
 use super::client::{Reply, push_request, read_reply};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the other end may send nothing.
+/// The timeout for the other end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The time between two acknowledgements of a replica.
@@ -22,7 +22,7 @@ const ACKNOWLEDGE: Duration = Duration::from_secs(1);
 /// The most bytes that a replica discards at once.
 const DISCARDED: usize = 1 << 20;
 
-/// Bytes of a snapshot that are received at once.
+/// The most bytes of a snapshot received at once.
 const CHUNK: usize = 256 << 10;
 
 /// The length of the mark at the end of a snapshot of unknown length.
@@ -38,7 +38,7 @@ pub struct Sink {
     offset: u64,
 }
 
-/// A replica whose snapshot has begun: the child that writes it was forked.
+/// A replica whose snapshot has begun: the child was forked.
 #[derive(Debug)]
 pub struct Begun {
     input: BufReader<TcpStream>,
@@ -49,7 +49,7 @@ pub struct Begun {
 }
 
 impl Begun {
-    /// Asks a server for a snapshot.
+    /// Requests a snapshot from a server.
     pub fn ask(server: &Server) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", server.port))?;
         stream.set_nodelay(true)?;
@@ -63,13 +63,13 @@ impl Begun {
         for words in setup {
             send(&stream, words)?;
             if let Reply::Error(text) = read_reply(&mut input)? {
-                return Err(format!("a replica was answered with {text:?}").into());
+                return Err(format!("the reply to a replica was {text:?}").into());
             }
         }
         send(&stream, &[b"PSYNC", b"?", b"-1"])?;
         let line = full_line(&mut input)?;
         let offset = line.strip_prefix("+FULLRESYNC ").and_then(|rest| rest.split_once(' ')?.1.parse().ok());
-        let offset = offset.ok_or_else(|| format!("PSYNC was answered with {line:?}"))?;
+        let offset = offset.ok_or_else(|| format!("the reply to PSYNC was {line:?}"))?;
         // The child writes this line.
         let length = full_line(&mut input)?;
         Ok(Self { input, stream, offset, length })
@@ -82,11 +82,11 @@ impl Begun {
             skip_to_mark(&mut input, mark.as_bytes())?;
         } else {
             let len = length.strip_prefix('$').and_then(|len| len.parse().ok());
-            let len = len.ok_or_else(|| format!("a snapshot was expected, not {length:?}"))?;
+            let len = len.ok_or_else(|| format!("expected a snapshot, got {length:?}"))?;
             std::io::copy(&mut (&mut input).take(len), &mut std::io::sink())?;
         }
         if !input.buffer().is_empty() {
-            return Err("the stream began before it was asked for".into());
+            return Err("the stream began before its request".into());
         }
         let sink = Sink { stream, offset };
         sink.acknowledge()?;
@@ -104,7 +104,7 @@ impl Sink {
         send(&self.stream, &[b"REPLCONF", b"ACK", self.offset.to_string().as_bytes()])
     }
 
-    /// Discards what has arrived. It must be readable.
+    /// Discards the bytes that have arrived. The socket must be readable.
     fn discard(&mut self) -> Result<()> {
         match system::discard(&self.stream, DISCARDED) {
             Ok(0) => Err("the server closed the connection of a replica".into()),
@@ -118,11 +118,11 @@ impl Sink {
     }
 }
 
-/// Does `work` while a thread on `core` has all `sinks` discard what they are sent.
+/// Calls `work` while a thread on `core` discards the streams of all `sinks`.
 pub fn while_discarding<T>(sinks: &mut [Sink], core: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let over = AtomicBool::new(false);
     let (result, discarded) = thread::scope(|scope| {
-        // An error's text can be sent from thread to thread, the error itself cannot.
+        // An error's text can be sent between threads, the error itself cannot.
         let thread = scope.spawn(|| {
             system::pin(core).map_err(|error| error.to_string())?;
             discard_until(sinks, &over).map_err(|error| error.to_string())
@@ -174,10 +174,10 @@ fn full_line(input: &mut impl BufRead) -> Result<String> {
     }
 }
 
-/// Receives up to and including `mark`, after which nothing may have arrived.
+/// Receives up to and including `mark`; nothing after it may have arrived.
 fn skip_to_mark(input: &mut impl BufRead, mark: &[u8]) -> Result<()> {
     if mark.len() != MARK {
-        return Err(format!("a mark of {MARK} bytes was expected").into());
+        return Err(format!("expected a mark of {MARK} bytes").into());
     }
     let mut end = Vec::with_capacity(2 * MARK);
     loop {

@@ -1,12 +1,12 @@
-//! What it costs when others listen: transactions, messages to many subscribers, patterns, notifications of changes, and
-//! tracked keys.
+//! The cost of listeners: transactions, messages to many subscribers, patterns, keyspace notifications, and tracked
+//! keys.
 //!
-//! The servers are visited in turn, as in `workloads.rs`, but the load is that of `relay.rs`, since messages arrive at other
-//! connections than those that sent the request. Its connections stay from visit to visit. CPU time is that of the server,
-//! for each unit that the row names; most of it is the kernel's, which is the same for all servers, so that the part in
-//! user mode has a row of its own. The first visit warms up, and is the one in which messages are compared byte for byte.
+//! The servers are visited in turn, as in `workloads.rs`, but the load is that of `relay.rs`, because messages arrive
+//! on other connections than those that sent the request. Its connections stay open between visits. CPU time is that of
+//! the server, for each unit that the row names; most of it is the kernel's, which is the same for all servers, so the
+//! part in user mode has a separate row. The first visit warms up, and compares messages byte for byte.
 //!
-//! The bare loop takes no part: it has no subscribers.
+//! The bare loop is not measured: it has no subscribers.
 
 use super::client::{Client, numbered, push_request};
 use super::relay::{DEPTH, Listener, Member, Numbers, Relay, Team, Template};
@@ -18,19 +18,19 @@ use super::{Bench, Result, Scale, say, system};
 /// The name of this section on the command line and in the report.
 pub const SECTION: &str = "listeners";
 
-/// Connections that send, where it is not a single one.
+/// The number of sending connections, unless there is only one.
 const CLIENTS: usize = 50;
 
 /// Connections of one tracking client and one that sets its keys.
 const PAIRS: usize = CLIENTS / 2;
 
-/// SETs of one transaction.
+/// The number of SETs in one transaction.
 const SETS: usize = 10;
 
-/// Keys that clients have read with tracking on; a tenth of the elements of the run, at most this many.
+/// The number of keys that clients have read with tracking on: a tenth of the elements of the run, at most this many.
 const TRACKED: usize = 100_000;
 
-/// Patterns of the rows about patterns.
+/// The number of patterns in the rows about patterns.
 const PATTERNS: usize = 1000;
 
 /// The greatest number of subscribers of a row.
@@ -43,20 +43,20 @@ const VALUE: &str = "xxx";
 /// The published message: 64 bytes.
 const PAYLOAD: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
 
-/// A channel with ten letters at the end, each of which a pattern may leave open.
+/// A channel with ten letters at the end; a pattern may have `?` for each.
 const CHANNEL: &str = "news.17.abcdefghij";
 const OPEN_LETTERS: usize = 10;
 
 /// One measurement.
 struct Case {
     name: &'static str,
-    /// The same divided by this, under another name.
+    /// The same figure divided by this, under another name.
     divided: Option<(&'static str, usize)>,
-    /// Messages that a unit causes: the figure is per message where there is more than one.
+    /// The number of messages per unit: if there is more than one, the figure is per message.
     messages: usize,
-    /// Units of a visit: those of the run divided by this.
+    /// The divisor of the run's number of units.
     weight: usize,
-    /// The most CPU time over that of Redis.
+    /// The maximum ratio of CPU time to that of Redis.
     target: Option<f64>,
     /// Fills a server and connects the load to it.
     stage: fn(&Server, &Scale) -> Result<Relay>,
@@ -71,8 +71,8 @@ const fn case(
     Case { name, divided: None, messages: 1, weight, target, stage }
 }
 
-/// One publisher waits for the kernel after every [`DEPTH`] messages, and so does the server: most of that figure is the
-/// price of waking each other, whatever the server does. The target is for as many publishers as other rows have clients.
+/// A single publisher waits for the kernel after every [`DEPTH`] messages, and so does the server: most of that figure
+/// is the cost of wake-ups, whatever the server does. The target is for as many publishers as other rows have clients.
 const fn publish<const PUBLISHERS: usize, const SUBSCRIBERS: usize>(
     name: &'static str,
     weight: usize,
@@ -138,11 +138,11 @@ struct Visit {
 
 /// Measures all chosen rows and adds them to the report.
 pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
-    // All servers' connections are open at once here, and each server inherits the limit for its own.
+    // The connections to all servers are open at once, and each server inherits the limit for its own.
     let wanted = (MOST_SUBSCRIBERS + CLIENTS) * bench.specs.len() + 500;
     let allowed = system::raise_open_files(wanted as u64);
     if allowed < wanted as u64 {
-        return Err(format!("{wanted} open files are needed, and the limit is {allowed}").into());
+        return Err(format!("the benchmark needs {wanted} open files, the limit is {allowed}").into());
     }
     for case in CASES.iter().filter(|case| bench.chosen(SECTION, case.name)) {
         say(&format!("{SECTION}: {}", case.name));
@@ -152,7 +152,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// All rounds of one row: for each subject its visits, none if it takes no part.
+/// All rounds of one row: the visits of each subject, none if it is not measured.
 fn tour(bench: &Bench, case: &Case, report: &mut Report) -> Result<Vec<Vec<Visit>>> {
     let units = (bench.scale.requests / case.weight).max(CLIENTS * DEPTH);
     let mut stages = Vec::new();
@@ -178,7 +178,7 @@ fn tour(bench: &Bench, case: &Case, report: &mut Report) -> Result<Vec<Vec<Visit
     Ok(visits)
 }
 
-/// A server with its load, stopped. `None`, with a note, if it does not know what the row is about.
+/// A stopped server with its load. `None`, with a note, if it lacks a command of the row.
 fn stage(bench: &Bench, case: &Case, spec: &Spec, report: &mut Report) -> Result<Option<(Server, Relay)>> {
     let server = spec.start(bench.cores.server, &[])?;
     match (case.stage)(&server, &bench.scale) {
@@ -187,7 +187,7 @@ fn stage(bench: &Bench, case: &Case, spec: &Spec, report: &mut Report) -> Result
             Ok(Some((server, relay)))
         }
         Err(error) if error.to_string().to_ascii_lowercase().contains("unknown") => {
-            report.notes.push(format!("{} takes no part in \"{}\": {error}.", spec.name, case.name));
+            report.notes.push(format!("{} is not measured in \"{}\": {error}.", spec.name, case.name));
             Ok(None)
         }
         Err(error) => Err(format!("{}, {}: {error}", spec.name, case.name).into()),
@@ -214,7 +214,7 @@ fn user_share(visits: &[Visit]) -> Option<f64> {
     (all > 0.0).then(|| sum(0) / all)
 }
 
-/// Adds a row's medians, what of them is user mode, and the same divided.
+/// Adds a row's medians, their parts in user mode, and the divided ones.
 fn add(report: &mut Report, case: &Case, visits: &[Vec<Visit>]) {
     let each = |divisor: usize| {
         let us = |visit: &Visit| visit.cpu_us / divisor as f64;
@@ -235,7 +235,7 @@ fn add(report: &mut Report, case: &Case, visits: &[Vec<Visit>]) {
     visits.iter().flatten().for_each(|visit| report.disturbance.add(visit.disturbed));
 }
 
-/// How many keys are tracked: all pairs have equally many.
+/// The number of tracked keys, a multiple of the number of pairs.
 fn tracked_keys(scale: &Scale) -> usize {
     scale.keys_piped.min(TRACKED) / CLIENTS * CLIENTS
 }
@@ -249,7 +249,7 @@ fn fill(server: &Server, keys: std::ops::Range<usize>) -> Result<()> {
     client.flush()
 }
 
-/// Connections that each send one kind of request, on random keys of a range, if it has any.
+/// Connections that each send one kind of request, on random keys of a range if it has one.
 fn senders(
     server: &Server,
     clients: usize,
@@ -279,7 +279,7 @@ fn transactions(server: &Server, scale: &Scale) -> Result<Relay> {
     )
 }
 
-/// The load of publishers; each message reaches `clients`.
+/// The load of publishers; `clients` receive each message.
 fn publishers(
     server: &Server,
     count: usize,
@@ -291,14 +291,14 @@ fn publishers(
     Relay::new(senders(server, count, &request, &format!(":{clients}\r\n"), 0..1)?, listeners)
 }
 
-/// A message as a subscriber of a pattern gets it.
+/// A pub/sub message for a pattern's subscriber.
 fn pattern_message(pattern: &str, channel: &str, payload: &str) -> Vec<u8> {
     let mut message = Vec::new();
     push_request(&mut message, &[b"pmessage", pattern.as_bytes(), channel.as_bytes(), payload.as_bytes()]);
     message
 }
 
-/// A connection of few bytes here, for a subscriber.
+/// A subscriber's connection, with a small buffer on this side.
 fn connect(server: &Server) -> Result<Client> {
     server.connect_with(512)
 }
@@ -315,7 +315,7 @@ fn subscribers(server: &Server, from: usize, count: usize) -> Result<Relay> {
     publishers(server, from, CHANNEL, count, listeners)
 }
 
-/// One client with `news.0.*` and so on, of which `matching` is the one that matches the channel.
+/// One client with the patterns `news.0.*` and so on, of which only `matching` matches the channel.
 fn patterns_of_one(server: &Server, channel: &str, matching: Option<&str>) -> Result<Relay> {
     let mut client = connect(server)?;
     for number in 0..PATTERNS {
@@ -329,7 +329,7 @@ fn patterns_of_one(server: &Server, channel: &str, matching: Option<&str>) -> Re
     publishers(server, CLIENTS, channel, usize::from(matching.is_some()), vec![listener])
 }
 
-/// Clients with a pattern each, which all match [`CHANNEL`].
+/// Clients with one pattern each, which all match [`CHANNEL`].
 fn patterns_of_many(server: &Server) -> Result<Relay> {
     let subscriber = |number: usize| {
         let pattern = matching_pattern(number);
@@ -342,7 +342,7 @@ fn patterns_of_many(server: &Server) -> Result<Relay> {
     publishers(server, CLIENTS, CHANNEL, PATTERNS, listeners)
 }
 
-/// A pattern that matches [`CHANNEL`], another one for each number: its bits say which letters are left open.
+/// A pattern that matches [`CHANNEL`]: the bits of the number select the letters replaced by `?`.
 fn matching_pattern(number: usize) -> String {
     let first = CHANNEL.len() - OPEN_LETTERS;
     let letter = |(at, letter): (usize, char)| {
@@ -363,7 +363,7 @@ fn tracker(server: &Server, keys: std::ops::Range<usize>) -> Result<Client> {
     Ok(client)
 }
 
-/// Requests of clients that track nothing, on the tracked keys or (1) on as many behind them.
+/// Requests of clients without tracking, on the tracked keys or (1) on as many keys after them.
 fn beside_tracked(
     server: &Server,
     scale: &Scale,
@@ -404,7 +404,7 @@ fn reads_of_trackers(server: &Server, scale: &Scale) -> Result<Relay> {
     Relay::new((0..CLIENTS).map(team).collect::<Result<_>>()?, Vec::new())
 }
 
-/// Pairs of a client that sets keys, and one that is told so and reads them again.
+/// Pairs of a client that sets keys, and one that receives the invalidations and reads the keys again.
 fn tracked_writes(server: &Server, scale: &Scale) -> Result<Relay> {
     let count = tracked_keys(scale);
     fill(server, 0..count)?;
@@ -424,7 +424,7 @@ fn tracked_writes(server: &Server, scale: &Scale) -> Result<Relay> {
     Relay::new((0..PAIRS).map(team).collect::<Result<_>>()?, Vec::new())
 }
 
-/// SETs that are published as changes of keys.
+/// SETs with keyspace notifications.
 fn notified(server: &Server, scale: &Scale, heard: bool) -> Result<Relay> {
     fill(server, 0..scale.keys_piped)?;
     server.connect()?.must(&[b"CONFIG", b"SET", b"notify-keyspace-events", b"KEA"])?;

@@ -1,4 +1,4 @@
-//! The load: one run of `redis-benchmark` against one server, and what it cost the server.
+//! The load: one run of `redis-benchmark` against one server, and its cost for the server.
 //!
 //! The client is often the bottleneck, so its throughput says little about the server. The figure is therefore the
 //! server's CPU time over the run, from the kernel, divided by the requests; throughput and latencies are reported beside
@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long one run may take before the server counts as stuck.
+/// The timeout for one run, after which the server counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The load generator of Redis, pinned to a core.
@@ -96,7 +96,7 @@ impl Load {
         for (option, value) in options {
             command.args([option, &value.to_string()]);
         }
-        // Both outputs are a few lines, less than a pipe holds, so they can be read after the end.
+        // Both outputs are a few lines, less than a pipe holds, so they can be read after the exit.
         command.args(shot.command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Pinned::spawn(&mut command, self.core)?;
         let deadline = Instant::now() + PATIENCE;
@@ -105,7 +105,7 @@ impl Load {
                 break status;
             }
             if Instant::now() > deadline {
-                return Err(format!("redis-benchmark {:?} does not end", shot.command).into());
+                return Err(format!("redis-benchmark {:?} does not exit", shot.command).into());
             }
             sleep(Duration::from_millis(5));
         };
@@ -118,7 +118,7 @@ impl Load {
             );
         }
         parse_csv(&output)
-            .ok_or_else(|| format!("redis-benchmark ended with {status}:\n{output}{complaints}").into())
+            .ok_or_else(|| format!("redis-benchmark exited with {status}:\n{output}{complaints}").into())
     }
 }
 

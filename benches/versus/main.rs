@@ -7,12 +7,12 @@
 //!   core 0: the server being measured        core 1: this program, redis-benchmark or the open-loop generator
 //! ```
 //!
-//! `cargo bench --bench versus` runs all of it (about half an hour); `-- --help` says how to run less. The servers: the
-//! `redstart` that cargo has built, or `REDSTART_BIN`; `redis-server` from `PATH`, or `REDIS_BIN`; others with `--peer`.
-//! Limits: Linux, two cores, `redis-benchmark` in `PATH`.
+//! `cargo bench --bench versus` runs everything (about half an hour); `-- --help` lists options for shorter runs. The
+//! servers: the `redstart` that cargo has built, or `REDSTART_BIN`; `redis-server` from `PATH`, or `REDIS_BIN`; others
+//! with `--peer`. Limits: Linux, two cores, `redis-benchmark` in `PATH`.
 //!
-//! The computations have their tests beside them; `cargo test --test versus` runs those. (Cargo sets `cfg(test)` here
-//! too, where no harness uses the tests: hence their `allow(unused)`.)
+//! The unit tests of the computations are in the same files; `cargo test --test versus` runs them. (Cargo sets
+//! `cfg(test)` here too, where no harness uses the tests: hence their `allow(unused)`.)
 
 mod bare;
 mod chart;
@@ -53,7 +53,7 @@ use system::Cores;
 /// An error ends the run with its text.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Measures its rows and adds them to the report.
+/// A function that measures its rows and adds them to the report.
 type Section = fn(&Bench, &mut Report) -> Result<()>;
 
 /// Sizes of the run.
@@ -74,15 +74,15 @@ struct Scale {
     tail_clients: usize,
     /// Visits to each server for tails.
     tail_rounds: usize,
-    /// How long each phase of tails counts.
+    /// The duration of each phase of tails that counts.
     tail_length: Duration,
     /// GETs per second for tails.
     rate: u64,
-    /// Millions of keys to which a table grows; 0 skips the scenario.
+    /// Millions of keys up to which a table grows; 0 skips the scenario.
     grow_millions: usize,
     /// Keys of a server that forks.
     fork_keys: usize,
-    /// Keys of a server whose memory becomes sparse.
+    /// Keys of a server whose memory becomes fragmented.
     fragmented_keys: usize,
     /// Keys of a server that saves and loads.
     stored_keys: usize,
@@ -90,7 +90,7 @@ struct Scale {
     stall_divisor: usize,
 }
 
-/// The measurements to make, and the servers to make them on.
+/// The measurements to make, and the servers for them.
 struct Bench {
     scale: Scale,
     cores: Cores,
@@ -100,14 +100,14 @@ struct Bench {
 }
 
 impl Bench {
-    /// Whether to measure a row: all, or those with one of the `--only` words in their names.
+    /// Whether to measure a row: all, or those whose names contain one of the `--only` words.
     fn chosen(&self, section: &str, name: &str) -> bool {
         let name = format!("{section}: {name}").to_lowercase();
         self.only.is_empty() || self.only.iter().any(|word| name.contains(word))
     }
 
-    /// Measures a row on each server that takes Redis's directives, in turn, in as many rounds as the tails have: the samples
-    /// of each server.
+    /// Measures a row on each server that accepts Redis's directives, in turn, in as many rounds as the tails have.
+    /// Returns the samples of each server.
     fn in_turn<S>(
         &self,
         section: &str,
@@ -147,35 +147,35 @@ fn command() -> Command {
     Command::new("versus")
         .about("Measures Redstart beside redis-server and other servers")
         .after_help(
-            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork, --fragmentation, --keyspace, --pressure, --expiry, --stalls or --replication all but the last seven are run. A full run writes docs/benchmarks.md and .svg; \
-             a partial one writes files only where --markdown or --svg say so.",
+            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork, --fragmentation, --keyspace, --pressure, --expiry, --stalls or --replication all but the last seven run. A full run writes docs/benchmarks.md and .svg; \
+             a partial one writes files only with --markdown or --svg.",
         )
         .arg(flag("cpu", "CPU time a request"))
         .arg(flag("memory", "bytes an element and a connection"))
-        .arg(flag("tails", "latencies beside something big"))
-        .arg(flag("persistence", "saving, loading, the cost of the log, and latencies while a child writes"))
+        .arg(flag("tails", "latencies beside large operations"))
+        .arg(flag("persistence", "saving, loading, the cost of the AOF, and latencies while a child writes"))
         .arg(flag(listeners::SECTION, "transactions, messages, notifications and tracked keys"))
         .arg(flag(scripts::SECTION, "scripts and functions that call commands"))
-        .arg(flag(pressure::SECTION, "SETs while keys are evicted; runs only when asked for"))
-        .arg(flag(expiry::SECTION, "latencies while a million keys expire, then five; runs only when asked for"))
-        .arg(flag(stalls::SECTION, "the longest PING of another client during single large commands; runs only when asked for"))
-        .arg(flag(replication::SECTION, "full synchronizations, the stream on a primary and a replica, latencies and memory; runs only when asked for"))
-        .arg(flag("fork", "pause of a fork, and copies while its child lives; runs only when asked for"))
-        .arg(flag(keyspace::SECTION, "pauses while many keys and large collections come and go; runs only when asked for"))
-        .arg(flag(fragmentation::SECTION, "memory after scattered deletions, and active defragmentation; runs only when asked for"))
-        .arg(flag("quick", "few requests: shows that it works, not how fast"))
+        .arg(flag(pressure::SECTION, "SETs while keys are evicted; runs only with this option"))
+        .arg(flag(expiry::SECTION, "latencies while a million keys expire, then five; runs only with this option"))
+        .arg(flag(stalls::SECTION, "the longest PING of another client during single large commands; runs only with this option"))
+        .arg(flag(replication::SECTION, "full synchronizations, the stream on a primary and a replica, latencies and memory; runs only with this option"))
+        .arg(flag("fork", "pause of a fork, and copies while its child runs; runs only with this option"))
+        .arg(flag(keyspace::SECTION, "pauses while many keys and large collections are created and deleted; runs only with this option"))
+        .arg(flag(fragmentation::SECTION, "memory after scattered deletions, and active defragmentation; runs only with this option"))
+        .arg(flag("quick", "few requests: a test, not a measurement"))
         .arg(text("only", "NAME", "only rows with NAME in 'SECTION: NAME'; repeat for more").action(ArgAction::Append))
-        .arg(text("peer", "NAME=PROGRAM", "a further server, with more of Redis's directives or, if '{port}' is among them, its own arguments").action(ArgAction::Append))
+        .arg(text("peer", "NAME=PROGRAM", "another server, with more of Redis's directives or, with '{port}', complete arguments").action(ArgAction::Append))
         .arg(count("rounds", "visits to each server"))
-        .arg(count("requests", "requests of a visit at pipeline 16, ten times those at pipeline 1"))
+        .arg(count("requests", "requests of a visit at pipeline 16, ten times the number at pipeline 1"))
         .arg(count("elements", "elements of a memory row"))
         .arg(count("connections", "connections of the idle row"))
         .arg(count("rate", "GETs a second for tails"))
         .arg(count("seconds", "length of each phase of tails"))
-        .arg(count("keys", "keys of a server that forks, saves and loads, synchronizes a replica, becomes sparse, or of a large keyspace"))
+        .arg(count("keys", "keys of a server that forks, saves and loads, synchronizes a replica, or becomes fragmented, or of a large keyspace"))
         .arg(count("grow", "also tails while a table grows to N million keys"))
-        .arg(text("markdown", "FILE", "where the page is written"))
-        .arg(text("svg", "FILE", "where the chart is written"))
+        .arg(text("markdown", "FILE", "the file for the page"))
+        .arg(text("svg", "FILE", "the file for the chart"))
         .arg(flag("bench", "passed by cargo").hide(true))
 }
 
@@ -278,7 +278,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// How the page links the chart: by name if both are in one directory, otherwise by path.
+/// The page's link to the chart: its name if both are in one directory, otherwise its path.
 fn link(markdown: &Path, svg: &Path) -> String {
     let name = svg.file_name().filter(|_| markdown.parent() == svg.parent());
     name.map_or(svg.display().to_string(), |name| name.to_string_lossy().into_owned())
@@ -287,7 +287,8 @@ fn link(markdown: &Path, svg: &Path) -> String {
 fn run(arguments: &[String]) -> Result<()> {
     let matches =
         command().get_matches_from(std::iter::once("versus").chain(arguments.iter().map(String::as_str)));
-    let cores = Cores::pick()?.ok_or("two cores are needed: one for the server, one for the load")?;
+    let cores =
+        Cores::pick()?.ok_or("the benchmark needs two cores: one for the server, one for the load")?;
     system::kill_children_on_signals();
     system::pin(cores.load)?;
     let only =
@@ -325,7 +326,7 @@ fn run(arguments: &[String]) -> Result<()> {
         }
     }
     if matches.get_flag("quick") {
-        report.notes.push("A quick run: it shows that everything works; its figures say little.".into());
+        report.notes.push("A quick run, which tests the benchmark; its figures mean little.".into());
     }
     if report.rows.is_empty() {
         return Err("no row has such a name".into());
@@ -347,9 +348,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match &arguments[..] {
         [first, port, reply] if first == bare::ARGUMENT => bare::run(port, reply),
-        // `cargo test --all-targets` starts it without arguments, and does not want a run of half an hour.
+        // `cargo test --all-targets` starts it without arguments, and must not run for half an hour.
         [] => {
-            println!("nothing is measured without being asked for: cargo bench --bench versus [-- --help]");
+            println!("nothing measured without arguments: cargo bench --bench versus [-- --help]");
             Ok(())
         }
         _ => run(&arguments),

@@ -1,11 +1,11 @@
-//! Resident bytes: how much a server grows per element, and per idle connection.
+//! Resident bytes: the growth of a server per element, and per idle connection.
 //!
-//! The kernel's count of resident pages before and after, divided by the number of things added. That includes everything
-//! a user pays for: headers, the table, the allocator's rounding, and the server's buffers. Each row has a fresh server,
-//! since memory freed by an earlier row would hide a later one's growth.
+//! The kernel's count of resident pages before and after, divided by the number of elements or connections added. That
+//! includes everything a user pays for: headers, the table, the allocator's rounding, and the server's buffers. Each
+//! row has a fresh server, because memory freed by an earlier row would hide a later one's growth.
 //!
-//! Limits: growth within pages that were already resident (start-up, the first connection) is not seen, which matters
-//! below about ten thousand elements.
+//! Limits: growth within pages that were already resident (start-up, the first connection) is not counted, which
+//! matters below about ten thousand elements.
 
 use super::client::{Client, numbered};
 use super::report::{Report, Row, Target};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// The section of these rows in the report.
 const SECTION: &str = "memory";
 
-/// Requests that a connection sends before the first reading, so that the server's own buffers exist.
+/// The number of requests that a connection sends before the first reading, so that the server's own buffers exist.
 const WARM_REQUESTS: usize = 2_000;
 
 /// A reading counts once memory has changed by less than this for [`STILL_READINGS`] readings.
@@ -26,14 +26,14 @@ const STILL_READINGS: usize = 10;
 const READING_GAP: Duration = Duration::from_millis(100);
 const READING_DEADLINE: Duration = Duration::from_secs(8);
 
-/// Connections that are made before their replies are read: fewer than fit in a server's backlog, and few enough that the
-/// first is not idle for long before the last is made.
+/// The number of connections opened before their replies are read: fewer than fit in a server's backlog, and few enough
+/// that the first is not idle for long before the last is opened.
 const CONNECT_BATCH: usize = 256;
 
-/// This side's buffer of an idle connection.
+/// The buffer of an idle connection on this side.
 const IDLE_BUFFER_BYTES: usize = 64;
 
-/// One kind of element, and how to add the one with number `n`.
+/// A kind of element, and the function that adds the one with number `n`.
 struct Kind {
     name: &'static str,
     command: &'static str,
@@ -53,7 +53,7 @@ static KINDS: [Kind; 12] = [
         name: "string, integer value",
         command: "SET",
         target: 50.0,
-        // Above the small numbers for which some servers keep shared objects.
+        // Above the small numbers for which some servers have shared objects.
         add: |client, n| {
             client.queue(&[b"SET", &numbered("key:", n), (1_000_000 + n).to_string().as_bytes()])
         },
@@ -199,11 +199,11 @@ fn idle_bytes(bench: &Bench, spec: &Spec, connections: usize) -> Result<f64> {
             client.send()?;
             idle.push(client);
         }
-        // Idle but not unused: each has had a reply, and what the server keeps after that is counted.
+        // Idle but used: each has had a reply, and the buffers that the server keeps after that count.
         idle[begin..].iter_mut().try_for_each(Client::flush)?;
     }
-    // Read immediately: some servers shrink the buffers of clients that have been idle for seconds, and how many clients
-    // that affects later on depends on how fast the connections were made.
+    // Read immediately: some servers shrink the buffers of clients that have been idle for seconds, and the number of
+    // these clients would depend on the speed of connecting.
     server.settled_cpu_time()?;
     let grown = server.resident_bytes()?.saturating_sub(before);
     Ok(grown as f64 / connections as f64)

@@ -1,12 +1,12 @@
-//! Persistence: how long files take to be written and loaded, what the log costs each request, and (in `saves.rs`) what
-//! clients see while a child writes.
+//! Persistence: the duration of writing and loading files, the cost of the AOF for each request, and (in `saves.rs`)
+//! the latencies of clients while a child writes.
 //!
-//! Each server has a directory of its own, which is removed in the end. The values are 32 characters that do not compress,
-//! which every server tries nevertheless. What is loaded is read once before, so that all find it in the page cache,
-//! whether or not they left it there. Files are written through to the disk, as servers do it: the disk's share is in the
-//! figures, and the CPU time stands beside them.
+//! Each server has a separate directory, which is removed in the end. The values are 32 incompressible characters,
+//! which every server tries to compress nevertheless. The files are read once before loading, so that all servers find
+//! them in the page cache. Files are written through to the disk, as servers do it: the figures include the disk's
+//! share, and the CPU time is beside them.
 //!
-//! Limits: less than 3 GB of disk; a server with arguments of its own does not take part.
+//! Limits: less than 3 GB of disk; a server with its own arguments is not measured.
 
 use super::client::{Client, Reply, numbered};
 use super::fork::{field, info};
@@ -25,19 +25,19 @@ use std::time::{Duration, Instant};
 /// The name of this section on the command line.
 pub const SECTION: &str = "persistence";
 
-/// Bytes of the values.
+/// The size of values in bytes.
 pub const VALUE_BYTES: usize = 32;
 
-/// How long a save or a load may take.
+/// The timeout for a save or a load.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// How often it is asked whether a save or a load is done.
+/// The time between two checks whether a save or a load is complete.
 const GLANCE: Duration = Duration::from_millis(5);
 
-/// Requests of a visit, at most: the log of one visit has to fit on the disk.
+/// The most requests of a visit: the AOF of one visit has to fit on the disk.
 const LOGGED_REQUESTS: usize = 1_000_000;
 
-/// With a sync for each reply, requests are divided by this.
+/// The divisor of the number of requests with an fsync for each reply.
 const SYNCED_DIVISOR: usize = 20;
 
 /// Connections of the load.
@@ -51,7 +51,7 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// All servers that take part, by their place in `bench.specs`.
+    /// All servers that are measured, by their index in `bench.specs`.
     pub fn all(bench: &'a Bench) -> Result<Vec<Option<Self>>> {
         let with_directory = |spec: &'a Spec| Ok(Subject { spec, directory: Directory::new()? });
         bench.specs.iter().map(|spec| spec.is_directed().then(|| with_directory(spec)).transpose()).collect()
@@ -62,7 +62,7 @@ impl<'a> Subject<'a> {
         self.directory.empty()
     }
 
-    /// Starts it in its directory, with or without a log, and with `more` directives.
+    /// Starts it in its directory, with or without an AOF, and with `more` directives.
     pub fn start(&self, bench: &Bench, appendonly: bool, more: &[&str]) -> Result<Server> {
         let directory = self.directory.0.display().to_string();
         let log = if appendonly { "yes" } else { "no" };
@@ -72,7 +72,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// A directory for the files of one server, which is removed when this is dropped.
+/// A directory for the files of one server, which is removed on drop.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -96,7 +96,7 @@ impl Drop for Directory {
     }
 }
 
-/// Reads all files below `directory`, so that the page cache has them. Returns their bytes.
+/// Reads all files below `directory`, so that the page cache has them. Returns their size.
 fn read_all(directory: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(directory)? {
@@ -110,7 +110,7 @@ fn read_all(directory: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// A value that does not compress, another one for each number.
+/// A value that does not compress, a different one for each number.
 pub fn value(number: usize) -> [u8; VALUE_BYTES] {
     const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut state = number as u64;
@@ -129,7 +129,7 @@ pub fn fill(server: &Server, keys: usize) -> Result<()> {
     client.flush()
 }
 
-/// Waits until no child writes, looking every `glance`. A save that has failed is an error.
+/// Waits until no child writes, checking every `glance`. A failed save is an error.
 pub fn wait_for_child(client: &mut Client, glance: Duration) -> Result<()> {
     let begin = Instant::now();
     loop {
@@ -150,7 +150,7 @@ pub fn wait_for_child(client: &mut Client, glance: Duration) -> Result<()> {
     }
 }
 
-/// Waits until the server has loaded its files, and checks that there are `keys` keys.
+/// Waits until the server has loaded its files, and checks that it has `keys` keys.
 fn wait_until_loaded(server: &Server, keys: usize) -> Result<()> {
     let (begin, mut client) = (Instant::now(), server.connect()?);
     while client.ask(&[b"PING"])? != Reply::Line("PONG".into()) {
@@ -161,7 +161,7 @@ fn wait_until_loaded(server: &Server, keys: usize) -> Result<()> {
     }
     match client.must(&[b"DBSIZE"])? {
         Reply::Line(count) if count == keys.to_string() => Ok(()),
-        other => Err(format!("{keys} keys were expected after loading, not {other:?}").into()),
+        other => Err(format!("expected {keys} keys after loading, got {other:?}").into()),
     }
 }
 
@@ -179,7 +179,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Calls `visit` for each subject in turn, round after round; the order turns by one.
+/// Calls `visit` for each subject in turn, round after round; the order rotates by one.
 pub fn in_turn(
     rounds: usize,
     subjects: &[Option<Subject>],
@@ -196,7 +196,7 @@ pub fn in_turn(
     Ok(())
 }
 
-/// The figures of one server's files, one of each round.
+/// The figures of one server's files, one for each round.
 #[derive(Clone, Default)]
 struct Files {
     save_s: Vec<f64>,
@@ -209,7 +209,7 @@ struct Files {
     load_log_cpu_s: Vec<f64>,
 }
 
-/// SAVE, BGREWRITEAOF, and loading of what they and the SETs have written.
+/// SAVE, BGREWRITEAOF, and loading the files that they and the SETs have written.
 fn files(bench: &Bench, report: &mut Report) -> Result<()> {
     let (keys, rounds) = (bench.scale.stored_keys, bench.scale.rounds);
     let subjects = Subject::all(bench)?;
@@ -236,7 +236,7 @@ fn files(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// SAVE and BGREWRITEAOF of servers that are filled once.
+/// SAVE and BGREWRITEAOF on servers that are filled once.
 fn write_files(bench: &Bench, subjects: &[Option<Subject>], figures: &mut [Files]) -> Result<()> {
     let rounds = bench.scale.rounds;
     let mut servers: Vec<Option<Server>> = subjects.iter().map(|_| None).collect();
@@ -289,7 +289,7 @@ fn write_files(bench: &Bench, subjects: &[Option<Subject>], figures: &mut [Files
     })
 }
 
-/// Starts a server and waits until it has loaded its files. Returns the seconds that passed, and those of CPU time.
+/// Starts a server and waits until it has loaded its files. Returns the elapsed seconds, and the seconds of CPU time.
 fn load(bench: &Bench, subject: &Subject, appendonly: bool) -> Result<(f64, f64)> {
     let what = if appendonly { "log" } else { "dump" };
     say(&format!("persistence: loading a {what}, {}", subject.spec.name));
@@ -326,7 +326,7 @@ fn add_files(report: &mut Report, keys: usize, figures: &[Files]) {
     }
 }
 
-/// SETs without a log and with one, synced each second and synced for each reply.
+/// SETs without an AOF, and with one that is synced each second or for each reply.
 fn log(bench: &Bench, report: &mut Report) -> Result<()> {
     let load = Load::new(bench.cores.load)?;
     let keys = bench.scale.keys_piped;
@@ -370,7 +370,7 @@ fn log(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// One visit, after a rewrite of the log, so that no log grows from visit to visit.
+/// One visit, after a rewrite of the AOF, so that the AOF does not grow from visit to visit.
 fn visit(load: &Load, server: &Server, appendonly: bool, shot: &Shot) -> Result<Visit> {
     server.resume()?;
     if appendonly {
@@ -383,7 +383,7 @@ fn visit(load: &Load, server: &Server, appendonly: bool, shot: &Shot) -> Result<
     Ok(visit)
 }
 
-/// Adds the rows of [`log`], of which there are three; `visits` by row and column.
+/// Adds the three rows of [`log`]; `visits` is indexed by row and column.
 fn add_log(report: &mut Report, names: &[&str; 3], visits: &[Vec<Vec<Visit>>]) {
     let section = format!("{SECTION}: cost of the log");
     let medians = |row: usize, field: fn(&Visit) -> f64| -> Vec<Option<f64>> {

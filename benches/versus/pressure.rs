@@ -1,7 +1,7 @@
-//! Pressure: what a SET costs when it has to evict, how far memory exceeds its limit, and how long others wait.
+//! Pressure: the cost of a SET that has to evict, the excess of memory over its limit, and the latencies of others.
 //!
-//! One client SETs keys, almost all of them new, as fast as the server takes them, while the server is at its
-//! `maxmemory`. Others send PINGs at a fixed rate, from the time that each is due; one reads INFO.
+//! One client SETs keys, almost all of them new, as fast as the server accepts them, while the server is at its
+//! `maxmemory`. Others send PINGs at a fixed rate, measured from the time that each is due; one reads INFO.
 //!
 //! ```text
 //!   SET SET SET … ─▶ ┌────────┐ ◀─ PING 1,000 a second: latency
@@ -9,7 +9,8 @@
 //!   CPU time a SET ◀ └────────┘ ◀─ INFO 50 a second: used_memory − maxmemory
 //! ```
 //!
-//! A server may exceed the limit by the command that it is executing: it makes room before a command, not within it.
+//! A server may exceed the limit by the memory of the command that it executes: it evicts before a command, not within
+//! it.
 
 use super::client::numbered;
 use super::fork::{field, info};
@@ -23,35 +24,35 @@ use std::time::{Duration, Instant};
 /// The name of this section on the command line.
 pub const SECTION: &str = "pressure";
 
-/// PINGs per second, and the connections that take turns with them.
+/// The number of PINGs per second, and of the connections that take turns with them.
 const RATE: u64 = 1_000;
 const CONNECTIONS: usize = 8;
 
-/// A reply that comes later than this after the end does not count.
+/// The timeout for replies after the end; later ones do not count.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a server may take until it evicts.
+/// The timeout until a server evicts.
 const FILL_DEADLINE: Duration = Duration::from_secs(120);
 
-/// Keys set between two looks at whether it does.
+/// The number of keys set between two checks whether it evicts.
 const FILL_STRETCH: usize = 10_000;
 
-/// A SET while evicting costs at most this times what it costs Redis: one and a half times its efficiency.
+/// A SET with eviction costs at most this times that of Redis: one and a half times its efficiency.
 const TARGET: Target = Target::OfRedis(1.0 / 1.5);
 
-/// What a server may exceed its limit by beyond one command: buffers of connections.
+/// The allowed excess over the limit beyond one command: buffers of connections.
 const SLACK_BYTES: usize = 64 * 1024;
 
 const POLICIES: [&str; 2] = ["allkeys-lru", "allkeys-lfu"];
 
-/// Values, and the limit that they are written against.
+/// Values, and the limit for them.
 struct Values {
     name: &'static str,
     bytes: [usize; 2],
     megabytes: usize,
     /// SETs sent at once.
     batch: usize,
-    /// Keys are drawn from as many.
+    /// The number of different keys.
     keys: usize,
 }
 
@@ -155,17 +156,17 @@ fn fill(server: &Server, values: &Values) -> Result<()> {
     Ok(())
 }
 
-/// Adds the rows of one policy and one kind of values: `samples` by server and round.
+/// Adds the rows of one policy and one type of values: `samples` by server and round.
 fn add(report: &mut Report, name: &str, values: &Values, samples: &[Vec<Sample>]) {
     let section = format!("{SECTION}: {name}, maxmemory {} MB", values.megabytes);
-    // The bare loop does not take part.
+    // The bare loop is not measured.
     let servers = |of: &dyn Fn(&[Sample]) -> Option<f64>| -> Vec<Option<f64>> {
         std::iter::once(None).chain(samples.iter().map(|samples| of(samples))).collect()
     };
     let medians = |field: fn(&Sample) -> f64| servers(&|samples| median(samples.iter().map(field)));
     let most = |field: fn(&Sample) -> f64| servers(&|samples| samples.iter().map(field).reduce(f64::max));
     let allowed = Target::AtMost((values.bytes[1] + SLACK_BYTES) as f64 / 1e3);
-    // Latencies of PINGs that were late themselves are not the server's.
+    // If the PINGs were sent late, their latencies are not the server's.
     let late = samples.iter().flatten().any(|sample| sample.late_ms > sample.p999_ms / 2.0);
     let beside_redis = Some(Target::OfRedis(1.0)).filter(|_| !late);
     if late {

@@ -1,16 +1,16 @@
 //! A closed-loop load of several connections that belong together: teams that take turns, and an audience that only
-//! receives. `redis-benchmark` knows neither transactions nor a reply that goes to another connection.
+//! receives. `redis-benchmark` supports neither transactions nor replies on other connections.
 //!
 //! ```text
 //!   team:      member 0 ── 16 requests ──▶ server ── 16 replies ──▶ member 0, then member 1, …, then new numbers
 //!   audience:                             server ── messages ─────▶ each listener
 //! ```
 //!
-//! What has to arrive is known before it does, so every byte of a reply is compared. Messages to listeners are compared
-//! while [`Relay::check`] is set, and otherwise thrown away by the kernel unread and counted: this side should cost little,
-//! or a thousand listeners would slow the load down. A message that is lost, or one too many, is an error.
+//! All expected bytes are known beforehand, so every byte of a reply is compared. Messages to listeners are compared
+//! while [`Relay::check`] is set; otherwise the kernel discards and counts them unread: this side should cost little,
+//! or a thousand listeners would slow the load down. A lost message is an error, and so is an additional one.
 //!
-//! Limits: one thread; a listener's messages are of one length.
+//! Limits: one thread; the messages of a listener have one length.
 
 use super::Result;
 use super::client::push_request;
@@ -20,14 +20,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Requests that a member sends at once; the next follow when all their replies have arrived.
+/// The number of requests that a member sends at once; the next follow when all their replies have arrived.
 pub const DEPTH: usize = 16;
 
-/// How far the audience may be behind, in messages to each listener: what fifty publishers have in flight, which is far
-/// below the limits at which a server closes a listener.
+/// The most messages by which each listener may lag: as many as fifty publishers have in flight, which is far below the
+/// limits at which a server closes a listener.
 const LAG: u64 = 50 * DEPTH as u64;
 
-/// How long nothing may arrive before the server counts as stuck.
+/// The timeout without any received byte, after which the server counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The text that a number replaces, as in `key:000000000042`.
@@ -39,7 +39,7 @@ const LISTENERS: u64 = 1 << 32;
 /// The most bytes received at once.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// Bytes with a number of twelve digits wherever [`HOLE`] stands.
+/// Bytes with a twelve-digit number in place of each [`HOLE`].
 #[derive(Clone, Debug)]
 pub struct Template {
     bytes: Vec<u8>,
@@ -54,7 +54,7 @@ impl Template {
         Self { bytes: bytes.to_vec(), holes }
     }
 
-    /// One or more requests, each a list of words.
+    /// A template of one or more requests, each a list of words.
     pub fn requests(requests: &[&[&str]]) -> Self {
         let mut bytes = Vec::new();
         for request in requests {
@@ -64,7 +64,7 @@ impl Template {
         Self::new(&bytes)
     }
 
-    /// Appends it with the first of `numbers` in its holes.
+    /// Appends the bytes with the first of `numbers` in the holes.
     fn render(&self, out: &mut Vec<u8>, numbers: &[u64]) {
         let begin = out.len();
         out.extend_from_slice(&self.bytes);
@@ -77,7 +77,7 @@ impl Template {
         }
     }
 
-    /// Whether `bytes` are what stands from `position` on when it is repeated, whatever the numbers.
+    /// Whether `bytes` match the repeated template from `position` on, whatever the numbers.
     fn repeats(&self, position: u64, bytes: &[u8]) -> bool {
         let len = self.bytes.len();
         let in_hole = |at| self.holes.iter().any(|&hole| (hole..hole + HOLE.len()).contains(&at));
@@ -90,12 +90,12 @@ impl Template {
     }
 }
 
-/// How a team draws its numbers.
+/// The choice of a team's numbers.
 #[derive(Clone, Debug)]
 pub enum Numbers {
-    /// At random from this range, with a seed.
+    /// Random numbers of this range, with a seed.
     Random(std::ops::Range<u64>, u64),
-    /// Every number of this range before the first comes again, in scattered order; from the one with this index on.
+    /// Every number of this range, in scattered order, starting with this index; then again.
     Scattered(std::ops::Range<u64>, u64),
 }
 
@@ -124,19 +124,19 @@ pub struct Member {
     stream: TcpStream,
     /// Sent [`DEPTH`] times.
     request: Template,
-    /// What follows, each [`DEPTH`] times before the next.
+    /// The expected replies, each [`DEPTH`] times before the next.
     replies: Vec<Template>,
     expected: Vec<u8>,
     received: usize,
 }
 
 impl Member {
-    /// A member that sends `request` again and again.
+    /// A member that sends `request` repeatedly.
     pub fn new(stream: TcpStream, request: Template, replies: Vec<Template>) -> Self {
         Self { stream, request, replies, expected: Vec::new(), received: 0 }
     }
 
-    /// Expects what belongs to these numbers.
+    /// Sets the expected replies for these numbers.
     fn expect(&mut self, numbers: &[u64]) {
         self.expected.clear();
         for reply in &self.replies {
@@ -148,11 +148,11 @@ impl Member {
     fn send(&mut self, numbers: &[u64], out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         units(numbers).for_each(|numbers| self.request.render(out, numbers));
-        // All that was sent before has been read, so this fits in the socket's buffer.
+        // All previous replies have been read, so this fits in the socket's buffer.
         Ok(self.stream.write_all(out)?)
     }
 
-    /// Receives once. Whether all that is expected has arrived.
+    /// Receives once. Returns whether all expected bytes have arrived.
     fn receive(&mut self, buffer: &mut [u8]) -> Result<bool> {
         let len = self.stream.read(buffer)?;
         if len == 0 {
@@ -167,18 +167,19 @@ impl Member {
     }
 }
 
-/// The numbers from each unit of a turn on: all units have equally many, as the first member's request has holes.
+/// For each unit of a turn, the numbers from its first on: all units have as many numbers as the first member's request
+/// has holes.
 fn units(numbers: &[u64]) -> impl Iterator<Item = &[u64]> {
     let each = numbers.len() / DEPTH;
     (0..DEPTH).map(move |unit| &numbers[unit * each..])
 }
 
-/// The beginning of some bytes, for an error.
+/// The beginning of some bytes, for an error message.
 fn shown(bytes: &[u8]) -> String {
     format!("{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(120)]))
 }
 
-/// Connections that take turns with the same numbers: one after the other sends, and gets what it is to get.
+/// Connections that take turns with the same numbers: one after the other sends, and receives the expected replies.
 #[derive(Debug)]
 pub struct Team {
     members: Vec<Member>,
@@ -188,7 +189,7 @@ pub struct Team {
 }
 
 impl Team {
-    /// A team that begins with its first member.
+    /// A team whose first member begins.
     pub fn new(members: Vec<Member>, numbers: Numbers) -> Self {
         Self { members, numbers, drawn: Vec::new(), at_turn: 0 }
     }
@@ -202,8 +203,8 @@ impl Team {
         self.members[0].send(&self.drawn, out)
     }
 
-    /// Receives once: replies to the member whose turn it is, or what another's requests cause here. Whether all have had
-    /// their turn.
+    /// Receives once: replies to the member whose turn it is, or messages caused by another's requests. Returns whether
+    /// all members have had their turn.
     fn receive(&mut self, member: usize, buffer: &mut [u8], out: &mut Vec<u8>) -> Result<bool> {
         if !self.members[member].receive(buffer)? || member != self.at_turn {
             return Ok(false);
@@ -220,18 +221,18 @@ impl Team {
 #[derive(Debug)]
 pub struct Listener {
     stream: TcpStream,
-    /// What it gets for each unit; none if it is to get nothing.
+    /// The message for each unit; `None` if it must not receive any.
     message: Option<Template>,
     received: u64,
 }
 
 impl Listener {
-    /// A listener that gets `message` for each unit of the load.
+    /// A listener that receives `message` for each unit of the load.
     pub fn new(stream: TcpStream, message: Template) -> Self {
         Self { stream, message: Some(message), received: 0 }
     }
 
-    /// A connection that is to get nothing.
+    /// A connection that must not receive anything.
     pub fn idle(stream: TcpStream) -> Self {
         Self { stream, message: None, received: 0 }
     }
@@ -240,7 +241,7 @@ impl Listener {
         self.message.as_ref().map_or(0, |message| message.bytes.len() as u64)
     }
 
-    /// Receives once and returns the number of bytes.
+    /// Receives once. Returns the number of bytes.
     fn receive(&mut self, buffer: &mut [u8], check: bool) -> Result<u64> {
         let message = self.message.as_ref().ok_or("a connection got something that it is not to get")?;
         let len = if check {
@@ -265,10 +266,10 @@ impl Listener {
     }
 }
 
-/// The load of one row on one server, which stays connected from visit to visit.
+/// The load of one row on one server, which stays connected between visits.
 #[derive(Debug)]
 pub struct Relay {
-    /// Whether messages to listeners are compared. That costs time.
+    /// Whether messages to listeners are compared, which costs time.
     pub check: bool,
     teams: Vec<Team>,
     listeners: Vec<Listener>,
@@ -276,9 +277,9 @@ pub struct Relay {
     buffer: Vec<u8>,
     out: Vec<u8>,
     patience: Duration,
-    /// Units of all visits.
+    /// The units of all visits.
     units: u64,
-    /// Bytes that all listeners have had.
+    /// The bytes that all listeners have received.
     heard: u64,
 }
 
@@ -306,7 +307,8 @@ impl Relay {
         })
     }
 
-    /// Runs at least this many units, in whole turns, until all that they cause has arrived. Returns how many it were.
+    /// Runs at least this many units, in whole turns, until all expected bytes have arrived. Returns the number of
+    /// units.
     pub fn run(&mut self, units: usize) -> Result<usize> {
         let turns = units.div_ceil(DEPTH);
         let message_len: u64 = self.listeners.iter().map(Listener::message_len).sum();
@@ -364,7 +366,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Fails if something arrives after all that was expected.
+    /// Fails if more than the expected bytes arrive.
     pub fn is_quiet(&mut self) -> Result<()> {
         if self.epoll.wait(0)? == 0 { Ok(()) } else { Err("more arrived than was expected".into()) }
     }
@@ -476,7 +478,7 @@ mod tests {
         assert!(other.run(16).unwrap_err().to_string().contains("a listener expected"));
     }
 
-    /// A pair on one connection each; the server writes `before` to the second for each request of the first.
+    /// A pair on one connection each; the server sends `before` to the second for each request of the first.
     #[test]
     fn members_take_turns_and_a_later_one_may_get_something_before() {
         let (first, mut from_first) = connected();

@@ -1,14 +1,14 @@
-//! Replication: how long a full synchronization takes, what the stream costs a primary and a replica, what clients see
-//! during a synchronization, and how much memory it takes while keys are written.
+//! Replication: the duration of a full synchronization, the cost of the stream for a primary and a replica, the
+//! latencies of clients during a synchronization, and its memory while keys are written.
 //!
 //! ```text
 //!   core 0: the primary    core 1: the load    core 2: the replica    core 3: the primary's child
 //! ```
 //!
-//! A pair is two servers of the same kind, or one of them is redis-server. Where replicas only have to be there, sockets
-//! of the benchmark (`links.rs`) receive the snapshot and discard the stream. Snapshots are sent without a file and
+//! A pair is two servers of the same kind, or one of them is redis-server. If replicas only have to exist, sockets of
+//! the benchmark (`links.rs`) receive the snapshot and discard the stream. Snapshots are sent without a file and
 //! without a delay. The CPU time of a synchronization includes the child's, which the kernel adds to the primary's when
-//! it has ended.
+//! the child has exited.
 //!
 //! Limits: with fewer than four cores, the replica and the child share those of the load and the primary.
 
@@ -34,30 +34,30 @@ pub const SECTION: &str = "replication";
 /// The directives of all servers.
 const DIRECTIVES: [&str; 4] = ["--repl-diskless-sync-delay", "0", "--repl-timeout", "3600"];
 
-/// The place of redis-server among the servers.
+/// The index of redis-server among the servers.
 const REDIS_SPEC: usize = REDIS - 1;
 
-/// How long a synchronization may take, and how often it is asked whether it is complete.
+/// The timeout for a synchronization, and the time between two checks whether it is complete.
 const PATIENCE: Duration = Duration::from_secs(300);
 const GLANCE: Duration = Duration::from_millis(5);
 
 /// Connections of the load.
 const CLIENTS: usize = 50;
 
-/// Replicas besides which SETs are measured.
+/// The numbers of replicas for the SETs.
 const REPLICAS: [usize; 3] = [0, 1, 10];
 
-/// Requests of the stream that a replica applies, and how often they are sent in a visit.
+/// The number of requests of the stream that a replica applies, and how often a visit sends them.
 const STREAMED: usize = 400_000;
 const STREAMED_TIMES: usize = 5;
 
 /// PINGs per second that synchronizations may delay.
 const PROBES: u64 = 1000;
 
-/// SETs that are sent together while memory is measured.
+/// The number of SETs sent together while memory is measured.
 const TOGETHER: u64 = 100;
 
-/// The time between two looks at the memory.
+/// The time between two readings of memory.
 const LOOK: Duration = Duration::from_millis(25);
 
 /// Measures the chosen parts and adds them to the report.
@@ -80,7 +80,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// A filled and paused server of each kind. Its children have a core of their own.
+/// A filled and paused server of each kind. Its children run on a separate core.
 fn primaries(bench: &Bench, subjects: &[Option<Subject>]) -> Result<Vec<Option<Server>>> {
     let mut servers: Vec<Option<Server>> = subjects.iter().map(|_| None).collect();
     in_turn(1, subjects, |index, subject| {
@@ -175,7 +175,7 @@ fn seconds(server: &Server) -> Result<f64> {
     Ok(server.settled_cpu_time()?.run_ns as f64 / 1e9)
 }
 
-/// REPLICAOF: the seconds until the link is up.
+/// Calls REPLICAOF. Returns the seconds until the link is up.
 fn follow(primary: &Server, replica: &Server) -> Result<f64> {
     let mut client = replica.connect()?;
     let begin = Instant::now();
@@ -197,7 +197,7 @@ struct Setup {
 }
 
 impl Setup {
-    /// A paused primary that is filled while its replicas are there. A single one is a server.
+    /// A paused primary, filled after its replicas have connected. A single replica is a server.
     fn start(bench: &Bench, subject: &Subject, follower: &Subject, replicas: usize) -> Result<Self> {
         say(&format!("replication: filling {} with {replicas} replicas", subject.spec.name));
         let server = subject.start(bench, false, &DIRECTIVES)?;
@@ -226,7 +226,7 @@ impl Setup {
         Ok(())
     }
 
-    /// Microseconds of CPU time per SET, of the primary and of its replica.
+    /// Returns microseconds of CPU time per SET, of the primary and of its replica.
     fn visit(&mut self, bench: &Bench, load: &Load, shot: &Shot) -> Result<(f64, Option<f64>)> {
         if let Some(replica) = &self.replica {
             replica.resume()?;
@@ -290,7 +290,7 @@ fn stream(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The SETs of a stream, of keys in an order without a pattern.
+/// The SETs of a stream, with keys in an order without a pattern.
 fn requests(bench: &Bench) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut random = 1_u64;
@@ -373,11 +373,11 @@ fn tails(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// What PINGs are sent beside.
+/// The load beside the PINGs.
 #[derive(Clone, Copy, Debug)]
 enum Beside {
     Nothing,
-    /// Synchronizations from the fork of the child on.
+    /// Synchronizations, starting after the fork of the child.
     Transfers,
     /// Whole synchronizations.
     Syncs,
@@ -392,7 +392,7 @@ fn probe(bench: &Bench, fresh: &Fresh, beside: Beside) -> Result<Sample> {
         latencies.extend(probe.all_beside(Duration::from_secs(1) / PROBES as u32, act)?);
         Ok(())
     };
-    // The thread that sends PINGs begins on the core of the load, and stays there.
+    // The thread that sends PINGs starts on the core of the load, and stays there.
     let receive = |begun: Begun| {
         system::pin(bench.cores.replica)?;
         drop(begun.receive()?);
@@ -415,12 +415,12 @@ fn probe(bench: &Bench, fresh: &Fresh, beside: Beside) -> Result<Sample> {
     }
     latencies.sort_unstable();
     let busy = server.cpu_time()?.since(before).run_ns as f64 / begin.elapsed().as_nanos() as f64;
-    // A PING that is sent late counts from then on: its own wait for a core is not the server's.
+    // A late PING counts from the time of sending: its own wait for a core is not the server's.
     let outcome = Outcome { latencies, late: vec![0], unanswered: 0, beside: count };
     Sample::new(&outcome, busy)
 }
 
-/// The memory of one synchronization, and how many SETs a second came in.
+/// The memory of one synchronization, and the rate of SETs.
 struct Taken {
     bytes: f64,
     sets_per_second: f64,
@@ -473,7 +473,7 @@ fn taken(bench: &Bench, server: &Server) -> Result<Taken> {
             Sink::attach(server).map_err(|error| error.to_string())
         });
         let peak = peak_over_quiet(server, &begun, || replica.is_finished());
-        // Keeps it until the memory was measured.
+        // Keeps the replica connected until the memory is measured.
         let sink = replica.join();
         over.store(true, Ordering::Relaxed);
         let sets_per_second = writer.join().map_err(|_| "the thread of the writer has died")??;
@@ -482,7 +482,7 @@ fn taken(bench: &Bench, server: &Server) -> Result<Taken> {
     })
 }
 
-/// Has the synchronization begin, and returns the most memory until it has ended, less that at the beginning.
+/// Starts the synchronization. Returns the most memory until it has ended, minus that at the beginning.
 fn peak_over_quiet(server: &Server, begun: &AtomicBool, has_ended: impl Fn() -> bool) -> Result<f64> {
     let quiet = server.family_bytes();
     begun.store(true, Ordering::Relaxed);
@@ -495,7 +495,7 @@ fn peak_over_quiet(server: &Server, begun: &AtomicBool, has_ended: impl Fn() -> 
     Ok(peak.max(server.family_bytes()?).saturating_sub(quiet) as f64)
 }
 
-/// Overwrites random keys at the rate of the run. Returns the rate that was reached.
+/// Overwrites random keys at the rate of the run. Returns the achieved rate.
 fn write_until(bench: &Bench, server: &Server, begun: &AtomicBool, over: &AtomicBool) -> Result<f64> {
     let mut client = server.connect()?;
     while !begun.load(Ordering::Relaxed) {

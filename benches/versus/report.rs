@@ -9,9 +9,9 @@ use std::fmt::Write;
 
 /// The column of the bare loop. The columns are in this order; further servers follow.
 pub const BARE: usize = 0;
-/// The server that is judged.
+/// The server with targets.
 pub const REDSTART: usize = 1;
-/// The server that targets are ratios of.
+/// The server in the ratios of targets.
 pub const REDIS: usize = 2;
 
 /// The target for Redstart's figure.
@@ -30,7 +30,7 @@ pub enum Target {
 /// One measurement on all subjects; `None` for a subject that does not take part.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// The group of rows that it belongs to.
+    /// The group of rows to which it belongs.
     pub section: String,
     /// The name of the measurement.
     pub name: String,
@@ -38,7 +38,7 @@ pub struct Row {
     pub unit: &'static str,
     /// A figure for each column.
     pub values: Vec<Option<f64>>,
-    /// What Redstart's figure should be.
+    /// The target for Redstart's figure.
     pub target: Option<Target>,
 }
 
@@ -127,7 +127,7 @@ pub struct TailRow {
     pub p99_ms: Option<f64>,
     /// 99.9th percentile.
     pub p999_ms: Option<f64>,
-    /// How late the generator sent, 99.9th percentile.
+    /// The delay of sending, 99.9th percentile.
     pub late_ms: Option<f64>,
     /// Share of its core that the server used.
     pub busy: Option<f64>,
@@ -137,7 +137,7 @@ pub struct TailRow {
     pub beside: Option<f64>,
 }
 
-/// How much the servers had to share their core with other programs.
+/// The time that servers waited because other programs used their core.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disturbance {
     sum: f64,
@@ -165,7 +165,7 @@ impl Disturbance {
     }
 }
 
-/// Everything that was measured.
+/// All results of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// The name of each column.
@@ -277,7 +277,7 @@ impl Report {
     pub fn terminal(&self) -> String {
         let mut text = self.main_table().text();
         if !self.speeds.is_empty() {
-            text.push_str("\nThroughput and latencies, as redis-benchmark saw them\n\n");
+            text.push_str("\nThroughput and latencies, as measured by redis-benchmark\n\n");
             text.push_str(&self.speed_table().text());
         }
         if !self.tails.is_empty() {
@@ -304,13 +304,13 @@ impl Report {
             let _ = writeln!(text, "\n![The same figures as bars]({chart})");
         }
         text.push_str(
-            "\n## Against the targets\n\nLower is better where the target says `≤`. `MISS` marks what is \
-                       behind its target, `–` what a server does not have.\n\n",
+            "\n## Against the targets\n\nLower is better where the target has `≤`. `MISS` marks a missed \
+                       target, `–` a figure that a server does not have.\n\n",
         );
         text.push_str(&self.main_table().markdown());
         if !self.speeds.is_empty() {
             text.push_str(
-                "\n## Throughput and latencies\n\nAs `redis-benchmark` saw them. With one core for the load \
+                "\n## Throughput and latencies\n\nAs measured by `redis-benchmark`. With one core for the load \
                            these say as much about the load as about the server.\n\n",
             );
             text.push_str(&self.speed_table().markdown());
@@ -335,8 +335,11 @@ impl Report {
         let mut notes = self.notes.clone();
         if self.disturbance.is_known() {
             let (mean, worst) = (self.disturbance.mean() * 100.0, self.disturbance.worst * 100.0);
-            let verdict =
-                if mean > 2.0 { "others used it too: take these figures with care" } else { "a quiet run" };
+            let verdict = if mean > 2.0 {
+                "other programs used it too, so the figures are less reliable"
+            } else {
+                "a quiet run"
+            };
             notes.push(format!(
                 "For {mean:.1} % of their CPU time (worst visit {worst:.1} %) servers waited for their core: {verdict}."
             ));
@@ -350,20 +353,20 @@ impl Report {
 /// The method, as the page describes it.
 const METHOD: &str = "
 The servers run on one core and the load on another, persistence off. For each workload all servers are started and
-filled alike and visited in turn, round after round, the order turning by one; a figure is the median of the rounds.
-While one is visited the others are stopped. CPU time is the server process's own, user and system, from
-`/proc/PID/task/*/schedstat` over the run, divided by the requests; the load is often the bottleneck, so this and not
-the throughput is what is compared. The *bare loop* replies without doing anything, with the same system calls: what
-the kernel alone costs. Absolute figures drift from machine to machine, ratios within a run hold.
+filled alike and measured in turn, in several rounds whose order rotates by one; a figure is the median of the rounds.
+While one is measured the others are stopped. CPU time is the server process's own, user and system, from
+`/proc/PID/task/*/schedstat` over the run, divided by the number of requests. The tables compare CPU time and not
+throughput, because the load is often the bottleneck. The *bare loop* sends fixed replies with the same system calls: it
+shows the cost of the kernel. Absolute figures differ between machines, ratios within a run are stable.
 ";
 
 /// How to read the tails.
 const TAILS: &str = "
 ## Tails
 
-The load sends when a request is due, whatever is still unanswered, and a latency counts from the time it was due.
-*Sent late* is how late the generator itself was (p99.9): latencies below that say nothing about the server. *Core* is
-the share of its core that the server used, *beside* the replies to the client beside the load.
+The load sends a request when it is due, even if earlier replies are missing, and measures its latency from that time.
+*Sent late* is the delay of the generator itself (p99.9): lower latencies say nothing about the server. *Core* is the
+share of its core that the server used, *beside* the number of replies to the client beside the load.
 
 ";
 

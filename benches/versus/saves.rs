@@ -1,8 +1,8 @@
-//! What clients see while a child writes: the open-loop load with a writer beside it, quiet, then while one BGSAVE after
-//! another begins, then the same with BGREWRITEAOF.
+//! The latencies of clients while a child writes: the open-loop load with a writer beside it, first quiet, then during
+//! repeated BGSAVEs, then during repeated BGREWRITEAOFs.
 //!
-//! A save begins every [`EVERY`], however long the last one took, so that a server is not judged by more forks for being
-//! faster. The child stays on the server's core, with which it then has to be shared: the other one is the load's.
+//! A save begins every [`EVERY`], however long the last one took, so that a faster server does not get more forks. The
+//! child stays on the server's core and shares it: the other core is the load's.
 
 use super::generator::{self, Ask, Beside, Plan};
 use super::persistence::{self, Subject, VALUE_BYTES, in_turn, wait_for_child};
@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-/// Time from the beginning of a save to that of the next.
+/// The time from the beginning of a save to that of the next.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// How often it is asked whether a save is done.
+/// The time between two checks whether a save is complete.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// The load is divided by this: the child takes half of the core.
+/// The divisor of the load: the child takes half of the core.
 const LOAD_DIVISOR: u64 = 5;
 
 /// Keys of the writer beside the load, and SETs per second.
@@ -30,10 +30,10 @@ const WRITES_PER_SECOND: u64 = 10_000;
 /// Connections of the load.
 const CONNECTIONS: usize = 50;
 
-/// A reply that comes later than this after the end does not count.
+/// The timeout for replies after the end; later ones do not count.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is begun in each phase; nothing in the first.
+/// The command of each phase; none in the first.
 const COMMANDS: [Option<&str>; 3] = [None, Some("BGSAVE"), Some("BGREWRITEAOF")];
 
 fn scenario(bench: &Bench) -> Scenario {
@@ -97,7 +97,7 @@ fn measure(
     let (before, begin) = (server.settled_cpu_time()?, Instant::now());
     let over = AtomicBool::new(false);
     let (outcome, saved) = thread::scope(|scope| {
-        // An error's text can be sent from thread to thread, the error itself cannot.
+        // An error's text can be sent between threads, the error itself cannot.
         let saver = scope.spawn(|| {
             let Some(command) = command else { return Ok(()) };
             save_repeatedly(server, command, plan.warm_up, &over).map_err(|error| error.to_string())
@@ -113,7 +113,7 @@ fn measure(
     Sample::new(&outcome, busy)
 }
 
-/// Has the server save every [`EVERY`] until `over`, and waits for the last save.
+/// Starts a save every [`EVERY`] until `over`, and waits for the last one.
 fn save_repeatedly(server: &Server, command: &str, first: Duration, over: &AtomicBool) -> Result<()> {
     let mut client = server.connect()?;
     let mut due = Instant::now() + first;

@@ -1,8 +1,7 @@
 //! CPU time per request of scripts and functions that call a command or a few, as most scripts do.
 //!
-//! The method is that of `workloads.rs` at pipeline 16. A request goes through a script into the keyspace and back, so
-//! the figure is mostly what a script costs around its commands. How fast the language itself is measures
-//! `benches/lua.rs`.
+//! The method is that of `workloads.rs` at pipeline 16. A request runs a script that calls commands, so the figure is
+//! mostly the cost of the script around its commands. `benches/lua.rs` measures the speed of the language itself.
 
 use redstart::codec::sha1::{hex, sha1};
 
@@ -15,7 +14,7 @@ use super::{Bench, Result, say};
 /// The name of this section on the command line and in the report.
 pub const SECTION: &str = "scripts";
 
-/// CPU time over that of Redis, at most.
+/// The maximum ratio of CPU time to that of Redis.
 const TARGET: f64 = 0.6;
 
 /// Connections, and requests in flight on each.
@@ -29,13 +28,13 @@ const LOCK: &str = "lock:__rand_int__";
 const ONE: &str = "return 1";
 const GET: &str = "return redis.call('get', KEYS[1])";
 
-/// Counts a request, in a window of time that begins with the first. Whether it is among the allowed ones.
+/// Counts a request in a time window that begins with the first. Returns whether it is allowed.
 const LIMITER: &str = "local count = redis.call('INCR', KEYS[1])\n\
                        if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end\n\
                        if count > tonumber(ARGV[2]) then return 0 end\n\
                        return 1";
 
-/// Takes a lock and gives it back if it is still one's own, as recipes of locks do in two scripts.
+/// Takes a lock and releases it if the caller still owns it, which applications usually do in two scripts.
 const LOCKED: &str = "if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end\n\
                       if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end\n\
                       return 0";
@@ -48,7 +47,7 @@ const HASH: &str = "local all = {}\n\
                     end\n\
                     return all";
 
-/// The functions of the rows about `FCALL`.
+/// The functions of the `FCALL` rows.
 const LIBRARY: &str = "#!lua name=bench\n\
                        redis.register_function('bench_get', function(keys) return redis.call('get', keys[1]) end)\n\
                        redis.register_function('bench_limiter', function(keys, args)\n\
@@ -58,7 +57,7 @@ const LIBRARY: &str = "#!lua name=bench\n\
                          return 1\n\
                        end)";
 
-/// How a row calls.
+/// The way in which a row calls.
 enum Call {
     /// `EVALSHA` of this script.
     Digest(&'static str),
@@ -75,7 +74,7 @@ struct Row {
     /// The number of keys, keys and arguments.
     arguments: &'static [&'static str],
     target: Option<f64>,
-    /// The number of requests of a visit is that of the run divided by this.
+    /// The divisor of the run's number of requests.
     weight: usize,
 }
 
@@ -130,7 +129,7 @@ impl Row {
         [command.to_string(), what].into_iter().chain(arguments).collect()
     }
 
-    /// Makes the script or the function known, and the keys.
+    /// Loads the script or the function, and sets the keys.
     fn fill(&self, client: &mut Client, keys: usize) -> Result<()> {
         match self.call {
             Call::Digest(script) => drop(client.must(&[b"SCRIPT", b"LOAD", script.as_bytes()])?),

@@ -1,6 +1,6 @@
-//! The servers that are compared: which there are, how they are started, and what they have used.
+//! The compared servers: their command lines, processes and resources.
 //!
-//! Every server is measured from outside, by what the kernel counts for its process, so that the same code measures all of
+//! Every server is measured from outside, with the kernel's counters for its process, so the same code measures all of
 //! them and none reports on itself. While one is measured the others are stopped (SIGSTOP): they keep their memory, but
 //! none of their timers runs on the shared core.
 //!
@@ -19,10 +19,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a server may take until it replies to its first request.
+/// The timeout until a server replies to its first request.
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
-/// How often a start is retried if another process has taken the free port in the meantime.
+/// The number of retries of a start if another process has taken the free port in the meantime.
 const START_ATTEMPTS: usize = 3;
 
 /// The placeholder for the port in a peer's arguments.
@@ -39,7 +39,7 @@ pub struct Spec {
     directed: bool,
 }
 
-/// The name of a dump in the temporary directory; only what saves on purpose leaves one.
+/// The name of a dump in the temporary directory; only an explicit save creates it.
 pub const DUMP: &str = "redstart-versus-none.rdb";
 
 /// The arguments of a server with Redis's directives: no persistence, nothing read from disk, little logging.
@@ -73,8 +73,9 @@ impl Spec {
         Ok(Self { name: name.into(), program, arguments: directives(), directed: true })
     }
 
-    /// Another server from the command line: `NAME=PROGRAM`, or `NAME=PROGRAM ARGUMENTS`. With `{port}` among them, in
-    /// place of the port, these are all its arguments; without, they are directives besides those of every server.
+    /// Another server from the command line: `NAME=PROGRAM`, or `NAME=PROGRAM ARGUMENTS`. If the arguments contain
+    /// `{port}`, which is replaced by the port, they are the complete arguments; otherwise they are directives besides
+    /// those of every server.
     pub fn peer(text: &str) -> Result<Self> {
         let (name, command) = text.split_once('=').ok_or("a peer is given as NAME=PROGRAM")?;
         let mut words = command.split_ascii_whitespace().map(String::from);
@@ -94,7 +95,7 @@ impl Spec {
         self.directed
     }
 
-    /// The bare loop, which replies to everything with `reply`.
+    /// The bare loop, which replies to every request with `reply`.
     pub fn bare(reply: &str) -> Result<Self> {
         let arguments = vec![bare::ARGUMENT.into(), PORT.into(), reply.into()];
         Ok(Self { name: "bare loop".into(), program: std::env::current_exe()?, arguments, directed: false })
@@ -173,7 +174,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
 /// A running server; dropping it kills it.
 #[derive(Debug)]
 pub struct Server {
-    /// Where it listens on `127.0.0.1`.
+    /// The port on `127.0.0.1`.
     pub port: u16,
     process: Pinned,
 }
@@ -198,36 +199,36 @@ impl Server {
         self.process.pause();
     }
 
-    /// Continues it and waits until it has caught up with its timers.
+    /// Continues it and waits until its overdue timers have run.
     pub fn resume(&self) -> Result<()> {
         self.process.resume();
         self.settled_cpu_time().map(drop)
     }
 
-    /// The id of its process, and of its main thread.
+    /// The ID of its process, and of its main thread.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Has its threads run before others on the machine, where that is allowed.
+    /// Gives its threads a high priority, if that is allowed.
     pub fn hurry(&self) {
         for thread in system::threads(self.process.pid()) {
             system::hurry(thread);
         }
     }
 
-    /// The CPU time that its threads have used so far.
+    /// The CPU time of its threads so far.
     pub fn cpu_time(&self) -> Result<CpuTime> {
         Ok(system::cpu_time(self.process.pid())?)
     }
 
-    /// Has its threads and later children run on `cores` only.
+    /// Restricts its threads and later children to `cores`.
     pub fn allow(&self, cores: &[usize]) -> Result<()> {
         let threads = system::threads(self.process.pid());
         Ok(threads.into_iter().try_for_each(|thread| system::allow(thread, cores))?)
     }
 
-    /// Seconds of CPU time, with those of its children that have ended.
+    /// Seconds of CPU time, including those of its exited children.
     pub fn cpu_seconds_with_children(&self) -> Result<f64> {
         let ticks: u64 = system::children_ticks(self.process.pid())?.iter().sum();
         Ok(self.cpu_time()?.run_ns as f64 / 1e9 + ticks as f64 / system::ticks_per_second())
@@ -238,12 +239,12 @@ impl Server {
         Ok(system::family_bytes(self.process.pid())?)
     }
 
-    /// The clock ticks that it has used so far in user and in system mode.
+    /// Its clock ticks so far in user and in system mode.
     pub fn ticks(&self) -> Result<[u64; 2]> {
         Ok(system::ticks(self.process.pid())?)
     }
 
-    /// Its CPU time once it is idle: work that it does after the last reply belongs to the requests.
+    /// Its CPU time once it is idle: work after the last reply belongs to the requests.
     pub fn settled_cpu_time(&self) -> Result<CpuTime> {
         let deadline = Instant::now() + Duration::from_millis(500);
         let mut time = self.cpu_time()?;

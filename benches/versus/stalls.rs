@@ -39,7 +39,7 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// Bytes of a value of the MSETs.
 const VALUE_BYTES: usize = 10_000;
 
-/// The size of each value in the eviction case, and by how many bytes per key `maxmemory` is lowered.
+/// The size of each value in the eviction case, and the number of bytes per key by which `maxmemory` is lowered.
 const EVICTED_BYTES: usize = 100;
 const LOWERED_BYTES: f64 = 40.0;
 
@@ -49,7 +49,7 @@ struct Stage {
     client: Client,
     /// The client with the subscriptions.
     subscriber: Option<Client>,
-    /// How many keys, values, members or subscriptions there are.
+    /// The number of keys, values, members or subscriptions.
     count: usize,
     /// The lowered `maxmemory`.
     limit: f64,
@@ -220,7 +220,7 @@ fn one(stage: &mut Stage, words: &str) -> Result<()> {
     stage.client.must(&words).map(drop)
 }
 
-/// Keys `key:0` and so on with values of `bytes`, made by the server itself.
+/// Creates keys `key:0` and so on with values of `bytes`, by a command of the server.
 fn keys(stage: &mut Stage, bytes: usize) -> Result<()> {
     one(stage, &format!("DEBUG POPULATE {} key {bytes}", stage.count))
 }

@@ -1,9 +1,9 @@
-//! The system calls that the benchmark needs beyond std, behind safe functions: cores, epoll, signals, limits,
-//! and what `/proc` says about a process.
+//! The system calls that the benchmark needs beyond std, behind safe functions: cores, epoll, signals, limits, and the
+//! data of a process in `/proc`.
 //!
-//! A child must not outlive the benchmark, however that ends. Three mechanisms make sure of it, each for what the previous
-//! one misses: the owner's `Drop` (return and panic), the handler of SIGINT/SIGTERM/SIGHUP, which kills every registered
-//! pid, and the kernel's parent-death signal (the benchmark itself killed by SIGKILL).
+//! A child must not outlive the benchmark, however that exits. Three mechanisms ensure this, each for cases that the
+//! previous one misses: the owner's `Drop` (return and panic), the handler of SIGINT/SIGTERM/SIGHUP, which kills every
+//! registered pid, and the kernel's parent-death signal (the benchmark itself killed by SIGKILL).
 //!
 //! Costs and limits: Linux only, at most [`MAX_CHILDREN`] children at once.
 
@@ -15,22 +15,22 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// How many children can be registered for the signal handler at the same time.
+/// The number of children that can be registered for the signal handler at the same time.
 pub const MAX_CHILDREN: usize = 32;
 
-/// The pids that the signal handler kills; 0 is a free place.
+/// The pids that the signal handler kills; 0 is a free slot.
 static CHILDREN: [AtomicI32; MAX_CHILDREN] = [const { AtomicI32::new(0) }; MAX_CHILDREN];
 
-/// The cores of a run: the server under test has one for itself.
+/// The cores of a run: the server under test has a separate one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cores {
-    /// Where servers run.
+    /// The core of the servers.
     pub server: usize,
-    /// Where the load and the benchmark itself run.
+    /// The core of the load and the benchmark itself.
     pub load: usize,
-    /// Where a replica of the server runs: a third core, or that of the load.
+    /// The core of a server's replica: a third core, or that of the load.
     pub replica: usize,
-    /// Where children of a server run beside it: a fourth core, or that of the server.
+    /// The core of a server's children: a fourth core, or that of the server.
     pub child: usize,
 }
 
@@ -57,7 +57,7 @@ pub fn pin(core: usize) -> io::Result<()> {
     allow(0, &[core])
 }
 
-/// Has a thread (0: the calling one), and those and the children that it starts from now on, run on `cores` only.
+/// Restricts a thread (0: the calling one), and its later threads and children, to `cores`.
 pub fn allow(thread: u32, cores: &[usize]) -> io::Result<()> {
     // SAFETY: an all-zero cpu_set_t is the empty set; CPU_SET ignores an index beyond the set.
     let set = unsafe {
@@ -74,14 +74,14 @@ pub fn allow(thread: u32, cores: &[usize]) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a thread (0: the calling one), and those that it starts from now on, the highest priority that is not real-time.
-/// Where that is not allowed, nothing changes.
+/// Gives a thread (0: the calling one), and its later threads, the highest priority that is not real-time. Does nothing
+/// if that is not allowed.
 pub fn hurry(thread: u32) {
     // SAFETY: setpriority has no memory preconditions.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, -20) };
 }
 
-/// The ids of a process's threads.
+/// The IDs of a process's threads.
 pub fn threads(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).collect()
@@ -128,7 +128,7 @@ impl Pinned {
         &mut self.child
     }
 
-    /// The pid, which is the child's until this value is dropped (it is reaped only here).
+    /// The pid, which stays the child's until this value is dropped (the child is reaped only there).
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -151,7 +151,7 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // Unregister it first: once reaped, the pid may belong to another process.
+        // Unregister it first: after reaping, the pid may belong to another process.
         let _ = self.child.kill();
         CHILDREN[self.place].store(0, Ordering::SeqCst);
         let _ = self.child.wait();
@@ -257,10 +257,10 @@ impl Epoll {
     }
 }
 
-/// Throws away what a blocking socket has received, at most `len` bytes, and returns how many they were. The kernel does
-/// not copy them. 0 is the end of the stream.
+/// Discards at most `len` bytes that a blocking socket has received. Returns their number; 0 is the end of the stream.
+/// The kernel does not copy them.
 pub fn discard(source: &impl AsRawFd, len: usize) -> io::Result<usize> {
-    // SAFETY: with MSG_TRUNC a stream socket writes nothing, so that a null pointer stands for any length (tcp(7)).
+    // SAFETY: with MSG_TRUNC a stream socket writes nothing, so a null pointer is valid for any length (tcp(7)).
     let count = unsafe { libc::recv(source.as_raw_fd(), std::ptr::null_mut(), len, libc::MSG_TRUNC) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
@@ -270,7 +270,7 @@ pub fn discard(source: &impl AsRawFd, len: usize) -> io::Result<usize> {
 pub struct CpuTime {
     /// Nanoseconds on a core, user and system.
     pub run_ns: u64,
-    /// Nanoseconds ready to run while something else had the core.
+    /// Nanoseconds ready to run while other programs had the core.
     pub wait_ns: u64,
 }
 
@@ -284,35 +284,35 @@ impl CpuTime {
     }
 }
 
-/// Sums `/proc/PID/task/*/schedstat`. The time of a thread that has ended is missing.
+/// Sums `/proc/PID/task/*/schedstat`. The time of exited threads is missing.
 pub fn cpu_time(pid: u32) -> io::Result<CpuTime> {
     let mut sum = CpuTime::default();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
         let time = parse_schedstat(&text)
-            .ok_or_else(|| io::Error::other(format!("schedstat is not understood: {text:?}")))?;
+            .ok_or_else(|| io::Error::other(format!("cannot parse schedstat: {text:?}")))?;
         sum.run_ns += time.run_ns;
         sum.wait_ns += time.wait_ns;
     }
     Ok(sum)
 }
 
-/// The CPU time of one thread, which can be read often.
+/// The CPU time of one thread, for frequent reads.
 #[derive(Debug)]
 pub struct ThreadTime(fs::File);
 
 impl ThreadTime {
-    /// That of the thread `id`, the id of a process being that of its main thread.
+    /// The CPU time of the thread `id`; the ID of a process is that of its main thread.
     pub fn of(id: u32) -> io::Result<Self> {
         fs::File::open(format!("/proc/{id}/task/{id}/schedstat")).map(Self)
     }
 
-    /// That of the calling thread.
+    /// The CPU time of the calling thread.
     pub fn own() -> io::Result<Self> {
         fs::File::open("/proc/thread-self/schedstat").map(Self)
     }
 
-    /// What it has used so far.
+    /// The CPU time so far.
     pub fn now(&self) -> io::Result<CpuTime> {
         let mut text = [0; 80];
         let len = self.0.read_at(&mut text, 0)?;
@@ -327,20 +327,20 @@ pub fn parse_schedstat(line: &str) -> Option<CpuTime> {
     Some(CpuTime { run_ns: fields.next()?.ok()?, wait_ns: fields.next()?.ok()? })
 }
 
-/// Clock ticks of a process in user and in system mode, from `/proc/PID/stat`. The kernel samples them, so they say more
-/// about a share than about a time.
+/// Clock ticks of a process in user and in system mode, from `/proc/PID/stat`. The kernel samples them, so they are
+/// better for a share than for a time.
 pub fn ticks(pid: u32) -> io::Result<[u64; 2]> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    parse_stat(&text).ok_or_else(|| io::Error::other(format!("stat is not understood: {text:?}")))
+    parse_stat(&text).ok_or_else(|| io::Error::other(format!("cannot parse stat: {text:?}")))
 }
 
-/// Clock ticks of those children of a process that have ended, in user and in system mode.
+/// Clock ticks of a process's exited children, in user and in system mode.
 pub fn children_ticks(pid: u32) -> io::Result<[u64; 2]> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    parse_children(&text).ok_or_else(|| io::Error::other(format!("stat is not understood: {text:?}")))
+    parse_children(&text).ok_or_else(|| io::Error::other(format!("cannot parse stat: {text:?}")))
 }
 
-/// Clock ticks of a second.
+/// Clock ticks per second.
 pub fn ticks_per_second() -> f64 {
     // SAFETY: sysconf has no memory preconditions.
     unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
@@ -356,21 +356,21 @@ pub fn parse_children(line: &str) -> Option<[u64; 2]> {
     two_fields(line, 13)
 }
 
-/// The fields of a `stat` line at `index` behind the name, and the next.
+/// The fields of a `stat` line at `index` after the name, and at the next index.
 fn two_fields(line: &str, index: usize) -> Option<[u64; 2]> {
     let mut fields = line.rsplit_once(')')?.1.split_ascii_whitespace().skip(index);
     Some([fields.next()?.parse().ok()?, fields.next()?.parse().ok()?])
 }
 
-/// Resident bytes of a process, from `smaps_rollup`, which walks the pages: the counters behind `statm` are batched per
+/// Resident bytes of a process, from `smaps_rollup`, which counts the pages: the counters of `statm` are batched per
 /// core and can be off by megabytes.
 pub fn resident_bytes(pid: u32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     parse_rollup(&text, "Rss:").ok_or_else(|| io::Error::other("smaps_rollup has no Rss line"))
 }
 
-/// Bytes of memory that a process and its children use together: a page that some of them share counts once. A child
-/// that ends meanwhile counts nothing.
+/// Bytes of memory that a process and its children use together: a shared page counts once. A child that exits
+/// meanwhile does not count.
 pub fn family_bytes(pid: u32) -> io::Result<u64> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
     let of = |pid: &str| {
@@ -426,7 +426,7 @@ pub mod tests {
         assert_eq!(discard(&there, 4).unwrap(), 0);
     }
 
-    /// The two ends of a connection that sends at once.
+    /// The two ends of a connection that sends without delay.
     pub fn connected() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let here = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

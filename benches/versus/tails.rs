@@ -1,8 +1,8 @@
-//! Tail latencies: what 256 clients see while something big happens at the same time.
+//! Tail latencies: the latencies of 256 clients while a large operation runs at the same time.
 //!
-//! The same open-loop load runs twice, quiet and then beside the event; the figure is the ratio of the two p99.9. A server
-//! that lets one client or one growing table occupy the loop shows it here and nowhere else. Growth has a third figure in
-//! between, the same writes to keys that exist already, so that the cost of growing can be separated from that of writing.
+//! The same open-loop load runs twice, quiet and then beside the operation; the figure is the ratio of the two p99.9.
+//! It shows whether a server lets one client or one growing table occupy the event loop. Growth has a third phase in
+//! between, the same writes to existing keys, to separate the cost of growing from that of writing.
 
 use super::client::{Client, numbered};
 use super::generator::{self, Ask, Beside, Outcome, Plan};
@@ -12,13 +12,13 @@ use super::stats::{grouped, median, percentile};
 use super::{Bench, Result, say};
 use std::time::{Duration, Instant};
 
-/// Keys that the load reads.
+/// The number of keys that the load reads.
 const KEYS: usize = 100_000;
 
-/// Bytes of their values.
+/// The size of their values in bytes.
 const VALUE_BYTES: usize = 1024;
 
-/// The big value.
+/// The large value.
 const BIG_KEY: &str = "big";
 const BIG_BYTES: usize = 10 * 1000 * 1000;
 const BIG_PER_SECOND: u64 = 10;
@@ -26,47 +26,47 @@ const BIG_PER_SECOND: u64 = 10;
 /// SETs per second while a table grows.
 const GROW_PER_SECOND: u64 = 150_000;
 
-/// The load is divided by this while a table grows, so that the two together stay within what one core can do.
+/// The divisor of the load while a table grows, so that one core suffices for both.
 const GROW_LOAD_DIVISOR: u64 = 4;
 
-/// A reply that comes later than this after the end does not count.
+/// The timeout for replies after the end; later ones do not count.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The section of these rows in the report.
 const SECTION: &str = "tails";
 
-/// The p99.9 beside something big is at most twice that of quiet.
+/// The p99.9 beside a large operation is at most twice that of the quiet phase.
 const OVER_QUIET: Judged = Judged::OverQuiet(Target::AtMost(2.0));
 
-/// Keys that are written repeatedly, for comparison with a table that grows.
+/// The number of keys that are written repeatedly, for comparison with a growing table.
 const KNOWN_KEYS: usize = 10_000;
 
 /// One phase of a scenario.
 pub struct Phase {
-    /// What happens in it.
+    /// The name of the operation.
     pub name: String,
-    /// What another client does.
+    /// The load of another client.
     pub beside: Beside,
 }
 
-/// How a scenario's p99.9 are judged.
+/// The comparison of a scenario's p99.9.
 #[derive(Clone, Copy)]
 pub enum Judged {
     /// Over that of the quiet phase.
     OverQuiet(Target),
-    /// Those of all phases but the quiet one, as they are.
+    /// Those of all phases except the quiet one, unchanged.
     Each(Target),
 }
 
 /// A scenario: the first phase is the quiet one, with which the others are compared.
 pub struct Scenario {
-    /// What it is about.
+    /// Its name.
     pub name: &'static str,
     /// GETs per second.
     pub rate: u64,
-    /// What is measured, in this order.
+    /// The phases, in this order.
     pub phases: Vec<Phase>,
-    /// What is compared with a target.
+    /// The figures that have a target.
     pub judged: Judged,
 }
 
@@ -83,7 +83,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Whether the load was so late that it accounts for much of the apparent latency of the server.
+    /// Whether the load was so late that it explains much of the measured latency.
     fn is_the_generators(&self) -> bool {
         self.late > self.p999 / 2.0
     }
@@ -148,7 +148,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
             for turn in 0..bench.specs.len() {
                 let index = (round + turn) % bench.specs.len();
                 let spec = &bench.specs[index];
-                // A fresh server each time: a table that has grown cannot grow again.
+                // A fresh server each time: a grown table cannot grow again.
                 let server = spec.start(bench.cores.server, &[])?;
                 fill(&mut server.connect()?)?;
                 for (phase, samples) in scenario.phases.iter().zip(&mut samples[index]) {
@@ -191,7 +191,7 @@ fn measure(bench: &Bench, scenario: &Scenario, phase: &Phase, server: &Server) -
 /// Adds one scenario to a group of sections: `samples` by server, phase and round.
 pub fn add(report: &mut Report, group: &str, scenario: &Scenario, samples: &[Vec<Vec<Sample>>]) {
     let medians = |phase: usize, field: fn(&Sample) -> f64| -> Vec<Option<f64>> {
-        // The bare loop does not take part.
+        // The bare loop is not measured.
         let servers = samples.iter().map(|phases| median(phases[phase].iter().map(field)));
         std::iter::once(None).chain(servers).collect()
     };
@@ -207,7 +207,7 @@ pub fn add(report: &mut Report, group: &str, scenario: &Scenario, samples: &[Vec
     let own_lateness = samples[0].iter().flatten().any(Sample::is_the_generators);
     if own_lateness {
         report.notes.push(format!(
-            "No verdict on {}: the load itself was late, so those latencies are not the server's. Its core was \
+            "No verdict on {}: the load itself was late, so the latencies are not the server's. The load's core was \
              not free, or it is too slow for {} requests a second.",
             scenario.name,
             grouped(scenario.rate as i64)

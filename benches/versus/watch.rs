@@ -1,6 +1,6 @@
-//! A second pair of eyes: a client that reads INFO while a load runs, on a thread of its own.
+//! A client that reads INFO while a load runs, in a separate thread.
 //!
-//! It looks fifty times a second, which costs a server less than a thousandth of its core.
+//! It reads fifty times a second, which costs a server less than a thousandth of its core.
 
 use super::Result;
 use super::client::Client;
@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// The time between two looks.
+/// The time between two reads.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Does `work`, and meanwhile passes the text of INFO to `look`, once more after the end. Returns the work's result.
+/// Calls `work`, and meanwhile passes the text of INFO to `look`, once more after the end. Returns the work's result.
 pub fn while_doing<T>(
     server: &Server,
     look: &mut (impl FnMut(&str) + Send),
@@ -22,7 +22,7 @@ pub fn while_doing<T>(
     let over = AtomicBool::new(false);
     let mut client = server.connect()?;
     let (result, watched) = thread::scope(|scope| {
-        // An error's text can be sent from thread to thread, the error itself cannot.
+        // An error's text can be sent between threads, the error itself cannot.
         let eyes = scope.spawn(|| watch(&mut client, look, &over).map_err(|error| error.to_string()));
         let result = work();
         over.store(true, Ordering::Relaxed);

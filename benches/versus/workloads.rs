@@ -2,7 +2,7 @@
 //!
 //! For each workload all servers are started and filled alike, then visited one after the other, in several rounds; the
 //! order rotates by one each round, so that no server is always first. Drift (of the cores' clock, of other load on the
-//! machine) then affects all servers, and the ratio of the medians holds.
+//! machine) then affects all servers, and the ratio of the medians is unaffected.
 
 use super::client::{Client, numbered};
 use super::load::{Load, Shot, Visit};
@@ -14,7 +14,7 @@ use super::{Bench, Result, say};
 /// Connections of the load.
 const CLIENTS: usize = 50;
 
-/// Elements of the list that LRANGE reads from.
+/// The number of elements in the list of LRANGE.
 const RANGE_LIST: usize = 1000;
 
 /// The contents of the server before a workload starts.
@@ -41,12 +41,12 @@ struct Workload {
     /// A server's reply, for the bare loop.
     reply: Answer,
     fill: Fill,
-    /// The number of requests is divided by this: some take ten times as long as others.
+    /// The divisor of the number of requests: some take ten times as long as others.
     weight: usize,
-    /// Target at pipeline 1, over the bare loop.
+    /// The target at pipeline 1, as a ratio to the bare loop.
     over_bare: Option<f64>,
     /// The target at pipeline 16 in µs, and the time of Redis 7.0 on the machine where the target was set: their ratio
-    /// holds on other machines.
+    /// applies to other machines.
     piped_us: [f64; 2],
 }
 
@@ -170,7 +170,7 @@ impl Workload {
         client.flush()
     }
 
-    /// Removes what the last visit has accumulated, so that every visit finds the same data.
+    /// Removes the data that the last visit has added, so that every visit finds the same data.
     fn reset(&self, server: &Server) -> Result<()> {
         if self.name == "LPUSH" {
             server.connect()?.must(&[b"DEL", b"mylist"])?;
@@ -207,7 +207,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// All rounds of one workload: for each subject its visits, none if it does not know the command.
+/// All rounds of one workload: the visits of each subject, none if it does not have the command.
 fn measure(bench: &Bench, load: &Load, workload: &Workload, depth: &Depth) -> Result<Vec<Vec<Visit>>> {
     let shot = Shot {
         requests: (depth.requests / workload.weight).max(CLIENTS * depth.pipeline),
@@ -226,22 +226,22 @@ fn measure(bench: &Bench, load: &Load, workload: &Workload, depth: &Depth) -> Re
     .run(bench, load)
 }
 
-/// One workload, measured on server after server.
+/// One workload, measured on one server after the other.
 pub struct Tour<'a> {
-    /// The bare loop's reply; `None` if it does not take part.
+    /// The bare loop's reply; `None` if it is not measured.
     pub bare_reply: Option<String>,
     /// Directives for servers that understand Redis's.
     pub extra: &'a [&'a str],
     /// Fills a fresh server.
     pub fill: &'a dyn Fn(&mut Client) -> Result<()>,
-    /// Removes what a visit has accumulated, so that every visit finds the same data.
+    /// Removes the data that a visit has added, so that every visit finds the same data.
     pub reset: &'a dyn Fn(&Server) -> Result<()>,
     /// A visit.
     pub shot: Shot<'a>,
 }
 
 impl Tour<'_> {
-    /// Runs all rounds. Returns the visits of each subject, none if it does not know the command.
+    /// Runs all rounds. Returns the visits of each subject, none if it does not have the command.
     pub fn run(mut self, bench: &Bench, load: &Load) -> Result<Vec<Vec<Visit>>> {
         let servers = self.start(bench)?;
         let full = self.shot.requests;

@@ -1,20 +1,20 @@
-//! Exact LFU over what is held: the key with the fewest requests since it was brought in goes, among equals the least
-//! recently requested. What goes is forgotten: when it comes back, it starts anew.
+//! Exact LFU over the held keys: evicts the key with the fewest requests since it was added, and among equals the least
+//! recently requested one. The count of an evicted key is dropped: when the key comes back, it starts anew.
 //!
-//! The keys are in a heap by what they had when they were put there. Counts only rise, so a key that is met at the top
-//! with more than that is put back as it is now, and one that has not changed is the right one.
+//! The keys are in a heap by their rank at the time of insertion. Counts only rise, so a key at the top whose rank has
+//! changed is inserted again with its current rank, and one whose rank has not changed is the right one.
 
 use super::Cache;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// What decides between two keys: the requests, then the time of the last.
+/// The order of two keys: the number of requests, then the time of the last.
 type Rank = (u32, u32);
 
 /// A cache that counts requests.
 #[derive(Debug)]
 pub struct Lfu {
-    /// A count of 0 is that of a key that is not held.
+    /// The rank of each key; a count of 0 means that the key is not held.
     ranks: Vec<Rank>,
     heap: BinaryHeap<Reverse<(Rank, u32)>>,
     capacity: usize,
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_went_starts_anew() {
-        // 1 has two requests and goes for 2, as 0 has three; back again, it has one and goes for 2.
+        // 1 has two requests and is evicted for 2, because 0 has three; back again, it has one and is evicted for 2.
         assert_eq!(play(&mut Lfu::new(3, 2), &[0, 0, 0, 1, 1, 2, 1, 2, 1]), ".hh.h....");
     }
 }

@@ -1,7 +1,7 @@
 //! Doubly linked lists over the keys `0..n`: a key is in at most one of them.
 //!
-//! Two arrays hold the links; behind the keys each list has an anchor of its own, so that a list is a ring and neither
-//! end is a special case. Everything takes constant time.
+//! Two arrays hold the links; each list has an anchor after the keys, so that a list is a ring and neither end is a
+//! special case. Every operation takes constant time.
 
 /// Some lists over one set of keys.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ impl Lists {
         Self { keys, next: links.clone(), previous: links }
     }
 
-    /// Whether `key` is in a list: what is not is linked to itself.
+    /// Whether `key` is in a list: a key outside of all lists is linked to itself.
     #[inline]
     pub fn contains(&self, key: u32) -> bool {
         self.next[key as usize] != key
@@ -32,7 +32,7 @@ impl Lists {
         self.link(key, first);
     }
 
-    /// Takes `key` out of its list.
+    /// Removes `key` from its list.
     pub fn remove(&mut self, key: u32) {
         self.link(self.previous[key as usize], self.next[key as usize]);
         self.link(key, key);

@@ -1,4 +1,4 @@
-//! Exact LRU: what has not been requested for longest goes.
+//! Exact LRU: evicts the key that has not been requested for longest.
 
 use super::Cache;
 use super::lists::Lists;
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_requested_goes() {
-        // 0 and 1 are in; 0 again; 2 displaces 1; 1 displaces 0.
+        // 0 and 1 are held; 0 is requested again; 2 displaces 1; 1 displaces 0.
         assert_eq!(play(&mut Lru::new(3, 2), &[0, 1, 0, 2, 0, 1, 2, 0]), "..h.h...");
     }
 

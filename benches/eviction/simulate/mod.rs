@@ -1,7 +1,7 @@
-//! Caches that hold a number of keys, simulated: what a perfect implementation of each policy would keep.
+//! Simulated caches that hold a number of keys, as a perfect implementation of each policy would.
 //!
-//! They count keys, not bytes, and every request of a key that is not held brings it in. Keys are numbers below a limit
-//! that is known beforehand, so that what belongs to a key lies in arrays.
+//! They count keys, not bytes, and add every requested key that is not held. Keys are numbers below a limit that is
+//! known beforehand, so the data of a key is in arrays.
 
 mod lfu;
 mod lists;
@@ -18,7 +18,7 @@ use super::traces::Trace;
 
 /// A simulated cache.
 pub trait Cache {
-    /// Requests `key`; returns whether it was held. It is held afterwards.
+    /// Requests `key`. Returns whether it was held. It is held afterwards.
     fn request(&mut self, key: u32) -> bool;
 }
 

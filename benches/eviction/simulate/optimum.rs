@@ -1,9 +1,9 @@
-//! Bélády's optimum (1966): the key that is requested again furthest in the future goes. No cache that has to bring in
-//! what it is asked for has more hits.
+//! Bélády's optimum (1966): evicts the key that is requested again furthest in the future. No cache that adds every
+//! requested key has more hits.
 //!
-//! The keys are in a heap by the next request after the one at which they were put there. What is stale in it has a
-//! request that lies in the past, while that of every key held lies ahead: so nothing stale comes to the top before what
-//! is not, and from time to time all that is stale is dropped.
+//! The keys are in a heap by their next request, as seen from the request at which they were inserted. The request of a
+//! stale entry is in the past, and that of every held key in the future. So no stale entry is at the top before a valid
+//! one, and all stale entries are removed from time to time.
 
 use super::super::traces::Trace;
 use super::Cache;
@@ -25,7 +25,7 @@ pub struct Optimum {
 }
 
 impl Optimum {
-    /// Holds `capacity` keys, and will be asked for what `trace` holds, in that order.
+    /// Holds `capacity` keys, and expects the requests of `trace` in their order.
     pub fn new(trace: &Trace, capacity: usize) -> Self {
         let mut next = vec![NEVER; trace.requests.len()];
         let mut seen = vec![NEVER; trace.keys as usize];
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn what_is_needed_last_goes() {
-        // 2 displaces 1, which is needed after 0; 1 displaces 0, which is not needed again.
+        // 2 displaces 1, which is requested after 0; 1 displaces 0, which is not requested again.
         assert_eq!(optimum(&[0, 1, 2, 0, 1, 2], 3, 2), "...h.h");
     }
 
@@ -87,7 +87,7 @@ mod tests {
     fn a_loop_keeps_all_but_one_of_what_it_holds() {
         let requests: Vec<u32> = (0..10).cycle().take(9010).collect();
         let hits = optimum(&requests, 10, 6).matches('h').count();
-        // Of each round of nine requests (all but the one just made), capacity - 1 are hits.
+        // In each round of nine requests (all keys except the last one requested), capacity - 1 are hits.
         assert!((4_995..=5_005).contains(&hits), "{hits}");
     }
 

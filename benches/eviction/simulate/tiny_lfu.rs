@@ -6,10 +6,10 @@
 //!                                     ▼ gone
 //! ```
 //!
-//! What leaves the window takes the place of the main cache's victim only if a sketch of the recent past has seen it more
-//! often. The sketch counts requests of held and other keys alike in four rows of small counters (a count-min sketch with
-//! conservative update), and halves all counters after ten times as many requests as keys are held: popularity is
-//! forgotten.
+//! A key that leaves the window replaces the victim of the main cache only if a sketch of recent requests has counted
+//! it more often. The sketch counts requests for all keys, held or not, in four rows of small counters (a count-min
+//! sketch with conservative update). After ten times as many requests as there are held keys, it halves all counters,
+//! so that old popularity decays.
 
 use super::super::random::mix;
 use super::Cache;
@@ -22,19 +22,19 @@ const PROTECTED: u32 = 2;
 /// Rows of the sketch.
 const ROWS: usize = 4;
 
-/// Counters saturate at this.
+/// The maximum of a counter.
 const MOST: u8 = 15;
 
-/// Requests until all counters are halved, for each key held.
+/// The number of requests per held key until all counters are halved.
 const SAMPLE: usize = 10;
 
-/// How often each key was requested of late, approximately.
+/// The approximate number of recent requests for each key.
 #[derive(Debug)]
 struct Sketch {
     counters: Vec<u8>,
     /// Counters of a row, a power of two.
     width: usize,
-    /// Requests until the counters are halved, and how many there have been.
+    /// The number of requests until the counters are halved, and the requests so far.
     sample: usize,
     seen: usize,
 }
@@ -76,9 +76,9 @@ impl Sketch {
 pub struct TinyLfu {
     sketch: Sketch,
     lists: Lists,
-    /// The list that each key is in, if it is in one.
+    /// The list of each key, if it is in one.
     place: Vec<u8>,
-    /// The keys in each list, and the most that may be in it; probation has what protected does not use.
+    /// The number of keys in each list, and the maximum; probation may use the rest of protected.
     lens: [usize; 3],
     limits: [usize; 3],
 }
@@ -109,7 +109,7 @@ impl TinyLfu {
         self.lens[self.place[key as usize] as usize] -= 1;
     }
 
-    /// Moves the last of the window into the main cache, or drops it, or drops what it displaces.
+    /// Moves the last key of the window into the main cache, and drops either that key or the one that it displaces.
     fn leave_window(&mut self) {
         let Some(candidate) = self.lists.last(WINDOW) else { return };
         self.take(candidate);
