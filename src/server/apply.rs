@@ -75,7 +75,7 @@ impl Server {
             if client.session.is_closing() {
                 return;
             }
-            let mut query = client.query.take().unwrap_or_else(|| Box::new(Query::new()));
+            let mut query = client.query.take().unwrap_or_else(|| Box::new(Query::of_link()));
             let received = query.grow_if_full().and_then(|()| {
                 let room = query.ring.writable();
                 let len = room.len().min(READ);
@@ -113,9 +113,9 @@ impl Server {
                     return self.net.doom(token);
                 }
             }
-            if let Some(client) = self.net.clients.get_mut(token)
-                && !query.ring.is_empty()
-            {
+            if let Some(client) = self.net.clients.get_mut(token) {
+                // The link keeps its ring: mapping one for each receive would cost more than executing what it holds.
+                query.shrink_of_link();
                 client.query = Some(query);
             }
             if count < len {

@@ -73,8 +73,17 @@ pub struct Query {
 impl Query {
     /// Creates an empty query.
     pub fn new() -> Self {
+        Query::with_ring(SMALL_RING)
+    }
+
+    /// Creates an empty query for the link to the primary, which sends more at a time than a client.
+    pub fn of_link() -> Self {
+        Query::with_ring(LARGE_RING)
+    }
+
+    fn with_ring(capacity: usize) -> Self {
         Query {
-            ring: Ring::new(SMALL_RING),
+            ring: Ring::new(capacity),
             partial: Partial::default(),
             blocks: Vec::new(),
             block_bytes: 0,
@@ -203,6 +212,13 @@ impl Query {
     pub fn shrink(&mut self) {
         if self.ring.capacity() > LARGE_RING && self.ring.len() <= SMALL_RING {
             self.exchange_ring(SMALL_RING);
+        }
+    }
+
+    /// Frees the room that the ring of a link needed for a large request that has been executed.
+    pub fn shrink_of_link(&mut self) {
+        if self.ring.is_empty() && !self.is_at_most_large() {
+            self.ring = Ring::new(LARGE_RING);
         }
     }
 
