@@ -638,7 +638,7 @@ fn a_connection_that_breaks_is_an_error_and_a_closed_pipe_is_not() {
         .expect("the client starts");
     drop(child.stdout.take());
     child.stdin.take().expect("piped").write_all(reply.as_bytes()).expect("the client reads");
-    let output = child.wait_with_output().expect("the client ends");
+    let output = child.wait_with_output().expect("the client exits");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
 }

@@ -71,7 +71,7 @@ fn hints_completion_and_history_help_with_typing() {
     terminal.send("set fo");
     terminal.wait_screen("the hint", |screen| screen.current().contains("> set fo key value [NX|XX] [GET]"));
     terminal.send("o ");
-    terminal.wait_screen("what is left", |screen| screen.current().contains("> set foo value [NX|XX] [GET]"));
+    terminal.wait_screen("the rest", |screen| screen.current().contains("> set foo value [NX|XX] [GET]"));
     terminal.send("bar ex ");
     terminal.wait_screen("an option", |screen| {
         screen.current().ends_with("> set foo bar ex seconds [NX|XX] [GET]")

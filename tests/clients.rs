@@ -243,7 +243,7 @@ fn one_client_more_than_maxclients_is_told_and_closed() {
     assert_eq!(
         clients[4].try_call(&["PING"]).expect("a reply").raw,
         PONG,
-        "a place that was left is given again"
+        "a freed connection slot is reused"
     );
     clients[0].ok("CONFIG SET maxclients 6");
     assert_eq!(server.client().try_call(&["PING"]).expect("a reply").raw, PONG);
@@ -397,7 +397,7 @@ fn client_kill_closes_those_it_names_and_no_others() {
     );
     for (n, victim) in victims.iter_mut().enumerate() {
         if n < 4 {
-            assert!(victim.wait_closed().is_empty(), "victim {n} hears nothing");
+            assert!(victim.wait_closed().is_empty(), "victim {n} receives nothing");
         } else {
             assert_eq!(victim.try_call(&["PING"]).expect("not killed").raw, PONG);
         }
@@ -441,10 +441,10 @@ fn many_clients_that_come_and_go_at_once_get_their_own_replies() {
                     let mut client = Client::tcp(port).expect("connect");
                     for n in 0..random.below(20) {
                         let word = format!("{thread}-{round}-{n}").repeat(1 + random.below(500));
-                        assert!(client.call(&["ECHO", &word]).text() == word, "somebody else's reply");
+                        assert!(client.call(&["ECHO", &word]).text() == word, "another client's reply");
                     }
                     if random.chance(3) {
-                        client.send(&["ECHO", "nobody waits for this"]).expect("send");
+                        client.send(&["ECHO", "this reply is not read"]).expect("send");
                     }
                 }
             })
@@ -482,7 +482,7 @@ fn a_client_that_pulls_large_values_does_not_stop_the_others() {
         answered += 1;
     }
     pulling.join().expect("the puller");
-    assert!(answered > 2 * VALUES, "only {answered} replies while {VALUES} large values went out");
+    assert!(answered > 2 * VALUES, "only {answered} replies while {VALUES} large values were sent");
 }
 
 /// The same with commands instead of bytes: an endless pipeline must not occupy the event loop.
@@ -574,7 +574,7 @@ fn requests_of_many_clients_that_come_at_once_are_each_their_own() {
     assert_eq!(control.run("RPUSH q element").integer(), 1);
     let popped = vec![Value::Bulk(b"q".to_vec()), Value::Bulk(b"element".to_vec())];
     assert_eq!(waiting.read_reply().expect("the element").value, Value::Array(popped));
-    assert_eq!(waiting.read_reply().expect("what came after").value.text(), "after");
+    assert_eq!(waiting.read_reply().expect("the reply after it").value.text(), "after");
 }
 
 /// Sends the second half of a request, and kills the client `id`.

@@ -17,8 +17,8 @@ const NOT_COMPARED: &[(&str, &str)] = &[
     ("bind", "binding them is the server's part"),
     ("maxclients", "raising the limit of open files is the server's part"),
     ("appendonly", "Redis starts a child for it"),
-    ("requirepass", "Redis would ask the test for it"),
-    ("activedefrag", "what is accepted depends on how either was built"),
+    ("requirepass", "Redis would require it from the test"),
+    ("activedefrag", "the accepted values depend on the build"),
     ("watchdog-period", "Redis raises a small one to its own minimum; it is kept here"),
     ("oom-score-adj", "the kernel may refuse it"),
 ];

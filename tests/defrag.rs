@@ -80,7 +80,7 @@ fn what_scattered_deletions_leave_goes_back_to_the_system() {
     client.ok("CONFIG SET activedefrag yes");
     let mut other = server.client();
     let mut served = 0;
-    eventually("the holes gone", || {
+    eventually("the holes are freed", || {
         // Another client is served meanwhile, and reads back its writes.
         let value = format!("value:{served}");
         assert_eq!(other.call(&["SET", "other", &value]), Value::Simple("OK".into()));

@@ -576,7 +576,7 @@ fn a_full_disk_loses_nothing_and_the_server_starts_on_it_and_goes_on_when_there_
     if disk.is_some() {
         fs::write(&ballast, vec![1; 1 << 20]).expect("write the ballast");
     } else {
-        eprintln!("no disk of its own: the calls say that there is no space");
+        eprintln!("no separate disk: the calls fail with ENOSPC");
     }
     let full = || {
         if disk.is_none() {

@@ -333,7 +333,7 @@ fn no_field_expires_while_writes_are_paused() {
             assert!(!client.run(&format!("{read} {key}")).is_error());
         }
         assert_eq!(client.run(&format!("HLEN {key}")).integer(), 3, "it is not seen");
-        assert_eq!(client.info_number(expired), before, "but not gone");
+        assert_eq!(client.info_number(expired), before, "but not deleted");
         assert_eq!(journal(&mut client), (String::new(), String::new()));
         assert_eq!(client.info_number("rdb_changes_since_last_save"), dirty + 1);
         client.ok("CLIENT UNPAUSE");

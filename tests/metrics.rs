@@ -53,13 +53,13 @@ fn nothing_listens_until_a_port_is_set_and_it_can_be_set_and_taken_back() {
         let refused = client.run(&format!("CONFIG SET {name} {taken}"));
         assert!(refused.text().contains("Unable to listen on this port"), "{refused:?}");
         let logged = format!("Failed listening on port {taken} (tcp): the old listeners are kept");
-        eventually("the log says so", || server.log().contains(&logged).then_some(()));
+        eventually("it is logged", || server.log().contains(&logged).then_some(()));
     }
     assert_eq!(Http::get(other, "/health").status, 200);
     assert_eq!(server.client().run("PING").text(), "PONG");
     client.ok("CONFIG SET metrics-port 0");
     assert!(Client::tcp(other).is_err());
-    eventually("the log says so", || server.log().contains("Metrics are not served any more").then_some(()));
+    eventually("it is logged", || server.log().contains("Metrics are not served any more").then_some(()));
     for port in [port, other] {
         assert_eq!(server.log().matches(&format!("Ready to serve metrics on port {port}\n")).count(), 1);
     }
@@ -107,7 +107,7 @@ fn the_figures_are_those_of_info_at_the_same_moment() {
     ];
     // Some fields change with each request, so the metric must be between INFO's values before and after the scrape.
     let mut compared = BTreeSet::new();
-    eventually("every figure stands still once", || {
+    eventually("every field is compared", || {
         let (before, scrape, after) = (info(&mut client), scrape(port), info(&mut client));
         for (metric, field) in commands {
             let (earlier, value, later) = (
@@ -318,7 +318,7 @@ fn the_status_page_shows_the_link_at_both_ends() {
         assert!(page.contains(shown), "{shown}: {page}");
     }
     drop(primary);
-    let page = eventually("the page says that the link is down", || {
+    let page = eventually("the page shows that the link is down", || {
         let page = Http::get(replica_web, "/").body;
         page.contains("<dt>link</dt><dd><span class=\"bad\">down for ").then_some(page)
     });
@@ -334,7 +334,7 @@ fn metrics_keep_their_names_and_types() {
     let listed: BTreeSet<String> = include_str!("metrics/names.txt").lines().map(String::from).collect();
     let gone: Vec<_> = listed.difference(&metrics).collect();
     let new: Vec<_> = metrics.difference(&listed).collect();
-    assert!(gone.is_empty() && new.is_empty(), "gone: {gone:?}, not in names.txt: {new:?}");
+    assert!(gone.is_empty() && new.is_empty(), "missing: {gone:?}, not in names.txt: {new:?}");
 }
 
 #[test]
@@ -457,7 +457,7 @@ fn clients_that_vanish_or_do_not_read_delay_nobody() {
 fn connections_for_metrics_are_few_and_do_not_count_as_clients() {
     let (server, port) = start("--maxclients 1");
     // The connection that saw the server ready may not be closed yet.
-    let mut client = eventually("a place for a client", || {
+    let mut client = eventually("a free connection", || {
         let mut client = server.try_client()?;
         client.try_call(&["PING"]).is_ok_and(|reply| reply.value.text() == "PONG").then_some(client)
     });

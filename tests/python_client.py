@@ -6,7 +6,7 @@ import redis
 
 
 def refused(action, text):
-    """Whether an action fails with a text in the error."""
+    """Whether an action fails with an error that contains the text."""
     try:
         action()
     except redis.ResponseError as error:

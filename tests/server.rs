@@ -652,7 +652,7 @@ fn version_and_help_are_printed_and_nothing_is_started() {
             std::process::Command::new(support::server::subject_binary()).arg(flag).output().expect("run");
         let text =
             String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(!text.trim().is_empty(), "{flag} says nothing");
+        assert!(!text.trim().is_empty(), "{flag} prints nothing");
         assert!(!text.contains("Ready to accept"), "{flag} starts a server");
     }
 }
@@ -681,7 +681,7 @@ fn a_daemon_that_cannot_load_its_data_or_write_its_pidfile_exits_with_the_reason
     let flags = format!("--port {port} --daemonize yes --pidfile missing/daemon.pid");
     let (status, said) = launch.flags(&flags).run_to_exit();
     assert!(!status.success() && said.contains("missing/daemon.pid"), "{status}: {said}");
-    assert!(Client::tcp(port).is_err(), "it has ended");
+    assert!(Client::tcp(port).is_err(), "it has exited");
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn what_waits_is_counted_by_its_arguments() {
     control.wait_for_info("blocked_clients", |n| n == 1);
     assert_eq!(control.info_number("clients_in_timeout_table"), 0);
     waiting.send_raw(b"*2\r\n$4\r\nECHO\r\n$100\r\nhalf").expect("send");
-    let line = eventually("what came after it", || {
+    let line = eventually("half of the next request", || {
         let line = control.run(&format!("CLIENT LIST ID {id}")).text();
         (number(&line, "qbuf") > 0).then_some(line)
     });
@@ -304,7 +304,7 @@ fn a_queue_beyond_the_query_buffer_limit_closes_its_client_and_gives_its_memory_
         // Large values stay in the block in which they were received, small ones are copied.
         let value = "v".repeat(if round == 2 { 500 } else { 100_000 });
         let refused = (0..100_000).any(|_| greedy.try_call(&["SET", "k", &value]).is_err());
-        assert!(refused, "it never ends");
+        assert!(refused, "no SET is refused");
         control.wait_for_info("client_query_buffer_limit_disconnections", |n| n == round);
     }
     assert_eq!(control.run("EXISTS k").integer(), 0);

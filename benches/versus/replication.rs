@@ -455,7 +455,7 @@ fn memory(bench: &Bench, report: &mut Report) -> Result<()> {
         &of(|t| t.bytes / 1e6),
         None,
     ));
-    report.rows.push(row(&name, "SETs that came in meanwhile", "1/s", &of(|t| t.sets_per_second), None));
+    report.rows.push(row(&name, "SETs executed meanwhile", "1/s", &of(|t| t.sets_per_second), None));
     Ok(())
 }
 

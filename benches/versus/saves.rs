@@ -107,7 +107,7 @@ fn measure(
         over.store(true, Ordering::Relaxed);
         (outcome.map(|outcome| (outcome, elapsed)), saver.join())
     });
-    saved.map_err(|_| "the thread that begins saves has died")??;
+    saved.map_err(|_| "the thread that starts saves has panicked")??;
     let (outcome, elapsed) = outcome?;
     let busy = server.cpu_time()?.since(before).run_ns as f64 / elapsed.as_nanos() as f64;
     Sample::new(&outcome, busy)

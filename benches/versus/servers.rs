@@ -133,8 +133,8 @@ impl Spec {
             }
             let ended = server.process.child().try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
-                let what = ended.map_or("does not answer".into(), |status| format!("ended with {status}"));
-                return Err(format!("{} {what}; it said:\n{}", self.name, tail_of(log)).into());
+                let what = ended.map_or("does not reply".into(), |status| format!("exited with {status}"));
+                return Err(format!("{} {what}; its output:\n{}", self.name, tail_of(log)).into());
             }
             sleep(Duration::from_millis(5));
         }

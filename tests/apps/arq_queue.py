@@ -1,4 +1,4 @@
-"""Jobs of arq, from a queue to a worker in a process of its own: arq_queue.py URL.
+"""Jobs of arq, from a queue to a worker in a separate process: arq_queue.py URL.
 
 The worker is `arq` as a user starts it, on the settings at the end of this file.
 """
@@ -61,7 +61,7 @@ async def eventually(what, probe):
 
 
 async def jobs(queue):
-    # Before there is a worker: what is queued stays, once for each name.
+    # Before there is a worker: queued jobs stay, once for each name.
     waiting = [await queue.enqueue_job("add", n, 1) for n in range(20)]
     later = await queue.enqueue_job("add", 20, 1, _defer_by=timedelta(seconds=2))
     once = await queue.enqueue_job("add", 1, 1, _job_id="once")

@@ -1,4 +1,4 @@
-// Bee-Queue as its README says: results and progress across processes' worth of queues, retries, delays, lost workers.
+// Bee-Queue as in its README: results and progress across several queues, retries, delays, lost workers.
 import { assert, eventually, load, main, url } from './checks.mjs';
 
 const Queue = load('bee-queue');
@@ -12,7 +12,7 @@ function open(name, options) {
   return queue;
 }
 
-/// One that only makes jobs, as a web server does.
+/// A queue that only creates jobs, as in a web server.
 const producer = (name) => open(name, { isWorker: false });
 
 const ended = (job) =>
@@ -96,11 +96,11 @@ async function lostWorkers() {
   const end = ended(job);
   await job.save();
   await eventually('a job in progress', async () => (await makes.checkHealth()).active === 1);
-  // It goes without waiting for what it does.
+  // Closes without waiting for its running job.
   await hung.close(1).catch(() => {});
   const other = open('lost', { stallInterval: 50 });
   other.process(async () => 'done');
-  // One look notes the jobs of which nothing is heard, the next takes them back.
+  // One check marks the jobs of silent workers as stalled, the next one queues them again.
   await eventually('the job elsewhere', async () => {
     await other.checkStalledJobs();
     return (await makes.checkHealth()).succeeded === 1;

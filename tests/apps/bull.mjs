@@ -1,9 +1,9 @@
-// Bull as its README says: results, named processors, priorities, retries, delays, repetition, a limit of rate.
+// Bull as in its README: results, named processors, priorities, retries, delays, repetition, a rate limit.
 import { assert, eventually, load, main, url } from './checks.mjs';
 
 const Queue = load('bull');
 
-/// A queue for a test, and what closes it.
+/// A queue for a test, and the function that closes it.
 async function withQueue(name, options, test) {
   const queue = new Queue(name, url, options);
   try {
@@ -104,7 +104,7 @@ async function limits() {
     const started = Date.now();
     queue.process(5, async () => (done += 1));
     await eventually('seven jobs', () => done === 7);
-    // Two windows have passed, however late this process saw it. The clock's milliseconds are cut off at either end.
+    // Two windows have passed, however late this process noticed. The clock's milliseconds are truncated at both ends.
     assert.ok(Date.now() - started >= 398, `${Date.now() - started} ms`);
   });
 }

@@ -1,4 +1,4 @@
-// BullMQ as its guide says: jobs in their order, later, again and again, retried, limited in rate; flows; lost workers.
+// BullMQ as in its guide: jobs in order, delayed, repeated, retried, rate-limited; flows; lost workers.
 import { assert, eventually, load, main, url } from './checks.mjs';
 
 const { FlowProducer, Queue, QueueEvents, UnrecoverableError, Worker } = load('bullmq');
@@ -53,7 +53,7 @@ async function results() {
   assert.equal(await done.getState(), 'completed');
   await eventually('progress', () => progress.length === 1);
   assert.deepEqual(progress, [{ percent: 50 }]);
-  // A job of this name is there already; the next one takes its place among those that are kept.
+  // A job of this name exists already; the next one replaces it among the kept jobs.
   await chatty.add('again', {}, { jobId: 'mine' });
   await (await chatty.add('next', {}, { removeOnComplete: 1 })).waitUntilFinished(heard);
   assert.deepEqual((await chatty.getCompleted()).map(({ name }) => name), ['next']);
@@ -65,7 +65,7 @@ async function order() {
   await queue.add('first', {});
   await queue.add('second', {});
   await queue.add('in front', {}, { lifo: true });
-  // What has a priority comes after what has none, the smallest number first.
+  // Jobs without a priority come first, then the smallest number.
   for (const priority of [30, 2, 100, 2]) await queue.add(`priority ${priority}`, {}, { priority });
   const late = await queue.add('changed', {}, { priority: 500 });
   await late.changePriority({ priority: 1 });
@@ -173,10 +173,10 @@ async function limits() {
   let done = 0;
   open(Worker, 'limited', async () => (done += 1), { limiter: { max: 3, duration: 200 }, concurrency: 5 });
   await eventually('seven jobs', () => done === 7);
-  // Two windows have passed, however late this process saw it. The clock's milliseconds are cut off at either end.
+  // Two windows have passed, however late this process noticed. The clock's milliseconds are truncated at both ends.
   assert.ok(Date.now() - started >= 398, `${Date.now() - started} ms`);
 
-  // Two workers that may do one job at a time between them.
+  // Two workers that together may run one job at a time.
   const narrow = open(Queue, 'narrow');
   await narrow.setGlobalConcurrency(1);
   let [running, most, all] = [0, 0, 0];
@@ -190,7 +190,7 @@ async function limits() {
   await narrow.addBulk(Array.from({ length: 20 }, () => ({ name: 'job', data: {} })));
   await eventually('twenty jobs', () => all === 20);
   assert.equal(most, 1);
-  // The same thing asked for again is one job until that is done.
+  // The same job, added again, is a single job until it is done.
   const deduplication = { id: 'mail' };
   const [one, two] = [
     await narrow.add('mail', {}, { deduplication, delay: 50 }),

@@ -1,4 +1,4 @@
-// keyv over node-redis, and cache-manager over keyv: values, lifetimes, namespaces, several keys at once.
+// keyv over node-redis, and cache-manager over keyv: values, expiry, namespaces, several keys at once.
 import { assert, eventually, load, main, url } from './checks.mjs';
 
 const { Keyv } = load('keyv');
@@ -14,7 +14,7 @@ async function keyv() {
   assert.equal(await users.has('ann'), true);
   await users.set('soon', 1, 30);
   await eventually('the end of a value', async () => (await users.get('soon')) === undefined);
-  // Several at once are a MULTI each.
+  // Several keys at once are one MULTI each.
   const many = Array.from({ length: 200 }, (_, n) => ({ key: `k${n}`, value: n, ttl: n % 2 ? 60_000 : undefined }));
   await users.setMany(many);
   assert.deepEqual(await users.getMany(['k0', 'k199', 'none']), [0, 199, undefined]);
@@ -43,7 +43,7 @@ async function cacheManager() {
   };
   const results = await Promise.all(Array.from({ length: 10 }, () => cache.wrap('key', compute)));
   assert.ok(results.every((result) => result.computed === 1) && computed === 1);
-  // Another process has nothing of its own yet, and finds it in the shared store.
+  // Another process has nothing in its memory yet, and finds the value in the shared store.
   const other = createCache({ stores: [new Keyv(), new Keyv({ store: new KeyvRedis(url), namespace: 'shared' })] });
   assert.deepEqual(await other.wrap('key', compute), { computed: 1 });
   await cache.mset([{ key: 'a', value: 1 }, { key: 'b', value: 2, ttl: 40 }]);

@@ -1,4 +1,4 @@
-"""Celery with Redis as broker and for results, and its workers in processes of their own: celery_queue.py URL."""
+"""Celery with Redis as broker and result backend, and its workers in separate processes: celery_queue.py URL."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
 )
 if "--without-mingle" in sys.argv:
-    # The second worker: what the first took and did not acknowledge is its own after this time.
+    # The second worker gets the tasks that the first took and did not acknowledge in this time.
     app.conf.broker_transport_options = {
         "visibility_timeout": 1,
         "unacked_mutex_expire": 2,
@@ -48,7 +48,7 @@ def third_time(self):
 
 @app.task(name="slow", acks_late=True)
 def slow(name):
-    """Does not end in the worker that takes it first."""
+    """Never returns in the first worker that takes it."""
     client = redis.Redis.from_url(URL)
     if client.incr(f"tries:{name}") == 1:
         client.blpop("never", 0)
@@ -83,7 +83,7 @@ def results():
 
 
 def chords():
-    """What follows on many: their results are counted in a script."""
+    """A chord: the task after many others, whose results a script counts."""
     assert celery.chord(add.s(n, 1) for n in range(30))(total.s()).get(timeout=left()) == 465
     many = celery.group(celery.chord([add.s(n, m) for m in range(5)], total.s()) for n in range(5)) | total.s()
     assert many().get(timeout=left()) == 100
@@ -93,7 +93,7 @@ def chords():
 
 
 def remote_control():
-    """Questions to all workers go by pub/sub."""
+    """Remote control messages to all workers use pub/sub."""
     control = app.control
     assert eventually("a worker's answer", lambda: control.ping(timeout=0.2))[0].popitem()[1] == {"ok": "pong"}
     later = add.apply_async((0, 0), countdown=3600)

@@ -14,7 +14,7 @@ async def receive(layer, channel):
 
 
 async def conversations(here, there):
-    """Two processes' worth of layers."""
+    """Two layers, as in two processes."""
     ann, bob, eve = await here.new_channel(), await there.new_channel(), await there.new_channel()
     await here.send(bob, {"type": "hello", "text": "für Bob", "n": [1, 2.5, None]})
     assert await receive(there, bob) == {"type": "hello", "text": "für Bob", "n": [1, 2.5, None]}
@@ -35,7 +35,7 @@ async def conversations(here, there):
 
 
 async def queues(here, there):
-    """What the layer that keeps messages does besides, most of it in scripts."""
+    """Further features of the layer that stores messages, most of them in scripts."""
     for n in range(3):
         await here.send("work", {"type": "job", "n": n})
     try:
@@ -43,7 +43,7 @@ async def queues(here, there):
         raise AssertionError("a fourth message in a channel for three")
     except ChannelFull:
         pass
-    # To a group goes what its members have room for.
+    # A group message is stored only for members with room.
     await here.group_add("workers", "work")
     await here.group_add("workers", "idle")
     await here.group_send("workers", {"type": "job", "n": "all"})

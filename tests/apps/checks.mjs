@@ -1,16 +1,16 @@
-// What the scripts for Node's applications share.
+// Functions shared by the scripts for Node's applications.
 import { assert, load, refused } from '../node_client/checks.mjs';
 
 export { assert, load, refused };
 
-/// The server under test, as the harness passes it.
+/// The URL of the server under test, passed by the harness.
 export const [url] = process.argv.slice(2);
 
 // A script that takes longer is broken.
 const DEADLINE_MS = 50_000;
 const started = Date.now();
 
-/// What `probe` returns or resolves to as soon as that is true; fails with `what` at the deadline.
+/// Polls `probe` until its result is true, and returns the result; fails with `what` at the deadline.
 export async function eventually(what, probe) {
   for (;;) {
     const found = await probe();
@@ -20,9 +20,9 @@ export async function eventually(what, probe) {
   }
 }
 
-/// Runs a list of tests, each named by its function, and ends the process.
+/// Runs a list of tests, each named by its function, and exits.
 export async function main(tests) {
-  // What is awaited may never come; the name printed last says where.
+  // An awaited event may never come; the last printed name shows where.
   setTimeout(() => assert.fail('this does not end'), DEADLINE_MS);
   for (const test of tests) {
     console.log(test.name);

@@ -1,22 +1,23 @@
-"""What the scripts for Python applications share."""
+"""Functions shared by the scripts for Python applications."""
 
 import contextlib
 import subprocess
 import tempfile
 import time
 
-# A script that takes longer is broken. The harness ends it only after this, so that it can end its own processes.
+# A script that takes longer is broken. The harness waits a little longer, so that the script can kill its own
+# processes.
 DEADLINE_SECONDS = 50
 STARTED = time.monotonic()
 
 
 def left():
-    """The seconds until the deadline."""
+    """The seconds left until the deadline."""
     return max(STARTED + DEADLINE_SECONDS - time.monotonic(), 0.001)
 
 
 def eventually(what, probe):
-    """What `probe` returns as soon as that is true; fails with `what` at the deadline."""
+    """Polls `probe` until its result is true, and returns the result; fails with `what` at the deadline."""
     while not (found := probe()):
         assert time.monotonic() - STARTED < DEADLINE_SECONDS, f"did not happen: {what}"
         time.sleep(0.005)
@@ -25,7 +26,7 @@ def eventually(what, probe):
 
 @contextlib.contextmanager
 def process(*command, **options):
-    """Runs a command beside the script, and ends it with the block; shows what it printed if the block fails."""
+    """Runs a command beside the block, and kills it after the block; prints its output if the block fails."""
     with tempfile.TemporaryFile("w+") as log:
         child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, **options)
         try:

@@ -1,4 +1,4 @@
-"""Django's own RedisCache, and what stands on it: django_cache.py URL.
+"""Django's own RedisCache, and features built on it: django_cache.py URL.
 
 The cache's methods, pages that it keeps, and sessions.
 """

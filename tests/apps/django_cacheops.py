@@ -1,6 +1,6 @@
-"""django-cacheops: results of queries, kept until what they were of changes: django_cacheops.py URL.
+"""django-cacheops: results of queries, cached until their rows change: django_cacheops.py URL.
 
-Which results a change concerns is found in scripts, from the conditions of the queries.
+Scripts find the results that a change affects, from the conditions of the queries.
 """
 
 import sys
@@ -27,7 +27,7 @@ from django.db.models import Q  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 
-# Models belong to an application that is installed: to this one, as there is no other.
+# Models must belong to an installed application: this module is the only one.
 class Category(models.Model):
     name = models.CharField(max_length=20)
 
@@ -46,14 +46,14 @@ class Article(models.Model):
 
 
 def queries(work):
-    """What `work` returns, and how many times it has asked the database."""
+    """The result of `work`, and the number of its database queries."""
     with CaptureQueriesContext(connection) as asked:
         result = work()
     return result, len(asked)
 
 
 def kept(work):
-    """The second time it is not asked."""
+    """The second call does not query the database."""
     result, _ = queries(work)
     assert queries(work) == (result, 0), work
     return result
@@ -75,7 +75,7 @@ def invalidation():
         kept(work)
 
     def asks(change):
-        """The queries whose results a change of an article has ended."""
+        """The queries whose results a change of an article has invalidated."""
         change()
         return {name for name, work in of.items() if queries(work)[1]}
 
@@ -110,7 +110,7 @@ def functions():
     assert report() == report() == {"articles": 11, "calls": 1}
     Article.objects.create(title="another")
     assert report()["calls"] == 2 and report()["articles"] == 12
-    # One of many who want the same computes it.
+    # Only one of many concurrent readers computes the result.
     once = []
 
     @cacheops.cached_as(Category, timeout=60, lock=True)
@@ -124,7 +124,7 @@ def functions():
     for thread in threads:
         thread.join(left())
     assert len(once) == 1
-    # Many keys go in pieces.
+    # Many keys are deleted in pieces.
     for n in range(1_500):
         Article.objects.filter(hidden=False, title=f"none {n}").count()
         if n % 500 == 0:

@@ -50,7 +50,7 @@ def values(cache):
 
 
 def counters(cache):
-    """What is counted in scripts: only what is there, and as long as it was to be there."""
+    """Counters in scripts: they only change existing keys, and keep the expiry."""
     cache.set("count", 1, timeout=60)
     assert cache.incr("count") == 2 and cache.incr("count", 40) == 42 and cache.decr("count", 2) == 40
     assert 0 < cache.ttl("count") <= 60
@@ -60,7 +60,7 @@ def counters(cache):
     except ValueError:
         assert "none" not in cache
     assert cache.incr("new", ignore_key_check=True) == 1
-    # More than a number of Redis holds is kept as a value of Python.
+    # A number beyond Redis's integers is stored as a pickled value.
     cache.set("huge", 2**63 - 1, timeout=60)
     assert cache.incr("huge") == 2**63 and cache.get("huge") == 2**63
     assert cache.incr_version("count") == 2 and cache.get("count") is None and cache.get("count", version=2) == 40
@@ -100,7 +100,7 @@ def locks(cache):
 
 
 def structures():
-    """What it passes on of Redis's own types."""
+    """Redis types that the cache exposes."""
     assert cache.sadd("set", "a", "b") == 2 and cache.sismember("set", "a") and cache.smembers("set") == {"a", "b"}
     assert cache.hset("hash", "field", {"n": 1}) == 1 and cache.hexists("hash", "field")
     assert cache.hkeys("hash") == ["field"] and cache.hdel("hash", "field") == 1

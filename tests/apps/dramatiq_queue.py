@@ -1,6 +1,6 @@
-"""Messages of dramatiq, from a broker to two workers in processes of their own: dramatiq_queue.py URL.
+"""Messages of dramatiq, from a broker to two workers in separate processes: dramatiq_queue.py URL.
 
-The workers are `dramatiq` as a user starts it. They share limits of rate and barriers in Redis, and keep results there.
+The workers are `dramatiq` as a user starts it. They share rate limits and barriers in Redis, and store results there.
 """
 
 import os
@@ -19,7 +19,7 @@ from dramatiq.results.backends import RedisBackend
 
 URL = os.environ.setdefault("DRAMATIQ_TEST_URL", sys.argv[-1])
 client = redis.Redis.from_url(URL)
-# Unacknowledged messages of a worker of which nothing is heard for a second go to another.
+# Another worker gets the unacknowledged messages of a worker that has been silent for a second.
 broker = dramatiq.brokers.redis.RedisBroker(url=URL, heartbeat_timeout=1_000, maintenance_chance=1_000_000)
 broker.add_middleware(Results(backend=RedisBackend(url=URL)))
 broker.add_middleware(dramatiq.middleware.GroupCallbacks(LimitsBackend(url=URL)))
@@ -62,7 +62,7 @@ def note(name):
 
 @dramatiq.actor(max_retries=0, time_limit=3_600_000)
 def hang():
-    """Does not end in the worker that takes it first."""
+    """Never returns in the first worker that takes it."""
     if client.rpush("hanging", os.getpid()) == 1:
         client.blpop("never", 0)
 
@@ -92,7 +92,7 @@ def results():
         raise AssertionError("an error was not passed on")
     except ResultFailure as error:
         assert "as it should" in str(error)
-    # What failed for good is kept for a while.
+    # Messages that failed for good are kept for a while.
     eventually("a dead letter", lambda: client.zcard("dramatiq:default.XQ") == 1)
 
 
@@ -134,7 +134,7 @@ def main():
             print(check.__name__, flush=True)
             check()
         broker.join("default", timeout=int(left() * 1000))
-        # Each ends what it does first: both at once.
+        # Each worker finishes its current message: both at the same time.
         one.terminate()
         other.terminate()
     print("all passed")

@@ -1,6 +1,6 @@
 """Flask with Flask-Caching and Flask-Session: flask_app.py URL.
 
-Two applications with connections of their own stand for two processes: they keep pages, results and visitors together.
+Two applications with separate connections represent two processes, which share cached pages, results and sessions.
 """
 
 import sys
@@ -85,7 +85,7 @@ def sessions(one, two):
     first, second = one[0], two[0]
     ann, bob = first.test_client(), second.test_client()
     assert [text(ann, "/visit"), text(ann, "/visit"), text(bob, "/visit")] == ["1", "2", "1"]
-    # The same cookie at the other application.
+    # The same cookie in the other application.
     cookie = ann.get_cookie("session")
     elsewhere = second.test_client()
     elsewhere.set_cookie("session", cookie.value)

@@ -1,4 +1,5 @@
-// Subscriptions of GraphQL over Redis: what one server's mutation publishes, the other's subscribers receive.
+// GraphQL subscriptions over Redis: subscribers of one server receive the messages that a mutation on the other
+// publishes.
 import { assert, eventually, load, main, url } from './checks.mjs';
 
 const { Redis } = load('ioredis');

@@ -1,4 +1,4 @@
-"""Tasks of huey, from a queue to its consumer in a process of its own: huey_queue.py URL."""
+"""Tasks of huey, from a queue to its consumer in a separate process: huey_queue.py URL."""
 
 import os
 import pathlib
@@ -40,7 +40,7 @@ def third_time():
 
 @huey.task()
 def most_at_once():
-    """Does what two may do at a time."""
+    """A task of which two may run at a time."""
     most = redis.incr("running")
     redis.blpop("never", 0.02)
     redis.decr("running")
@@ -126,7 +126,7 @@ def main():
 
 
 if __name__ == "__main__":
-    # The consumer knows the tasks by this module's name.
+    # The consumer finds the tasks by this module's name.
     import huey_queue
 
     huey_queue.main()

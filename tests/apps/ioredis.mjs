@@ -1,4 +1,4 @@
-// What applications build on ioredis beside single commands: transactions and pipelines, pub/sub, and events of keys.
+// Features of ioredis beyond single commands: transactions and pipelines, pub/sub, and keyspace notifications.
 import { assert, eventually, load, main, url } from './checks.mjs';
 
 const { Redis } = load('ioredis');
@@ -9,7 +9,7 @@ async function transactions() {
   const replies = await redis.multi().set('key', '1').incr('key').lpush('list', 'a').incr('list').get('key').exec();
   assert.deepEqual(replies.map(([, reply]) => reply), ['OK', 2, 1, undefined, '2']);
   assert.match(replies[3][0].message, /WRONGTYPE/);
-  // One by one, as a user of `pipeline: false` sends them.
+  // One by one, as with `pipeline: false`.
   await redis.multi({ pipeline: false });
   assert.equal(await redis.set('key', '5'), 'QUEUED');
   assert.equal(await redis.get('key'), 'QUEUED');

@@ -1,4 +1,4 @@
-"""Limits of rate that processes share, by the library limits: limits_of_rate.py URL."""
+"""Rate limits shared by processes, by the library limits: limits_of_rate.py URL."""
 
 import asyncio
 import sys
@@ -14,13 +14,13 @@ STRATEGIES = ("FixedWindowRateLimiter", "MovingWindowRateLimiter", "SlidingWindo
 
 
 def strategy(name):
-    """One with a connection of its own, as each process has."""
+    """A limiter with a separate connection, as in each process."""
     return getattr(limits.strategies, name)(limits.storage.storage_from_string(URL))
 
 
 def counts(name):
     here, there = strategy(name), strategy(name)
-    # A window that does not end while this runs.
+    # A window that does not end during the test.
     five = limits.parse("5/day")
     assert [here.hit(five, name, "ann"), there.hit(five, name, "ann", cost=3)] == [True, True]
     assert there.test(five, name, "ann") and not there.test(five, name, "ann", cost=2)
@@ -41,7 +41,7 @@ def ends(name):
 
 
 def crowds(name):
-    """Threads that take all there is: never more than that."""
+    """Threads that take as many as they can get: together never more than the limit."""
     fifty, taken = limits.parse("50/day"), []
 
     def take():

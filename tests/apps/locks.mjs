@@ -1,16 +1,16 @@
-// Locks that several processes share: redlock, and the mutexes and semaphores of redis-semaphore.
+// Locks shared by several processes: redlock, and the mutexes and semaphores of redis-semaphore.
 import { assert, eventually, load, main, url } from './checks.mjs';
 
 const { Redis } = load('ioredis');
 const Redlock = load('redlock');
 const { MultiSemaphore, Mutex, RedlockMutex, Semaphore } = load('redis-semaphore');
 
-// As long as no test takes: an end before its time would be the lock's fault.
+// Longer than any test, so that an early end would be the lock's fault.
 const LONG_MS = 60_000;
 const redis = new Redis(url);
 const other = new Redis(url);
 
-/// How many did `work` at once, at most, when `count` of them take and return what `take(n)` gives.
+/// The most concurrent runs of `work` when `count` of them acquire and release `take(n)`.
 async function crowd(count, take) {
   let [running, most, all] = [0, 0, 0];
   await Promise.all(
@@ -43,13 +43,13 @@ async function redlock() {
   assert.ok((await redis.pttl('lock:a')) > LONG_MS);
   await lock.unlock();
   assert.equal(await redis.exists('lock:a', 'lock:b'), 0);
-  // What ended by itself is another's, and is not taken from it.
+  // A lock that has expired belongs to another owner, and releasing it does not affect that owner.
   const short = await once.lock('lock:short', 50);
   const next = await locks[0].lock('lock:short', LONG_MS);
   await assert.rejects(short.unlock());
   await assert.rejects(short.extend(1_000));
   assert.equal(await redis.get('lock:short'), next.value);
-  // The scripts are sent again to a server that has forgotten them.
+  // The client sends the scripts again to a server that has lost them.
   await redis.script('FLUSH');
   await next.unlock();
   assert.equal(await redis.exists('lock:short'), 0);
@@ -72,7 +72,7 @@ async function mutex() {
   await first.release();
   assert.equal(await redis.get('mutex:short'), second.identifier);
   await second.release();
-  // A lock that is held longer than its time is renewed.
+  // A lock that is held longer than its expiry is renewed.
   const renewed = new Mutex(redis, 'renewed', { lockTimeout: 2_000, refreshInterval: 10 });
   await renewed.acquire();
   const deadlines = new Set();

@@ -1,5 +1,5 @@
-// What applications build on node-redis beside single commands: transactions, pub/sub, and with RESP3 its cache in the
-// client, which the server keeps true by invalidations.
+// Features of node-redis beyond single commands: transactions, pub/sub, and with RESP3 its client-side cache, which the
+// server keeps valid with invalidations.
 import { assert, eventually, load, main, refused, url } from './checks.mjs';
 
 const { createClient, BasicClientSideCache, BasicPooledClientSideCache, createClientPool, WatchError } = load('redis');
@@ -36,7 +36,7 @@ async function transactions() {
 async function counters() {
   const pool = await createClientPool({ url }, { minimum: 4, maximum: 4 }).connect();
   await pool.set('counter', '0');
-  // Each takes a connection for itself while it watches.
+  // Each uses a separate connection while it watches.
   const add = () =>
     pool.execute(async (client) => {
       for (;;) {
@@ -69,7 +69,7 @@ async function pubSub() {
     assert.deepEqual(heard.sort(), [100_000, 'n*s news: hello', 'news: hello', 'shard shard: one']);
     assert.deepEqual({ ...(await publisher.pubSubNumSub(['news', 'none'])) }, { news: 1, none: 0 });
     if (RESP === 3) assert.equal(await subscriber.set('while', 'subscribed'), 'OK');
-    // A connection that was lost comes back with its subscriptions.
+    // A lost connection comes back with its subscriptions.
     assert.equal(await publisher.clientKill({ filter: 'TYPE', type: 'pubsub' }), 1);
     await eventually('the subscription again', async () => (await publisher.publish('news', 'again')) === 2);
     await eventually('the message', () => heard.includes('news: again'));
@@ -81,7 +81,7 @@ async function pubSub() {
   }
 }
 
-/// How often GET was called.
+/// The number of calls of GET.
 async function reads(client) {
   return Number(/cmdstat_get:calls=(\d+)/.exec(await client.info('commandstats'))?.[1] ?? 0);
 }
@@ -110,12 +110,12 @@ async function clientSideCache() {
     await change();
     await eventually(`the value ${wanted}`, async () => (await reader.get('profile')) === wanted);
   }
-  // Containers are kept by the key, too.
+  // Collections are cached by key, too.
   await writer.hSet('user', { name: 'ann' });
   assert.equal((await reader.hGetAll('user')).name, 'ann');
   await writer.hSet('user', 'name', 'bob');
   await eventually('the new name', async () => (await reader.hGetAll('user')).name === 'bob');
-  // A cache that outlived its connection could be stale: it is emptied.
+  // A cache that outlived its connection could be stale, so it is emptied.
   await reader.get('profile');
   assert.ok((await writer.clientKill({ filter: 'SKIPME', skipMe: 'yes' })) >= 1);
   await writer.set('profile', 'changed meanwhile');

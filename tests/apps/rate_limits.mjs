@@ -1,4 +1,4 @@
-// Limits of rate that several servers share: rate-limiter-flexible, those of Express and Fastify, bottleneck.
+// Rate limits shared by several servers: rate-limiter-flexible, those of Express and Fastify, bottleneck.
 import { createServer } from 'node:http';
 import { assert, eventually, load, main, url } from './checks.mjs';
 
@@ -16,7 +16,7 @@ const redis = new Redis(url);
 const nodeRedis = createClient({ url });
 await nodeRedis.connect();
 
-/// What rate-limiter-flexible does for either client.
+/// rate-limiter-flexible with either client.
 async function points(storeClient, keyPrefix, more) {
   const options = { storeClient, keyPrefix, ...more };
   const limiter = new RateLimiterRedis({ ...options, points: 5, duration: 60 });
@@ -32,7 +32,7 @@ async function points(storeClient, keyPrefix, more) {
   await assert.rejects(limiter.consume('bob'), ({ msBeforeNext }) => msBeforeNext > 0 && msBeforeNext <= 30_000);
   assert.equal(await limiter.delete('bob'), true);
   assert.equal(await limiter.get('bob'), null);
-  // Who took too much is shut out for longer than the window.
+  // A client above the limit is blocked for longer than the window.
   const limit = (name, more) => new RateLimiterRedis({ ...options, keyPrefix: `${keyPrefix}:${name}`, ...more });
   const strict = limit('strict', { points: 1, duration: 60, blockDuration: 600 });
   await strict.consume('ann');
@@ -71,7 +71,7 @@ async function expressRateLimit() {
     const response = await fetch(bases[n % 2]);
     statuses.push(response.status);
     assert.match(response.headers.get('ratelimit'), new RegExp(`limit=5, remaining=${Math.max(4 - n, 0)}, reset=\\d+`));
-    // The scripts are sent again to a server that has forgotten them.
+    // The client sends the scripts again to a server that has lost them.
     if (n === 3) await nodeRedis.scriptFlush();
   }
   assert.deepEqual(statuses, [200, 200, 200, 200, 200, 429, 429, 429]);
@@ -115,7 +115,7 @@ async function bottleneck() {
   assert.equal(most, 2);
   assert.equal(await pair[0].clusterQueued(), 0);
   assert.equal((await pair[1].done()) + (await pair[0].running()), 20);
-  // Priorities, and a reservoir that somebody fills again.
+  // Priorities, and a reservoir that is refilled.
   const few = limiter('few', { reservoir: 3, maxConcurrent: 1 });
   await few.ready();
   const order = [];

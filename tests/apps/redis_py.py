@@ -1,7 +1,7 @@
-"""What applications build on redis-py beside single commands: redis_py.py URL.
+"""Features of redis-py beyond single commands: redis_py.py URL.
 
-Transactions as its pipelines send them by default, recipes with WATCH, pub/sub, and notifications of keys. Its cache in
-the client is not among them: redis-py refuses it for a server that says it is older than 7.4.
+Transactions as its pipelines send them by default, recipes with WATCH, pub/sub, and keyspace notifications. Its
+client-side cache is not among them: redis-py refuses it for servers older than 7.4.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ URL = sys.argv[1]
 
 
 def connect(protocol, **options):
-    # Without this a connection that is lost is not made anew.
+    # Without this a lost connection is not opened again.
     retry = Retry(NoBackoff(), 3)
     return redis.Redis.from_url(
         URL, protocol=protocol, decode_responses=True, socket_timeout=left(), retry=retry, **options
@@ -31,12 +31,12 @@ def pipelines(r):
         pipe.set("stock", 10).decrby("stock", 3).hset("order", mapping={"item": "pear", "n": 3}).get("none")
         assert pipe.execute() == [True, 7, 2, None]
         assert pipe.execute() == []
-    # An error while it runs leaves the rest as it is.
+    # An error during the execution does not affect the other commands.
     with r.pipeline() as pipe:
         pipe.incr("stock").incr("order").incr("stock")
         first, error, last = pipe.execute(raise_on_error=False)
         assert (first, last) == (8, 9) and "wrong kind of value" in str(error), error
-    # One that is found while commands are queued refuses the whole.
+    # An error while commands are queued aborts the transaction.
     with r.pipeline() as pipe:
         pipe.set("stock", 0).execute_command("NOSUCHCOMMAND").set("stock", 1)
         try:
@@ -49,7 +49,7 @@ def pipelines(r):
         for n in range(5_000):
             pipe.rpush("many", n)
         assert pipe.execute() == list(range(1, 5_001))
-    # Values that come in several pieces, queued between small ones.
+    # Values that arrive in several pieces, queued between small ones.
     texts = [str(n) * size for n, size in enumerate((1, 40_000, 5, 300_000, 32_768, 3_000_000))]
     with r.pipeline() as pipe:
         for n, text in enumerate(texts):
@@ -58,7 +58,7 @@ def pipelines(r):
 
 
 def pipelines_are_seen_whole(r):
-    """Both counters are always the same for who reads both at once, while two threads move them."""
+    """A reader of both counters always sees the same values, while two threads change them."""
     r.mset({"left": 0, "right": 0})
 
     def move():
@@ -80,7 +80,7 @@ def pipelines_are_seen_whole(r):
 
 
 def watching(r):
-    """The increment of redis-py's documentation, and what makes it start again."""
+    """The increment of redis-py's documentation, and a conflict that restarts it."""
 
     def conflicts(change):
         r.set("watched", 1, ex=100)
@@ -164,7 +164,7 @@ def subscribing(r):
         assert next_of(pubsub)["data"] == 0 and not pubsub.subscribed
     eventually("the end of the subscriptions", lambda: r.pubsub_channels() == [] and r.pubsub_numpat() == 0)
 
-    # All that is published arrives, in its order, short or long.
+    # All published messages arrive, in order, short or long.
     with r.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe("log")
         eventually("the subscription", lambda: r.publish("log", "begin") == 1)
@@ -187,7 +187,7 @@ def a_listener_in_a_thread_survives_its_connection(r):
     heard = []
     pubsub = r.pubsub(ignore_subscribe_messages=True)
     pubsub.subscribe(**{"jobs": lambda message: heard.append(message["data"])})
-    # The thread ends by itself at `stop`; a lost connection is made anew, with its subscriptions.
+    # The thread exits at `stop`; a lost connection is opened again, with its subscriptions.
     thread = pubsub.run_in_thread(sleep_time=0.01, daemon=True)
     try:
         eventually("the subscription", lambda: r.publish("jobs", "first") == 1)

@@ -1,4 +1,4 @@
-"""redis-py's scripts, functions and locks, those of python-redis-lock too: redis_py_scripts.py URL."""
+"""Scripts, functions and locks of redis-py, and locks of python-redis-lock: redis_py_scripts.py URL."""
 
 import asyncio
 import sys
@@ -11,7 +11,7 @@ from checks import eventually, left
 from redis.exceptions import LockError, LockNotOwnedError, NoScriptError, ResponseError
 
 URL = sys.argv[1]
-# As long as no test takes: an end before its time would be the lock's fault.
+# Longer than any test, so that an early end would be the lock's fault.
 LONG = 60
 TRANSFER = """
 local left = tonumber(redis.call('GET', KEYS[1]) or 0)
@@ -49,14 +49,14 @@ def scripts(client):
     assert transfer(["ann", "bob"], [1]) == [69, 31]
     assert client.script_exists(transfer.sha, "0" * 40) == [True, False]
     refused(lambda: client.evalsha("0" * 40, 0), NoScriptError)
-    # In a pipeline, what the server has forgotten is sent ahead.
+    # A pipeline first loads the scripts that the server has lost.
     client.script_flush()
     with client.pipeline() as pipe:
         pipe.set("eve", 5)
         transfer(["ann", "eve"], [9], client=pipe)
         pipe.get("eve")
         assert pipe.execute() == [True, [60, 14], b"14"]
-    # A script that fails leaves what came before it.
+    # A failed script keeps its earlier writes.
     with client.pipeline() as pipe:
         pipe.incr("eve")
         transfer(["ann", "eve"], [61], client=pipe)
@@ -66,7 +66,7 @@ def scripts(client):
         b"k", b"\x00\xff", 3, None, 1,
     ]
     assert client.eval_ro("return redis.call('GET', KEYS[1])", 1, "eve") == b"15"
-    # The server's own clock, and numbers as they are.
+    # The server's own clock, and unconverted numbers.
     assert abs(client.eval("return tonumber(redis.call('TIME')[1])", 0) - client.time()[0]) <= 1
     client.eval("redis.call('ZADD', KEYS[1], ARGV[1] * 0x1000 + 7, 'x')", 1, "scores", 1_700_000_000_000)
     assert client.zscore("scores", "x") == 1_700_000_000_000 * 0x1000 + 7
@@ -86,7 +86,7 @@ def functions(client):
 
 
 def crowd(take):
-    """Threads that each do what only one may do at a time."""
+    """Threads that each do work of which only one may run at a time."""
     state = {"running": 0, "most": 0, "done": 0}
 
     def work():
@@ -116,7 +116,7 @@ def locks(client):
     assert mine.owned() and not other.owned()
     mine.release()
     assert not client.exists("lock")
-    # What ended by itself is another's, and is not taken from it.
+    # A lock that has expired belongs to another owner, and releasing it does not affect that owner.
     short = client.lock("lock", timeout=0.05)
     assert short.acquire() and other.acquire(blocking_timeout=left())
     refused(short.release, LockNotOwnedError)
@@ -126,7 +126,7 @@ def locks(client):
 
 
 def signalled_locks(client):
-    """Those of python-redis-lock wake who waits by a list."""
+    """The locks of python-redis-lock wake waiting clients through a list."""
     redis_lock.reset_all(client)
     crowd(lambda: redis_lock.Lock(client, "signalled", expire=LONG))
     lock = redis_lock.Lock(client, "other", expire=LONG, id="me")
@@ -136,7 +136,7 @@ def signalled_locks(client):
     assert client.ttl("lock:other") > LONG
     lock.release()
     refused(lock.release, redis_lock.NotAcquired)
-    # It is renewed for as long as it is held: somebody else's lifetime does not stay.
+    # The lock is renewed as long as it is held, and does not keep another owner's expiry.
     with redis_lock.Lock(client, "renewed", expire=1, auto_renewal=True):
         client.expire("lock:renewed", LONG)
         eventually("a renewal", lambda: client.pttl("lock:renewed") <= 1000)

@@ -1,4 +1,4 @@
-"""Jobs of RQ, from queues to two workers in processes of their own: rq_queue.py URL.
+"""Jobs of RQ, from queues to two workers in separate processes: rq_queue.py URL.
 
 The workers are `rq worker` as a user starts it, with its scheduler; each job runs in a fork.
 """
@@ -26,7 +26,7 @@ def add(left, right):
 
 
 def note(text):
-    """Leaves a trace of the order in which jobs ran."""
+    """Records the order in which jobs run."""
     return client.rpush("notes", text)
 
 
@@ -47,7 +47,7 @@ def hang():
 
 
 def alone():
-    """Does what only one may do at a time."""
+    """A job of which only one may run at a time."""
     most = client.incr("running")
     client.blpop("never", 0.02)
     client.decr("running")
@@ -74,13 +74,13 @@ def worker(*more):
     command = [pathlib.Path(sys.executable).with_name("rq"), "worker", "--quiet", "--url", URL, *more]
     with process(*command, "high", "default", env=environment) as child:
         yield child
-        # A worker ends what it does first.
+        # A worker finishes its current job.
         child.terminate()
         child.wait(left())
 
 
 def order(high, default):
-    """What was queued before there is a worker."""
+    """Jobs queued before there is a worker."""
     for queue, name, front in ((default, "b", False), (high, "a", False), (default, "c", False), (high, "first", True)):
         queue.enqueue("rq_queue.note", name, at_front=front)
     cancelled = default.enqueue("rq_queue.note", "cancelled")

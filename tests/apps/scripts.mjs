@@ -1,4 +1,4 @@
-// Scripts and functions as the two clients for Node offer them: commands of one's own, in pipelines and transactions.
+// Scripts and functions in the two clients for Node: custom commands, in pipelines and transactions.
 import { assert, load, main, url } from './checks.mjs';
 
 const { Redis } = load('ioredis');
@@ -23,7 +23,7 @@ async function ioredis() {
   assert.equal(await redis.total(2, 'a', 'b', 'c'), 3);
   const bytes = Buffer.from([0, 255, 10, 13, 128]);
   assert.deepEqual(await redis.echoBuffer(1, 'key', bytes, 'für'), [Buffer.from('key'), bytes, Buffer.from('für')]);
-  // It asks whether the server has them before the first pipeline, and sends what is not there.
+  // Before the first pipeline, the client checks which scripts the server has, and loads the others.
   for (const batch of ['pipeline', 'multi']) {
     await redis.script('FLUSH');
     const another = ioredisWithCommands();
@@ -54,7 +54,7 @@ const LIBRARY = `#!lua name=shop
     function_name = 'left', callback = function(keys) return redis.call('GET', keys[1]) end, flags = {'no-writes'}
   }`;
 
-/// How node-redis wants a function or a script described.
+/// The description of a function or a script for node-redis.
 const described = (more) => ({
   NUMBER_OF_KEYS: 1,
   parseCommand(parser, keys, ...args) {

@@ -1,4 +1,4 @@
-// Sessions of Express in Redis, through connect-redis: two servers that know the same visitors.
+// Sessions of Express in Redis, through connect-redis: two servers share their visitors.
 import { createServer } from 'node:http';
 import { assert, eventually, load, main, url } from './checks.mjs';
 
@@ -24,7 +24,7 @@ async function serve(ttl) {
   return { base: `http://127.0.0.1:${http.address().port}`, client, store };
 }
 
-/// Somebody who keeps the cookie.
+/// A visitor, who keeps the cookie.
 function visitor() {
   let cookie;
   return async (address) => {

@@ -1,4 +1,4 @@
-// Two Socket.IO servers behind each of its Redis adapters: what one emits, the clients of the other receive.
+// Two Socket.IO servers behind each of its Redis adapters: the clients of one receive the events that the other emits.
 import { createServer } from 'node:http';
 import { assert, eventually, load, main, url } from './checks.mjs';
 
@@ -17,7 +17,7 @@ async function nodeRedis(options) {
   return client;
 }
 
-/// Two servers with an adapter each, and two clients for each server.
+/// Two servers with one adapter each, and two clients for each server.
 async function cluster(adapter, options) {
   const servers = await Promise.all(
     [0, 1].map(async () => {
@@ -27,7 +27,7 @@ async function cluster(adapter, options) {
       return io;
     }),
   );
-  // The adapters know one another only once their subscriptions stand.
+  // The adapters find each other only after they have subscribed.
   await eventually('two servers', async () => {
     const counts = await Promise.all(servers.map((io) => io.of('/').adapter.serverCount()));
     return counts.every((count) => count === 2);
@@ -45,14 +45,14 @@ async function cluster(adapter, options) {
   return { servers, sockets };
 }
 
-/// Waits until these sockets have heard an event, and returns what came with it for each of all.
+/// Waits until these sockets have received an event. Returns the event's arguments for each socket.
 async function heard(sockets, event, wanted) {
   const of = (socket) => socket.heard.filter(([name]) => name === event).map(([, ...args]) => args);
   await eventually(event, () => wanted.every((index) => of(sockets[index]).length > 0));
   return sockets.map(of);
 }
 
-/// What each adapter has to do.
+/// The checks of each adapter.
 async function check(adapter, options) {
   const { servers, sockets } = await cluster(adapter, options);
   const [first, second] = servers;
@@ -64,7 +64,7 @@ async function check(adapter, options) {
     assert.equal(more.length, 0);
   }
 
-  // A room that has a member on each server, and what leaves one of them out.
+  // A room with a member on each server, and an event that excludes one of them.
   await first.in(sockets[0].id).socketsJoin('room');
   second.in(sockets[0].id).socketsJoin('room');
   second.in(sockets[2].id).socketsJoin('room');
@@ -76,15 +76,15 @@ async function check(adapter, options) {
   first.except('room').emit('others', 1);
   assert.deepEqual((await heard(sockets, 'others', [1, 3])).map((args) => args.length), [0, 1, 0, 1]);
 
-  // A conversation arrives in its order.
+  // The messages of a conversation arrive in order.
   const lines = Array.from({ length: 500 }, (_, n) => `${n} `.repeat(1 + (n % 5) * 500));
   for (const line of lines) first.emit('line', line);
   first.emit('last line');
   await heard(sockets, 'last line', [0, 1, 2, 3]);
-  // With recovery an offset into the stream comes behind each.
+  // With recovery each is followed by an offset in the stream.
   for (const received of await heard(sockets, 'line', [])) assert.deepEqual(received.map(([line]) => line), lines);
 
-  // Questions to all: who is there, and what each says.
+  // Requests to all: the list of sockets, and the acknowledgement of each.
   const present = await second.fetchSockets();
   assert.deepEqual(present.map(({ id }) => id).sort(), sockets.map(({ id }) => id).sort());
   for (const [index, socket] of sockets.entries()) socket.on('ask', (answer) => answer(index));
@@ -93,7 +93,7 @@ async function check(adapter, options) {
   second.on('servers', (text, answer) => answer(`${text} heard`));
   assert.deepEqual(await first.serverSideEmitWithAck('servers', 'one'), ['one heard']);
 
-  // One server ends the connection of the other's client.
+  // One server disconnects a client of the other.
   const ended = new Promise((resolve) => sockets[3].on('disconnect', resolve));
   first.in(sockets[3].id).disconnectSockets(true);
   await ended;
@@ -125,7 +125,7 @@ async function shardedAdapter() {
 async function streamsAdapter() {
   const options = { connectionStateRecovery: {} };
   const both = await check(async () => createStreamsAdapter(await nodeRedis()), options);
-  // A client whose connection broke gets from the stream what it missed, although it comes back to the other server.
+  // A client whose connection broke gets the missed events from the stream, even from the other server.
   const { servers, sockets } = both;
   const [lost] = sockets;
   const { id } = lost;

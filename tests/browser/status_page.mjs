@@ -1,6 +1,6 @@
-// Looks at the status page with a browser: node status_page.mjs BROWSER URL [DIRECTORY FOR SCREENSHOTS]
+// Opens the status page in a browser: node status_page.mjs BROWSER URL [DIRECTORY FOR SCREENSHOTS]
 //
-// It drives the browser by its own protocol (DevTools, over a pair of pipes), which needs no package.
+// It drives the browser with the DevTools protocol over a pair of pipes, which needs no package.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -48,7 +48,7 @@ async function evaluate(expression) {
   return result.value;
 }
 
-// The contrast of two colours by WCAG 2: 4.5 is what text needs.
+// The contrast of two colours by WCAG 2: text needs 4.5.
 const contrast = `(() => {
   const channel = (value) => (value /= 255, value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
   const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
@@ -85,7 +85,7 @@ async function look(name, width, height, scheme) {
     assert.ok(card.left >= 0 && card.right <= width && card.height > 20, `${name}: ${JSON.stringify(card)}`);
   }
   assert.ok((await evaluate('document.documentElement.scrollWidth')) <= width, `${name}: wider than the screen`);
-  // Figures and charts of a row stand at the same height, however many lines a title takes.
+  // Figures and charts of a row are at the same height, however many lines a title takes.
   for (const part of ['', ' .value', ' svg']) {
     const uneven = await evaluate(`(() => {
       const tiles = [...document.querySelectorAll('.charts .card')];
@@ -96,11 +96,11 @@ async function look(name, width, height, scheme) {
     })()`);
     assert.deepEqual(uneven, [], `${name}:${part}`);
   }
-  // Nothing is cut off in a card, but tables may be scrolled.
+  // Nothing in a card is clipped, but tables may be scrolled.
   const cut = await evaluate(`[...document.querySelectorAll('.card p,.card h2,dl div')]
     .filter((it) => it.scrollWidth > it.clientWidth + 1).map((it) => it.textContent)`);
   assert.deepEqual(cut, [], name);
-  // A line that has no extent is not seen.
+  // A line without extent is invisible.
   const lines = await evaluate(`[...document.querySelectorAll('svg .line')].map((it) => it.getAttribute('d').length)`);
   assert.ok(lines.length >= 7 && lines.filter((length) => length > 0).length >= 6, `${name}: ${lines}`);
   const least = await evaluate(contrast);
@@ -131,7 +131,7 @@ try {
   assert.deepEqual(complaints, []);
   console.log('all passed');
 } finally {
-  // All of its processes end by this; a signal would reach the first alone.
+  // This exits all of its processes; a signal would reach only the first.
   sessionId = undefined;
   await Promise.race([ended, call('Browser.close').then(() => ended)]);
   rmSync(profile, { recursive: true, force: true, maxRetries: 5 });

@@ -207,7 +207,7 @@ fn replicas_with_different_filters_get_snapshots_of_their_own() {
         let sizes: Vec<u64> = transfers
             .into_iter()
             .map(|(path, transfer)| {
-                assert_eq!(transfer.join().expect("the tool ends").status, Some(0));
+                assert_eq!(transfer.join().expect("the tool exits").status, Some(0));
                 fs::metadata(path).expect("the file received").len()
             })
             .collect();

@@ -136,7 +136,7 @@ fn a_tarball_is_the_same_each_time_and_what_is_in_it_installs_and_serves() {
     }
     let name = format!("redstart-{}-linux-{arch}", env!("CARGO_PKG_VERSION"));
     for packed in [format!("{name}.tar.gz"), format!("{name}.symbols.gz")] {
-        let read = |out: &Path| fs::read(out.join(&packed)).expect("what was packed");
+        let read = |out: &Path| fs::read(out.join(&packed)).expect("the packed files");
         assert!(read(&first) == read(&second), "{packed} differs");
     }
     run(Command::new("tar")

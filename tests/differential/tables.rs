@@ -290,13 +290,13 @@ fn every_directive_takes_and_refuses_the_values_that_redis_does() {
             let (here, theirs) = (subject.call(&set), redis.call(&set));
             let meant = intended(&set.map(|word| word.as_bytes().to_vec()), &here, &theirs, pair.peer);
             if here != theirs && !meant {
-                wrong.push(format!("CONFIG SET {name} '{value}': {here:?}, Redis says {theirs:?}"));
+                wrong.push(format!("CONFIG SET {name} '{value}': {here:?}, Redis replies {theirs:?}"));
             }
             let (here, theirs) =
                 (subject.call(&["CONFIG", "GET", &name]), redis.call(&["CONFIG", "GET", &name]));
             // If only one of them accepted the value, their values differ.
             if here != theirs && !meant {
-                wrong.push(format!("CONFIG GET {name} after '{value}': {here:?}, Redis says {theirs:?}"));
+                wrong.push(format!("CONFIG GET {name} after '{value}': {here:?}, Redis replies {theirs:?}"));
             }
             for client in [&mut subject, &mut redis] {
                 client.call(&["CONFIG", "SET", &name, &original]);

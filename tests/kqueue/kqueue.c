@@ -1,11 +1,11 @@
-/* kqueue and kevent over epoll: as much of them as src/sys/kqueue.rs calls, so that it can be run on Linux where no
- * package has a port of the interface. `.ci/kqueue` builds it and runs the tests of the poller and of the server with it.
+/* kqueue and kevent over epoll: the parts that src/sys/kqueue.rs calls, so that it runs on Linux, where no package has
+ * a port of the interface. `.ci/kqueue` builds it and runs the tests of the poller and of the server with it.
  *
- * It is stricter than the kernels of macOS and FreeBSD: to add a filter that is there is an error (EEXIST), since one
- * port says so, and code that never does it is right everywhere.
+ * It is stricter than the kernels of macOS and FreeBSD: adding an existing filter is an error (EEXIST), as in one of the
+ * ports, and code that never does it is right everywhere.
  *
  *   changes ─▶ the table of filters, by descriptor ─▶ epoll_ctl
- *   events  ◀─ one for each filter of a descriptor that epoll names
+ *   events  ◀─ one for each filter of a descriptor that epoll reports
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -36,14 +36,14 @@ struct kevent {
 #define DESCRIPTORS (1 << 16)
 #define EVENTS 512
 
-/* What a queue watches of one descriptor. */
+/* The filters of one descriptor. */
 struct watch {
     uint32_t events;
     void *reader;
     void *writer;
 };
 
-/* The tables of all queues, by the descriptor of the queue; made when it is, found by any thread. */
+/* The tables of all queues, by the queue's descriptor; created with the queue, and found by any thread. */
 static struct watch *queues[DESCRIPTORS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -69,7 +69,7 @@ static int control(int queue, int fd, struct watch *watch, uint32_t before)
     return epoll_ctl(queue, before ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event);
 }
 
-/* Applies one change; returns the number of the error, or 0. */
+/* Applies one change. Returns the error number, or 0. */
 static int apply(int queue, const struct kevent *change)
 {
     int fd = (int)change->ident;
@@ -79,7 +79,7 @@ static int apply(int queue, const struct kevent *change)
     struct watch *watch = &queues[queue][fd];
     struct watch before = *watch;
     struct epoll_event probe = {.events = watch->events | EPOLLRDHUP, .data.fd = fd};
-    /* A descriptor that was closed took its filters along. */
+    /* Closing a descriptor has removed its filters. */
     if (watch->events && epoll_ctl(queue, EPOLL_CTL_MOD, fd, &probe) != 0)
         memset(watch, 0, sizeof *watch), before = *watch;
     if (change->flags & EV_ADD) {

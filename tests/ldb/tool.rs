@@ -45,7 +45,7 @@ fn output(mut command: Command, server: &Server, arguments: &[&str], term: &str,
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     // It may exit before it has read all its input.
     let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
-    child.wait_with_output().expect("the client ends")
+    child.wait_with_output().expect("the client exits")
 }
 
 fn subject() -> Command {

@@ -38,7 +38,7 @@ pub fn run(source: &[u8], name: &str, slice: usize) -> Ended {
             Progress::Finished { .. } => break None,
             Progress::Failed(failure) => break Some(message(&mut machine, &failure)),
             Progress::Host { function, .. } => panic!("{name} calls the host's function {function}"),
-            Progress::Stopped(stop) => panic!("nobody traces: {stop:?}"),
+            Progress::Stopped(stop) => panic!("tracing is off: {stop:?}"),
         }
     };
     Ended { output: std::mem::take(&mut machine.output), error }

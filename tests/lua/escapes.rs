@@ -62,7 +62,7 @@ pub fn outcome(machine: &mut Machine, script: &str) -> String {
             }
             Progress::Failed(failure) => return format!("error: {}", text_of(machine, failure.value)),
             Progress::Host { function, .. } => panic!("a function of the host: {function}"),
-            Progress::Stopped(stop) => panic!("nobody traces: {stop:?}"),
+            Progress::Stopped(stop) => panic!("tracing is off: {stop:?}"),
         }
     }
     machine.abandon();

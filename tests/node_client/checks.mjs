@@ -1,4 +1,4 @@
-// What both Node clients share: their packages from the directory that the test runs in, and one set of assertions.
+// Functions shared by both Node clients: loading packages from the working directory, and assertions.
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 
@@ -7,7 +7,7 @@ export const load = createRequire(`${process.cwd()}/`);
 
 export { assert };
 
-/// Whether an action fails with a text in it.
+/// Whether an action fails with an error that contains the text.
 export async function refused(action, text) {
   await assert.rejects(action, (error) => {
     assert.ok(error.message.includes(text), `'${error.message}' has no '${text}'`);
@@ -15,7 +15,7 @@ export async function refused(action, text) {
   });
 }
 
-/// Runs every test of a list for one connection, each on an empty data set, and says which one failed.
+/// Runs every test of a list for one connection, each on an empty data set, and names the one that fails.
 export async function runAll(tests, client, flush) {
   for (const test of tests) {
     await flush();
@@ -28,7 +28,7 @@ export async function runAll(tests, client, flush) {
   }
 }
 
-/// Waits for an event that has to come; the caller of this process bounds the wait.
+/// Waits for an event that must come; the caller of this process bounds the wait.
 export function once(register) {
   return new Promise((resolve) => register(resolve));
 }

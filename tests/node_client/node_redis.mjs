@@ -144,7 +144,7 @@ async function monitoring(client) {
   const watcher = await connect({});
   const line = once((resolve) => watcher.monitor((text) => text.includes('"watched"') && resolve(text)));
   await client.set('watched', '1');
-  // The monitor may begin after the first command: it is repeated until it is seen.
+  // MONITOR may start after the first command, which is therefore repeated until it appears.
   let seen = false;
   line.then(() => (seen = true));
   while (!seen) await client.set('watched', '1');
@@ -159,7 +159,7 @@ for (const RESP of [2, 3]) {
   assert.equal(await client.clientGetName(), `node-${RESP}`);
   const info = String(await client.sendCommand(['CLIENT', 'INFO']));
   assert.ok(info.includes(` resp=${RESP}`), info);
-  // The handshake says so since 7.2.
+  // The reply to the handshake contains it since 7.2.
   assert.ok(info.includes(' lib-name=node-redis ') || !info.includes(' lib-name='), info);
   await runAll(tests, client, () => client.flushAll());
   await client.close();

@@ -48,7 +48,7 @@ fn while_loading(mut test: impl FnMut(&mut Server, &mut Client) -> bool) {
             return;
         }
         count *= 2;
-        assert!(count < 10_000_000, "it has always ended too early");
+        assert!(count < 10_000_000, "loading has always ended too early");
     }
 }
 
@@ -407,7 +407,7 @@ fn an_empty_part_is_no_damage() {
     let mut client = server.client();
     client.ok("SET l v");
     let log = fs::read(part(server.directory(), "2.incr.aof")).expect("a part");
-    assert!(log.starts_with(b"*2\r\n$6\r\nSELECT\r\n"), "a part begins with its database");
+    assert!(log.starts_with(b"*2\r\n$6\r\nSELECT\r\n"), "a file begins with its database");
     assert_eq!(restart(server).client().run("DBSIZE").integer(), 2);
 }
 

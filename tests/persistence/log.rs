@@ -114,7 +114,7 @@ fn a_manifest_names_the_parts_through_starts_and_rewrites() {
     for number in 2..5 {
         rewrite(&mut client);
         client.run("INCR count");
-        eventually("what was replaced is removed", || (names(&log).len() == 3).then_some(()));
+        eventually("the replaced files are removed", || (names(&log).len() == 3).then_some(()));
         assert_eq!(
             manifest(&directory),
             format!(

@@ -70,7 +70,7 @@ fn what_is_written_during_a_snapshot_is_not_in_it() {
     }
     client.run("RPUSH list 4");
     client.ok("SET more v");
-    assert_eq!(client.info_number("rdb_bgsave_in_progress"), 1, "it has ended before the writes");
+    assert_eq!(client.info_number("rdb_bgsave_in_progress"), 1, "the save has ended before the writes");
     wait_for_jobs(&mut client);
     assert_ne!(digest(&mut client), before);
     assert_eq!(digest(&mut restart(server).client()), before);
@@ -126,7 +126,7 @@ fn writes_are_refused_after_a_snapshot_has_failed_until_one_succeeds() {
     client.ok("CONFIG SET stop-writes-on-bgsave-error yes");
     assert_eq!(client.run("PING").text(), DENIED);
     client.call(&["CONFIG", "SET", "save", ""]);
-    assert_eq!(client.run("PING").text(), "PONG", "without rules nobody relies on snapshots");
+    assert_eq!(client.run("PING").text(), "PONG", "without save rules writes are accepted");
     client.call(&["CONFIG", "SET", "save", "3600 100000"]);
     clear(&server);
     assert_eq!(client.run("PING").text(), DENIED);

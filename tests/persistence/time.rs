@@ -9,7 +9,7 @@ fn wait_until(past: u128) {
     let now = || {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis()
     };
-    eventually("time goes by", || (now() > past).then_some(()));
+    eventually("time passes", || (now() > past).then_some(()));
 }
 
 fn soon() -> u128 {

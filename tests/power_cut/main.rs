@@ -200,7 +200,7 @@ impl Life {
 
 /// Waits until the server has loaded its files, and connects to it; `None` if it has exited.
 fn loaded(server: &mut Server) -> Option<Client> {
-    eventually("it serves or has ended", || {
+    eventually("it accepts connections or has exited", || {
         let mut client = server.try_client();
         let info = client.as_mut().and_then(|client| client.try_call(&["INFO", "persistence"]).ok());
         if info.is_some_and(|reply| reply.value.text().contains("\nloading:0")) {
@@ -304,7 +304,7 @@ fn cut_one_life(flags: &str, commands: &[&'static str], seed: u64) {
         }
     });
     let refusals = refusals.into_inner().expect("not poisoned");
-    assert!(refusals.keys().all(|why| !why.is_empty()), "ended without a reason: {refusals:?}");
+    assert!(refusals.keys().all(|why| !why.is_empty()), "exited without a reason: {refusals:?}");
     println!("{flags}: {} records, {} cuts; refused: {refusals:#?}", life.records.len(), cuts.len());
 }
 

@@ -1,4 +1,4 @@
-// Writes through ioredis' client of Sentinel until another primary has taken a write: sentinel.mjs NAME PORT...
+// Writes through ioredis's Sentinel client until another primary has accepted a write: sentinel.mjs NAME PORT...
 import { load } from '../node_client/checks.mjs';
 
 const { Redis } = load('ioredis');
@@ -25,7 +25,7 @@ for (;;) {
       break;
     }
   } catch (error) {
-    // A primary that was just replaced refuses writes; a connection to it is of no use.
+    // A primary that was just replaced refuses writes; the connection to it is useless.
     if (error.message.startsWith('READONLY')) primary.disconnect(true);
   }
   await pause();
@@ -35,7 +35,7 @@ for (;;) {
   try {
     if ((await replica.get(`went-on:${name}`)) === 'yes') break;
   } catch {
-    // It is not connected yet.
+    // The client is not connected yet.
   }
   await pause();
 }

@@ -1,4 +1,4 @@
-"""Writes through redis-py's client of Sentinel until another primary has taken a write: sentinel.py NAME PORT..."""
+"""Writes through redis-py's Sentinel client until another primary has accepted a write: sentinel.py NAME PORT..."""
 
 import sys
 import time

@@ -60,7 +60,7 @@ fn a_shutdown_waits_until_the_replicas_have_everything() {
         let log = primary.log();
         assert!(log.contains("1 of 1 replicas are in sync when shutting down."), "{log}");
         assert!(!log.contains("Lagging replica"), "{log}");
-        assert!(writer.read_reply().is_err(), "nobody gets a reply");
+        assert!(writer.read_reply().is_err(), "no client gets a reply");
         if let Some(asking) = &mut asking {
             assert!(asking.read_reply().is_err());
         }

@@ -89,7 +89,7 @@ pub fn settle(server: &Server, before: &Before) -> Client {
     });
     client.ok("CLIENT UNPAUSE");
     restore_configuration(&mut client, &before.configuration);
-    eventually("nobody else is connected", || (client.info_number("connected_clients") == 1).then_some(()));
+    eventually("no other client", || (client.info_number("connected_clients") == 1).then_some(()));
     for field in [
         "aof_rewrite_in_progress",
         "aof_rewrite_scheduled",

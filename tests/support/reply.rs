@@ -196,7 +196,7 @@ fn value(bytes: &[u8], at: &mut usize) -> Result<Value, Stop> {
         b'>' => Value::Push(sequence(bytes, at, number(head)?)?),
         b'%' => Value::Map(pairs(bytes, at, number(head)?)?),
         b'|' => Value::Attribute(pairs(bytes, at, number(head)?)?),
-        other => return malformed(format!("no reply begins with '{}'", [other].escape_ascii())),
+        other => return malformed(format!("'{}' cannot begin a reply", [other].escape_ascii())),
     })
 }
 

@@ -124,7 +124,7 @@ impl Terminal {
 
     /// Waits until the program exits.
     pub fn wait_exit(&mut self) -> ExitStatus {
-        self.until("the program ends", |terminal| terminal.child.try_wait().expect("wait"))
+        self.until("the program exits", |terminal| terminal.child.try_wait().expect("wait"))
     }
 
     /// Waits until the program exits. Returns its output.

@@ -1,4 +1,4 @@
--- Arithmetic at its edges, precedence and associativity, and what constant folding must not change.
+-- Arithmetic at its edges, precedence and associativity, and values that constant folding must not change.
 local inf, nan = 1 / 0, 0 / 0
 local function n(x) return x ~= x and "nan" or tostring(x) end
 local function row(...)

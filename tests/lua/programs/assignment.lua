@@ -1,4 +1,4 @@
--- Multiple assignment: what is evaluated, what is adjusted, and in which order things are stored.
+-- Multiple assignment: evaluation, adjustment of values, and the order of stores.
 local a, b, c = 1, 2, 3
 a, b = b, a
 print(a, b)
@@ -10,7 +10,7 @@ local t = {}
 t.x, t.y = 1
 print(t.x, t.y)
 
--- The right side and the expressions of the left are evaluated before anything is stored.
+-- The right side and the expressions of the left side are evaluated before anything is stored.
 local i = 1
 local s = { 10, 20, 30 }
 i, s[i] = i + 1, "set"
@@ -45,7 +45,7 @@ local d, d2
 d, d, d2 = 1, 2, 3
 print(d, d2)
 
--- Calls are cut to one value except at the end.
+-- Calls are truncated to one value except at the end.
 local function three() return "a", "b", "c" end
 local function none() end
 local p, q, r, z = three(), three()
@@ -96,7 +96,7 @@ print(up, glob, o.z)
 glob, up = nil
 print(glob, up)
 
--- Errors in the middle: nothing of the rest is stored.
+-- Errors in the middle: the remaining values are not stored.
 local before = { x = "kept" }
 print(pcall(function() before.x, before.nope.y = 1, 2 end))
 print(before.x)

@@ -1,4 +1,4 @@
--- loadstring and load: names of chunks as they are shown, readers, what a chunk sees and returns.
+-- loadstring and load: displayed names of chunks, readers, and the environment and results of chunks.
 local function name(n) local f, m = loadstring("x = = 1", n); print(m) end
 name(nil); name("=name"); name("@file.lua"); name("plain"); name(""); name("="); name("@"); name("=" .. ("n"):rep(58)); name("=" .. ("n"):rep(59)); name("=" .. ("n"):rep(60)); name("=" .. ("n"):rep(100))
 for _, n in ipairs { 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 70, 200 } do name("@" .. ("abcdefghij"):rep(20):sub(1, n)) end
@@ -26,7 +26,7 @@ local i = 0
 local t = load(function() i = i + 1; return i <= #s and s:sub(i, i) or nil end, "=bytewise")()
 print(t[3][1], t[3][2], t.x(5), t.y, i)
 
--- The environment is the global one; functions of a chunk share its upvalues and no one else's locals.
+-- The environment is the global one; functions of a chunk share its upvalues and no other chunk's locals.
 local secret = "local"
 print(loadstring("return secret")(), loadstring("return type(print), _G == getfenv(1)")()); made = nil; loadstring("made = 'global'")(); print(made)
 local c1, c2 = loadstring("n = (n or 0) + 1 return n"), loadstring("n = (n or 0) + 1 return n")

@@ -1,4 +1,4 @@
--- Coroutines: values both ways, status, errors, nesting, and what cannot yield.
+-- Coroutines: values in both directions, status, errors, nesting, and functions that cannot yield.
 local function show(...)
   local t = {}
   for i = 1, select("#", ...) do
@@ -46,7 +46,7 @@ show(pcall(coroutine.create)); show(pcall(coroutine.create, 1)); show(pcall(coro
 show(pcall(coroutine.resume)); show(pcall(coroutine.resume, 1)); show(pcall(coroutine.status)); show(pcall(coroutine.status, {})); show(pcall(coroutine.yield)); show(pcall(coroutine.yield, 1))
 show(coroutine.running()); show(type(coroutine.create(function() end)))
 
--- Who is running, and what the others are.
+-- The running coroutine, and the status of the others.
 local outer
 outer = coroutine.create(function()
   show("outer", coroutine.status(outer), coroutine.running() == outer)
@@ -61,7 +61,7 @@ outer = coroutine.create(function()
 end)
 show(coroutine.status(outer)); show(coroutine.resume(outer)); show(coroutine.status(outer)); show(coroutine.resume(outer)); show(coroutine.status(outer))
 
--- What cannot yield: a native in between.
+-- No yield across a native function.
 local function cannot(name, f) show(name, coroutine.resume(coroutine.create(f))) end
 cannot("pcall", function() return pcall(coroutine.yield, 1) end)
 cannot("pcall of function", function() return pcall(function() coroutine.yield(1) end) end)

@@ -1,4 +1,4 @@
--- Recursion without end, tail calls without end, and nesting of natives: an error, and then all works as before.
+-- Endless recursion, endless tail calls, and nesting of natives: an error, after which everything works as before.
 local function tidy(ok, m) return ok, (tostring(m):gsub("stack traceback.*", "")):sub(1, 100) end
 local function forever() return 1 + forever() end
 print(tidy(pcall(forever))); print(tidy(pcall(forever)))
@@ -30,7 +30,7 @@ local callable = setmetatable({}, { __call = function(self, n) if n == 0 then re
 local function viapcall(n) if n == 0 then return "p" end return select(2, pcall(viapcall, n - 1)) end; print(viapcall(100))
 local function state(n) local s = { [0] = function() return "halt" end }; s[1] = function(k) if k == 0 then return s[0]() end return s[2](k - 1) end; s[2] = function(k) return s[1](k) end; return s[1](n) end; print(state(50000))
 
--- After an overflow all is as it was.
+-- After an overflow everything works as before.
 local before = {}; for i = 1, 5 do before[i] = i * i end; pcall(forever); print(unpack(before)); print(count(100), select("#", unpack({}, 1, 100)))
 local co2 = coroutine.wrap(function() local ok = pcall(forever); coroutine.yield(ok); return "goes on" end); print(co2(), co2())
 local ok, m = pcall(string.rep, "x", -1); print(ok, m); local ok2, m2 = xpcall(forever, function(m) return "handler: " .. tostring(m):sub(1, 60) end); print(ok2, type(m2))

@@ -30,7 +30,7 @@ local strict = setmetatable({}, { __index = function(_, k) error("undefined vari
 print(pcall(setfenv(function() return nope end, strict))); print(pcall(setfenv(function() nope = 1 end, strict))); print(pcall(setfenv(function() local f = function() return deeper end; return f() end, strict)))
 local readonly = setmetatable({}, { __index = { pi = 3 }, __newindex = function() error("read only", 0) end }); print(pcall(setfenv(function() pi = 4 end, readonly))); print(setfenv(function() return pi end, readonly)())
 
--- _G is a table like others.
+-- _G is an ordinary table.
 _G.through = "table"; print(through); through = nil; print(_G.through, rawget(_G, "through")); _G["odd name"] = 1; print(_G["odd name"]); print(_VERSION, type(_G), _G.print == print)
 setmetatable(_G, { __index = function(_, k) return "default " .. k end }); print(missing_global, rawget(_G, "missing_global")); setmetatable(_G, nil); print(missing_global)
 local real = getfenv(0); setfenv(0, setmetatable({ only = "thread" }, { __index = _G })); print(getfenv(0).only, only, loadstring("return only")()); setfenv(0, real); print(getfenv(0) == _G)

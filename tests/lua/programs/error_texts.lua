@@ -1,4 +1,4 @@
--- Errors of the machine: which variable they name, and where.
+-- Errors of the machine: the variable that they name, and the position.
 local up, uptable = nil, {}
 local function try(f, ...) print(select(2, pcall(f, ...))) end
 
@@ -124,7 +124,7 @@ try(function() return print >= print end)
 try(function() return {} >= "x" end)
 try(function() local a, b = {}, nil; return a < b end)
 
--- Where: the line of the operation, in expressions over several lines.
+-- Position: the line of the operation, in expressions over several lines.
 try(function()
   local a
   local b = 1 +
@@ -185,7 +185,7 @@ try(function()
   f()
 end)
 
--- Functions of the library name themselves, or are named by how they are called.
+-- Functions of the library name themselves, or are named by the call.
 try(function() string.rep() end)
 try(function() ("x"):rep() end)
 try(function() ("x"):rep({}) end)

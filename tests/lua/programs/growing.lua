@@ -43,7 +43,7 @@ for i = 1, 70000 do
 end
 print(digest(halves))
 
--- A key that goes to a table behind a metatable.
+-- A key that is stored in a table behind a metatable.
 local behind = {}
 local front = setmetatable({}, {__newindex = behind})
 for i = 1, 70000 do
@@ -51,7 +51,7 @@ for i = 1, 70000 do
 end
 print(next(front), digest(behind))
 
--- table.insert where all elements are nodes.
+-- table.insert if all elements are nodes.
 local listed = {}
 for i = 100000, 30001, -1 do
     listed[i] = i

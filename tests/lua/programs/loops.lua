@@ -12,7 +12,7 @@ count(1, 3, 1 / 0); count(1, -1, -1 / 0)
 for _, bad in ipairs { { nil, 1, 1 }, { 1, nil, 1 }, { {}, 1, 1 }, { 1, {}, 1 }, { 1, 1, {} }, { "a", 1, 1 }, { 1, "b", 1 }, { 1, 1, "c" }, { 1, 2, true } } do
   print(pcall(function() for i = bad[1], bad[2], bad[3] do print(i) end end))
 end
--- A step of zero counts as one downwards: not at all where the limit is above, for ever where it is not.
+-- A step of zero counts as a downward one: no iteration if the limit is above, an endless loop otherwise.
 local n = 0
 for i = 1, 2, 0 do n = n + 1; if n == 5 then break end end
 print(n)
@@ -74,7 +74,7 @@ print(early { "a", "x" }); print(early { "a" })
 local function nested() for i = 1, 3 do while true do for j = 1, 3 do if i * j == 4 then return i, j end end break end end end
 print(nested())
 
--- The stack of a loop's call is clean in each turn.
+-- The stack of a loop's call is clean in each iteration.
 for i = 1, 3 do local a; if i == 1 then a = "set" end; print(i, a) end
 for i = 1, 3 do local t = {}; t[i] = i; print(#t, next(t)) end
 local x = 0

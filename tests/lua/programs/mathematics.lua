@@ -1,4 +1,4 @@
--- math.*: everything that is determined.
+-- math.*: all deterministic functions.
 local function n(x) if type(x) ~= "number" then return tostring(x) end return x ~= x and "nan" or ("%.14g"):format(x) end
 local inf, nan = math.huge, 0 / 0
 local values = { 0, 1, -1, 0.5, -0.5, 2, 3.7, -3.7, 100, 1e10, -1e10, 1e300, inf, -inf, nan, 1e-10, 0.1 }

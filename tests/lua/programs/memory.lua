@@ -1,4 +1,5 @@
--- Weak tables, collectgarbage, gcinfo, newproxy and finalisers of proxies: what a program can see of the collector.
+-- Weak tables, collectgarbage, gcinfo, newproxy and finalisers of proxies: effects of the collector that a program can
+-- see.
 print(type(collectgarbage("count")), collectgarbage(), collectgarbage("collect"), type(gcinfo()))
 print(collectgarbage("stop"), collectgarbage("restart"), pcall(collectgarbage, "nope"), pcall(collectgarbage, 1)); print(collectgarbage("setpause", 200) >= 0, collectgarbage("setstepmul", 200) >= 0); print(type(collectgarbage("step")), type(collectgarbage("step", 100)))
 local function count(t) local n = 0; for _ in pairs(t) do n = n + 1 end return n end
@@ -10,7 +11,7 @@ local both = setmetatable({}, { __mode = "kv" }); both[live] = {}; both[{}] = li
 local cache = setmetatable({}, { __mode = "v" }); local function get(k) local v = cache[k]; if not v then v = { k = k }; cache[k] = v end return v end; local held = get("a"); get("b"); collectgarbage(); collectgarbage(); print(cache.a == held, cache.b)
 local strong = {}; strong[{}] = 1; strong[1] = {}; collectgarbage(); print(count(strong))
 
--- Cycles, closures, coroutines and long strings come and go.
+-- Cycles, closures, coroutines and long strings are created and collected.
 for i = 1, 20000 do local a, b = {}, {}; a.b = b; b.a = a; local f = function() return a, b end; a.f = f end
 for i = 1, 2000 do local co = coroutine.wrap(function() local t = { i }; coroutine.yield(t); return t end); co() end
 for i = 1, 200 do local s = ("x"):rep(10000 + i) .. i end

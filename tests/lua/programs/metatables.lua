@@ -1,4 +1,4 @@
--- Metatables: every event, on tables, with what is tried in which order.
+-- Metatables: every event, on tables, and the order of lookups.
 local log = {}
 local function logged(name, result)
   return function(...)
@@ -28,7 +28,7 @@ A.missing = 5; A[1] = "one"; A.name = "A"
 flush(rawget(A, "missing"))
 flush(pcall(function() return A:method(1) end))
 
--- Which of two metatables is asked.
+-- The choice between two metatables.
 local L, R = setmetatable({ name = "L" }, { __add = logged("left", "l") }), setmetatable({ name = "R" }, { __add = logged("right", "r") })
 local N = setmetatable({ name = "N" }, {})
 flush(L + R, R + L, N + R, R + N, L + N, {} + R == "r")
@@ -36,7 +36,7 @@ flush(pcall(function() return N + N end))
 flush(pcall(function() return N + 1 end))
 flush(pcall(function() return 1 + N end))
 
--- Results are cut to one value, or made nil.
+-- Results are truncated to one value, or become nil.
 local many = setmetatable({}, { __add = function() return 1, 2, 3 end, __index = function() return "a", "b" end, __unm = function() end,
   __call = function(self, ...) return ... end, __concat = function() return "x", "y" end, __eq = function() return 1, 2 end, __lt = function() return "yes" end })
 print(many + 1, (many + 1), many.x, -many, many .. 1)
@@ -120,7 +120,7 @@ print(getmetatable({}), getmetatable(1), getmetatable(nil), getmetatable("").__i
 local t, m = {}, {}
 print(setmetatable(t, m) == t, getmetatable(t) == m, getmetatable(setmetatable(t, nil)))
 
--- raw access passes all of it by.
+-- Raw access ignores metatables.
 flush(rawget(A, "none"), rawset(A, "raw", 1) == A, A.raw, rawequal(A, B))
 print(pcall(rawget, 1, 1), pcall(rawset, {}, nil, 1), pcall(rawget), pcall(rawequal, 1), pcall(rawset, {}, 1))
 

@@ -1,7 +1,7 @@
--- How numbers are read and written: `%.14g`, numerals in the source, in strings and in other bases.
+-- Reading and writing numbers: `%.14g`, numerals in the source, in strings and in other bases.
 print(0x10, 0xA, 0Xa, 0xffffffffffffffff, 0x1p4, 0xdeadBEEF)
 
--- What the lexer takes for a numeral, and what it refuses.
+-- Numerals that the lexer accepts, and those that it refuses.
 for _, text in ipairs {
   "1", "1.", ".1", "1e5", "1E5", "1e+5", "1e-5", "1e", "1e+", "1e-", "1..2", "1.2.3", "1a", "1_000", "0x", "0xg",
   "0x.8", "0x1.8", "0x1p", "0x1p4", "0x1p-4", "0x1P+4", "1e5.5", "1ee5", "3x", "0b1", "1f", "1L", "0x1e+1", "0xe-1",

@@ -39,7 +39,7 @@ g("one two three", "%a+"); g("a=1, b=2", "(%w+)=(%w+)"); g("abc", ""); g("", "")
 local it = ("a b"):gmatch("%a"); print(it(), it(), it(), it()); print(pcall(string.gmatch)); print(pcall(string.gmatch, "x")); print(pcall(("x"):gmatch("(")))
 for k, v in string.gfind("a=1", "(%w)=(%w)") do print(k, v) end
 
--- Malformed ones.
+-- Malformed patterns.
 for _, p in ipairs { "%", "a%", "[", "[a", "[^", "[]", "[^]", "[a-", "[%", "[%a", "(", ")", "(a", "a)", "(()", "())", "%b", "%bx", "%f", "%fa", "%f[", "%f[a", "%1", "%0", "%9", "(%1)", "(a)%2", "(a%1)", "%g", "[a-%", "(.)%3", "((((((((((((((((((((((((((((((((a))))))))))))))))))))))))))))))))", ("()"):rep(32), ("()"):rep(33), ("(a)"):rep(40), "a%\0", "[%z", "^(", "$)" } do
   print(string.format("%q", p:sub(1, 20)), pcall(string.find, "aaaa%[(", p)); print(pcall(string.match, "", p))
 end

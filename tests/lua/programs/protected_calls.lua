@@ -27,7 +27,7 @@ show(pcall(function() error("with\0zero") end))
 show(pcall(loadstring("error('in a chunk')", "=chunk"))); show(pcall(loadstring("error('in a chunk', 2)", "@file.lua")))
 show(pcall(loadstring("\n\nerror('in a text')")))
 
--- The value is passed on as it is.
+-- The value is passed on unchanged.
 local e = setmetatable({ code = 42 }, { __tostring = function(s) return "E" .. s.code end })
 local ok, got = pcall(error, e)
 print(ok, got == e, tostring(got), got.code)
@@ -39,7 +39,7 @@ show(assert(1, 2, 3)); show(assert("x")); show(pcall(assert)); show(pcall(assert
 show(pcall(assert, false, 5)); show(pcall(assert, nil, {})); show(pcall(assert, false, nil)); show(pcall(assert, 0, "m")); show(pcall(assert, false, "m", "n"))
 show(pcall(function() assert(1 == 2) end)); show(pcall(function() assert(false, "said") end)); show(pcall(function() assert(loadstring("x =", "=c")) end))
 
--- pcall of what cannot be called.
+-- pcall of values that cannot be called.
 show(pcall(pcall)); show(pcall(nil)); show(pcall(5)); show(pcall("x")); show(pcall({})); show(pcall(pcall)); show(pcall(pcall, nil)); show(pcall(pcall, error, "m"))
 show(pcall(pcall, pcall, pcall, error)); show(pcall(select, 2, "a", "b", "c")); show(pcall(function(...) return ... end, 1, nil, 3, nil))
 

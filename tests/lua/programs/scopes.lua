@@ -37,7 +37,7 @@ repeat
 until false
 print(#fs, fs[5](), fs[5](), fs[6]())
 
--- Each turn of a loop has its own variables.
+-- Each iteration of a loop has its own variables.
 local list = {}
 for i = 1, 5 do list[i] = function(add) i = i + (add or 0); return i end end
 print(list[1](), list[2](10), list[2](10), list[3](), list[5]())
@@ -108,7 +108,7 @@ print(h())
 local function self(f) return f(f) end
 print(self(function(f) return type(f) end))
 
--- A function's environment of locals is made anew by each call.
+-- Each call of a function creates new locals.
 local function rec(n, acc)
   local here = function() return n end
   if n > 0 then return rec(n - 1, function() return here() + acc() end) end
@@ -116,7 +116,7 @@ local function rec(n, acc)
 end
 print(rec(10, function() return 0 end))
 
--- Shadowing of globals, and globals made in functions.
+-- Shadowing of globals, and globals created in functions.
 local print = print
 do local print = function(...) return print("shadow", ...) end; print(1) end
 function globalfn() newglobal = "made" end
@@ -134,7 +134,7 @@ local co = coroutine.wrap(function()
 end)
 print(co(), list.inc(), list.inc(), co(), list.inc(), co())
 
--- Errors leave variables as they were at that moment, and close them.
+-- Errors leave variables unchanged, and close them.
 local saved
 print(pcall(function() local e = "before"; saved = function() return e end; e = "at"; error("stop", 0); e = "after" end))
 print(saved())
@@ -151,7 +151,7 @@ do
   print(a, b, c, d, e, f, g, h)
 end
 
--- Blocks that end inside loops close what they opened.
+-- Blocks that end inside loops close their variables.
 local made = {}
 for i = 1, 3 do
   do local inner = i * 10; made[#made + 1] = function() inner = inner + 1; return inner end end

@@ -1,4 +1,4 @@
--- table.sort: results, the order in which it compares, comparators that err, and those that are not orders.
+-- table.sort: results, the order of comparisons, comparators with errors, and comparators that are not orders.
 local function show(t) local r = {}; for i = 1, #t do r[i] = tostring(t[i]) end print(table.concat(r, " ")) end
 local function sorted(t, f) table.sort(t, f); return t end
 show(sorted {}); show(sorted { 1 }); show(sorted { 2, 1 }); show(sorted { 1, 2 }); show(sorted { 3, 1, 2 }); show(sorted { 5, 2, 8, 1, 9, 3, 7, 4, 6, 0 }); show(sorted { "b", "a", "C", "", "ab", "B", "aa" })
@@ -12,7 +12,7 @@ for _, list in ipairs { { 3, 2, 1 }, { 1, 2, 3, 4 }, { 4, 3, 2, 1 }, { 2, 4, 1, 
   show(list); print(#log, table.concat(log, " "))
 end
 
--- A pseudo-random list of every size; stability is not promised, but the result is a fact.
+-- Pseudo-random lists of every size; the sort is not stable, but its result is deterministic.
 local seed = 42
 local function random() seed = (seed * 1103515245 + 12345) % 2147483648; return math.floor(seed / 65536) end
 for _, n in ipairs { 2, 3, 5, 10, 20, 50, 99, 100, 101, 500, 2000 } do
@@ -39,7 +39,7 @@ local equal = {}; for i = 1, 20 do equal[i] = 1 end; print(pcall(table.sort, equ
 local t = { 3, 1, 2 }; print(pcall(table.sort, t, function(a, b) t[1] = 9; return a < b end)); show(t)
 local big = {}; for i = 1, 200 do big[i] = i % 7 end; print(pcall(table.sort, big, function(a, b) return a <= b end))
 
--- Metamethods, and other things to compare.
+-- Metamethods, and other comparable values.
 local mt = { __lt = function(a, b) return a.v < b.v end }
 local objects = {}
 for i, v in ipairs { 4, 2, 5, 1, 3 } do objects[i] = setmetatable({ v = v }, mt) end

@@ -1,4 +1,4 @@
--- The string library but for patterns and format: positions, repetition, bytes, and errors.
+-- The string library without patterns and format: positions, repetition, bytes, and errors.
 local s = "hello"
 print(s:len(), #s, #"", #"a\0b", ("x\0y"):len())
 for _, case in ipairs { { 1 }, { 2 }, { 0 }, { -1 }, { -3 }, { 10 }, { -10 }, { 1, 1 }, { 2, 3 }, { 3, 2 }, { 0, 2 }, { -3, -2 }, { 2, -2 }, { -100, 100 }, { 5, 5 }, { 6, 6 }, { 1, 0 }, { 1, -10 }, { -1, 1 }, { 1.9, 3.9 }, { "2", "4" }, { 2, nil }, { 2 ^ 31, 2 ^ 32 }, { -2 ^ 31, 2 } } do

@@ -7,11 +7,11 @@ g("abc", "%w", function(c) return c:upper() end); g("abc", "%w", function(c) if 
 g("hello world", "o", "0", "1"); g("hello", "l", "x", 1.9); g(12321, 2, 5); g("abc", "b", 5); g("abc", "%d*", "x"); g("  a  b  ", "%s+", " "); g("a  b", "%s*", "-"); g("abc", "a-", "x"); g("abc", "(b)", "%1%1%1"); g("path/to/file", "/", "\\"); g("CamelCaseString", "(%u)", " %1"); g("x = 1", "%s*=%s*", "="); g("&<>", "[&<>]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;" })
 g("%d", "%%d", "%%s"); g("a", "a", "%%1"); g("((a))", "%b()", "x"); g("THE (quick) fox", "%f[%a]%a+", "W"); g("aaa", "a", "b", 2); g("äö", ".", "x"); g("abc", "[ac]", "%0-"); g("one;two;;four", ";;", ";nil;"); g("abc", ".-", "x"); g("hello", "(h)(e)(l)(l)(o)", "%5%4%3%2%1")
 
--- Replacement text: what may follow `%`.
+-- Replacement text: the characters that may follow `%`.
 for _, r in ipairs { "%", "a%", "%1", "%2", "%9", "%0", "%a", "%.", "%%", "%\0", "% ", "%-", "x%%1", "%1%2" } do print(string.format("%q", r), pcall(string.gsub, "abc", "(b)", r)) end
 for _, r in ipairs { "%1", "%2" } do print(r, pcall(string.gsub, "abc", "b", r)); print(r, pcall(string.gsub, "abc", "()", r)) end
 
--- Values that cannot replace.
+-- Values that cannot be replacements.
 print(pcall(string.gsub, "abc", "b", function() return {} end)); print(pcall(string.gsub, "abc", "b", function() return true end)); print(pcall(string.gsub, "abc", "b", { b = {} })); print(pcall(string.gsub, "abc", "b", { b = true })); print(pcall(string.gsub, "abc", "b", { b = print })); print(pcall(string.gsub, "abc", "b", function() return print end))
 print(pcall(string.gsub)); print(pcall(string.gsub, "x")); print(pcall(string.gsub, "x", "x")); print(pcall(string.gsub, "x", "x", nil)); print(pcall(string.gsub, "x", "x", true)); print(pcall(string.gsub, "x", "x", "y", "z")); print(pcall(string.gsub, {}, "x", "y")); print(pcall(string.gsub, "x", {}, "y")); print(pcall(string.gsub, "x", "(", "y")); print(pcall(string.gsub, "x", "%", "y")); print(pcall(string.gsub, "x", "[", "y")); print(pcall(string.gsub, "abc", "b", function(c) error("no " .. c) end)); print(pcall(string.gsub, "abc", "(b", "x")); print(pcall(string.gsub, "abc", "b)", "x"))
 

@@ -1,4 +1,4 @@
--- What the compiler refuses, and in which words.
+-- Programs that the compiler refuses, and its messages.
 local function try(source, name)
   local chunk, message = loadstring(source, name or "=s")
   print((source:gsub("\n", "~"):sub(1, 60)), chunk and "compiles" or message)
@@ -36,7 +36,7 @@ for _, s in ipairs {
   "local a <const> = 1", "return;", "return 1;", "return; x = 1", ";x = 1", "x = 1;;", "x = 1; y = 2",
 } do try(s) end
 
--- Tokens as they are shown.
+-- Tokens in messages.
 for _, s in ipairs {
   "x = 'abc' 'def'", 'x = "a\\nb" "c\\nd"', "x = 1 [[long\nstring]]", "x = 12 34", "x = 1 12.5e3", "x = y z", "x = ~", "x = }",
   "x = \1", "x = \127", "x = \200", "x = a\200", "x = 1 ... 2", "x = 1 .. .. 2", "= 1", "== 1", "~= 1", "<= 1", ">= 1", "... ", "..",
@@ -47,7 +47,7 @@ for _, s in ipairs {
   "# comment", "#!/bin/lua\nx = 1", "x = 'a\rb'", "x = 'a\\\r\nb' = 1", "x = '\0' = 1", "x = 1\0", "x\0y = 1", "a = 'x\0",
 } do try(s) end
 
--- What closes what, over lines.
+-- Unclosed and mismatched brackets, over lines.
 for _, s in ipairs {
   "if x then\n\n", "if x then\n\nelse\n", "if x\nthen elseif y then\n\n", "while x do\n\n\n", "for i = 1, 2 do\n\n", "for k in p do\n\n\n",
   "function f()\n\n", "local function f()\n\n", "x = function()\n\n", "do\n\n", "repeat\n\n", "repeat\n\nx = 1", "f(\n\n", "f(1,\n\n", "x = (\n1\n", "x = {\n1\n",

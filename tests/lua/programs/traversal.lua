@@ -1,4 +1,5 @@
--- The order of `next`, the border that `#` finds, and what traversal allows: all follow from how the table is laid out.
+-- The order of `next`, the border that `#` finds, and permitted changes during traversal: all depend on the table's
+-- layout.
 local function keys(t)
   local r = {}
   for k, v in pairs(t) do r[#r + 1] = type(k) == "string" and k or "<" .. tostring(k) .. ">" end
@@ -115,7 +116,7 @@ print(table.concat(seen, " "), next(t))
 print(pcall(next, { 1, 2 }, 3), pcall(next, { 1 }, "x"), pcall(next, { 1 }, 1.5), pcall(next, { 1 }, 0), pcall(next, { 1 }, {}), pcall(next, 1), pcall(next, {}, 1))
 t = { a = 1 }; t.a = nil; print(pcall(next, t, "a"))
 
--- Inserts after removals find free places again.
+-- Inserts after removals reuse free nodes.
 t = {}
 for round = 1, 4 do
   for i = 1, 6 do t["r" .. round .. "i" .. i] = i end

@@ -1,4 +1,4 @@
--- An error of the machine that nobody catches.
+-- An uncaught error of the machine.
 local t = {}
 print(#t)
 print(t.field.name)

@@ -1,4 +1,4 @@
--- An error that nobody catches, in a function of a function.
+-- An uncaught error in a function of a function.
 print("before")
 local function inner() error("uncaught") end
 local function middle() inner() end

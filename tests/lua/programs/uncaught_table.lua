@@ -1,2 +1,2 @@
--- An error value that is not a string, with a text of its own.
+-- An error value that is not a string, with its own text.
 error(setmetatable({}, { __tostring = function() return "own text" end }))

@@ -16,7 +16,7 @@ print((function(...) if ... then return "true" else return "false" end end)(), (
 print((function(...) local a = ... or "default"; return a end)(), (function(...) return ... and 1 end)(5, 6), (function(...) return ({ ... })[2] end)(1, 2))
 print(pcall(function(...) return select(...) end, 2, "a", "b"), (function(f, ...) return f(...) end)(math.max, 3, 9, 2))
 
--- `arg` is there in a function with dots that does not name them.
+-- `arg` exists in a function with dots that does not use them.
 print((function(...) return type(arg) end)(1, 2)); print((function(...) local x = ...; return type(arg) end)(1, 2))
 print((function(a, ...) return arg.n, arg[1], arg[2], #arg end)(1, 2, nil, 4)); print((function(...) return arg and arg.n end)())
 print((function(a, b) return type(arg) end)(1)); print((function(...) local function inner() return type(arg) end return inner() end)(1, 2))
