@@ -520,9 +520,10 @@ fn unsafe_is_where_it_may_be_and_says_why_it_is_sound() {
     check(|source| {
         // Fuzz targets and benchmarks count allocations; they are not part of the server.
         let outside = source.path.starts_with("fuzz") || source.path.starts_with("benches");
-        // A preloaded library between a server and the C library consists of system calls, and so does a
-        // pseudo-terminal.
-        let calls_system = ["tests/faults/shim.rs", "tests/support/terminal.rs"];
+        // A preloaded library between a server and the C library consists of system calls, and so do a pseudo-terminal
+        // and options of sockets that the standard library does not have.
+        let calls_system =
+            ["tests/faults/shim.rs", "tests/support/terminal.rs", "tests/support/socket_options.rs"];
         let module = if calls_system.iter().any(|path| source.path.ends_with(path)) {
             Some("sys")
         } else {

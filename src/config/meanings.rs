@@ -19,6 +19,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ),
     ("requirepass", "The password of the user `default`; \"\" for none."),
     (
+        "bind-source-addr",
+        "The address from which the server connects to a primary and for `MIGRATE`; \"\": any.",
+    ),
+    (
         "socket-mark-id",
         "A mark on the packets of TCP connections, for rules of a firewall; 0 for none. Linux, FreeBSD.",
     ),
@@ -221,6 +225,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("repl-ping-replica-period", "Every how many seconds a primary sends a `PING` to its replicas."),
     ("repl-backlog-size", "Bytes of the stream that are kept for replicas that come back."),
     ("repl-backlog-ttl", "Seconds without replicas after which a primary frees the backlog; 0: never."),
+    (
+        "repl-disable-tcp-nodelay",
+        "Whether small pieces of the stream are collected for up to 40 ms: fewer packets, more delay.",
+    ),
     ("repl-diskless-sync", "Whether snapshots go from the child to the replicas without a file."),
     ("repl-diskless-sync-delay", "Seconds to wait for further replicas before such a snapshot."),
     ("repl-diskless-sync-max-replicas", "How many replicas begin it before that time; 0: it is waited for."),

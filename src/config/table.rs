@@ -134,7 +134,7 @@ directives! {
     "protected-mode", protected_mode: bool = true, PLAIN, RUN, Acts;
     "maxclients", maxclients: u32 = 10_000, int(1, UINT_MAX), RUN, Acts;
     "requirepass", requirepass: ByteText = "".into(), TEXT, SECRET, Acts;
-    "bind-source-addr", bind_source_addr: ByteText = "".into(), TEXT, RUN, NoReplication;
+    "bind-source-addr", bind_source_addr: ByteText = "".into(), TEXT, RUN, Acts;
     "socket-mark-id", socket_mark_id: u32 = 0, int(0, UINT_MAX), START, Acts;
 
     "daemonize", daemonize: bool = false, PLAIN, START, Acts;
@@ -286,7 +286,7 @@ directives! {
     "repl-backlog-size", repl_backlog_size: u64 = MB, bytes(1, SIZE_MAX).kept(16 << 10, LONG_MAX), RUN,
         Acts;
     "repl-backlog-ttl", repl_backlog_ttl: u64 = 3600, LONG, RUN, Acts;
-    "repl-disable-tcp-nodelay", repl_disable_tcp_nodelay: bool = false, PLAIN, RUN, NoReplication;
+    "repl-disable-tcp-nodelay", repl_disable_tcp_nodelay: bool = false, PLAIN, RUN, Acts;
     "repl-diskless-sync", repl_diskless_sync: bool = true, PLAIN, RUN, Acts;
     "repl-diskless-sync-delay", repl_diskless_sync_delay: u32 = 5, COUNT, RUN, Acts;
     "repl-diskless-sync-max-replicas", repl_diskless_sync_max_replicas: u32 = 0, COUNT, RUN, Acts;

@@ -10,7 +10,7 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 
 use super::Server;
@@ -20,7 +20,7 @@ use super::syncing::random_id;
 use crate::replication::failover::Failover;
 use crate::replication::history::Id;
 use crate::replication::link::{Event, Failure, Greeting, Level, Link};
-use crate::sys::net::Socket;
+use crate::sys::net::{Outgoing, Socket};
 use crate::sys::poller::{self, Interest, Poller, Source, Token};
 use crate::sys::{disk, file};
 
@@ -140,7 +140,7 @@ impl Server {
         let Some(upstream) = &self.replication.upstream else { return };
         self.process.log.notice(format_args!("MASTER <-> REPLICA sync started"));
         let connected = resolve(&upstream.host, upstream.port)
-            .and_then(|address| Socket::connect(&address))
+            .and_then(|address| self.connect_to(&address))
             .and_then(|socket| {
                 self.net.poller.add(socket.as_fd(), Source::Upstream, Interest::WRITE)?;
                 Ok(socket)
@@ -160,6 +160,22 @@ impl Server {
         if let Some(upstream) = &mut self.replication.upstream {
             upstream.progress = Progress::Linking(Box::new(linking));
         }
+    }
+
+    /// Begins to connect, from the address `bind-source-addr` if possible.
+    pub(super) fn connect_to(&self, address: &SocketAddr) -> std::io::Result<Socket> {
+        let outgoing = Outgoing::new(address.is_ipv4())?;
+        let source = String::from_utf8_lossy(&self.core.config.bind_source_addr);
+        if !source.is_empty()
+            && let Err(error) = resolve_like(&source, address).and_then(|ip| outgoing.bind(ip))
+        {
+            let why = file::reason(&error);
+            self.process.log.warning(format_args!(
+                "Cannot bind to the source address {source} for a connection to {address}: {why}. Connecting from any \
+                 address."
+            ));
+        }
+        outgoing.connect(address)
     }
 
     fn greeting(&self) -> Greeting {
@@ -556,6 +572,15 @@ impl Server {
 
 fn append(linking: &mut Linking, bytes: &[u8]) -> std::io::Result<()> {
     linking.spool.as_mut().map_or(Ok(()), |spool| spool.append(bytes))
+}
+
+/// Resolves a host to an address of the same kind as `other`.
+fn resolve_like(host: &str, other: &SocketAddr) -> std::io::Result<IpAddr> {
+    let mut found = (host, 0).to_socket_addrs()?.map(|address| address.ip());
+    let kind = if other.is_ipv4() { "IPv4" } else { "IPv6" };
+    found
+        .find(|ip| ip.is_ipv4() == other.is_ipv4())
+        .ok_or_else(|| std::io::Error::new(ErrorKind::AddrNotAvailable, format!("it has no {kind} address")))
 }
 
 /// Resolves the address of a host. A name lookup blocks the whole server, as in Redis.

@@ -43,7 +43,7 @@ impl Server {
         let is_connected = kept.is_some();
         let connection = match kept {
             Some(connection) => connection,
-            None => Connection { socket: connect(&request)?, db: None },
+            None => Connection { socket: self.connect_target(&request)?, db: None },
         };
         let requests = self.encode(&mut request, connection.db);
         Some(Flight {
@@ -93,7 +93,7 @@ impl Server {
             Verdict::End(end) => Some(end),
             Verdict::Retry => {
                 flight.may_retry = false;
-                let Some(socket) = connect(&flight.request) else {
+                let Some(socket) = self.connect_target(&flight.request) else {
                     return Some(End {
                         restored: Vec::new(),
                         failure: Some(Failure::Connecting),
@@ -267,6 +267,22 @@ impl Server {
         keyspace.journal.propagate_words(request.db, words);
     }
 
+    /// Begins to connect to the first address that does not refuse at once. A name is looked up while all others wait, as in
+    /// Redis.
+    fn connect_target(&self, request: &Request) -> Option<Socket> {
+        let host = std::str::from_utf8(&request.host).ok()?;
+        // A number followed by something else is that number, and no number is 0, as in Redis.
+        let digits = request.port.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let port = match std::str::from_utf8(&request.port[..digits]).ok()? {
+            "" => 0,
+            digits => digits.parse::<u16>().ok()?,
+        };
+        let socket =
+            (host, port).to_socket_addrs().ok()?.find_map(|address| self.connect_to(&address).ok())?;
+        let _ = socket.set_nodelay(true);
+        Some(socket)
+    }
+
     /// Keeps the connection for the next migration to the same target.
     fn keep_connection(&mut self, flight: Flight, end: &End) {
         let Flight { request, mut connection, .. } = flight;
@@ -281,19 +297,4 @@ impl Server {
 
 fn error_of(failure: &Failure) -> Error {
     failure.text().into()
-}
-
-/// Begins to connect to the first address that does not refuse at once. A name is looked up while all others wait, as in
-/// Redis.
-fn connect(request: &Request) -> Option<Socket> {
-    let host = std::str::from_utf8(&request.host).ok()?;
-    // A number followed by something else is that number, and no number is 0, as in Redis.
-    let digits = request.port.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let port = match std::str::from_utf8(&request.port[..digits]).ok()? {
-        "" => 0,
-        digits => digits.parse::<u16>().ok()?,
-    };
-    let socket = (host, port).to_socket_addrs().ok()?.find_map(|address| Socket::connect(&address).ok())?;
-    let _ = socket.set_nodelay(true);
-    Some(socket)
 }

@@ -76,6 +76,7 @@ impl Server {
         let name = self.replica_name(token);
         self.process.log.notice(format_args!("Replica {name} asks for synchronization"));
         self.net.session(token).flags.replica = true;
+        self.tune_replica(token);
         let replica = self.replication.find_or_add(token, || self.net.ip_of(token), now_ms);
         (replica.asked_ms, replica.knows_psync) = (now_ms, asked.is_some());
         if let Some((id, next)) = asked {
@@ -94,6 +95,20 @@ impl Server {
         self.begin_backlog();
         self.join_or_begin(token);
         Synchronization::Full
+    }
+
+    /// Applies `repl-disable-tcp-nodelay` to the connection of a replica.
+    fn tune_replica(&self, token: Token) {
+        if let Some(client) = self.net.clients.get(token) {
+            client.transport.set_nodelay(!self.core.config.repl_disable_tcp_nodelay);
+        }
+    }
+
+    /// Applies `repl-disable-tcp-nodelay` to the connections of all replicas.
+    pub(super) fn tune_replicas(&self) {
+        for replica in self.replication.synchronized() {
+            self.tune_replica(replica.token);
+        }
     }
 
     fn continue_replica(&mut self, token: Token, name: &str, from: u64, next: i64) -> Synchronization {

@@ -77,6 +77,48 @@ impl fmt::Display for Address {
     }
 }
 
+/// A TCP socket that is not connected yet.
+#[derive(Debug)]
+pub struct Outgoing {
+    fd: OwnedFd,
+}
+
+impl Outgoing {
+    /// Makes a socket, of IPv4 or of IPv6.
+    pub fn new(is_v4: bool) -> io::Result<Outgoing> {
+        let family = if is_v4 { libc::AF_INET } else { libc::AF_INET6 };
+        // SAFETY: no pointers.
+        let fd = unsafe { libc::socket(family, libc::SOCK_STREAM, 0) };
+        check(fd)?;
+        // SAFETY: open, and ours alone.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        prepare(fd.as_raw_fd())?;
+        Ok(Outgoing { fd })
+    }
+
+    /// Sets the address from which to connect; the kernel chooses the port.
+    pub fn bind(&self, ip: IpAddr) -> io::Result<()> {
+        let fd = self.fd.as_raw_fd();
+        // Otherwise a port counts as used for all targets.
+        #[cfg(target_os = "linux")]
+        let _ = set_option(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
+        // SAFETY: the address is readable for its length.
+        check(with_address(&SocketAddr::new(ip, 0), |at, len| unsafe { libc::bind(fd, at, len) }))
+    }
+
+    /// Begins to connect. The connection is established when the socket is writable and [`Socket::failure`] is `None`;
+    /// a refusal may also be reported at once.
+    pub fn connect(self, address: &SocketAddr) -> io::Result<Socket> {
+        let fd = self.fd;
+        // SAFETY: the address is readable for its length.
+        let result = with_address(address, |at, len| unsafe { libc::connect(fd.as_raw_fd(), at, len) });
+        match check(result) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+            _ => Ok(Socket { fd }),
+        }
+    }
+}
+
 /// A connected, non-blocking socket. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Socket {
@@ -91,22 +133,9 @@ impl Socket {
         Ok(Socket { fd })
     }
 
-    /// Begins to connect. The connection is established when the socket is writable and [`Socket::failure`] is `None`;
-    /// a refusal may also be reported at once.
+    /// Begins to connect, from an address that the kernel chooses. See [`Outgoing::connect`].
     pub fn connect(address: &SocketAddr) -> io::Result<Socket> {
-        let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-        // SAFETY: no pointers.
-        let fd = unsafe { libc::socket(family, libc::SOCK_STREAM, 0) };
-        check(fd)?;
-        // SAFETY: open, and ours alone.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        prepare(fd.as_raw_fd())?;
-        // SAFETY: the address is readable for its length.
-        let result = with_address(address, |at, len| unsafe { libc::connect(fd.as_raw_fd(), at, len) });
-        match check(result) {
-            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-            _ => Ok(Socket { fd }),
-        }
+        Outgoing::new(address.is_ipv4())?.connect(address)
     }
 
     /// Connects to a Unix listener. Waits while the listener's backlog is full.
@@ -571,6 +600,25 @@ mod tests {
             Ok(socket) => settled(&socket).unwrap(),
         };
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_connection_is_made_from_an_address_of_this_machine_and_of_the_same_kind() {
+        let listener = Listener::tcp("127.0.0.1", 0, 16).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], listener.local().port()));
+        for ip in [[127, 0, 0, 1], [127, 0, 0, 2]] {
+            let outgoing = Outgoing::new(true).unwrap();
+            outgoing.bind(ip.into()).unwrap();
+            let near = outgoing.connect(&address).unwrap();
+            assert!(settled(&near).is_none());
+            assert_eq!(accepted(&listener).peer().ip_text(), IpAddr::from(ip).to_string());
+        }
+        let outgoing = Outgoing::new(true).unwrap();
+        // An address for documents, and one of the other kind.
+        assert!(outgoing.bind([192, 0, 2, 1].into()).is_err());
+        assert!(outgoing.bind(Ipv6Addr::LOCALHOST.into()).is_err());
+        let near = outgoing.connect(&address).unwrap();
+        assert!(settled(&near).is_none(), "the kernel chooses the address");
     }
 
     fn connected() -> (TcpStream, Socket) {

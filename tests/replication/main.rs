@@ -15,6 +15,7 @@ mod proxy;
 mod roles;
 mod sentinel;
 mod shutdown;
+mod sockets;
 
 use support::{Client, Launch, Random, Server, Value, eventually};
 

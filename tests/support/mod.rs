@@ -27,6 +27,7 @@ pub mod random;
 pub mod reply;
 pub mod server;
 pub mod shim;
+pub mod socket_options;
 pub mod terminal;
 pub mod version;
 pub mod workload;

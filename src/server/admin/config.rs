@@ -92,6 +92,9 @@ impl Server {
             let bytes = self.core.config.repl_backlog_size;
             self.core.keyspace.journal.stream_mut().keep_history(bytes);
         }
+        if changed("repl-disable-tcp-nodelay") {
+            self.tune_replicas();
+        }
         self.refresh_gate();
         if changed("maxmemory") && self.core.limit.begin() {
             let warning = memory_limit::warning(&self.core.config);

@@ -30,6 +30,12 @@ impl Transport {
         }
     }
 
+    /// Sends small pieces at once, or collects them for up to 40 ms.
+    pub fn set_nodelay(&self, is_on: bool) {
+        // Not critical, and not supported by Unix sockets.
+        let _ = self.socket.set_nodelay(is_on);
+    }
+
     /// Receives into `room`. Returns the number of bytes; 0 means that the client has closed its side (or `room` is
     /// empty).
     #[inline]
