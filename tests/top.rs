@@ -77,7 +77,7 @@ fn lines_have_a_head_every_twenty_and_columns_that_stay() {
     assert!(lines[0].starts_with("    time    ops/s"), "{text}");
     assert_eq!((lines[0], lines[21].trim_end()), (lines[21], lines[0]));
     for line in &lines {
-        assert_eq!((line.len(), line.split_whitespace().count()), (lines[0].len(), 14), "{text}");
+        assert_eq!((line.len(), line.split_whitespace().count()), (lines[0].len(), 16), "{text}");
     }
     assert!(text.is_ascii());
 }
@@ -270,6 +270,127 @@ fn the_live_view_waits_for_a_server_that_went_away() {
     assert!(terminal.wait_exit().success());
     assert!(terminal.is_restored());
     drop(server);
+}
+
+/// A primary and its replica, started in the same way, with some data; the replica has acknowledged all of it.
+fn start_pair(launch: fn() -> Launch) -> [Server; 2] {
+    let start = |flags: &str| launch().flags("--save  --repl-diskless-sync-delay 0").flags(flags).start();
+    let primary = start("");
+    let replica = start(&format!("--replicaof 127.0.0.1 {}", primary.port()));
+    let mut client = primary.client();
+    client.ok("SET k v");
+    eventually("the replica has acknowledged the write", || {
+        (client.run("WAIT 1 100") == support::Value::Integer(1)).then_some(())
+    });
+    [primary, replica]
+}
+
+#[test]
+fn primary_and_replica_show_each_other_whether_they_are_redis_or_not() {
+    for launch in [Launch::subject, Launch::redis] {
+        let [primary, replica] = start_pair(launch);
+        let to_replica = format!("127.0.0.1:{}", replica.port());
+        let to_primary = format!("127.0.0.1:{}", primary.port());
+
+        let mut lines = Lines::of(top(primary.port(), "-i 0.05 --json"));
+        let line = lines.find("an acknowledged offset", |line| {
+            let offset = number(line, "\"replicas\":[", "offset")?;
+            (number(line, "\"replication\":", "offset") == Some(offset) && offset > 0.0)
+                .then(|| line.to_string())
+        });
+        let told = format!("\"replicas\":[{{\"address\":\"{to_replica}\",\"state\":\"online\",");
+        assert!(line.contains(&told) && line.contains("\"behind_bytes\":0,"), "{line}");
+        assert!(!line.contains("\"primary\":{") && line.contains("\"role\":\"master\""), "{line}");
+        drop(lines);
+
+        let mut terminal = Terminal::start(top(primary.port(), "-i 0.1"), 80, 24);
+        let screen = terminal.wait_screen("the replica", |screen| screen.text().contains("1 connected"));
+        assert!(screen.text().contains(" behind  "), "{}", screen.text());
+        terminal.send("n");
+        terminal.wait_screen("the table", |screen| {
+            screen.lines().iter().any(|line| line.contains(&to_replica) && line.contains("replica"))
+        });
+        terminal.resize(40, 8);
+        terminal.wait_screen("a narrow table", |screen| {
+            screen.lines().iter().any(|line| line.contains(&to_replica) && line.contains("online"))
+        });
+        terminal.send("q");
+        assert!(terminal.wait_exit().success());
+
+        let mut terminal = Terminal::start(top(replica.port(), "-i 0.1"), 80, 24);
+        terminal.wait_screen("the link", |screen| {
+            screen.lines().iter().any(|line| line.contains(&format!("of {to_primary}  link up")))
+        });
+        terminal.send("n");
+        terminal.wait_screen("the table", |screen| {
+            screen
+                .lines()
+                .iter()
+                .any(|line| line.contains(&to_primary) && line.contains("primary           up"))
+        });
+        drop(primary);
+        terminal.wait_screen("a link that is down", |screen| {
+            let lines = screen.lines();
+            lines.iter().any(|line| line.contains("link down")) && lines[0].contains(" · replica · ")
+        });
+        terminal.send("q");
+        assert!(terminal.wait_exit().success());
+    }
+}
+
+#[test]
+fn a_replica_that_receives_a_snapshot_shows_how_far_it_is() {
+    for launch in [Launch::subject, Launch::redis] {
+        let flags = "--save  --repl-diskless-sync-delay 0 --rdbcompression no --enable-debug-command yes";
+        // A pause between two keys keeps the snapshot from ending.
+        let primary = launch().flags(flags).flags("--rdb-key-save-delay 20000").start();
+        primary.client().ok("DEBUG POPULATE 200 key 20000");
+        let replica =
+            launch().flags(flags).flags(&format!("--replicaof 127.0.0.1 {}", primary.port())).start();
+        let mut terminal = Terminal::start(top(replica.port(), "-i 0.1"), 80, 24);
+        let amount = |screen: &str| {
+            let line = screen.lines().find(|line| line.contains("link down"))?;
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let at = words.iter().position(|word| *word == "received")?;
+            Some(words[at - 2..at].join(" "))
+        };
+        let some = |screen: &str| amount(screen).filter(|text| text.ends_with("KB") || text.ends_with("MB"));
+        terminal.wait_screen("what was received", |screen| some(&screen.text()).is_some());
+        let mut lines = Lines::of(top(replica.port(), "-i 0.05 --json"));
+        lines.find("what was received", |line| {
+            let read = number(line, "\"primary\":", "sync_bytes")?;
+            (line.contains("\"synchronizing\":true") && read > 0.0).then_some(())
+        });
+        let mut lines = Lines::of(top(primary.port(), "-i 0.05 --json"));
+        // Redis says `wait_bgsave` as long as a child sends the snapshot itself.
+        lines.find("the replica", |line| {
+            let sends = ["send_bulk", "wait_bgsave"].iter().any(|state| line.contains(state));
+            (sends && line.contains("\"behind_bytes\":null,\"lag_s\":null")).then_some(())
+        });
+        primary.client().ok("CONFIG SET rdb-key-save-delay 0");
+    }
+}
+
+#[test]
+fn a_primary_with_confirmation_shows_what_waits() {
+    let primary = Server::start("--save  --repl-diskless-sync-delay 0 --min-replicas-to-ack 1");
+    let mut terminal = Terminal::start(top(primary.port(), "-i 0.1"), 80, 24);
+    terminal.wait_screen("no replica", |screen| {
+        let text = screen.text();
+        text.contains("0 connected  0 good") && text.contains("confirm  nothing")
+    });
+    let replica = Server::start(&format!("--save  --replicaof 127.0.0.1 {}", primary.port()));
+    terminal.wait_screen("a replica", |screen| {
+        let text = screen.text();
+        text.contains("1 connected  1 good") && text.contains("confirm  0 B unconfirmed")
+    });
+    // It acknowledges nothing more, so the reply to a read of the new value waits.
+    replica.signal(nix::sys::signal::Signal::SIGSTOP);
+    let mut client = primary.client();
+    client.send(&["SET", "k", "v"]).expect("send");
+    terminal.wait_screen("a reply that waits", |screen| screen.text().contains("1 replies wait"));
+    replica.signal(nix::sys::signal::Signal::SIGCONT);
+    terminal.wait_screen("no reply that waits", |screen| screen.text().contains("0 replies wait"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One line of JSON with all figures, under stable names.
 
+use super::replication::Replication;
 use super::state::State;
 use crate::text::json::Writer;
 
@@ -55,7 +56,7 @@ fn server(object: &mut Writer, state: &State) {
         one.text("mode", &server.mode);
         one.text("role", &replication.role);
         one.whole("uptime_s", server.uptime_s);
-        one.whole("replicas", replication.replicas);
+        one.whole("replicas", replication.connected);
     });
 }
 
@@ -87,6 +88,7 @@ fn now(object: &mut Writer, state: &State) {
         one.flag("aof_ok", aof.is_none_or(|aof| aof.last_write_ok && aof.last_rewrite_ok));
         one.flag("rewriting", aof.is_some_and(|aof| aof.rewriting_s.is_some()));
     });
+    object.object("replication", |one| replication(one, &sample.replication));
     object.object("databases", |all| {
         for database in &sample.databases {
             all.object(&database.number.to_string(), |one| {
@@ -95,5 +97,43 @@ fn now(object: &mut Writer, state: &State) {
                 one.whole("average_ttl_ms", database.average_ttl_ms);
             });
         }
+    });
+}
+
+/// Writes the links to the primary and to the replicas. The confirmation is there while `min-replicas-to-ack` is set.
+fn replication(one: &mut Writer, replication: &Replication) {
+    one.whole("offset", replication.offset);
+    one.whole("good_replicas", replication.good);
+    if let Some(state) = &replication.failover {
+        one.text("failover", state);
+    }
+    if let Some(upstream) = &replication.upstream {
+        one.object("primary", |one| {
+            one.text("address", &upstream.address);
+            one.flag("link_up", upstream.link_up);
+            one.whole("silent_s", upstream.silent_s);
+            one.whole("down_s", upstream.down_s);
+            one.whole("unapplied_bytes", upstream.unapplied);
+            one.flag("synchronizing", upstream.transfer.is_some());
+            let transfer = upstream.transfer.as_ref();
+            one.whole("sync_bytes", transfer.map(|transfer| transfer.read));
+            one.whole("sync_total_bytes", transfer.and_then(|transfer| transfer.total));
+        });
+    }
+    if let Some(confirmation) = &replication.confirmation {
+        one.object("confirmation", |one| {
+            one.whole("offset", confirmation.offset);
+            one.whole("withheld_replies", confirmation.withheld);
+            one.whole("dropped_replies", confirmation.dropped);
+        });
+    }
+    one.array("replicas", &replication.replicas, |writer, replica| {
+        writer.braces(|one| {
+            one.text("address", &replica.address);
+            one.text("state", &replica.state);
+            one.whole("offset", replica.offset);
+            one.whole("behind_bytes", replica.behind);
+            one.whole("lag_s", replica.lag_s);
+        });
     });
 }

@@ -16,6 +16,7 @@ mod json;
 mod keys;
 mod plain;
 mod rates;
+mod replication;
 mod sample;
 mod screen;
 mod source;
@@ -35,7 +36,8 @@ use super::client::{Target, target_arguments};
 use super::console::tell;
 
 const AFTER_HELP: &str = "On a terminal:
-  q quit, space pause, - and + interval, s < > column to sort by, r reverse, l slow log, d databases, h help
+  q quit, space pause, - and + interval, s < > column to sort by, r reverse, l slow log, d databases, n nodes,
+  h help
 
 Examples:
   redstart top -h cache.example -p 6380      a live view

@@ -26,7 +26,7 @@ struct Figures<'a> {
     rates: &'a super::rates::Rates,
 }
 
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 15] = [
     ("ops/s", 9, |f| format::count(f.rates.ops)),
     ("us/call", 9, |f| f.rates.usec_per_call.map_or("-".to_string(), format::count)),
     ("hit%", 7, |f| f.rates.hit_percent.map_or("-".to_string(), |percent| format!("{percent:.1}"))),
@@ -40,6 +40,8 @@ const COLUMNS: [Column; 13] = [
     ("expired/s", 11, |f| format::count(f.rates.expired)),
     ("evicted/s", 11, |f| format::count(f.rates.evicted)),
     ("errors/s", 10, |f| format::count(f.rates.errors)),
+    ("replicas", 10, |f| f.sample.replication.connected.to_string()),
+    ("lag", 6, |f| f.sample.replication.lag_s().map_or("-".to_string(), format::span)),
 ];
 
 /// Prints lines until the count is reached or the output is closed.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::replication::Replication;
 use crate::tools::client::info::Fields;
 
 /// The sections that a [`Sample`] is parsed from. Before 7.0, INFO takes one argument, so `everything` is requested
@@ -129,18 +130,6 @@ pub struct Loading {
     pub eta_s: Option<u64>,
 }
 
-/// Section Replication.
-#[derive(Clone, Debug, Default)]
-pub struct Replication {
-    /// `master`, `slave`.
-    pub role: String,
-    pub replicas: u64,
-    /// The master's `host:port`, for a replica.
-    pub master: Option<String>,
-    pub link_up: bool,
-    pub offset: u64,
-}
-
 /// Figures that only grow while the server runs, except when CONFIG RESETSTAT is called.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
@@ -187,7 +176,7 @@ impl Sample {
             clients: clients(&fields),
             memory: memory(&fields),
             persistence: persistence(&fields),
-            replication: replication(&fields),
+            replication: Replication::of(&fields),
             counters: counters(&fields),
             loading: fields.yes("loading").then(|| Loading {
                 percent: fields.real("loading_loaded_perc"),
@@ -291,17 +280,6 @@ fn persistence(fields: &Fields) -> Persistence {
     }
 }
 
-fn replication(fields: &Fields) -> Replication {
-    let host = fields.text("master_host");
-    Replication {
-        role: fields.text("role").to_string(),
-        replicas: fields.count("connected_slaves"),
-        master: (!host.is_empty()).then(|| format!("{host}:{}", fields.text("master_port"))),
-        link_up: fields.text("master_link_status") == "up",
-        offset: fields.number("slave_repl_offset").unwrap_or_else(|| fields.count("master_repl_offset")),
-    }
-}
-
 fn counters(fields: &Fields) -> Counters {
     let seconds = |name: &str| fields.real(name).unwrap_or(0.0);
     Counters {
@@ -352,8 +330,8 @@ mod tests {
         assert_eq!(sample.persistence.last_save_age_s, Some(100));
         let aof = sample.persistence.aof.as_ref().unwrap();
         assert_eq!((aof.size, aof.last_write_ok, aof.rewriting_s), (512, true, None));
-        assert_eq!(sample.replication.master.as_deref(), Some("10.0.0.1:6380"));
-        assert!(sample.replication.link_up);
+        let upstream = sample.replication.upstream.as_ref().unwrap();
+        assert!(upstream.link_up && upstream.address == "10.0.0.1:6380");
         assert_eq!((sample.counters.commands, sample.counters.hits), (100, 3));
         assert_eq!(sample.counters.cpu_s, 3.75);
         assert_eq!(sample.commands["config|get"], Command { calls: 2, usec: 10, errors: 3 });

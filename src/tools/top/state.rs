@@ -39,6 +39,7 @@ pub enum Main {
     Commands,
     Slow,
     Databases,
+    Replication,
 }
 
 /// The visible portion of the main part.
@@ -155,6 +156,7 @@ impl State {
             Key::Char('h' | '?') => self.help = true,
             Key::Char('d') => self.show(Main::Databases),
             Key::Char('l') => self.show(Main::Slow),
+            Key::Char('n') => self.show(Main::Replication),
             Key::Char('\x0c') => return Effect::Redraw,
             Key::Escape => self.show(Main::Commands),
             Key::Up => self.scroll = self.scroll.saturating_sub(1),
@@ -255,6 +257,10 @@ mod tests {
         state.press(Key::Char('d'));
         assert_eq!(state.main, Main::Databases);
         state.press(Key::Escape);
+        assert_eq!(state.main, Main::Commands);
+        state.press(Key::Char('n'));
+        assert_eq!(state.main, Main::Replication);
+        state.press(Key::Char('n'));
         assert_eq!(state.main, Main::Commands);
     }
 

@@ -6,7 +6,7 @@ use super::super::sample::{Aof, Memory, Persistence, Sample};
 use super::super::source::Settings;
 use super::super::state::State;
 use super::charts::bar;
-use super::{format, role};
+use super::{format, replication};
 
 /// The column where the facts begin, after the line's label.
 const LABEL: usize = 10;
@@ -23,20 +23,20 @@ struct Fact {
 /// A line: its label, an optional bar, and facts, of which as many as fit are shown.
 pub struct Line {
     label: &'static str,
-    bar: Option<(f64, Style)>,
+    pub bar: Option<(f64, Style)>,
     facts: Vec<Fact>,
 }
 
 impl Line {
-    fn new(label: &'static str) -> Line {
+    pub fn new(label: &'static str) -> Line {
         Line { label, bar: None, facts: Vec::new() }
     }
 
-    fn add(&mut self, value: impl Into<String>, name: impl Into<String>) {
+    pub fn add(&mut self, value: impl Into<String>, name: impl Into<String>) {
         self.styled(value, name, Style::Plain);
     }
 
-    fn styled(&mut self, value: impl Into<String>, name: impl Into<String>, style: Style) {
+    pub fn styled(&mut self, value: impl Into<String>, name: impl Into<String>, style: Style) {
         self.facts.push(Fact { value: value.into(), name: name.into(), style });
     }
 }
@@ -50,7 +50,7 @@ pub fn lines(state: &State) -> Vec<Line> {
     let mut lines = vec![memory(&sample.memory), clients(sample, rates), keys(sample, rates)];
     lines.push(disk(&sample.persistence, sample.server.uptime_s, &poll.settings));
     lines.push(errors(sample, rates));
-    lines.extend(replication(sample));
+    lines.extend(replication::lines(&sample.replication));
     lines
 }
 
@@ -208,25 +208,4 @@ fn errors(sample: &Sample, rates: &Rates) -> Line {
         }
     }
     line
-}
-
-/// Only for servers with replicas or a master.
-fn replication(sample: &Sample) -> Option<Line> {
-    let replication = &sample.replication;
-    let mut line = Line::new("replicas");
-    if let Some(master) = &replication.master {
-        line.label = "replica";
-        line.add("of", master.as_str());
-        let (word, style) = if replication.link_up { ("up", Style::Good) } else { ("down", Style::Bad) };
-        line.styled(format!("link {word}"), "", style);
-    } else if replication.replicas == 0 {
-        return None;
-    } else {
-        line.add(role(&replication.role), "");
-    }
-    if replication.replicas > 0 {
-        line.add(replication.replicas.to_string(), "replicas");
-    }
-    line.add(format::exact(replication.offset), "offset");
-    Some(line)
 }

@@ -5,8 +5,8 @@
 //!  details
 //!  charts: a line each, or some lines high where there is room
 //!  facts: memory, clients, keys, disk, errors, replication
-//!  main part: commands, or databases, or the slow log    │ from 130 columns:
-//!  …                                                     │ databases, slow log
+//!  main part: commands, databases, slow log, replication │ from 130 columns:
+//!  …                                                     │ databases, nodes, slow log
 //!  below 130 columns: tail of the slow log
 //!  frame: the keys
 //! ```
@@ -17,6 +17,7 @@
 mod charts;
 mod facts;
 pub mod format;
+mod replication;
 mod tables;
 
 use std::fmt::Write;
@@ -30,10 +31,19 @@ const WIDE: usize = 130;
 const GUTTER: usize = 2;
 
 /// The footer. The last ones are omitted if there is no room.
-const KEYS: [&str; 8] =
-    ["q quit", "h help", "p pause", "-/+ interval", "s/r sort", "l slow", "d databases", "c clear"];
+const KEYS: [&str; 9] = [
+    "q quit",
+    "h help",
+    "p pause",
+    "-/+ interval",
+    "s/r sort",
+    "l slow",
+    "d databases",
+    "n nodes",
+    "c clear",
+];
 
-const HELP: [(&str, &str); 11] = [
+const HELP: [(&str, &str); 12] = [
     ("q  Ctrl-C", "quit"),
     ("space  p", "pause or resume"),
     ("-  +", "shorter, longer interval"),
@@ -41,6 +51,7 @@ const HELP: [(&str, &str); 11] = [
     ("r", "reverse their order"),
     ("l", "show the slow log in full"),
     ("d", "the databases"),
+    ("n", "the nodes of replication: the primary, each replica"),
     ("Esc", "back to the commands"),
     ("arrows  PgUp  PgDn", "scroll"),
     ("c", "clear the charts"),
@@ -110,6 +121,10 @@ fn side_by_side(state: &State, canvas: &mut Canvas, area: Area) -> Page {
     } else {
         tables::databases(state, canvas, above, 0);
     }
+    let nodes = if state.main == Main::Replication { 0 } else { replication::count(state) };
+    let height = if nodes == 0 { 0 } else { (nodes + 2).min(area.rows / 4) };
+    let (nodes, below) = below.split_rows(height);
+    replication::table(state, canvas, nodes, 0);
     if state.main == Main::Slow {
         tables::commands(state, canvas, below, 0);
     } else {
@@ -130,6 +145,7 @@ fn main_part(state: &State, canvas: &mut Canvas, area: Area) -> Page {
         Main::Commands => tables::commands(state, canvas, area, state.scroll),
         Main::Slow => tables::slow_log(state, canvas, area, state.scroll),
         Main::Databases => tables::databases(state, canvas, area, state.scroll),
+        Main::Replication => replication::table(state, canvas, area, state.scroll),
     }
 }
 

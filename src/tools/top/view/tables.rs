@@ -269,7 +269,7 @@ fn moment(unix_s: u64, dated: bool) -> String {
 }
 
 /// Returns the number of rows that fit below the heading, and the first one to show.
-fn page(area: Area, total: usize, scroll: usize) -> (Page, usize) {
+pub(super) fn page(area: Area, total: usize, scroll: usize) -> (Page, usize) {
     let shown = area.rows.saturating_sub(1);
     (Page { shown, total }, scroll.min(total.saturating_sub(shown)))
 }

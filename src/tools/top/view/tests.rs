@@ -157,9 +157,10 @@ fn a_small_terminal_has_the_most_important_figures() {
 
 #[test]
 fn no_size_breaks_the_picture_with_or_without_a_server() {
-    let mut states = [state(), State::new("localhost:6379".to_string(), Duration::from_secs(1))];
+    let nodes = with_replication(&format!("{PRIMARY}{CONFIRMATION}"));
+    let mut states = [state(), nodes, State::new("localhost:6379".to_string(), Duration::from_secs(1))];
     for state in &mut states {
-        for key in [' ', ' ', 'l', 'd', 'h'] {
+        for key in [' ', ' ', 'l', 'd', 'n', 'h'] {
             state.press(Key::Char(key));
             for columns in [0, 1, 2, 10, 19, 39, 59, 60, 69, 100, 129, 130, 500] {
                 for rows in [0, 1, 2, 3, 8, 9, 13, 19, 23, 40, 200] {
@@ -224,7 +225,7 @@ fn a_server_that_is_gone_is_named_with_the_reason_and_its_figures_stay() {
 fn what_is_too_long_for_a_line_ends_with_an_ellipsis_and_no_key_is_cut() {
     let mut state = state();
     let lines = picture(&mut state, 80, 24);
-    assert!(lines[23].ends_with("d databases  c clear") && lines[23].contains("h help"), "{}", lines[23]);
+    assert!(lines[23].ends_with("d databases  n nodes") && lines[23].contains("h help"), "{}", lines[23]);
     let lines = picture(&mut state, 50, 24);
     assert_eq!(lines[23].trim_end(), " q quit  h help  p pause  -/+ interval  s/r sort");
     assert!(lines[0].ends_with('…') && lines[1].ends_with('…'), "{}\n{}", lines[0], lines[1]);
@@ -249,4 +250,127 @@ fn views_take_the_main_part_in_turn() {
     state.press(Key::Char('x'));
     state.press(Key::Char(' '));
     assert!(picture(&mut state, 80, 24)[0].ends_with("paused"));
+}
+
+const PRIMARY: &str = "connected_slaves:3\n\
+    slave0:ip=10.0.0.2,port=6379,state=online,offset=1047552,lag=1\n\
+    slave1:ip=2001:db8:85a3:8d3:1319:8a2e:370:7348,port=6380,state=online,offset=524288,lag=12\n\
+    slave2:ip=10.0.0.4,port=6381,state=send_bulk,offset=0,lag=0\n\
+    master_failover_state:no-failover\nmaster_repl_offset:1048576\n";
+const CONFIRMATION: &str = "min_slaves_good_slaves:1\nconfirmed_repl_offset:1048000\nwithheld_replies:4\n\
+    unconfirmed_replies_dropped:2\n";
+const REPLICA: &str = "role:slave\nmaster_host:10.0.0.1\nmaster_port:6379\nslave_repl_offset:4096\n\
+    slave_read_repl_offset:5120\nmaster_repl_offset:5120\n";
+
+/// A server with these fields in the section Replication.
+fn with_replication(text: &str) -> State {
+    let mut state = State::new("localhost:6379".to_string(), Duration::from_secs(1));
+    for seconds in 1..=2 {
+        // Of two fields of a name, the last one counts.
+        let info = format!("{}{text}", info(seconds));
+        let sample = Sample::parse(&info, Duration::from_secs(seconds));
+        state.receive(Ok(Poll { sample, ..poll(seconds) }));
+    }
+    state
+}
+
+/// Returns the cells of the line that begins with a label or an address.
+fn line_of<'a>(lines: &'a [String], label: &str) -> &'a str {
+    let found = lines.iter().find(|line| line.trim_start().starts_with(label));
+    found.unwrap_or_else(|| panic!("{label}\n{}", lines.join("\n")))
+}
+
+#[test]
+fn a_server_without_replication_has_no_line_for_it() {
+    let mut alone = state();
+    let lines = picture(&mut alone, 80, 24);
+    assert!(!has(&lines, "replica") && !has(&lines, "confirm"));
+    alone.press(Key::Char('n'));
+    assert!(has(&picture(&mut alone, 80, 24), "neither a primary nor replicas"));
+}
+
+#[test]
+fn a_primary_shows_the_worst_replica_and_in_the_table_each_one() {
+    let mut state = with_replication(PRIMARY);
+    let lines = picture(&mut state, 80, 24);
+    assert_eq!(
+        line_of(&lines, "replicas").trim(),
+        "replicas 3 connected  1 synchronizing  512 KB behind  12s lag  1,048,576 offset"
+    );
+    state.press(Key::Char('n'));
+    let lines = picture(&mut state, 80, 24);
+    let head: Vec<&str> = line_of(&lines, "address").split_whitespace().collect();
+    assert_eq!(head, ["address", "role", "state", "behind", "lag", "offset"]);
+    let cells = |label: &str| line_of(&lines, label).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(cells("10.0.0.2:"), "10.0.0.2:6379 replica online 1.00 KB 1s 1,047,552");
+    assert_eq!(cells("10.0.0.4:"), "10.0.0.4:6381 replica send_bulk – – 0");
+    assert!(cells("[2001:").ends_with("… replica online 512 KB 12s 524,288"), "{}", cells("[2001:"));
+    // Where there is room, the address is whole, and the table is beside the commands.
+    assert!(has(&picture(&mut state, 120, 24), "[2001:db8:85a3:8d3:1319:8a2e:370:7348]:6380"));
+    state.press(Key::Escape);
+    let lines = picture(&mut state, 200, 60);
+    assert!(has(&lines, "slow log") && has(&lines, "10.0.0.4:6381"), "{}", lines.join("\n"));
+}
+
+#[test]
+fn confirmation_and_missing_replicas_are_shown() {
+    let lines = picture(&mut with_replication(&format!("{PRIMARY}{CONFIRMATION}")), 80, 24);
+    assert_eq!(
+        line_of(&lines, "confirm").trim(),
+        "confirm  576 B unconfirmed  1,048,000 offset  4 replies wait  2 dropped ever"
+    );
+    assert!(line_of(&lines, "replicas").contains("1 good"));
+    let waiting = "connected_slaves:0\nmin_slaves_good_slaves:0\nconfirmed_repl_offset:-1\n\
+                   master_failover_state:failover-in-progress\n";
+    let lines = picture(&mut with_replication(waiting), 80, 24);
+    assert!(line_of(&lines, "replicas").contains("0 connected  failover in progress  0 good"));
+    assert!(line_of(&lines, "confirm").contains("nothing  0 replies wait"));
+}
+
+#[test]
+fn a_replica_shows_its_link_and_how_far_the_synchronization_is() {
+    let shown = |text: &str| {
+        let mut state = with_replication(&format!("{REPLICA}{text}"));
+        let line = line_of(&picture(&mut state, 80, 24), "replica").trim().to_string();
+        state.press(Key::Char('n'));
+        let row = line_of(&picture(&mut state, 80, 24), "10.0.0.1:6379").to_string();
+        (line, row.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let (line, row) = shown("master_link_status:up\nmaster_last_io_seconds_ago:2\n");
+    assert_eq!(line, "replica  of 10.0.0.1:6379  link up  2s lag  1.00 KB not applied  4,096 offset");
+    assert_eq!(row, "10.0.0.1:6379 primary up 1.00 KB 2s 5,120");
+    let (line, row) = shown("master_link_status:down\nmaster_link_down_since_seconds:75\n");
+    assert_eq!(line, "replica  of 10.0.0.1:6379  link down 1m  4,096 offset");
+    assert_eq!(row, "10.0.0.1:6379 primary down 1m – – 5,120");
+    let syncing = "master_link_status:down\nmaster_sync_in_progress:1\nmaster_sync_read_bytes:1048576\n";
+    let (line, row) = shown(&format!("{syncing}master_sync_total_bytes:4194304\n"));
+    assert!(line.contains("link down  1.00 MB of 4.00 MB, 25.0 %"), "{line}");
+    assert_eq!(row, "10.0.0.1:6379 primary sync 25.0 % – – 5,120");
+    let (line, row) = shown(&format!("{syncing}master_sync_last_io_seconds_ago:15\n"));
+    assert!(line.contains("1.00 MB received, nothing for 15s"), "{line}");
+    assert_eq!(row, "10.0.0.1:6379 primary sync 1.00 MB – 15s 5,120");
+}
+
+#[test]
+fn the_table_of_nodes_leaves_out_columns_in_a_narrow_terminal() {
+    let mut state = with_replication(PRIMARY);
+    state.press(Key::Char('n'));
+    for (columns, heads) in [
+        (20, "address"),
+        (30, "address state"),
+        (39, "address state lag"),
+        (50, "address state behind lag"),
+        (62, "address state behind lag offset"),
+        (72, "address role state behind lag offset"),
+    ] {
+        let lines = picture(&mut state, columns, 12);
+        let head = line_of(&lines, "address").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(head, heads, "{columns}");
+        assert!(lines.iter().all(|line| line.chars().count() <= columns));
+    }
+    // The second of three rows is the first one shown.
+    state.page = super::super::state::Page { shown: 1, total: 3 };
+    state.press(Key::Down);
+    let lines = picture(&mut state, 72, 5);
+    assert!(lines.len() == 5 && !has(&lines, "10.0.0.2"), "{}", lines.join("\n"));
 }
