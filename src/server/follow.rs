@@ -32,13 +32,16 @@ impl Server {
     /// `REPLICAOF host port`: replicates this primary from now on.
     pub(super) fn follow(&mut self, host: &str, port: u16) {
         let was_primary = self.replication.upstream.is_none();
-        self.leave_upstream();
+        let mut upstream = Upstream::new(host.to_owned(), port);
+        // The new primary may continue the stream of the former one, in the middle of it.
+        upstream.db = self.replication_db();
+        upstream.restarts_log = self.leave_upstream();
         if was_primary {
             self.abandon_unconfirmed();
             self.begin_backlog();
             self.unblock_for_role();
         }
-        self.replication.upstream = Some(Upstream::new(host.to_owned(), port));
+        self.replication.upstream = Some(upstream);
         self.role_changed();
         self.process.log.notice(format_args!("Connecting to MASTER {host}:{port}"));
         self.connect_upstream();
@@ -74,7 +77,7 @@ impl Server {
 
     /// `REPLICAOF NO ONE`: makes this server a primary with its current data.
     pub(super) fn stop_following(&mut self) {
-        self.leave_upstream();
+        let restarts_log = self.leave_upstream();
         self.replication.upstream = None;
         let stream = self.core.keyspace.journal.stream_mut();
         let end = stream.settled();
@@ -89,6 +92,9 @@ impl Server {
         self.drop_replicas();
         self.replication.alone_since_ms = self.core.keyspace.moment.unix_ms;
         self.role_changed();
+        if restarts_log {
+            self.restart_log();
+        }
     }
 
     fn role_changed(&mut self) {
@@ -123,9 +129,10 @@ impl Server {
         }
     }
 
-    /// Closes the connection to the primary, if there is one.
-    fn leave_upstream(&mut self) {
-        let Some(upstream) = &mut self.replication.upstream else { return };
+    /// Closes the connection to the primary, if there is one. Returns whether the AOF was closed for a snapshot that has
+    /// not been loaded.
+    fn leave_upstream(&mut self) -> bool {
+        let Some(upstream) = &mut self.replication.upstream else { return false };
         match std::mem::replace(&mut upstream.progress, Progress::Apart) {
             Progress::Online(token) => self.net.doom(token),
             Progress::Linking(linking) | Progress::Loading(linking) => {
@@ -133,6 +140,7 @@ impl Server {
             }
             Progress::Apart => {}
         }
+        upstream.restarts_log
     }
 
     /// Starts connecting to the primary.
@@ -435,7 +443,14 @@ impl Server {
         let end = stream.settled();
         self.replication.history.adopt(id, offset, end);
         self.go_online(linking);
-        if restarts_log && self.begin_log().is_err() {
+        if restarts_log {
+            self.restart_log();
+        }
+    }
+
+    /// Starts the AOF again that was closed for a snapshot.
+    fn restart_log(&mut self) {
+        if self.begin_log().is_err() {
             self.process.log.warning(format_args!("The AOF remains disabled: see the previous log lines"));
         }
     }

@@ -103,7 +103,9 @@ fn writes_are_refused_before_they_are_executed_while_there_are_too_few_replicas(
     client.ok("SET k v");
     assert_eq!(field(&mut client, "min_slaves_good_slaves"), "1");
     drop(replica);
-    until("writes are refused", || client.run("SET k w").text() == refused);
+    // Until the primary knows that, a write waits for the replica.
+    until("the replica is gone", || field(&mut client, "min_slaves_good_slaves") == "0");
+    assert_eq!(client.run("SET k w").text(), refused);
     assert_eq!(client.run("GET k").text(), "v", "acknowledged data stays so");
     client.ok("MULTI");
     assert_eq!(client.run("SET k w").text(), refused);

@@ -18,13 +18,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::nodes::Node;
-use crate::proxy::Proxy;
 use crate::support::client::encode;
 use crate::support::random::seeds;
 use crate::support::{Client, Random, Reply};
-use crate::{Kind, field, until};
+use crate::trio::{NODES, Trio};
+use crate::{Kind, until};
 
-const NODES: usize = 3;
 const WRITERS: usize = 3;
 const READERS: usize = 2;
 
@@ -112,10 +111,7 @@ fn wait_for(count: &AtomicUsize, more: usize) {
 
 struct Chaos {
     random: Random,
-    nodes: [Node; NODES],
-    /// How a node reaches another one, by their indexes.
-    links: [[Proxy; NODES]; NODES],
-    primary: usize,
+    trio: Trio,
     known: Arc<Known>,
     lost: Lost,
 }
@@ -128,29 +124,17 @@ impl Chaos {
             Kind::Redis => "--min-replicas-to-write 1",
         };
         let nodes: [Node; NODES] = std::array::from_fn(|index| Node::start(kind, flags, seed + index as u64));
-        let links = std::array::from_fn(|_| {
-            std::array::from_fn(|to| Proxy::new(nodes[to].server().port(), random.next()))
-        });
-        Chaos { random, nodes, links, primary: 0, known: Arc::default(), lost: Lost::default() }
-    }
-
-    fn replicas(&self) -> [usize; NODES - 1] {
-        std::array::from_fn(|n| (self.primary + 1 + n) % NODES)
-    }
-
-    fn follow(&self, index: usize) {
-        let port = self.links[index][self.primary].port();
-        let reply = self.nodes[index].client().run(&format!("REPLICAOF 127.0.0.1 {port}"));
-        assert!(reply.text().starts_with("OK"), "{reply:?}");
+        let mut trio = Trio::new(nodes, &mut random);
+        for index in trio.replicas() {
+            trio.follow(index, trio.primary);
+        }
+        Chaos { random, trio, known: Arc::default(), lost: Lost::default() }
     }
 
     /// Repairs all links, and waits until the primary has its replicas.
     fn heal(&self) {
-        for link in self.links.iter().flatten() {
-            link.delay(Duration::ZERO);
-            link.heal();
-        }
-        let mut client = self.nodes[self.primary].client();
+        self.trio.heal_links();
+        let mut client = self.trio.nodes[self.trio.primary].client();
         until("the primary has its replicas", || {
             client.run("ROLE").elements()[2].elements().len() == NODES - 1
         });
@@ -160,24 +144,24 @@ impl Chaos {
     /// One round: clients use a primary whose links are delayed, until it is killed or cut off and replaced.
     fn round(&mut self) {
         self.heal();
-        let old = self.primary;
+        let old = self.trio.primary;
         let known = Arc::clone(&self.known);
         known.stop.store(false, Ordering::Relaxed);
-        let clients = start_clients(self.nodes[old].server().port(), &known);
+        let clients = start_clients(self.trio.nodes[old].server().port(), &known);
         wait_for(&known.replies, 200 + self.random.below(1000));
-        let slow = *self.random.pick(&self.replicas());
-        self.links[slow][old].delay(Duration::from_millis(1 + self.random.below(20) as u64));
+        let slow = *self.random.pick(&self.trio.replicas());
+        self.trio.links[slow][old].delay(Duration::from_millis(1 + self.random.below(20) as u64));
         wait_for(&known.replies, 200 + self.random.below(1000));
         let is_killed = self.random.chance(2);
         // One after the other: the first one lags behind the second one.
-        for index in self.replicas() {
-            self.links[index][old].cut();
+        for index in self.trio.replicas() {
+            self.trio.links[index][old].cut();
             wait_for(&known.sent, self.random.below(5 * DEPTH));
         }
         if is_killed {
-            self.nodes[old].kill();
+            self.trio.nodes[old].kill();
         }
-        self.promote_best();
+        self.trio.promote_best();
         if !is_killed {
             // Clients do not know yet that there is another primary.
             wait_for(&known.sent, self.random.below(10 * DEPTH));
@@ -187,35 +171,16 @@ impl Chaos {
             client.join().expect("no panic");
         }
         if is_killed {
-            self.nodes[old].restart();
-            let port = self.nodes[old].server().port();
-            for from in &self.links {
-                from[old].set_target(port);
-            }
+            self.trio.restart(old);
         }
-        self.follow(old);
+        self.trio.follow(old, self.trio.primary);
         self.count_lost();
-    }
-
-    /// Promotes the replica with the highest offset; the other one follows it.
-    fn promote_best(&mut self) {
-        let replicas = self.replicas();
-        let offset = |index: &usize| {
-            let text = field(&mut self.nodes[*index].client(), "master_repl_offset");
-            text.parse::<i64>().expect("an offset")
-        };
-        let best = *replicas.iter().max_by_key(|index| offset(index)).expect("there are two");
-        self.nodes[best].client().ok("REPLICAOF NO ONE");
-        self.primary = best;
-        for index in replicas.into_iter().filter(|index| *index != best) {
-            self.follow(index);
-        }
     }
 
     /// Compares the counters of the new primary with what clients know, and goes on with what is there.
     fn count_lost(&mut self) {
         self.heal();
-        let mut client = self.nodes[self.primary].client();
+        let mut client = self.trio.nodes[self.trio.primary].client();
         for index in 0..WRITERS {
             let value = client.run(&format!("GET {}", counter(index)));
             let there: i64 = if value.is_null() { 0 } else { value.text().parse().expect("a counter") };
@@ -228,9 +193,6 @@ impl Chaos {
 
 fn run(kind: Kind, seed: u64, rounds: usize) -> (Lost, usize) {
     let mut chaos = Chaos::start(kind, seed);
-    for index in chaos.replicas() {
-        chaos.follow(index);
-    }
     for round in 0..rounds {
         chaos.round();
         println!("{kind:?}, round {round}: lost so far {:?}", chaos.lost);

@@ -6,7 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use crate::support::client::encode;
 use crate::support::{Client, Random};
 use crate::{
-    Kind, PAIRS, chain, chain_with, field, follow, start, until, wait_for_equality, wait_for_link, write_much,
+    Kind, PAIRS, chain, chain_with, field, follow, star_with, start, until, wait_for_equality, wait_for_link,
+    wait_for_offset, write_much,
 };
 
 fn stat(client: &mut Client, name: &str) -> i64 {
@@ -141,6 +142,27 @@ fn a_rewritten_log_of_a_replica_knows_the_database_that_the_primary_has_selected
     assert_eq!(reader.run("DBSIZE").integer(), 0);
     reader.ok("SELECT 2");
     assert_eq!(reader.run("DBSIZE").integer(), 2);
+}
+
+#[test]
+fn a_stream_that_another_primary_continues_goes_on_in_the_database_that_it_has_selected() {
+    for (first_kind, second_kind) in PAIRS {
+        let servers = [(first_kind, ""), (second_kind, ""), (Kind::Subject, "")];
+        let [(_first, mut a), (second, mut b), (_third, mut c)] = star_with(servers, |_| {});
+        a.ok("SELECT 3");
+        a.ok("SET before 1");
+        wait_for_offset(&mut a, &mut c);
+        // Nobody listens there, so it lacks the next command.
+        c.ok("REPLICAOF 127.0.0.1 1");
+        a.ok("SET after 2");
+        wait_for_offset(&mut a, &mut b);
+        b.ok("REPLICAOF NO ONE");
+        follow(&mut c, &second);
+        wait_for_equality(&mut b, &mut c);
+        assert_eq!((stat(&mut b, "sync_full"), stat(&mut b, "sync_partial_ok")), (0, 1));
+        c.ok("SELECT 3");
+        assert_eq!(c.run("GET after").text(), "2");
+    }
 }
 
 #[test]
@@ -284,6 +306,26 @@ fn a_primary_that_sends_nonsense_costs_nobody_anything() {
         follow(&mut reader, &primary);
         wait_for_equality(&mut primary.client(), &mut reader);
         assert_eq!(reader.run("GET good").text(), "data", "case {number}");
+    }
+}
+
+#[test]
+fn a_log_that_was_closed_for_a_useless_snapshot_begins_again_with_another_primary_or_without_one() {
+    let good = start(Kind::Subject, "");
+    for primary in [Some(&good), None] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let replica = start(Kind::Subject, "--appendonly yes");
+        let mut client = replica.client();
+        client.ok(&format!("REPLICAOF 127.0.0.1 {}", listener.local_addr().expect("bound").port()));
+        let mut stream = accept_replica(&listener);
+        begin_full(&mut stream, b"REDIS0099garbage");
+        replica.wait_for_log("Failed trying to load the MASTER synchronization DB from disk");
+        client.wait_for_info("aof_enabled", |enabled| enabled == 0);
+        match primary {
+            Some(primary) => follow(&mut client, primary),
+            None => client.ok("REPLICAOF NO ONE"),
+        }
+        client.wait_for_info("aof_enabled", |enabled| enabled == 1);
     }
 }
 

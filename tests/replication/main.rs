@@ -8,6 +8,7 @@ mod ack_chaos;
 mod chaos;
 mod failover;
 mod links;
+mod load;
 mod messages;
 mod migrate;
 mod nodes;
@@ -16,6 +17,7 @@ mod roles;
 mod sentinel;
 mod shutdown;
 mod sockets;
+mod trio;
 
 use support::{Client, Launch, Random, Server, Value, eventually};
 
@@ -133,26 +135,11 @@ pub fn wait_for_equality(primary: &mut Client, replica: &mut Client) {
 /// Writes of many kinds: values, collections, expiry, other databases, transactions, scripts, and a large value.
 pub fn write_much(client: &mut Client, random: &mut Random, rounds: usize) {
     for _ in 0..rounds {
+        if random.chance(14) {
+            client.ok(&format!("SELECT {}", random.below(3)));
+        }
         let (key, number) = (random.below(50), random.below(1000));
-        let line = match random.below(14) {
-            0 => format!("SET string:{key} {number}"),
-            1 => format!("INCR counter:{key}"),
-            2 => format!("RPUSH list:{key} {number}"),
-            3 => format!("LPOP list:{key}"),
-            4 => format!("SADD set:{key} {number}"),
-            5 => format!("SPOP set:{key}"),
-            6 => format!("HSET hash:{key} f{number} {number}"),
-            7 => format!("ZADD zset:{key} {number} m{number}"),
-            8 => format!("XADD stream:{key} * f {number}"),
-            9 => format!("SET expiring:{key} {number} PX {}", 1 + random.below(60)),
-            10 => format!("DEL string:{key} list:{key}"),
-            11 => format!("SELECT {}", random.below(3)),
-            12 => format!(
-                "EVAL redis.call('INCR',KEYS[1]);return{{redis.call('SPOP',KEYS[2])}} 2 counter:{key} set:{key}"
-            ),
-            _ => format!("APPEND string:{key} {}", "x".repeat(number * 10)),
-        };
-        client.run(&line);
+        client.run(&any_write(random));
         if random.chance(10) {
             client.ok("MULTI");
             client.run(&format!("INCR counter:{key}"));
@@ -161,4 +148,26 @@ pub fn write_much(client: &mut Client, random: &mut Random, rounds: usize) {
         }
     }
     client.ok("SELECT 0");
+}
+
+/// A write to a key whose name tells its kind.
+pub fn any_write(random: &mut Random) -> String {
+    let (key, number) = (random.below(50), random.below(1000));
+    match random.below(13) {
+        0 => format!("SET string:{key} {number}"),
+        1 => format!("INCR counter:{key}"),
+        2 => format!("RPUSH list:{key} {number}"),
+        3 => format!("LPOP list:{key}"),
+        4 => format!("SADD set:{key} {number}"),
+        5 => format!("SPOP set:{key}"),
+        6 => format!("HSET hash:{key} f{number} {number}"),
+        7 => format!("ZADD zset:{key} {number} m{number}"),
+        8 => format!("XADD stream:{key} * f {number}"),
+        9 => format!("SET expiring:{key} {number} PX {}", 1 + random.below(60)),
+        10 => format!("DEL string:{key} list:{key}"),
+        11 => format!(
+            "EVAL redis.call('INCR',KEYS[1]);return{{redis.call('SPOP',KEYS[2])}} 2 counter:{key} set:{key}"
+        ),
+        _ => format!("APPEND string:{key} {}", "x".repeat(number * 10)),
+    }
 }

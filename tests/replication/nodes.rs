@@ -1,6 +1,7 @@
 //! A server behind a proxy, which can be killed and started again. The others know it by the proxy's address.
 
 use crate::proxy::Proxy;
+use crate::support::shim::Shim;
 use crate::support::{Client, Launch, Server};
 use crate::{Kind, field_of, launch};
 
@@ -8,6 +9,7 @@ use crate::{Kind, field_of, launch};
 pub struct Node {
     pub proxy: Proxy,
     process: Process,
+    disk: Option<Shim>,
 }
 
 enum Process {
@@ -20,13 +22,33 @@ enum Process {
 impl Node {
     /// Starts a server with a config file of its own.
     pub fn start(kind: Kind, flags: &str, seed: u64) -> Node {
-        let launch = launch(kind).config("# A node.\n");
+        Node::start_launched(launch(kind), None, flags, seed)
+    }
+
+    /// The same with a disk that can be made to fail.
+    pub fn start_on_faulty_disk(kind: Kind, flags: &str, seed: u64) -> Node {
+        let (launch, disk) = Shim::on(launch(kind));
+        Node::start_launched(launch, Some(disk), flags, seed)
+    }
+
+    fn start_launched(launch: Launch, disk: Option<Shim>, flags: &str, seed: u64) -> Node {
+        let launch = launch.config("# A node.\n");
         let proxy = Proxy::new(launch.port(), seed);
         let announced =
             format!("--replica-announce-ip 127.0.0.1 --replica-announce-port {} {flags}", proxy.port());
-        let mut node = Node { proxy, process: Process::Dead(launch.flags(&announced)) };
+        let mut node = Node { proxy, process: Process::Dead(launch.flags(&announced)), disk };
         node.restart();
         node
+    }
+
+    /// Makes calls for files fail, if the disk can do that: see `tests/faults/shim.rs`. Returns whether it can.
+    pub fn break_disk(&self, rules: &str) -> bool {
+        self.disk.iter().for_each(|disk| disk.rules(rules));
+        self.disk.is_some()
+    }
+
+    pub fn repair_disk(&self) {
+        self.break_disk("");
     }
 
     /// Kills the process (SIGKILL). Nothing happens to one that is dead.
@@ -35,6 +57,23 @@ impl Node {
             Process::Running(server) => Process::Dead(server.stop()),
             other => other,
         };
+    }
+
+    /// Ends the process by `SHUTDOWN` with this word, or kills it if it refuses that.
+    pub fn shut_down(&mut self, word: &str) {
+        if let Process::Running(server) = &mut self.process
+            && let Some(mut client) = server.try_client()
+            && client.try_call(&["SHUTDOWN", word, "NOW"]).is_err()
+        {
+            server.wait_exit();
+        }
+        self.kill();
+    }
+
+    /// The log of a process that has ended by itself.
+    pub fn exited(&mut self) -> Option<String> {
+        let Process::Running(server) = &mut self.process else { return None };
+        (!server.is_running()).then(|| server.log())
     }
 
     /// Starts a killed server again, with its files.
@@ -75,6 +114,11 @@ impl Node {
     /// Makes it follow another one.
     pub fn follow(&self, primary: &Node) {
         self.client().ok(&format!("REPLICAOF 127.0.0.1 {}", primary.address()));
+    }
+
+    /// Waits until it loads nothing.
+    pub fn wait_until_loaded(&self) {
+        self.client().wait_for_info("loading", |loading| loading == 0);
     }
 
     /// A field of `INFO replication`. `None`: the connection broke, as those of clients do when Sentinel changes a role.

@@ -1,4 +1,4 @@
-//! A proxy in front of a server, which cuts, delays and ends connections.
+//! A proxy in front of a server, which cuts, delays, ends and resets connections.
 //!
 //! ```text
 //!   client ─▶ listener ─▶ one thread a direction ─▶ server
@@ -8,12 +8,16 @@
 //! A cut proxy is a network that loses everything: connections stay, new ones can be made, and no byte comes through. What
 //! was sent meanwhile arrives when it is healed.
 
-use std::io::{self, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use crate::support::Random;
+use crate::support::{Random, socket_options};
+
+/// How long a thread stays in a write that its peer does not take, before it looks whether the connection was reset.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// See the module's head.
 pub struct Proxy {
@@ -32,9 +36,36 @@ struct State {
     is_cut: bool,
     /// The longest delay of a piece; with one, pieces are small as well.
     delay: Duration,
+    /// So many bytes come through before all connections are reset.
+    reset_after: Option<usize>,
     random: Random,
     has_ended: bool,
-    connections: Vec<TcpStream>,
+    connections: Vec<Arc<Connection>>,
+}
+
+struct Connection {
+    client: TcpStream,
+    server: TcpStream,
+    is_reset: AtomicBool,
+}
+
+impl Connection {
+    fn end(&self) {
+        let _ = (self.client.shutdown(Shutdown::Both), self.server.shutdown(Shutdown::Both));
+    }
+
+    /// Both peers get a reset, as soon as both threads have seen the end of what they read.
+    fn reset(&self) {
+        self.is_reset.store(true, Ordering::SeqCst);
+        for stream in [&self.client, &self.server] {
+            socket_options::reset_on_close(stream);
+            let _ = stream.shutdown(Shutdown::Read);
+        }
+    }
+
+    fn is_reset(&self) -> bool {
+        self.is_reset.load(Ordering::SeqCst)
+    }
 }
 
 impl Proxy {
@@ -46,6 +77,7 @@ impl Proxy {
             target,
             is_cut: false,
             delay: Duration::ZERO,
+            reset_after: None,
             random: Random::new(seed),
             has_ended: false,
             connections: Vec::new(),
@@ -59,7 +91,6 @@ impl Proxy {
                 }
                 let Ok(stream) = stream else { continue };
                 let shared = Arc::clone(&accepting);
-                // A server that is not there is a connection that ends at once.
                 std::thread::spawn(move || shared.connect(stream));
             }
         });
@@ -81,9 +112,11 @@ impl Proxy {
         self.change(|state| state.is_cut = true);
     }
 
-    /// Bytes come through again.
+    /// Bytes come through again, at once and all of them.
     pub fn heal(&self) {
-        self.change(|state| state.is_cut = false);
+        self.change(|state| {
+            (state.is_cut, state.delay, state.reset_after) = (false, Duration::ZERO, None);
+        });
     }
 
     /// Pieces are small, and each comes up to `longest` late. None: as before.
@@ -93,11 +126,17 @@ impl Proxy {
 
     /// Ends all connections; what is under way is lost.
     pub fn end_connections(&self) {
-        self.change(|state| {
-            for stream in state.connections.drain(..) {
-                let _ = stream.shutdown(Shutdown::Both);
-            }
-        });
+        self.change(|state| state.connections.drain(..).for_each(|connection| connection.end()));
+    }
+
+    /// Resets all connections; what is under way is lost.
+    pub fn reset_connections(&self) {
+        self.change(|state| state.connections.drain(..).for_each(|connection| connection.reset()));
+    }
+
+    /// Lets so many bytes through, in the midst of whatever that is, and then resets all connections once.
+    pub fn reset_after(&self, bytes: usize) {
+        self.change(|state| state.reset_after = Some(bytes));
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -116,50 +155,91 @@ impl Drop for Proxy {
 }
 
 impl Shared {
-    /// Passes on what comes from `client`, and what the server says.
-    fn connect(self: Arc<Shared>, client: TcpStream) -> io::Result<()> {
-        let target = self.wait_until_open().target;
-        let server = TcpStream::connect(("127.0.0.1", target))?;
-        client.set_nodelay(true)?;
-        server.set_nodelay(true)?;
-        let ends = [client.try_clone()?, server.try_clone()?];
-        let back = [server.try_clone()?, client.try_clone()?];
-        {
-            let mut state = self.state.lock().expect("no panic");
-            state.connections.retain(|stream| stream.peer_addr().is_ok());
-            state.connections.extend([client, server]);
+    /// Passes on what comes from `client`, and what the server says. A server that is not there is a connection that ends
+    /// at once.
+    fn connect(self: Arc<Shared>, client: TcpStream) {
+        let target = self.wait_until_open(None).target;
+        let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { return };
+        let connection = Arc::new(Connection { client, server, is_reset: AtomicBool::new(false) });
+        for stream in [&connection.client, &connection.server] {
+            stream.set_nodelay(true).expect("a socket");
+            stream.set_write_timeout(Some(WRITE_TIMEOUT)).expect("a socket");
         }
-        let shared = Arc::clone(&self);
-        std::thread::spawn(move || shared.pass_on(back));
-        self.pass_on(ends);
-        Ok(())
+        self.state.lock().expect("no panic").connections.push(Arc::clone(&connection));
+        let back = (Arc::clone(&self), Arc::clone(&connection));
+        let thread = std::thread::spawn(move || {
+            let (shared, connection) = back;
+            shared.pass_on(&connection, [&connection.server, &connection.client]);
+        });
+        self.pass_on(&connection, [&connection.client, &connection.server]);
+        thread.join().expect("no panic");
+        self.state.lock().expect("no panic").connections.retain(|other| !Arc::ptr_eq(other, &connection));
     }
 
     /// Passes on bytes until one of both ends.
-    fn pass_on(&self, [mut from, mut to]: [TcpStream; 2]) {
+    fn pass_on(&self, connection: &Connection, [mut from, to]: [&TcpStream; 2]) {
         let mut room = vec![0; 64 << 10];
         loop {
-            let Open { delay, piece, .. } = self.wait_until_open();
+            let Open { delay, piece, .. } = self.wait_until_open(Some(connection));
             let most = if delay.is_zero() { room.len() } else { piece };
             let Ok(count @ 1..) = from.read(&mut room[..most]) else { break };
             std::thread::sleep(delay);
-            self.wait_until_open();
-            if to.write_all(&room[..count]).is_err() {
+            self.wait_until_open(Some(connection));
+            let admitted = self.admit(count);
+            if !write_all(connection, to, &room[..admitted]) || admitted < count {
                 break;
             }
         }
-        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+        if !connection.is_reset() {
+            connection.end();
+        }
     }
 
-    /// Waits while the proxy is cut.
-    fn wait_until_open(&self) -> Open {
+    /// How many of `count` bytes come through before the connections are reset.
+    fn admit(&self, count: usize) -> usize {
+        let mut state = self.state.lock().expect("no panic");
+        match state.reset_after {
+            Some(left) if left < count => {
+                state.reset_after = None;
+                state.connections.drain(..).for_each(|connection| connection.reset());
+                left
+            }
+            Some(left) => {
+                state.reset_after = Some(left - count);
+                count
+            }
+            None => count,
+        }
+    }
+
+    /// Waits while the proxy is cut, unless the connection was reset.
+    fn wait_until_open(&self, connection: Option<&Connection>) -> Open {
+        let waits = |state: &mut State| {
+            state.is_cut && !state.has_ended && !connection.is_some_and(Connection::is_reset)
+        };
         let state = self.state.lock().expect("no panic");
-        let mut state =
-            self.changed.wait_while(state, |state| state.is_cut && !state.has_ended).expect("no panic");
+        let mut state = self.changed.wait_while(state, waits).expect("no panic");
         let longest_us = state.delay.as_micros() as usize;
         let delay = Duration::from_micros(state.random.below(longest_us + 1) as u64);
         Open { target: state.target, delay, piece: 1 + state.random.below(4096) }
     }
+}
+
+/// Writes all bytes. Returns false if the connection has ended.
+fn write_all(connection: &Connection, mut to: &TcpStream, mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(0) => return false,
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                if connection.is_reset() {
+                    return false;
+                }
+            }
+            Err(_) => return false,
+        }
+    }
+    true
 }
 
 /// What holds for the next piece.

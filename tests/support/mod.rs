@@ -4,6 +4,7 @@
 //!   captures its log and kills it when the test ends.
 //! * [`client`] is a blocking RESP client that keeps the bytes of each reply beside its value.
 //! * [`http`] is a client for metrics.
+//! * [`reset`] makes connections end with a reset.
 //! * [`reply`] decodes RESP2 and RESP3.
 //! * [`shim`] makes file operations fail, and records them.
 //! * [`terminal`] runs a program in a pseudo-terminal and reads its screen.

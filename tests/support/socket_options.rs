@@ -22,3 +22,16 @@ pub fn has_no_delay(pid: u32, number: i32) -> bool {
     assert_eq!(failed, 0, "{}", std::io::Error::last_os_error());
     value != 0
 }
+
+/// From now on the kernel resets the connection (RST) when its last descriptor is closed: what was not sent is thrown
+/// away, and the peer's next call fails with `ECONNRESET`.
+pub fn reset_on_close(stream: &std::net::TcpStream) {
+    use std::os::fd::AsRawFd;
+    let none = libc::linger { l_onoff: 1, l_linger: 0 };
+    let len = size_of::<libc::linger>() as libc::socklen_t;
+    // SAFETY: the value is a `linger` of the length that is given, and the descriptor is open.
+    let failed = unsafe {
+        libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const none).cast(), len)
+    };
+    assert_eq!(failed, 0, "{}", std::io::Error::last_os_error());
+}
