@@ -130,6 +130,16 @@ impl<R: Read> Loader<R> {
         self.records.offset()
     }
 
+    /// The file.
+    pub fn input(&self) -> &R {
+        self.records.input()
+    }
+
+    /// See [`Loader::input`].
+    pub fn input_mut(&mut self) -> &mut R {
+        self.records.input_mut()
+    }
+
     /// The version of the format.
     pub fn version(&self) -> u16 {
         self.records.version()

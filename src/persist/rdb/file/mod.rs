@@ -27,10 +27,14 @@
 //! | `writer` | [`save`] |
 //! | `source` | the input of the decoders: a file behind a buffer, with offset and checksum |
 //! | `records` | [`Records`]: what is in a file, one thing after the other |
+//! | `boundaries` | where the records of a file end that is still being received |
+//! | `feed` | [`Incoming`]: loads such a file |
 //! | `loader` | [`Loader`]: from records to the keyspace, in slices |
 //! | `error` | [`RdbError`]: what is wrong with a file, and where |
 
+mod boundaries;
 mod error;
+mod feed;
 mod loader;
 mod output;
 mod records;
@@ -40,6 +44,7 @@ mod tests;
 mod writer;
 
 pub use error::{Doing, Fault, RdbError, type_name};
+pub use feed::Incoming;
 pub use loader::{About as LoadedAbout, LoadOptions, Loader, Report, Step, load};
 pub use records::{Checksum, KeyHead, Record, Records};
 pub use source::Source;

@@ -11,7 +11,7 @@ use super::{Doing, Fault, RdbError, SIGNATURE, SIGNATURE_OF_VALKEY, Source, VERS
 use crate::types::{Entry, Shapes};
 
 /// The first version that ends with a checksum.
-const WITH_CHECKSUM: u16 = 5;
+pub(super) const WITH_CHECKSUM: u16 = 5;
 
 /// The digits of the version.
 const DIGITS: usize = 4;
@@ -121,6 +121,16 @@ impl<R: Read> Records<R> {
     /// The number of bytes read so far.
     pub fn offset(&self) -> u64 {
         self.source.offset()
+    }
+
+    /// The file.
+    pub fn input(&self) -> &R {
+        self.source.input()
+    }
+
+    /// See [`Records::input`].
+    pub fn input_mut(&mut self) -> &mut R {
+        self.source.input_mut()
     }
 
     /// The key whose record was read last.
@@ -302,7 +312,7 @@ impl RdbError {
 const KEY_BYTES: u64 = 8;
 
 /// The parts of a module's data.
-mod module {
+pub(super) mod module {
     pub const EOF: u64 = 0;
     pub const SINT: u64 = 1;
     pub const UINT: u64 = 2;

@@ -66,6 +66,16 @@ impl<R: Read> Source<R> {
         self.base + self.start as u64
     }
 
+    /// The file.
+    pub fn input(&self) -> &R {
+        &self.from
+    }
+
+    /// See [`Source::input`].
+    pub fn input_mut(&mut self) -> &mut R {
+        &mut self.from
+    }
+
     /// Stops computing the checksum.
     pub fn ignore_checksum(&mut self) {
         self.sums = false;

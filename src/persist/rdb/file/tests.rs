@@ -56,14 +56,60 @@ fn saved(keyspace: &Keyspace) -> Vec<u8> {
     saved_with(keyspace, &ABOUT, SaveOptions::default())
 }
 
+/// Loads a file. It makes no difference if it is loaded while it is received.
 fn loaded(file: &[u8]) -> (Keyspace, Report) {
     let mut to = keyspace();
     let report = load(&mut to, file, file.len() as u64, LOAD).unwrap_or_else(|error| panic!("{error}"));
+    for (len, piece) in [(None, 1), (Some(file.len() as u64), 3), (None, 4096)] {
+        let (incoming, received) = received(file, len, piece).unwrap_or_else(|error| panic!("{error}"));
+        assert_same(&to, &incoming);
+        assert_eq!(received, report);
+    }
     (to, report)
 }
 
+/// The error of a bad file. It makes no difference if it is loaded while it is received.
 fn refused(file: &[u8]) -> RdbError {
-    load(&mut keyspace(), file, file.len() as u64, LOAD).expect_err("a bad file")
+    let error = load(&mut keyspace(), file, file.len() as u64, LOAD).expect_err("a bad file");
+    for piece in [7, 4096] {
+        let found = received(file, Some(file.len() as u64), piece).err().expect("a bad file");
+        assert_same_error(&found, &error);
+    }
+    error
+}
+
+/// A duplicate is noticed when its entry leaves the queue, which depends on the slices.
+fn assert_same_error(one: &RdbError, other: &RdbError) {
+    let is_duplicate = |error: &RdbError| matches!(error.fault, Fault::Duplicate(_));
+    if !is_duplicate(one) && !is_duplicate(other) {
+        assert_eq!(one.to_string(), other.to_string());
+    }
+}
+
+/// Loads a file that is received in pieces: whatever is whole is loaded before the next piece.
+fn received(file: &[u8], len: Option<u64>, piece: usize) -> Result<(Keyspace, Report), RdbError> {
+    received_in(file.chunks(piece), len)
+}
+
+fn received_in<'a>(
+    pieces: impl Iterator<Item = &'a [u8]>,
+    len: Option<u64>,
+) -> Result<(Keyspace, Report), RdbError> {
+    let mut to = keyspace();
+    let mut incoming = Incoming::new(len, LOAD);
+    let mut pushed = 0;
+    for piece in pieces {
+        pushed += piece.len() as u64;
+        incoming.push(piece);
+        while incoming.can_load() {
+            incoming.load_some(&mut to, 50)?;
+        }
+        assert!(incoming.surplus().is_none_or(|surplus| surplus == 0));
+    }
+    incoming.close();
+    while incoming.load_some(&mut to, 50)? == Step::More {}
+    assert_eq!((incoming.offset(), incoming.loadable()), (pushed, 0));
+    Ok((to, incoming.report().expect("it was loaded").clone()))
 }
 
 /// A file of version `version` with `body` between the version and the end.
@@ -167,6 +213,98 @@ proptest! {
         prop_assert_eq!(loader.offset(), file.len() as u64);
         assert_same(&from, &to);
     }
+}
+
+proptest! {
+    #[test]
+    fn a_file_is_loaded_record_by_record_however_it_is_divided_while_it_is_received(
+        texts in prop::collection::vec(text(), 1..10),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        compress: bool,
+        knows: bool,
+    ) {
+        let mut from = everything(&texts, Shapes::new(Seed::plain()));
+        add(&mut from, 4, b"timed", hash_of(&texts, true, &Shapes::new(Seed::plain())), None);
+        let file = saved_with(&from, &ABOUT, SaveOptions { compress, ..SaveOptions::default() });
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(file.len())).collect();
+        cuts.extend([0, file.len()]);
+        cuts.sort_unstable();
+        let pieces = cuts.windows(2).map(|cut| &file[cut[0]..cut[1]]);
+        let (to, report) = received_in(pieces, knows.then_some(file.len() as u64)).expect("a good file");
+        assert_same(&from, &to);
+        prop_assert_eq!(report.checksum, Some(Checksum::Right));
+    }
+
+    #[test]
+    fn damage_is_found_while_a_file_is_received_as_in_a_whole_one(
+        texts in prop::collection::vec(text(), 1..5), at: prop::sample::Index, to: u8, piece in 1usize..300
+    ) {
+        let mut file = saved_with(
+            &everything(&texts, small_shapes()),
+            &ABOUT,
+            SaveOptions { checksum: false, ..SaveOptions::default() },
+        );
+        let at = at.index(file.len());
+        file[at] = to;
+        let mut whole = keyspace();
+        match load(&mut whole, &file[..], file.len() as u64, LOAD) {
+            Err(error) => {
+                let found = received(&file, Some(file.len() as u64), piece).err().expect("a bad file");
+                assert_same_error(&found, &error);
+            }
+            // The file may end earlier now.
+            Ok(report) => {
+                let mut incoming = Incoming::new(None, LOAD);
+                incoming.push(&file);
+                let mut received = keyspace();
+                prop_assert_eq!(incoming.load_some(&mut received, u64::MAX).expect("a good file"), Step::Done);
+                assert_same(&whole, &received);
+                prop_assert_eq!(incoming.report(), Some(&report));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_has_arrived_is_loaded_before_the_rest_comes() {
+    let mut from = keyspace();
+    for n in 0..1000 {
+        string(&mut from, 0, &format!("key:{n}"), b"value");
+    }
+    let file = saved(&from);
+    let mut to = keyspace();
+    let mut incoming = Incoming::new(None, LOAD);
+    assert!(!incoming.can_load());
+    incoming.push(&file[..file.len() / 2]);
+    while incoming.can_load() {
+        incoming.load_some(&mut to, 1000).expect("a good file");
+    }
+    assert!((450..550).contains(&to.db(0).len()), "{}", to.db(0).len());
+    assert!(file.len() as u64 / 2 - incoming.offset() < 20, "only the record that is not whole waits");
+    // Bytes after the end are counted, whatever they are.
+    incoming.push(&file[file.len() / 2..]);
+    assert_eq!(incoming.surplus(), Some(0));
+    incoming.push(b"REDIS");
+    incoming.push(b"!");
+    assert_eq!(incoming.surplus(), Some(6));
+    assert_eq!(incoming.load_some(&mut to, u64::MAX).expect("a good file"), Step::Done);
+    assert_same(&from, &to);
+}
+
+#[test]
+fn a_value_that_was_received_leaves_no_memory_behind() {
+    let mut from = keyspace();
+    string(&mut from, 0, "large", &noise(8 << 20));
+    string(&mut from, 0, "small", b"value");
+    let file = saved(&from);
+    let mut incoming = Incoming::new(None, LOAD);
+    let mut to = keyspace();
+    for piece in file.chunks(64 << 10) {
+        incoming.push(piece);
+        incoming.load_some(&mut to, u64::MAX).expect("a good file");
+    }
+    assert!(incoming.is_done());
+    assert!(incoming.buffered() < 2 << 20, "{}", incoming.buffered());
 }
 
 struct Pieces<F>(F);
