@@ -232,4 +232,8 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("repl-diskless-sync", "Whether snapshots go from the child to the replicas without a file."),
     ("repl-diskless-sync-delay", "Seconds to wait for further replicas before such a snapshot."),
     ("repl-diskless-sync-max-replicas", "How many replicas begin it before that time; 0: it is waited for."),
+    (
+        "repl-diskless-load",
+        "Whether a replica loads a snapshot while it receives it: never, if it has no data, or beside its data.",
+    ),
 ];

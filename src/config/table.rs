@@ -290,7 +290,7 @@ directives! {
     "repl-diskless-sync", repl_diskless_sync: bool = true, PLAIN, RUN, Acts;
     "repl-diskless-sync-delay", repl_diskless_sync_delay: u32 = 5, COUNT, RUN, Acts;
     "repl-diskless-sync-max-replicas", repl_diskless_sync_max_replicas: u32 = 0, COUNT, RUN, Acts;
-    "repl-diskless-load", repl_diskless_load: DisklessLoad = DisklessLoad::Disabled, PLAIN, LOADED, NoReplication;
+    "repl-diskless-load", repl_diskless_load: DisklessLoad = DisklessLoad::Disabled, PLAIN, LOADED, Acts;
 
     "cluster-enabled", cluster_enabled: bool = false, PLAIN, START, NoCluster;
     "cluster-config-file", cluster_config_file: ByteText = "nodes.conf".into(), TEXT, START, NoCluster;

@@ -23,6 +23,7 @@
 //! then declare the outcome with [`Keyspace::changed`] or [`Keyspace::unchanged`]. Debug builds check that every
 //! command does ([`Keyspace::assert_declared`]).
 
+mod aside;
 mod defrag;
 pub mod digest;
 mod event;
@@ -37,6 +38,7 @@ mod own_expiries;
 mod shared_memory;
 mod stream;
 
+pub use aside::Aside;
 pub use defrag::DefragEnd;
 pub use event::{Class, Event, Removal};
 pub use eviction::{EvictionPolicy, Order};

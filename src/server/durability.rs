@@ -168,7 +168,12 @@ impl Server {
         if let Some(error) = self.refuse_for_role(token, command, args) {
             return Some(error);
         }
-        if self.loading.is_active() && !command.has(flags::LOADING) {
+        let refuses = if self.loading.is_async() {
+            self.flags_of_call(token, command, args) & flags::NO_ASYNC_LOADING != 0
+        } else {
+            self.loading.is_active() && !command.has(flags::LOADING)
+        };
+        if refuses {
             return Some(Error::new("LOADING Redis is loading the dataset in memory"));
         }
         self.busy_kind().filter(|_| !command.has(flags::ALLOW_BUSY)).map(Kind::busy)

@@ -15,14 +15,14 @@ use std::os::fd::AsFd;
 
 use super::Server;
 use super::net::transport::Transport;
-use super::replication::upstream::{Linking, Progress, Spool, Upstream};
+use super::replication::upstream::{Linking, Progress, Sink, Upstream};
 use super::syncing::random_id;
 use crate::replication::failover::Failover;
 use crate::replication::history::Id;
 use crate::replication::link::{Event, Failure, Greeting, Level, Link};
+use crate::sys::file;
 use crate::sys::net::{Outgoing, Socket};
 use crate::sys::poller::{self, Interest, Poller, Source, Token};
-use crate::sys::{disk, file};
 
 /// Bytes of a snapshot per receive, and receives per iteration.
 const CHUNK: usize = 64 << 10;
@@ -122,7 +122,7 @@ impl Server {
     }
 
     /// Disconnects all replicas: they have to resynchronize.
-    fn drop_replicas(&mut self) {
+    pub(super) fn drop_replicas(&mut self) {
         let replicas: Vec<Token> = self.replication.synchronized().map(|replica| replica.token).collect();
         for token in replicas {
             self.net.doom(token);
@@ -133,14 +133,16 @@ impl Server {
     /// not been loaded.
     fn leave_upstream(&mut self) -> bool {
         let Some(upstream) = &mut self.replication.upstream else { return false };
+        let restarts_log = upstream.restarts_log;
         match std::mem::replace(&mut upstream.progress, Progress::Apart) {
             Progress::Online(token) => self.net.doom(token),
             Progress::Linking(linking) | Progress::Loading(linking) => {
                 let _ = self.net.poller.remove(linking.socket.as_fd());
+                self.abandon_received();
             }
             Progress::Apart => {}
         }
-        upstream.restarts_log
+        restarts_log
     }
 
     /// Starts connecting to the primary.
@@ -164,7 +166,7 @@ impl Server {
         let _ = socket.set_nodelay(true);
         let link = Link::new(self.now_ms(), u64::from(self.core.config.repl_timeout) * 1000);
         let linking =
-            Linking { socket, link, unsent: Vec::new(), is_connected: false, history: None, spool: None };
+            Linking { socket, link, unsent: Vec::new(), is_connected: false, history: None, sink: None };
         if let Some(upstream) = &mut self.replication.upstream {
             upstream.progress = Progress::Linking(Box::new(linking));
         }
@@ -228,6 +230,7 @@ impl Server {
                     Level::Warning => self.process.log.warning(format_args!("{text}")),
                 }
                 let _ = self.net.poller.remove(linking.socket.as_fd());
+                self.abandon_received();
                 self.failover_link_failed(&linking.link);
             }
         }
@@ -276,6 +279,10 @@ impl Server {
     fn receive_link(&mut self, linking: &mut Linking) -> Result<bool, Failure> {
         let mut chunk = vec![0; CHUNK];
         for _ in 0..RECEIVES {
+            // What has not been loaded stays in the socket.
+            if matches!(linking.sink, Some(Sink::Loader)) && self.loading.has_work() {
+                return Ok(false);
+            }
             // The stream must stay in the socket: before the snapshot, lines are received byte by byte, and no more
             // bytes than the snapshot has are received.
             let most = linking.link.wanted().min(CHUNK);
@@ -318,16 +325,6 @@ impl Server {
     }
 
     fn on_link_event(&mut self, linking: &mut Linking, event: Event<'_>) -> Result<(), Failure> {
-        let refused = |error: &std::io::Error| {
-            Failure(
-                Level::Warning,
-                format!(
-                    "Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA \
-                     synchronization: {}",
-                    file::reason(error)
-                ),
-            )
-        };
         match event {
             Event::Note(Level::Notice, text) => self.process.log.notice(format_args!("{text}")),
             Event::Note(Level::Warning, text) => self.process.log.warning(format_args!("{text}")),
@@ -340,16 +337,6 @@ impl Server {
                     }
                     None => self.process.log.notice(format_args!("Retrying with SYNC...")),
                 }
-                let path = format!("temp-{}.{}.rdb", self.unix_seconds(), std::process::id());
-                linking.spool = Some(Spool::create(path.into()).map_err(|error| {
-                    Failure(
-                        Level::Warning,
-                        format!(
-                            "Opening the temp file needed for MASTER <-> REPLICA synchronization: {}",
-                            file::reason(&error)
-                        ),
-                    )
-                })?);
             }
             Event::Continue(id) => {
                 self.end_failover();
@@ -363,67 +350,12 @@ impl Server {
                     self.drop_replicas();
                 }
             }
-            Event::SnapshotBegins(Some(length)) => {
-                self.process.log.notice(format_args!(
-                    "MASTER <-> REPLICA sync: receiving {length} bytes from master to disk"
-                ));
-            }
-            Event::SnapshotBegins(None) => {
-                self.process.log.notice(format_args!(
-                    "MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF to disk"
-                ));
-            }
-            Event::Snapshot(bytes) => append(linking, bytes).map_err(|error| refused(&error))?,
-            Event::Held(bytes) => append(linking, &bytes).map_err(|error| refused(&error))?,
+            Event::SnapshotBegins(length) => self.begin_receiving(linking, length)?,
+            Event::Snapshot(bytes) => self.take_snapshot(linking, bytes)?,
+            Event::Held(bytes) => self.take_snapshot(linking, &bytes)?,
             Event::SnapshotEnds => {}
         }
         Ok(())
-    }
-
-    /// Starts the stream, or loads the snapshot first.
-    fn link_complete(&mut self, mut linking: Box<Linking>) {
-        if linking.history.is_none() && linking.spool.is_none() {
-            return self.go_online(linking);
-        }
-        // The stream waits in the socket.
-        let _ = self.net.poller.remove(linking.socket.as_fd());
-        let Some(spool) = linking.spool.take() else { return };
-        let target = self.core.config.dbfilename.as_path().to_path_buf();
-        if self.persistence.is_at(super::persistence::job::Work::Snapshot) {
-            self.process.log.notice(format_args!(
-                "Replica is about to load the RDB file received from the master, but there is a pending RDB child running. \
-                 Killing process to avoid race"
-            ));
-            self.end_job();
-        }
-        let moved = spool.finish().and_then(|path| disk::rename_durably(&path, &target));
-        if let Err(error) = moved {
-            self.process.log.warning(format_args!(
-                "Failed trying to rename the temp DB into {} in MASTER <-> REPLICA synchronization: {}",
-                target.display(),
-                file::reason(&error)
-            ));
-            return;
-        }
-        self.drop_replicas();
-        let stops_log = self.persistence.log.state() != super::persistence::log::State::Off;
-        if stops_log {
-            self.end_log();
-        }
-        self.process.log.notice(format_args!("MASTER <-> REPLICA sync: Flushing old data"));
-        self.drop_data();
-        self.settle_own();
-        self.process.log.notice(format_args!("MASTER <-> REPLICA sync: Loading DB in memory"));
-        // Even if loading fails, the data no longer belongs to the old history.
-        let end = self.core.keyspace.journal.stream().settled();
-        self.replication.history.restart(random_id(), end);
-        let Some(upstream) = &mut self.replication.upstream else { return };
-        upstream.restarts_log |= stops_log;
-        upstream.needs_snapshot = true;
-        upstream.progress = Progress::Loading(linking);
-        if let Err(failed) = self.load_from_primary() {
-            self.primary_load_failed(&failed);
-        }
     }
 
     /// Goes online after the primary's snapshot was loaded.
@@ -456,19 +388,17 @@ impl Server {
     }
 
     /// Handles a failed load of the primary's snapshot: the next attempt requests another one.
-    pub(super) fn primary_load_failed(&mut self, why: &dyn fmt::Display) {
+    pub(super) fn primary_load_failed(&mut self, why: &dyn fmt::Display, from: &str) {
         self.process.log.warning(format_args!("{why}"));
         self.process.log.warning(format_args!(
-            "Failed trying to load the MASTER synchronization DB from disk, check server logs."
+            "Failed trying to load the MASTER synchronization DB from {from}, check server logs."
         ));
-        if let Some(upstream) = &mut self.replication.upstream {
-            upstream.progress = Progress::Apart;
-        }
+        self.leave_upstream();
         self.refresh_gate();
     }
 
     /// Turns the connection into a client whose requests are the stream.
-    fn go_online(&mut self, linking: Box<Linking>) {
+    pub(super) fn go_online(&mut self, linking: Box<Linking>) {
         let socket = linking.socket;
         let now_ms = self.core.keyspace.moment.unix_ms;
         let _ = self.net.poller.remove(socket.as_fd());
@@ -583,10 +513,6 @@ impl Server {
             }
         }
     }
-}
-
-fn append(linking: &mut Linking, bytes: &[u8]) -> std::io::Result<()> {
-    linking.spool.as_mut().map_or(Ok(()), |spool| spool.append(bytes))
 }
 
 /// Resolves a host to an address of the same kind as `other`.

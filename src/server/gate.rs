@@ -23,6 +23,8 @@ use crate::sys::raw_log;
 pub(super) struct Modes {
     /// The data set is being loaded.
     pub loading: bool,
+    /// It is being loaded beside the old one, which is served (`repl-diskless-load swapdb`).
+    pub loads_aside: bool,
     /// A slow script is suspended; its unit has not ended.
     pub busy: bool,
     /// Why writes are refused, if persistence fails.
@@ -94,7 +96,8 @@ pub(super) struct Gate {
 impl Gate {
     /// Derives the gate from the modes.
     pub fn of(modes: &Modes) -> Gate {
-        let refuses_all = modes.loading || modes.busy || modes.denial.is_some() || modes.stale;
+        let refuses_all =
+            modes.loading || modes.loads_aside || modes.busy || modes.denial.is_some() || modes.stale;
         let refuses_writes = modes.read_only || modes.lacks_replicas;
         let expiry = if modes.loading || modes.applies {
             // The AOF and the primary send a `DEL` for each expired key.
@@ -185,7 +188,8 @@ impl Server {
         let upstream = self.replication.upstream.as_ref();
         let guards_snapshots = config.stop_writes_on_bgsave_error && !config.save.is_empty();
         Modes {
-            loading: self.loading.is_active(),
+            loading: self.loading.is_active() && !self.loading.is_async(),
+            loads_aside: self.loading.is_async(),
             busy: self.is_busy(),
             denial: self.persistence.denial(guards_snapshots),
             paused: self.audience.pause().is_active(),
@@ -261,6 +265,7 @@ mod tests {
 
     const SERVING: Modes = Modes {
         loading: false,
+        loads_aside: false,
         busy: false,
         denial: None,
         paused: false,
@@ -297,6 +302,7 @@ mod tests {
             (SERVING, plain, Delete, NOTHING),
             (log, plain, Delete, CALLS),
             (Modes { loading: true, ..SERVING }, refusing, Ignore, NOTHING),
+            (Modes { loads_aside: true, ..log }, refusing, Delete, CALLS),
             (Modes { busy: true, ..log }, refusing, Delete, CALLS),
             (Modes { denial: Some(Denial::Snapshot), ..SERVING }, refusing, Delete, NOTHING),
             (Modes { denial: Some(Denial::Log), ..log }, refusing, Delete, CALLS),

@@ -9,6 +9,7 @@
 //! Until loading is complete, only commands that the command table allows are executed; the others get `-LOADING`.
 //! [`replay`] executes the commands of an AOF. Nothing expires meanwhile, since an AOF contains its own deletions.
 
+mod received;
 mod replay;
 
 use std::collections::VecDeque;
@@ -19,12 +20,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(super) use received::Place;
+use received::Received;
 use replay::{ReadOrRun, Skipped};
 
 use super::Server;
 use super::net::batch::{Batch, Rest};
 use super::persistence::snapshots::Known;
-use super::scripts::libraries::Terms;
+use super::scripts::libraries::{Libraries, Terms};
 use crate::command::Session;
 use crate::persist::aof::{Manifest, ReadError, Reader};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
@@ -62,8 +65,10 @@ enum Source {
     /// A snapshot that becomes the base file of a new AOF.
     FirstBase(Manifest),
     Log(Manifest),
-    /// The snapshot of this server's primary.
+    /// The snapshot of this server's primary, in a file.
     Primary,
+    /// The same, while it is received.
+    Link(Box<Received>),
 }
 
 /// The file being read.
@@ -143,10 +148,15 @@ impl Loading {
         for path in &files {
             total_bytes += path.metadata().map_err(|error| cannot_open(path, &error))?.len();
         }
+        Ok(Loading { files, ..Loading::of(source, total_bytes, began_at) })
+    }
+
+    /// Loads no files.
+    fn of(source: Source, total_bytes: u64, began_at: i64) -> Loading {
         let now = Since::now();
-        Ok(Loading {
+        Loading {
             source,
-            files,
+            files: VecDeque::new(),
             current: None,
             file_bytes: 0,
             merge: false,
@@ -169,7 +179,7 @@ impl Loading {
             replies: Vec::new(),
             changes_before: 0,
             dirty: 0,
-        })
+        }
     }
 
     /// Bytes that have been loaded.
@@ -186,15 +196,29 @@ impl Loading {
     pub fn seconds_left(&self) -> u64 {
         let loaded = self.loaded_bytes().max(1);
         let elapsed = self.began.elapsed().as_secs();
-        let left =
-            u128::from(elapsed) * u128::from(self.total_bytes.saturating_sub(loaded)) / u128::from(loaded);
+        let left = u128::from(elapsed) * u128::from(self.expected_bytes().saturating_sub(loaded))
+            / u128::from(loaded);
         if elapsed == 0 { 1 } else { left as u64 }
     }
 
     /// The loaded share, in percent.
     pub fn percent(&self) -> f64 {
-        self.loaded_bytes() as f64 / self.total_bytes.max(1) as f64 * 100.0
+        let percent = self.loaded_bytes() as f64 / self.expected_bytes().max(1) as f64 * 100.0;
+        if self.total_bytes == 0 { percent.min(99.99) } else { percent }
     }
+
+    /// The bytes of all files. As in Redis, the memory usage that the snapshot records is the estimate for a snapshot of
+    /// unknown length.
+    fn expected_bytes(&self) -> u64 {
+        if self.total_bytes == 0 { self.used_memory } else { self.total_bytes }
+    }
+}
+
+/// The replication ID and offset of a snapshot that has them, and the database that the stream has selected there.
+fn about(about: &rdb::LoadedAbout) -> (Option<(Id, i64)>, i32) {
+    let id = about.replication_id.as_deref().and_then(Id::parse);
+    let history = id.zip(about.replication_offset).filter(|(_, offset)| is_offset(*offset));
+    (history, about.replication_db.unwrap_or(0))
 }
 
 fn cannot_open(path: &Path, error: &io::Error) -> String {
@@ -354,7 +378,11 @@ impl Server {
             Err(failed) if matches!(loading.source, Source::Primary) => {
                 self.drop_data();
                 self.end_loading();
-                self.primary_load_failed(&failed);
+                self.primary_load_failed(&failed, "disk");
+            }
+            Err(failed) if matches!(loading.source, Source::Link(_)) => {
+                self.discard_received(*loading);
+                self.primary_load_failed(&failed, "socket");
             }
             Err(failed) => self.die_of(&failed),
         }
@@ -370,6 +398,9 @@ impl Server {
 
     /// Loads for at most `limit`. Returns whether loading is complete.
     fn load_for(&mut self, loading: &mut Loading, limit: Duration) -> Result<bool, LoadFailed> {
+        if matches!(loading.source, Source::Link(_)) {
+            return self.load_received(loading);
+        }
         let began = Since::now();
         while began.elapsed() < limit {
             if loading.current.is_none() && !self.open_next(loading)? {
@@ -427,14 +458,7 @@ impl Server {
                 let step = step.map_err(|error| bad_snapshot(&path, from_log, &error))?;
                 loading.done = loader.report().keys;
                 loading.used_memory = loader.report().about.used_memory.unwrap_or(0);
-                let about = &loader.report().about;
-                loading.replication_db = about.replication_db.unwrap_or(0);
-                loading.history = about
-                    .replication_id
-                    .as_deref()
-                    .and_then(Id::parse)
-                    .zip(about.replication_offset)
-                    .filter(|(_, offset)| is_offset(*offset));
+                (loading.history, loading.replication_db) = about(&loader.report().about);
                 if step == Step::More {
                     loading.current = Some((path, Reading::Snapshot(loader)));
                     return Ok(false);
@@ -453,7 +477,10 @@ impl Server {
                         version,
                     });
                 }
-                self.take_report(report, loading.merge)?;
+                let mut libraries = std::mem::take(&mut self.libraries);
+                let taken = self.take_report(report, loading.merge, &mut libraries);
+                self.libraries = libraries;
+                taken?;
                 // In an AOF, commands may follow in the same file.
                 loading.current = Some((path, Reading::Log(Box::new(Reader::after(file, rest, offset)))));
                 Ok(!from_log)
@@ -473,27 +500,28 @@ impl Server {
         }
     }
 
-    fn take_report(&mut self, report: rdb::Report, merge: bool) -> Result<(), LoadFailed> {
+    /// Loads the function libraries of a snapshot into `libraries`. With `replace` they replace existing ones of the same
+    /// names.
+    fn take_report(
+        &mut self,
+        report: rdb::Report,
+        replace: bool,
+        libraries: &mut Libraries,
+    ) -> Result<(), LoadFailed> {
         let snapshots = &mut self.persistence.snapshots;
         (snapshots.loaded_keys, snapshots.expired_keys) = (report.keys, report.expired);
-        self.load_libraries(report.functions, merge)?;
-        self.process.log.notice(format_args!(
-            "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
-            report.keys, report.expired, report.empty
-        ));
-        Ok(())
-    }
-
-    /// Loads the function libraries of a snapshot. With `replace` they replace existing ones of the same names.
-    fn load_libraries(&mut self, sources: Vec<Vec<u8>>, replace: bool) -> Result<(), LoadFailed> {
         let log = &self.process.log;
         let terms = Terms { limit: None, log: &|level, line| log.script(level, line) };
-        for source in sources {
-            self.libraries.load(&source, replace, &terms).map_err(|error| {
+        for source in report.functions {
+            libraries.load(&source, replace, &terms).map_err(|error| {
                 let why = error.text().strip_prefix(b"ERR ").unwrap_or(error.text());
                 format!("Failed loading library, {}", String::from_utf8_lossy(why))
             })?;
         }
+        log.notice(format_args!(
+            "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
+            report.keys, report.expired, report.empty
+        ));
         Ok(())
     }
 
@@ -608,6 +636,10 @@ impl Server {
     /// Finishes loading: writes are allowed again.
     fn loaded(&mut self, loading: Loading) -> Result<(), LoadFailed> {
         self.note_failures(&loading);
+        if matches!(loading.source, Source::Link(_)) {
+            self.received_loaded(loading);
+            return Ok(());
+        }
         self.core.keyspace.counters.dirty = loading.dirty;
         let seconds = loading.began.elapsed().as_secs_f64();
         match loading.source {
@@ -635,6 +667,7 @@ impl Server {
                 self.primary_loaded(db.min(self.core.keyspace.count() - 1));
                 return Ok(());
             }
+            Source::Link(_) => unreachable!("it has been handled"),
         }
         self.end_loading();
         self.follow_configured(loading.history.is_some());

@@ -44,6 +44,7 @@ mod net;
 mod parts;
 mod persistence;
 mod process;
+mod receiving;
 mod replication;
 mod saving;
 mod scripting;
@@ -180,7 +181,7 @@ impl Server {
             if signal::child_has_ended() {
                 self.look_after_children();
             }
-            if self.loading.is_active() {
+            if self.loads_now() {
                 self.load_slice();
             }
             if self.is_busy() {
@@ -259,7 +260,7 @@ impl Server {
             || self.cron.is_expiring()
             || self.cron.is_reclaiming()
             || self.defrag.has_work()
-            || self.loading.is_active()
+            || self.loads_now()
             || self.is_busy()
             || self.has_parts()
             || self.core.limit.is_evicting() && self.core.keyspace.lazy().pending() == 0

@@ -540,7 +540,7 @@ impl Server {
     /// At shutdown: saves the data for the next start.
     pub(super) fn write_for_good(&mut self, options: ShutdownOptions) -> Result<(), ()> {
         self.end_debugging();
-        if self.loading.is_active() {
+        if self.loading.is_active() && !self.loading.is_aside() {
             // The data in memory is part of the data on disk.
             return Ok(());
         }

@@ -207,7 +207,7 @@ fn a_replica_and_a_promoted_one_continue_after_a_restart_from_their_snapshots() 
 }
 
 /// A primary that a replica connects to; the handshake is done.
-fn accept_replica(listener: &TcpListener) -> TcpStream {
+pub fn accept_replica(listener: &TcpListener) -> TcpStream {
     let (mut stream, _) = listener.accept().expect("a replica connects");
     let mut room = [0; 4096];
     let mut received = Vec::new();

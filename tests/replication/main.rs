@@ -6,6 +6,7 @@ mod support;
 mod ack;
 mod ack_chaos;
 mod chaos;
+mod diskless;
 mod failover;
 mod links;
 mod load;

@@ -194,7 +194,7 @@ impl Server {
     fn write_health(&self, body: &mut Vec<u8>) -> Status {
         let why = if let Some(denial) = self.gate.denial() {
             self.misconfigured(denial)
-        } else if self.loading.is_active() {
+        } else if self.loading.is_active() && !self.loading.is_async() {
             Error::new("LOADING Redis is loading the dataset in memory")
         } else if let Some(kind) = self.busy_kind() {
             Kind::busy(kind)

@@ -21,8 +21,16 @@ pub struct Linking {
     pub is_connected: bool,
     /// The history of the snapshot being received.
     pub history: Option<(Id, i64)>,
-    /// The file that the snapshot is written to.
-    pub spool: Option<Spool>,
+    /// Where the snapshot goes, once it begins.
+    pub sink: Option<Sink>,
+}
+
+/// Where a snapshot goes while it is received.
+pub enum Sink {
+    /// Into a file, which is loaded when it is complete.
+    File(Spool),
+    /// To the loader at once (`repl-diskless-load`).
+    Loader,
 }
 
 /// The file that a snapshot is received into. It is removed on drop unless finished.

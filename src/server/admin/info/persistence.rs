@@ -14,8 +14,8 @@ pub(super) fn persistence(server: &Server, out: &mut String) {
         job.map_or((0, 0, Duration::ZERO), crate::server::persistence::job::Job::copied);
     let (keys, done) = job.map_or((0, 0), |job| (job.keys, job.keys_done()));
     fields!(out,
-        "loading": u8::from(server.loading.is_active()),
-        "async_loading": 0,
+        "loading": u8::from(server.loading.is_active() && !server.loading.is_async()),
+        "async_loading": u8::from(server.loading.is_async()),
         "current_cow_peak": peak,
         "current_cow_size": copied,
         "current_cow_size_age": age.as_secs(),
