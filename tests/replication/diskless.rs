@@ -80,8 +80,8 @@ fn end(stream: &mut TcpStream, framing: Framing) {
     }
 }
 
-fn replica_of(primary: &Primary, flags: &str) -> (Server, Client) {
-    let replica = start(Kind::Subject, flags);
+fn replica_of(kind: Kind, primary: &Primary, flags: &str) -> (Server, Client) {
+    let replica = start(kind, flags);
     let mut client = replica.client();
     client.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
     (replica, client)
@@ -151,7 +151,8 @@ fn a_replica_answers_while_half_of_a_snapshot_has_arrived() {
     for framing in [Framing::Length, Framing::Mark] {
         for mode in ["on-empty-db", "swapdb"] {
             let primary = Primary::new();
-            let (replica, mut client) = replica_of(&primary, &format!("--repl-diskless-load {mode}"));
+            let (replica, mut client) =
+                replica_of(Kind::Subject, &primary, &format!("--repl-diskless-load {mode}"));
             let mut stream = primary.begin('a', 0, &snapshot, framing);
             stream.write_all(first).expect("sent");
             wait_until_loaded_bytes(&mut client, first.len() as i64 - 1000);
@@ -178,8 +179,8 @@ fn a_replica_answers_while_half_of_a_snapshot_has_arrived() {
 }
 
 /// A replica with `swapdb` that has followed the history `a`, and is disconnected.
-fn follower(primary: &Primary, flags: &str) -> (Server, Client) {
-    let (replica, mut client) = replica_of(primary, &format!("--repl-diskless-load swapdb {flags}"));
+fn follower(kind: Kind, primary: &Primary, flags: &str) -> (Server, Client) {
+    let (replica, mut client) = replica_of(kind, primary, &format!("--repl-diskless-load swapdb {flags}"));
     let server = start(Kind::Redis, "");
     let mut writer = server.client();
     writer.ok("SET mark old");
@@ -199,7 +200,7 @@ fn old_data_of_the_same_history_is_served_until_the_new_data_takes_its_place() {
     let (first, second) = snapshot.split_at(snapshot.len() / 2);
     for framing in [Framing::Length, Framing::Mark] {
         let primary = Primary::new();
-        let (replica, mut client) = follower(&primary, "");
+        let (replica, mut client) = follower(Kind::Subject, &primary, "");
         let mut blocked = replica.client();
         blocked.send(&["XREAD", "BLOCK", "0", "STREAMS", "stream", "0"]).expect("sent");
         client.wait_for_info("blocked_clients", |count| count == 1);
@@ -268,9 +269,9 @@ fn a_failed_transfer_leaves_the_old_data_or_nothing() {
             let primary = Primary::new();
             let timeout = if failing == Failing::Silence { "--repl-timeout 1" } else { "" };
             let (replica, mut client) = if mode == "swapdb" {
-                follower(&primary, timeout)
+                follower(Kind::Subject, &primary, timeout)
             } else {
-                replica_of(&primary, &format!("--repl-diskless-load {mode} {timeout}"))
+                replica_of(Kind::Subject, &primary, &format!("--repl-diskless-load {mode} {timeout}"))
             };
             let before = client.run("DEBUG DIGEST");
             let offset = field(&mut client, "master_repl_offset");
@@ -330,5 +331,54 @@ fn replicas_of_a_replica_get_the_data_that_took_the_place_of_its_own() {
         wait_for_equality(&mut writer, &mut of_middle);
         wait_for_equality(&mut writer, &mut of_last);
         assert_eq!(of_last.run("EXISTS own").integer(), 0);
+    }
+}
+
+/// Redis and Redstart load a snapshot beside earlier data; clients get the same replies meanwhile.
+#[test]
+fn requests_beside_a_load_get_the_replies_of_redis() {
+    const REQUESTS: [&str; 22] = [
+        "PING",
+        "GET mark",
+        "DBSIZE",
+        "SET a b",
+        "EVAL return(1) 0",
+        "FCALL other 0",
+        "FUNCTION FLUSH",
+        "SCRIPT FLUSH",
+        "REPLICAOF NO ONE",
+        "CONFIG SET maxmemory 0",
+        "CONFIG SET repl-diskless-load disabled",
+        "SAVE",
+        "BGSAVE",
+        "BGREWRITEAOF",
+        "FLUSHALL",
+        "SWAPDB 0 1",
+        "SHUTDOWN ABORT",
+        "MULTI",
+        "GET mark",
+        "BGSAVE",
+        "EXEC",
+        "KEYS only*",
+    ];
+    let snapshot = snapshot(Kind::Redis, "new");
+    let half = snapshot.len() / 2;
+    let replies = [Kind::Redis, Kind::Subject].map(|kind| {
+        let primary = Primary::new();
+        // Redis serves clients between keys only, and not while it waits for bytes.
+        let flags = match kind {
+            Kind::Redis => "--loading-process-events-interval-bytes 1024 --key-load-delay 400",
+            Kind::Subject => "",
+        };
+        let (_replica, mut client) = follower(kind, &primary, flags);
+        let mut stream = primary.begin('a', 500, &snapshot, Framing::Length);
+        stream.write_all(if kind == Kind::Redis { &snapshot } else { &snapshot[..half] }).expect("sent");
+        until("loading", || client.run("INFO persistence").text().contains("\r\nasync_loading:1\r\n"));
+        let replies = REQUESTS.map(|line| client.run(line));
+        assert_eq!(client.info("async_loading"), "1", "{kind:?}");
+        replies
+    });
+    for (index, line) in REQUESTS.iter().enumerate() {
+        assert_eq!(replies[1][index], replies[0][index], "{line}");
     }
 }
