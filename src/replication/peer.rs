@@ -12,8 +12,10 @@ pub enum Stage {
     WaitingForStart,
     /// The snapshot is being written.
     WaitingForEnd,
-    /// It receives the snapshot.
-    Receiving,
+    /// It receives the snapshot while a child writes it.
+    ReceivingPipe,
+    /// It receives the snapshot from a file.
+    ReceivingFile,
     /// It has received a snapshot of unknown length and loads it. The stream starts after its first acknowledgement.
     Loading,
     /// It receives the stream.
@@ -27,11 +29,16 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Stage::Greeting => "",
-            Stage::WaitingForStart | Stage::WaitingForEnd => "wait_bgsave",
-            Stage::Receiving => "send_bulk",
+            Stage::WaitingForStart | Stage::WaitingForEnd | Stage::ReceivingPipe => "wait_bgsave",
+            Stage::ReceivingFile => "send_bulk",
             Stage::Loading | Stage::Online => "online",
             Stage::HasSnapshot => "rdb_transmitted",
         }
+    }
+
+    /// Whether the replica receives a snapshot.
+    pub fn is_receiving(self) -> bool {
+        matches!(self, Stage::ReceivingPipe | Stage::ReceivingFile)
     }
 }
 

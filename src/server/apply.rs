@@ -99,7 +99,7 @@ impl Server {
             query.ring.commit(count);
             let now_ms = self.core.keyspace.moment.unix_ms;
             client.active_ms = now_ms;
-            self.core.stats.net_input_bytes += count as u64;
+            self.core.stats.note_received_from_primary(count);
             self.core.stats.reads += 1;
             if let Some(upstream) = &mut self.replication.upstream {
                 upstream.heard_ms = now_ms;

@@ -85,7 +85,7 @@ impl Server {
     fn after_feeding(&mut self, index: usize, sent: usize) {
         if sent > 0 {
             self.core.stats.writes += 1;
-            self.core.stats.net_output_bytes += sent as u64;
+            self.core.stats.note_sent_to_replica(sent);
             let (now, token) = (self.core.keyspace.moment.unix_ms, self.replication.replicas[index].token);
             if let Some(client) = self.net.clients.get_mut(token) {
                 client.active_ms = now;
@@ -104,20 +104,22 @@ impl Server {
             return Ok(0);
         }
         match replica.peer.stage {
-            Stage::Receiving => match (&mut replica.outgoing, &mut self.replication.transfer) {
-                (Some(outgoing), _) if !outgoing.is_done() => {
-                    outgoing.send(|bytes| client.transport.send(bytes))
-                }
-                (None, Some(transfer)) => match transfer.rest(replica.token) {
-                    [] => Ok(0),
-                    rest => {
-                        let count = client.transport.send(rest)?;
-                        transfer.take(replica.token, count);
-                        Ok(count)
+            Stage::ReceivingPipe | Stage::ReceivingFile => {
+                match (&mut replica.outgoing, &mut self.replication.transfer) {
+                    (Some(outgoing), _) if !outgoing.is_done() => {
+                        outgoing.send(|bytes| client.transport.send(bytes))
                     }
-                },
-                _ => Ok(0),
-            },
+                    (None, Some(transfer)) => match transfer.rest(replica.token) {
+                        [] => Ok(0),
+                        rest => {
+                            let count = client.transport.send(rest)?;
+                            transfer.take(replica.token, count);
+                            Ok(count)
+                        }
+                    },
+                    _ => Ok(0),
+                }
+            }
             Stage::Online => {
                 let stream = self.core.keyspace.journal.stream_mut();
                 send_stream(stream, replica, |slices| client.transport.send_vectored(slices))
@@ -134,7 +136,7 @@ impl Server {
     fn advance_stage(&mut self, index: usize) {
         let now_ms = self.core.keyspace.moment.unix_ms;
         let replica = &mut self.replication.replicas[index];
-        if replica.peer.stage == Stage::Receiving
+        if replica.peer.stage == Stage::ReceivingFile
             && replica.outgoing.as_ref().is_some_and(super::replication::Outgoing::is_done)
         {
             replica.outgoing = None;

@@ -305,7 +305,7 @@ impl Server {
                     ));
                 }
             };
-            self.core.stats.net_input_bytes += count as u64;
+            self.core.stats.note_received_from_primary(count);
             let mut left = &chunk[..count];
             loop {
                 let (taken, event) = linking.link.receive(left, self.now_ms(), &mut linking.unsent)?;

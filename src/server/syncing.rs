@@ -269,7 +269,7 @@ impl Server {
             let why = file::reason(error);
             self.process.log.warning(format_args!("Can't save in background: fork: {why}"));
         }
-        self.snapshot_begun(begun.is_ok(), Stage::Receiving);
+        self.snapshot_begun(begun.is_ok(), Stage::ReceivingPipe);
     }
 
     fn open_transfer(&mut self) -> io::Result<()> {
@@ -336,7 +336,7 @@ impl Server {
                 Ok((len, file)) => {
                     if let Some(replica) = self.replication.find(token) {
                         replica.outgoing = Some(Outgoing::new(file, len));
-                        replica.peer.stage = Stage::Receiving;
+                        replica.peer.stage = Stage::ReceivingFile;
                     }
                 }
                 Err(error) => {
@@ -472,7 +472,8 @@ impl Server {
     /// Notes a Redis 7.0 replica, which cannot read the latest RDB version: it reports no error but just disconnects.
     fn note_old_reader(&mut self, index: usize) {
         let replica = &self.replication.replicas[index];
-        let has_snapshot = matches!(replica.peer.stage, Stage::Receiving | Stage::Loading | Stage::Online);
+        let stage = replica.peer.stage;
+        let has_snapshot = stage.is_receiving() || matches!(stage, Stage::Loading | Stage::Online);
         if !has_snapshot || replica.has_acknowledged || !replica.knows_psync {
             return;
         }
@@ -577,7 +578,7 @@ impl Server {
             .filter(|replica| match replica.peer.stage {
                 Stage::Online if replica.knows_psync => now_ms - replica.peer.acknowledged_ms > timeout_ms,
                 // While it receives a snapshot, a replica accepts bytes as far as they are available.
-                Stage::Receiving => {
+                stage if stage.is_receiving() => {
                     self.net
                         .clients
                         .get(replica.token)

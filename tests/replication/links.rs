@@ -185,6 +185,52 @@ fn a_replica_whose_snapshot_is_overtaken_by_a_flush_gets_another_one() {
 }
 
 #[test]
+fn a_replica_that_receives_a_snapshot_has_the_state_of_where_it_comes_from() {
+    for kind in [Kind::Subject, Kind::Redis] {
+        for (diskless, state) in [("yes", "state=wait_bgsave,"), ("no", "state=send_bulk,")] {
+            let primary = start(kind, &format!("--repl-diskless-sync {diskless} --rdbcompression no"));
+            let mut client = primary.client();
+            // More than all buffers hold, for a replica that reads only the reply.
+            client.ok("DEBUG POPULATE 64 key 1000000");
+            let mut replica = primary.client();
+            replica.ok("REPLCONF capa eof capa psync2");
+            assert!(replica.run("PSYNC ? -1").text().starts_with("FULLRESYNC"));
+            until("the snapshot is being sent", || client.info_number("total_net_repl_output_bytes") > 0);
+            assert_eq!(
+                client.info_number("rdb_bgsave_in_progress"),
+                i64::from(diskless == "yes"),
+                "{kind:?}"
+            );
+            let line = field(&mut client, "slave0");
+            assert!(line.contains(state), "{kind:?}, diskless {diskless}: {line}");
+        }
+    }
+}
+
+#[test]
+fn bytes_between_primary_and_replica_are_counted_apart_from_those_of_clients() {
+    for (primary_kind, replica_kind) in PAIRS {
+        let [(_primary, mut writer), (_replica, mut reader)] =
+            chain_with([(primary_kind, ""), (replica_kind, "")], |writer| {
+                writer.ok("CONFIG SET rdbcompression no");
+                writer.ok("DEBUG POPULATE 10 key 10000");
+            });
+        let value = "x".repeat(100_000);
+        writer.ok(&format!("SET k {value}"));
+        wait_for_offset(&mut writer, &mut reader);
+        // A server counts bytes a moment after it has sent them.
+        let sent = writer.wait_for_info("total_net_repl_output_bytes", |bytes| bytes > 200_000);
+        let received = reader.wait_for_info("total_net_repl_input_bytes", |bytes| bytes > 200_000);
+        // Redis 7.0 rejects the first snapshot, and gets another one.
+        assert!(sent < 400_000 && received < 400_000, "{sent} {received}");
+        assert!(writer.info_number("total_net_output_bytes") >= sent);
+        assert!(reader.info_number("total_net_input_bytes") >= received);
+        assert!(writer.info_number("total_net_repl_input_bytes") < 1_000);
+        assert!(reader.info_number("total_net_repl_output_bytes") < 1_000);
+    }
+}
+
+#[test]
 fn a_replica_and_a_promoted_one_continue_after_a_restart_from_their_snapshots() {
     let mut random = Random::new(5);
     let servers = [(Kind::Subject, "--repl-backlog-size 10mb"), (Kind::Subject, "")];

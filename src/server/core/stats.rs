@@ -168,6 +168,10 @@ pub struct Stats {
     pub net_input_bytes: u64,
     /// Bytes sent.
     pub net_output_bytes: u64,
+    /// The part of [`Stats::net_input_bytes`] that a primary sent.
+    pub repl_input_bytes: u64,
+    /// The part of [`Stats::net_output_bytes`] that was sent to replicas.
+    pub repl_output_bytes: u64,
     /// Readable events handled.
     pub reads: u64,
     /// Sends.
@@ -190,6 +194,10 @@ pub struct Stats {
     pub input_rate: Rate,
     /// Bytes sent a second.
     pub output_rate: Rate,
+    /// Bytes received from a primary a second.
+    pub repl_input_rate: Rate,
+    /// Bytes sent to replicas a second.
+    pub repl_output_rate: Rate,
     /// Cycles of the event loop.
     pub cycles: Cycles,
     /// Cycles a second.
@@ -212,6 +220,8 @@ impl Stats {
             commands: 0,
             net_input_bytes: 0,
             net_output_bytes: 0,
+            repl_input_bytes: 0,
+            repl_output_bytes: 0,
             reads: 0,
             writes: 0,
             error_replies: 0,
@@ -223,6 +233,8 @@ impl Stats {
             command_rate: Rate::default(),
             input_rate: Rate::default(),
             output_rate: Rate::default(),
+            repl_input_rate: Rate::default(),
+            repl_output_rate: Rate::default(),
             cycles: Cycles::default(),
             cycle_rate: Rate::default(),
             cycle_us: Rate::default(),
@@ -280,12 +292,26 @@ impl Stats {
         self.peak_memory = self.peak_memory.max(used);
     }
 
+    /// Counts bytes that a primary sent.
+    pub fn note_received_from_primary(&mut self, bytes: usize) {
+        self.net_input_bytes += bytes as u64;
+        self.repl_input_bytes += bytes as u64;
+    }
+
+    /// Counts bytes that were sent to a replica.
+    pub fn note_sent_to_replica(&mut self, bytes: usize) {
+        self.net_output_bytes += bytes as u64;
+        self.repl_output_bytes += bytes as u64;
+    }
+
     /// Takes a sample of all rates, and measures the tick rate.
     pub fn sample(&mut self, now_us: u64) {
         self.refresh_tick_rate();
         self.command_rate.sample(self.commands, now_us);
         self.input_rate.sample(self.net_input_bytes, now_us);
         self.output_rate.sample(self.net_output_bytes, now_us);
+        self.repl_input_rate.sample(self.repl_input_bytes, now_us);
+        self.repl_output_rate.sample(self.repl_output_bytes, now_us);
         self.cycle_rate.sample(self.cycles.count, now_us);
         let cycles_us = self.cycles.total_us(&self.rate);
         self.cycle_us.sample_per(cycles_us, self.cycles.count, 1);

@@ -23,11 +23,11 @@ pub(super) fn persistence(server: &Server, out: &mut String) {
         "current_save_keys_processed": done,
         "current_save_keys_total": keys,
         "rdb_changes_since_last_save": server.core.keyspace.counters.dirty,
-        "rdb_bgsave_in_progress": u8::from(kept.is_at(Work::Snapshot)),
+        "rdb_bgsave_in_progress": u8::from(kept.is_at(Work::Snapshot) || kept.is_at(Work::Transfer)),
         "rdb_last_save_time": kept.snapshots.last_save,
         "rdb_last_bgsave_status": status(kept.snapshots.succeeded),
         "rdb_last_bgsave_time_sec": seconds(kept.snapshots.last_duration),
-        "rdb_current_bgsave_time_sec": current_seconds(server, Work::Snapshot),
+        "rdb_current_bgsave_time_sec": current_seconds(server, &[Work::Snapshot, Work::Transfer]),
         "rdb_saves": kept.snapshots.saves,
         "rdb_last_cow_size": kept.snapshots.last_cow_bytes,
         "rdb_last_load_keys_expired": kept.snapshots.expired_keys,
@@ -36,7 +36,7 @@ pub(super) fn persistence(server: &Server, out: &mut String) {
         "aof_rewrite_in_progress": u8::from(kept.is_at(Work::Rewrite)),
         "aof_rewrite_scheduled": u8::from(kept.rewrites.scheduled),
         "aof_last_rewrite_time_sec": seconds(kept.rewrites.last_duration),
-        "aof_current_rewrite_time_sec": current_seconds(server, Work::Rewrite),
+        "aof_current_rewrite_time_sec": current_seconds(server, &[Work::Rewrite]),
         "aof_last_bgrewrite_status": status(kept.rewrites.succeeded),
         "aof_rewrites": kept.rewrites.begun,
         "aof_rewrites_consecutive_failures": kept.rewrites.failures,
@@ -77,7 +77,7 @@ fn seconds(duration: Option<Duration>) -> i64 {
 }
 
 /// How long a child has been doing `work`, in seconds; -1 if none does.
-fn current_seconds(server: &Server, work: Work) -> i64 {
-    let job = server.persistence.job.as_ref().filter(|job| job.work == work);
+fn current_seconds(server: &Server, works: &[Work]) -> i64 {
+    let job = server.persistence.job.as_ref().filter(|job| works.contains(&job.work));
     seconds(job.map(crate::server::persistence::job::Job::duration))
 }
