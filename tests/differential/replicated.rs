@@ -171,10 +171,16 @@ fn the_stream_of_random_commands_is_that_of_redis_byte_for_byte() {
     let (mut compared, mut findings) = (0, String::new());
     let pair = Pair::start("");
     let mut streams = Streams::of(&pair);
-    let mix = Mix::of(&pair, FAMILIES).expect("commands that both know");
-    for seed in seeds(&[101, 102, 103]) {
-        let origin = format!("REDSTART_SEED={seed}");
-        compared += streams.compare(&origin, &mix.sequence(seed, 2000), &mut findings);
+    // A family by itself reaches states that the commands of the others would undo.
+    let mixes = FAMILIES.chunks(1).map(|family| (family, 400)).chain([(FAMILIES, 2000)]);
+    for (families, count) in mixes {
+        // Beside an older Redis, a family may have no command that both know.
+        let Some(mix) = Mix::of(&pair, families) else { continue };
+        for seed in seeds(&[101, 102]) {
+            let names: Vec<&str> = families.iter().map(|family| family.name).collect();
+            let origin = format!("{} with REDSTART_SEED={seed}", names.join(", "));
+            compared += streams.compare(&origin, &mix.sequence(seed, count), &mut findings);
+        }
     }
     println!("{compared} requests compared");
     assert!(findings.is_empty(), "the streams differ after\n{findings}");
