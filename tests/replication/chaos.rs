@@ -99,6 +99,8 @@ impl Chaos {
         assert!(self.broken[index] && log.contains("AOF"), "node {index} has ended:\n{log}");
         println!("  node {index} has ended");
         self.trio.nodes[index].kill();
+        // A server does not start on a disk that fails.
+        self.trio.nodes[index].repair_disk();
         if index == self.trio.primary {
             self.trio.promote_best();
         }
