@@ -236,6 +236,8 @@ impl Chaos {
             && has(&mut client, "aof_last_bgrewrite_status", "ok");
         if is_logged && !self.broken[index] {
             println!("  the primary is restarted");
+            // The log may have been switched on after the start.
+            client.ok("CONFIG REWRITE");
             self.trio.nodes[index].kill();
             self.trio.restart(index);
             // Its configuration file may say that it was a replica.
