@@ -37,6 +37,17 @@ pub enum Decision {
 /// An online replica: its address, its port, and its acknowledged offset.
 pub type Candidate = (String, i64, i64);
 
+/// The meaning of an error reply from the target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// It does not take over: the failover is aborted.
+    Rejected,
+    /// An earlier request, whose reply was lost, has promoted it.
+    Promoted,
+    /// An earlier request, whose reply was lost, may have promoted it: aborting could make two primaries.
+    Unclear,
+}
+
 /// A requested failover.
 #[derive(Clone, Debug)]
 pub struct Failover {
@@ -113,9 +124,14 @@ impl Failover {
         self.maybe_promoted = true;
     }
 
-    /// Whether a target refuses because an earlier request, whose reply was lost, has promoted it.
-    pub fn is_promoted_by(&self, refusal: &str) -> bool {
-        self.maybe_promoted && refusal.contains("PSYNC FAILOVER can't be sent to a master")
+    /// The meaning of a target's refusal.
+    pub fn refused(&self, refusal: &str) -> Refused {
+        match self.maybe_promoted {
+            true if refusal.contains("PSYNC FAILOVER can't be sent to a master") => Refused::Promoted,
+            // Only a replica compares the IDs.
+            true if !refusal.contains("replid must match") => Refused::Unclear,
+            _ => Refused::Rejected,
+        }
     }
 }
 
@@ -162,12 +178,15 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_a_promotion_only_if_a_reply_may_have_been_lost() {
-        let refusal = "-ERR PSYNC FAILOVER can't be sent to a master.";
+    fn a_refusal_aborts_unless_a_reply_may_have_been_lost() {
+        let promoted = "-ERR PSYNC FAILOVER can't be sent to a master.";
+        let other_history = "-ERR PSYNC FAILOVER replid must match my replid.";
+        let full_disk = "-MISCONF Errors writing to the AOF file: No space left on device";
         let mut failover = Failover::new(None, None, false);
-        assert!(!failover.is_promoted_by(refusal));
+        let all = [promoted, other_history, full_disk];
+        assert_eq!(all.map(|text| failover.refused(text)), [Refused::Rejected; 3]);
         failover.lost_after_request();
-        assert!(failover.is_promoted_by(refusal));
-        assert!(!failover.is_promoted_by("-ERR PSYNC FAILOVER replid must match my replid."));
+        let expected = [Refused::Promoted, Refused::Rejected, Refused::Unclear];
+        assert_eq!(all.map(|text| failover.refused(text)), expected);
     }
 }

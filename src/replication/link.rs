@@ -109,7 +109,7 @@ pub struct Link {
     /// The time of the last receive, in milliseconds of the caller's clock.
     heard_ms: u64,
     timeout_ms: u64,
-    /// The reply to `PSYNC`, if the primary refuses.
+    /// The reply of a primary that refuses: to `PSYNC`, or with `takes_over` to any request of the handshake.
     refusal: Option<String>,
 }
 
@@ -150,7 +150,7 @@ impl Link {
         self.step == Step::Psync
     }
 
-    /// The reply to `PSYNC` of a primary that refuses.
+    /// The reply of a primary that refuses `PSYNC`, or if it is to take over, any request of the handshake.
     pub fn refusal(&self) -> Option<&str> {
         self.refusal.as_deref()
     }
@@ -266,6 +266,7 @@ impl Link {
             Step::Ping => {
                 let may_go_on = ["+", "-NOAUTH", "-NOPERM", "-ERR operation not permitted"];
                 if !may_go_on.iter().any(|start| text.starts_with(start)) {
+                    self.note_refusal(&text);
                     return Err(Failure(
                         Level::Warning,
                         format!("Error reply to PING from master: '{text}'"),
@@ -276,6 +277,7 @@ impl Link {
             }
             Step::Auth => {
                 if is_error {
+                    self.note_refusal(&text);
                     return Err(Failure(Level::Warning, format!("Unable to AUTH to MASTER: {text}")));
                 }
                 self.step = Step::Port;
@@ -298,6 +300,13 @@ impl Link {
             Step::Connecting | Step::Counted(_) | Step::Marked(_) | Step::Stream => {
                 Err(Failure(Level::Warning, format!("Unexpected bytes from master: {text}")))
             }
+        }
+    }
+
+    /// Notes an error in the handshake. It refuses nothing but a failover: a replica just connects again.
+    fn note_refusal(&mut self, text: &str) {
+        if self.greeting.takes_over {
+            self.refusal = Some(text.into());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Server;
 use super::audience::pause::Purpose;
-use crate::replication::failover::{Candidate, Decision, Failover};
+use crate::replication::failover::{Candidate, Decision, Failover, Refused};
 use crate::replication::link::Link;
 use crate::replication::peer::Stage;
 
@@ -76,12 +76,12 @@ impl Server {
     /// asks again.
     pub(super) fn failover_link_failed(&mut self, link: &Link) {
         let Some(failover) = &mut self.replication.failover else { return };
-        match link.refusal() {
-            // The reply of an earlier attempt was lost. This server stays its replica.
-            Some(refusal) if failover.is_promoted_by(refusal) => self.end_failover(),
-            Some(_) => self.abort_failover("Failover target rejected psync request"),
+        match link.refusal().map(|refusal| failover.refused(refusal)) {
+            // This server stays its replica.
+            Some(Refused::Promoted) => self.end_failover(),
+            Some(Refused::Rejected) => self.abort_failover("Failover target rejected psync request"),
             None if link.has_asked() => failover.lost_after_request(),
-            None => {}
+            Some(Refused::Unclear) | None => {}
         }
     }
 }

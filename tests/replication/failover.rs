@@ -6,8 +6,9 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 
+use crate::nodes::Node;
 use crate::support::Client;
-use crate::{Kind, PAIRS, chain, field, star_with, start, until, wait_for_equality};
+use crate::{Kind, PAIRS, chain, field, follow, star_with, start, until, wait_for_equality};
 
 /// Increments `counter` until `stop`. Returns the number of acknowledged increments. Ends when a replica refuses one.
 fn count(mut client: Client, stop: &AtomicBool) -> i64 {
@@ -211,4 +212,27 @@ fn calls_that_cannot_be_served_get_the_errors_of_redis() {
     for call in ["FAILOVER", "FAILOVER TO 127.0.0.1 1", "FAILOVER FORCE"] {
         assert_eq!(alone.client().run(call), theirs.client().run(call), "{call}");
     }
+}
+
+#[test]
+fn a_failover_to_a_replica_whose_disk_is_full_is_aborted_and_writes_go_on() {
+    let primary = start(Kind::Subject, "");
+    let mut client = primary.client();
+    let flags = "--appendonly yes --replica-ignore-disk-write-errors yes";
+    let replica = Node::start_on_faulty_disk(Kind::Subject, flags, 1);
+    follow(&mut replica.client(), &primary);
+    wait_for_replicas(&mut client, 1);
+    let log_status = |status: &str| replica.info("aof_last_write_status").is_some_and(|is| is == status);
+    until("the log is written", || log_status("ok"));
+    replica.break_disk("write * 1 quota:0");
+    client.ok("SET k 1");
+    until("the disk is full", || log_status("err"));
+    client.ok("FAILOVER");
+    until("the failover is aborted", || field(&mut client, "master_failover_state") == "no-failover");
+    assert_eq!(field(&mut client, "role"), "master");
+    client.ok("SET k 2");
+    replica.repair_disk();
+    until("the disk takes the log", || log_status("ok"));
+    wait_for_equality(&mut client, &mut replica.client());
+    assert!(replica.field("role").is_some_and(|role| role == "slave"));
 }
