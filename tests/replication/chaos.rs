@@ -80,16 +80,16 @@ impl Chaos {
 
     /// Repairs all links and disks, starts nodes that a full disk has ended, and waits until the replicas have everything.
     fn heal(&mut self) {
-        for index in 0..NODES {
-            self.trio.nodes[index].repair_disk();
-            self.revive(index);
+        for node in &self.trio.nodes {
+            node.repair_disk();
         }
+        // A node may end some time after its disk has failed.
+        until("the disks take the logs", || {
+            (0..NODES).for_each(|index| self.revive(index));
+            self.trio.nodes.iter().all(|node| node.info("aof_last_write_status").is_some_and(|s| s == "ok"))
+        });
         self.trio.heal_links();
         self.trio.wait_until_synchronized();
-        for node in &self.trio.nodes {
-            let info = |client: &mut Client| client.info("aof_last_write_status") == "ok";
-            until("the disk takes the log", || info(&mut node.client()));
-        }
         self.broken = [false; NODES];
     }
 
@@ -170,15 +170,18 @@ impl Chaos {
         self.damage_links();
         self.damage_disks();
         let old = self.trio.primary;
-        let node = &self.trio.nodes[old];
-        let mut consumer = node.client();
-        load::start_consumer(&mut consumer);
-        let mut client = node.client();
+        let server = self.trio.nodes[old].server();
+        let clients = server.try_client().zip(server.try_client());
         let allowed = self.allowed();
-        if self.load.write_and_wait(&mut client, &mut self.random, allowed).is_err() {
+        let written = clients.and_then(|(mut consumer, mut client)| {
+            load::start_consumer(&mut consumer);
+            self.load.write_and_wait(&mut client, &mut self.random, allowed).ok()?;
+            Some((consumer, client))
+        });
+        let Some((_consumer, mut client)) = written else {
             until("the primary ends", || self.trio.nodes[old].exited().is_some());
             return self.revive(old);
-        }
+        };
         let count = self.load.send(&mut client, &mut self.random, 60);
         self.happen();
         // What is still under way must not be executed in the next round.
@@ -190,6 +193,10 @@ impl Chaos {
     fn happen(&mut self) {
         let event = self.random.below(12);
         println!("  event {event}");
+        if (2..5).contains(&event) && self.broken.contains(&true) {
+            // What a replica has acknowledged is gone with it, if the primary is lost, too.
+            self.heal();
+        }
         match event {
             0 | 1 => self.restart_replica(),
             2 => self.promote(),
@@ -228,13 +235,16 @@ impl Chaos {
     /// The primary is killed, and comes back as the primary with what its log has: all that it has replied to.
     fn restart_primary(&mut self) {
         let index = self.trio.primary;
+        if self.broken[index] {
+            return;
+        }
         let mut client = self.trio.nodes[index].client();
         let has = |client: &mut Client, name: &str, value: &str| client.info(name) == value;
         let is_logged = has(&mut client, "aof_enabled", "1")
             && has(&mut client, "aof_rewrite_in_progress", "0")
             && has(&mut client, "aof_rewrite_scheduled", "0")
             && has(&mut client, "aof_last_bgrewrite_status", "ok");
-        if is_logged && !self.broken[index] {
+        if is_logged {
             println!("  the primary is restarted");
             // The log may have been switched on after the start.
             client.ok("CONFIG REWRITE");
@@ -248,10 +258,9 @@ impl Chaos {
     /// A planned failover, which the links may abort.
     fn fail_over(&mut self) {
         let old = self.trio.primary;
-        let mut client = self.trio.nodes[old].client();
-        let reply = client.run("FAILOVER TIMEOUT 200").text();
-        println!("  FAILOVER: {reply}");
-        if reply != "OK" {
+        let reply = self.trio.nodes[old].try_run("FAILOVER TIMEOUT 200").map(|reply| reply.text());
+        println!("  FAILOVER: {reply:?}");
+        if reply.is_none_or(|reply| reply != "OK") {
             return;
         }
         if self.random.chance(2) {
@@ -259,7 +268,9 @@ impl Chaos {
         }
         let has_ended = |node: &Node| node.field("master_failover_state").is_some_and(|s| s == "no-failover");
         self.trio.heal_links();
-        until("the failover ends", || has_ended(&self.trio.nodes[old]));
+        until("the failover ends", || {
+            self.trio.nodes[old].exited().is_some() || has_ended(&self.trio.nodes[old])
+        });
         let replicas = self.trio.replicas();
         if let Some(new) = replicas.into_iter().find(|index| self.trio.nodes[*index].is_primary()) {
             self.trio.has_promoted(new);
@@ -280,10 +291,7 @@ impl Chaos {
             "DEBUG RELOAD",
         ]);
         // It may be refused, since another one runs, or the disk is full.
-        println!(
-            "  {job} on {index}: {:?}",
-            self.trio.nodes[index].client().try_call(&words(job)).map(|r| r.value)
-        );
+        println!("  {job} on {index}: {:?}", self.trio.nodes[index].try_run(job));
     }
 
     /// Ends a node and starts it again, perhaps with a snapshot and the role that it had.
@@ -314,10 +322,6 @@ impl Chaos {
             self.load.check(&mut self.trio.nodes[index].client());
         }
     }
-}
-
-fn words(line: &str) -> Vec<&str> {
-    line.split(' ').collect()
 }
 
 /// The rounds of a run.

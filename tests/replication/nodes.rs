@@ -2,7 +2,7 @@
 
 use crate::proxy::Proxy;
 use crate::support::shim::Shim;
-use crate::support::{Client, Launch, Server};
+use crate::support::{Client, Launch, Server, Value};
 use crate::{Kind, field_of, launch};
 
 /// See the module's head.
@@ -121,10 +121,21 @@ impl Node {
         self.client().wait_for_info("loading", |loading| loading == 0);
     }
 
-    /// A field of `INFO replication`. `None`: the connection broke, as those of clients do when Sentinel changes a role.
+    /// The reply to a command. `None`: the connection broke, as those of clients do when Sentinel changes a role, or the
+    /// server has ended.
+    pub fn try_run(&self, line: &str) -> Option<Value> {
+        let words: Vec<&str> = line.split(' ').collect();
+        Some(self.server().try_client()?.try_call(&words).ok()?.value)
+    }
+
+    /// A field of `INFO`; see [`Node::try_run`].
+    pub fn info(&self, name: &str) -> Option<String> {
+        Some(field_of(&self.try_run("INFO everything")?.text(), name))
+    }
+
+    /// A field of `INFO replication`; see [`Node::try_run`].
     pub fn field(&self, name: &str) -> Option<String> {
-        let reply = self.server().try_client()?.try_call(&["INFO", "replication"]).ok()?.value;
-        Some(field_of(&reply.text(), name))
+        Some(field_of(&self.try_run("INFO replication")?.text(), name))
     }
 
     /// Whether it is a replica of the node with this address, and its link is up.

@@ -34,9 +34,11 @@ impl Trio {
     pub fn follow(&mut self, index: usize, upstream: usize) {
         self.upstreams[index] = Some(upstream);
         let port = self.links[index][upstream].port();
-        // Its configuration file may have told it already.
-        let reply = self.nodes[index].client().run(&format!("REPLICAOF 127.0.0.1 {port}"));
-        assert!(reply.text().starts_with("OK"), "{reply:?}");
+        match self.nodes[index].try_run(&format!("REPLICAOF 127.0.0.1 {port}")) {
+            // Its configuration file may have told it already.
+            Some(reply) => assert!(reply.text().starts_with("OK"), "{reply:?}"),
+            None => until("a node without a reply ends", || self.nodes[index].exited().is_some()),
+        }
     }
 
     /// The proxy between a replica and the node that it follows.
