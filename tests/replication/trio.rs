@@ -55,13 +55,17 @@ impl Trio {
         self.links.iter().flatten().for_each(Proxy::heal);
     }
 
-    /// Waits until the replicas have a link, and what the primary has written by now.
+    /// Waits until the replicas have a link, and what the primary has written by now. A primary that was restarted may
+    /// have another history, in which the same offset is another place.
     pub fn wait_until_synchronized(&self) {
         let wanted = self.offset(self.primary);
+        let history = |index: usize| self.nodes[index].field("master_replid");
         for index in self.replicas() {
             let port = self.link(index).port();
             until("a replica is synchronized", || {
-                self.nodes[index].follows(port) && self.offset(index) >= wanted
+                self.nodes[index].follows(port)
+                    && history(index) == history(self.primary)
+                    && self.offset(index) >= wanted
             });
         }
     }
