@@ -252,6 +252,45 @@ fn a_replica_and_a_promoted_one_continue_after_a_restart_from_their_snapshots() 
     assert_eq!((stat(&mut writer, "sync_full"), stat(&mut writer, "sync_partial_ok")), (1, 1));
 }
 
+/// Waits until this time of the server, in milliseconds, has passed, without looking a key up.
+fn wait_until_past(client: &mut Client, time_ms: i64) {
+    until("the time", || {
+        let reply = client.run("TIME");
+        let number = |index: usize| reply.elements()[index].text().parse::<i64>().expect("a number");
+        number(0) * 1000 + number(1) / 1000 > time_ms
+    });
+}
+
+#[test]
+fn keys_that_expired_before_a_load_are_deleted_on_replicas_that_continue() {
+    let [(primary, mut writer), (_replica, mut reader)] = chain([(Kind::Subject, ""), (Kind::Subject, "")]);
+    let write = |writer: &mut Client, reader: &mut Client| {
+        writer.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+        writer.ok("SET lasting 1");
+        writer.ok("SET short 1 PX 50");
+        let time_ms = writer.run("PEXPIRETIME short").integer();
+        wait_for_offset(writer, reader);
+        time_ms
+    };
+    let time_ms = write(&mut writer, &mut reader);
+    wait_until_past(&mut writer, time_ms);
+    writer.ok("DEBUG RELOAD");
+    writer.ok("DEBUG SET-ACTIVE-EXPIRE 1");
+    until("the key is deleted", || writer.run("DBSIZE").integer() == 1);
+    wait_for_equality(&mut writer, &mut reader);
+    // A restarted primary knows the replica's history from the snapshot.
+    let time_ms = write(&mut writer, &mut reader);
+    let _ = writer.try_call(&["SHUTDOWN", "SAVE"]);
+    let launch = primary.stop();
+    wait_until_past(&mut reader, time_ms);
+    let primary = launch.start();
+    let mut writer = primary.client();
+    wait_for_link(&mut reader);
+    until("the key is deleted", || writer.run("DBSIZE").integer() == 1);
+    wait_for_equality(&mut writer, &mut reader);
+    assert_eq!((stat(&mut writer, "sync_full"), stat(&mut writer, "sync_partial_ok")), (0, 1));
+}
+
 /// A primary that a replica connects to; the handshake is done.
 pub fn accept_replica(listener: &TcpListener) -> TcpStream {
     let (mut stream, _) = listener.accept().expect("a replica connects");

@@ -23,7 +23,8 @@ pub struct LoadOptions {
     /// Whether the checksum is verified (`rdbchecksum`).
     pub checksum: bool,
     /// Keys that expire before this time, in Unix milliseconds, are not loaded. `None`, for replicas and for the base
-    /// of an append-only file, loads all.
+    /// of an append-only file, loads all. So does a file with a replication ID: replicas that continue with that ID have
+    /// these keys, too, and delete them only if they get a `DEL`.
     pub drop_expired_before: Option<i64>,
     /// Whether a key replaces an existing one; otherwise that is an error.
     pub merge: bool,
@@ -208,6 +209,7 @@ impl<R: Read> Loader<R> {
         };
         if let (Some(time), Some(before)) = (head.expire_at, self.options.drop_expired_before)
             && time < before
+            && self.report.about.replication_id.is_none()
         {
             self.report.expired += 1;
             return Ok(());

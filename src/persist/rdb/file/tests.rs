@@ -631,6 +631,9 @@ fn what_has_expired_is_loaded_only_where_nothing_else_would_delete_it() {
     let options = LoadOptions { drop_expired_before: None, ..LOAD };
     let report = load(&mut to, &file[..], file.len() as u64, options).expect("a good file");
     assert_eq!((to.db(0).len(), report.keys, report.expired), (2, 2, 0));
+    let id = [&b"\xfa\x07repl-id\x28"[..], &[b'a'; 40]].concat();
+    let (to, report) = loaded(&super::tests::file(11, &[&id[..], &body].concat()));
+    assert_eq!((to.db(0).len(), report.keys, report.expired), (2, 2, 0));
 }
 
 #[test]
