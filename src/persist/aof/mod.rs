@@ -14,14 +14,18 @@
 //! the manifest on disk names a complete data set. Files that it no longer needs are listed as history until they are
 //! deleted.
 //!
+//! The incremental files also contain the places of their commands in the stream to replicas (`history`).
+//!
 //! `directory` reads and writes the manifest and moves the single file of older versions into place.
 
 mod directory;
 mod dump;
+mod history;
 mod manifest;
 mod reader;
 
 pub use directory::{Directory, DirectoryError};
 pub use dump::dump;
+pub use history::{Note, Place, Tally};
 pub use manifest::{Manifest, ManifestError, Part};
 pub use reader::{Batch, ReadError, Reader};

@@ -10,8 +10,8 @@
 //! that have been read, never with a claimed length. Unlike a client's, a command of a log has at least one argument
 //! and is not inline, every argument must have its line end, and lengths are unlimited.
 //!
-//! Lines that begin with `#` are annotations (`#TS:1700000000`, the time at which commands were written) and are
-//! skipped. Redis accepts one without a line end; here the file counts as truncated, since bytes appended later would
+//! Lines that begin with `#` are annotations (`#TS:1700000000`, the time at which commands were written). They are
+//! skipped, except for those of [`super::history`], which a batch contains. Redis accepts one without a line end; here the file counts as truncated, since bytes appended later would
 //! belong to that line.
 //!
 //! A file that ends too early is [`ReadError::Truncated`]: it ends in a part of a command, or in a `MULTI` without its
@@ -22,6 +22,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 
+use super::history;
 use crate::resp::{self, Limits, Parsed, Partial, Span, SpanKind};
 use crate::types::Block;
 
@@ -33,6 +34,9 @@ const LARGEST_WINDOW: usize = 256 * 1024 * 1024;
 
 /// The longest annotation, with its line end.
 pub const MAX_ANNOTATION: usize = 1024;
+
+/// The most annotations of a batch.
+const NOTES: usize = 64;
 
 const LIMITS: Limits = Limits { authenticated: true, max_bulk: isize::MAX as usize };
 
@@ -55,6 +59,8 @@ pub struct Reader<R = File> {
     flawed: bool,
     spans: Vec<Span>,
     commands: Vec<Place>,
+    /// The annotations of [`history`], each with the number of commands before it.
+    notes: Vec<(usize, Vec<u8>)>,
     /// The start of the next command or annotation in the file.
     next: u64,
     /// The end of the last command.
@@ -73,13 +79,14 @@ struct Place {
     end: u64,
 }
 
-/// Commands in the order of the file; empty at its end.
+/// Commands in the order of the file, and annotations; empty at its end.
 #[derive(Clone, Copy)]
 pub struct Batch<'a> {
     window: &'a [u8],
     blocks: &'a [Block],
     spans: &'a [Span],
     commands: &'a [Place],
+    notes: &'a [(usize, Vec<u8>)],
 }
 
 impl<'a> Batch<'a> {
@@ -92,7 +99,13 @@ impl<'a> Batch<'a> {
     /// Whether the end of the file was reached.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.commands.is_empty()
+        self.commands.is_empty() && self.notes.is_empty()
+    }
+
+    /// The annotations of [`super::Tally`] in the order of the file, each with the number of commands before it.
+    #[inline]
+    pub fn notes(&self) -> &'a [(usize, Vec<u8>)] {
+        self.notes
     }
 
     /// The spans of a command's arguments, at least one, in [`Batch::window`] and [`Batch::blocks`].
@@ -200,6 +213,7 @@ impl<R: Read> Reader<R> {
             flawed: false,
             spans: Vec::new(),
             commands: Vec::new(),
+            notes: Vec::new(),
             next: offset,
             done: offset,
             multi: None,
@@ -235,10 +249,11 @@ impl<R: Read> Reader<R> {
     pub fn next_batch(&mut self, most: usize) -> Result<Batch<'_>, ReadError> {
         self.spans.clear();
         self.commands.clear();
+        self.notes.clear();
         self.blocks.drain(..self.blocks.len() - self.partial.detached_count());
         loop {
             let stop = self.parse(most.max(1))?;
-            if !self.commands.is_empty() || matches!(stop, Stop::Full) {
+            if self.has_any() || matches!(stop, Stop::Full) {
                 break;
             }
             if !self.refill().map_err(ReadError::Io)? {
@@ -251,10 +266,16 @@ impl<R: Read> Reader<R> {
             blocks: &self.blocks,
             spans: &self.spans,
             commands: &self.commands,
+            notes: &self.notes,
         })
     }
 
-    /// Parses the contents of the window. An error is returned only when no command precedes it.
+    /// Whether the batch has anything.
+    fn has_any(&self) -> bool {
+        !self.commands.is_empty() || !self.notes.is_empty()
+    }
+
+    /// Parses the contents of the window. An error is returned only when nothing in the batch precedes it.
     fn parse(&mut self, most: usize) -> Result<Stop, ReadError> {
         if !self.fill_argument() {
             return Ok(Stop::Hungry);
@@ -348,8 +369,8 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Skips an annotation and returns `true`. Returns `false` if it is not complete yet, or if an error must wait
-    /// until the batch has been executed.
+    /// Passes an annotation and returns `true`. Returns `false` if it is not complete yet, or if it or an error must
+    /// wait until the batch has been executed.
     #[cold]
     fn skip_line(&mut self) -> Result<bool, ReadError> {
         let first = self.spans.len();
@@ -360,6 +381,13 @@ impl<R: Read> Reader<R> {
         }
         match memchr::memchr(b'\n', &rest[..rest.len().min(MAX_ANNOTATION)]) {
             Some(end) => {
+                let line = &rest[..=end];
+                if line.starts_with(history::PREFIX) {
+                    if self.notes.len() == NOTES {
+                        return Ok(false);
+                    }
+                    self.notes.push((self.commands.len(), line.to_vec()));
+                }
                 self.at += end + 1;
                 self.next += end as u64 + 1;
                 Ok(true)
@@ -369,10 +397,10 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Fails, unless there are commands to execute first: then the next call parses these bytes again.
+    /// Fails, unless the batch has something: then the next call parses these bytes again.
     #[cold]
     fn malformed(&mut self, first: usize, what: &str) -> Result<(), ReadError> {
-        if self.commands.is_empty() {
+        if !self.has_any() {
             return Err(ReadError::Malformed { offset: self.next, what: what.to_owned() });
         }
         self.spans.truncate(first);

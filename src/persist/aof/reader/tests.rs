@@ -28,21 +28,25 @@ fn command(arguments: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// The result of a reader: the commands with their ends, and how the file ended.
+/// The result of a reader: the commands with their ends, the annotations that it keeps, and how the file ended.
 #[derive(Debug, PartialEq)]
 struct Found {
     commands: Vec<(Vec<Vec<u8>>, u64)>,
+    /// Each with the number of commands before it.
+    notes: Vec<(usize, Vec<u8>)>,
     /// `Err` with the offset and whether the file was only truncated.
     end: Result<u64, (bool, u64)>,
 }
 
 fn collect<R: Read>(mut reader: Reader<R>, most: usize) -> Found {
-    let mut commands = Vec::new();
+    let (mut commands, mut notes) = (Vec::new(), Vec::new());
     let end = loop {
         match reader.next_batch(most) {
             Ok(batch) if batch.is_empty() => break Ok(reader.offset()),
             Ok(batch) => {
-                assert!(batch.len() <= most);
+                assert!(batch.len() <= most && batch.notes().len() <= NOTES);
+                let before = commands.len();
+                notes.extend(batch.notes().iter().map(|(index, line)| (before + index, line.clone())));
                 for index in 0..batch.len() {
                     let arguments = batch.arguments(index).map(<[u8]>::to_vec).collect();
                     commands.push((arguments, batch.end(index)));
@@ -56,7 +60,7 @@ fn collect<R: Read>(mut reader: Reader<R>, most: usize) -> Found {
             Err(ReadError::Io(error)) => panic!("{error}"),
         }
     };
-    Found { commands, end }
+    Found { commands, notes, end }
 }
 
 /// Reads `bytes` in several ways, which must all give the same result.
@@ -94,6 +98,24 @@ fn commands_come_in_order_without_the_annotations_among_them() {
     assert_eq!(found.end, Ok(bytes.len() as u64));
     assert_eq!(found.commands[0].1, 16 + 23);
     assert_eq!(read(b"").end, Ok(0));
+}
+
+#[test]
+fn annotations_of_the_place_in_the_stream_come_with_the_number_of_commands_before_them() {
+    let set = command(&[b"SET", b"key", b"value"]);
+    let lines = ["#REPL:id:5\r\n", "#TS:1700000000\r\n", "#REPL-OFFSET:7\r\n"];
+    let bytes = [lines[0].as_bytes(), &set, &set, lines[1].as_bytes(), lines[2].as_bytes()].concat();
+    let found = read(&bytes);
+    let note = |before, line: &str| (before, line.as_bytes().to_vec());
+    assert_eq!(found.notes, [note(0, lines[0]), note(2, lines[2])]);
+    assert_eq!((found.commands.len(), found.end), (2, Ok(bytes.len() as u64)));
+    assert_eq!(found.commands[0].1, (lines[0].len() + set.len()) as u64);
+    let many = [lines[2].repeat(5 * NOTES).as_bytes(), b"?"].concat();
+    let found = read(&many);
+    assert_eq!(found.notes.len(), 5 * NOTES);
+    assert_eq!(found.end, Err((false, many.len() as u64 - 1)), "the error comes after them");
+    let cut = read(&[lines[0].as_bytes(), &set[..9]].concat());
+    assert_eq!((cut.notes.len(), cut.end), (1, Err((true, 0))));
 }
 
 #[test]
