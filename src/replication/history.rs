@@ -103,12 +103,14 @@ pub struct History {
     base: i64,
     /// The stream offset of the first byte that belongs to this history.
     first: u64,
+    /// See [`History::changes`].
+    changes: u64,
 }
 
 impl History {
     /// Returns a history that begins at the start of the stream.
     pub fn new(id: Id) -> History {
-        History { id, second: None, base: 0, first: 0 }
+        History { id, second: None, base: 0, first: 0, changes: 0 }
     }
 
     /// The ID.
@@ -119,6 +121,12 @@ impl History {
     /// The earlier ID, and the first offset that does not belong to it.
     pub fn second(&self) -> Option<(Id, i64)> {
         self.second
+    }
+
+    /// How often the ID or the offsets have changed: the AOF notes each change.
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The replication offset for an offset of the stream.
@@ -135,17 +143,20 @@ impl History {
     /// can continue. For data that changed while nothing was propagated.
     pub fn restart(&mut self, id: Id, end: u64) {
         (self.id, self.second, self.first) = (id, None, end);
+        self.changes += 1;
     }
 
     /// Begins a new ID for the bytes after `end`, because a replica became a primary.
     pub fn promote(&mut self, id: Id, end: u64) {
         self.second = Some((self.id, self.offset(end) + 1));
         self.id = id;
+        self.changes += 1;
     }
 
     /// Adopts the history of a primary's snapshot, which was made at `offset`; the stream continues with it from `end`.
     pub fn adopt(&mut self, id: Id, offset: i64, end: u64) {
-        *self = History { id, second: None, base: offset - end as i64, first: end };
+        let changes = self.changes + 1;
+        *self = History { id, second: None, base: offset - end as i64, first: end, changes };
     }
 
     /// Changes the ID because the primary was promoted; this server has the same history up to `end`.
@@ -153,11 +164,6 @@ impl History {
         if id != self.id {
             self.promote(id, end);
         }
-    }
-
-    /// Sets the earlier ID, which a snapshot or an AOF contained.
-    pub fn set_second(&mut self, second: Option<(Id, i64)>) {
-        self.second = second;
     }
 
     /// The bytes of `kept` that belong to this history.

@@ -39,6 +39,15 @@ impl Server {
         self.write_log();
     }
 
+    /// Before the AOF is closed: notes that its history ends, after everything has been written. Without success, a
+    /// restart still finds the history up to the last call.
+    pub(super) fn end_log_history(&mut self) {
+        let stream = self.core.keyspace.journal.stream_mut();
+        if let Err(error) = self.persistence.log.end_history(stream) {
+            self.process.log.warning(format_args!("Error writing to the AOF file: {}", file::reason(&error)));
+        }
+    }
+
     /// Bytes of memory of calls that wait to be written to the AOF.
     pub(super) fn log_buffer_bytes(&self) -> u64 {
         match self.persistence.log.state() {
@@ -63,13 +72,14 @@ impl Server {
         let rests = config.no_appendfsync_on_rewrite && self.persistence.job.is_some();
         let stream = self.core.keyspace.journal.stream_mut();
         let mut now_us = self.core.clock.monotonic_us();
-        if self.persistence.log.unwritten(stream) > 0 {
+        let history = self.replication.has_backlog.then_some(&self.replication.history);
+        if self.persistence.log.is_append_due(stream, history, now_us) {
             pause(self.persistence.append_delay_us);
             let annotation = annotates.then_some(self.core.keyspace.moment.unix_ms / 1000);
             let began_us = clock::monotonic_us();
             let syncing = self.persistence.log.is_syncing();
             let refused = self.persistence.log.error().is_some();
-            let appended = self.persistence.log.append(stream, annotation);
+            let appended = self.persistence.log.append(stream, annotation, history, began_us);
             now_us = clock::monotonic_us();
             self.note_append(now_us - began_us, syncing);
             match appended {
@@ -119,7 +129,8 @@ impl Server {
             self.log_complained_us = Some(now_us);
             self.process.log.warning(format_args!("Error writing to the AOF file: {}", file::reason(error)));
         }
-        if policy == Policy::Always {
+        // Annotations can wait for the disk.
+        if policy == Policy::Always && self.persistence.log.owes_calls(self.core.keyspace.journal.stream()) {
             self.die(format_args!(
                 "Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting..."
             ));

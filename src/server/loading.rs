@@ -29,7 +29,7 @@ use super::net::batch::{Batch, Rest};
 use super::persistence::snapshots::Known;
 use super::scripts::libraries::{Libraries, Terms};
 use crate::command::Session;
-use crate::persist::aof::{Manifest, ReadError, Reader};
+use crate::persist::aof::{Manifest, ReadError, Reader, Tally};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
 use crate::replication::history::{Id, is_offset};
 use crate::sys::{clock::Since, file};
@@ -120,6 +120,8 @@ pub(super) struct Loading {
     history: Option<(Id, i64)>,
     /// The database that the stream after the snapshot has selected.
     replication_db: i32,
+    /// The replication ID and offset of a log.
+    tally: Tally,
     /// When loading began, in Unix seconds.
     pub began_at: i64,
     began: Since,
@@ -165,6 +167,7 @@ impl Loading {
             used_memory: 0,
             history: None,
             replication_db: 0,
+            tally: Tally::default(),
             began_at,
             began: now,
             file_began: now,
@@ -192,6 +195,18 @@ impl Loading {
         self.done_bytes + current
     }
 
+    /// The replication ID and offset of the loaded data, if they are known, and the database that the stream has
+    /// selected there. Data that lacks changes of its log is not that of the stream. A replica's log has its stream's
+    /// calls, so the session has selected the same database.
+    fn place(&self) -> (Option<(Id, i64)>, i32) {
+        if !matches!(self.source, Source::Log(_)) {
+            return (self.history, self.replication_db);
+        }
+        let place = self.tally.place().filter(|_| self.failed == 0);
+        let history = place.and_then(|place| history(&place.id, place.offset));
+        (history, self.session.db as i32)
+    }
+
     /// The estimated seconds left at the pace so far.
     pub fn seconds_left(&self) -> u64 {
         let loaded = self.loaded_bytes().max(1);
@@ -214,10 +229,15 @@ impl Loading {
     }
 }
 
+/// The replication ID and offset of a file, if they are valid.
+fn history(id: &[u8], offset: i64) -> Option<(Id, i64)> {
+    Some((Id::parse(id)?, offset)).filter(|_| is_offset(offset))
+}
+
 /// The replication ID and offset of a snapshot that has them, and the database that the stream has selected there.
 fn about(about: &rdb::LoadedAbout) -> (Option<(Id, i64)>, i32) {
-    let id = about.replication_id.as_deref().and_then(Id::parse);
-    let history = id.zip(about.replication_offset).filter(|(_, offset)| is_offset(*offset));
+    let place = about.replication_id.as_deref().zip(about.replication_offset);
+    let history = place.and_then(|(id, offset)| history(id, offset));
     (history, about.replication_db.unwrap_or(0))
 }
 
@@ -642,15 +662,17 @@ impl Server {
         }
         self.core.keyspace.counters.dirty = loading.dirty;
         let seconds = loading.began.elapsed().as_secs_f64();
+        let (history, db) = loading.place();
         match loading.source {
             Source::Snapshot if loading.total_bytes == 0 => {}
             Source::Snapshot => {
                 self.process.log.notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));
-                self.resume_history(loading.history, loading.replication_db);
+                self.resume_history(history, db);
             }
             // Until the manifest is written, a restart again finds a snapshot without an AOF.
             Source::FirstBase(manifest) => {
                 self.process.log.notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));
+                self.resume_history(history, db);
                 self.open_log(manifest)?;
             }
             Source::Log(manifest) => {
@@ -659,25 +681,27 @@ impl Server {
                         .log
                         .notice(format_args!("DB loaded from append only file: {seconds:.3} seconds"));
                 }
+                self.resume_history(history, db);
                 self.open_log(manifest)?;
             }
             Source::Primary => {
                 self.end_loading();
-                let db = usize::try_from(loading.replication_db).unwrap_or(0);
+                let db = usize::try_from(db).unwrap_or(0);
                 self.primary_loaded(db.min(self.core.keyspace.count() - 1));
                 return Ok(());
             }
             Source::Link(_) => unreachable!("it has been handled"),
         }
         self.end_loading();
-        self.follow_configured(loading.history.is_some());
+        self.follow_configured(history.is_some());
         self.process.announce_ready(&self.core.config);
         Ok(())
     }
 
     /// Opens the AOF after it was loaded. An AOF without files gets a base, the empty data set.
     fn open_log(&mut self, mut manifest: Manifest) -> Result<(), LoadFailed> {
-        if manifest.is_empty() {
+        let is_new = manifest.is_empty();
+        if is_new {
             let is_rdb = self.core.config.aof_use_rdb_preamble;
             let write = |path: &Path| self.write_base(path, is_rdb, &mut |_| self.process.tell_working());
             let made = self.persistence.log.make_base(&manifest, is_rdb, write);
@@ -686,6 +710,10 @@ impl Server {
         }
         let opened = self.persistence.log.open(manifest, self.core.keyspace.journal.stream_mut());
         opened.map_err(|error| LoadFailed::from(error.to_string()))?;
+        if is_new && self.replication.has_backlog && self.core.config.replicaof.0.is_some() {
+            // The primary's stream need not contain a `SELECT` next.
+            self.persistence.log.select(self.replication.resumed_db, &self.replication.history);
+        }
         self.remove_history();
         self.persistence.rewrites.base_size = self.persistence.log.bytes();
         Ok(())

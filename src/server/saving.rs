@@ -89,7 +89,7 @@ impl Server {
             begun.map_err(|error| format!("Can't begin a new part of the AOF: {error}")).and_then(|()| {
                 if self.replication.upstream.is_some() {
                     // A replica's stream is its primary's, so the new file needs its own `SELECT`.
-                    self.persistence.log.select(self.replication_db());
+                    self.persistence.log.select(self.replication_db(), &self.replication.history);
                 }
                 self.refresh_gate();
                 let is_rdb = self.core.config.aof_use_rdb_preamble;
@@ -562,6 +562,7 @@ impl Server {
             self.end_job();
             self.process.log.notice(format_args!("Calling fsync() on the AOF file."));
             self.write_log();
+            self.end_log_history();
             if let Err(error) = self.persistence.log.sync_now() {
                 self.process
                     .log
@@ -633,6 +634,7 @@ impl Server {
     /// `CONFIG SET appendonly no`: closes the AOF; its files stay.
     pub(super) fn end_log(&mut self) {
         self.write_whole_log();
+        self.end_log_history();
         let _ = self.persistence.log.sync_now();
         if self.persistence.is_at(Work::Rewrite) {
             self.end_job();

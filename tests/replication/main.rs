@@ -14,6 +14,7 @@ mod messages;
 mod migrate;
 mod nodes;
 mod proxy;
+mod restarts;
 mod roles;
 mod sentinel;
 mod shutdown;

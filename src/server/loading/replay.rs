@@ -71,6 +71,26 @@ fn changes_data(command: &Command) -> bool {
     }
 }
 
+impl Loading {
+    /// Takes an annotation of the log.
+    fn note(&mut self, line: &[u8]) {
+        self.tally.note(line);
+        self.end_unit();
+    }
+
+    /// Takes the length of a command that was executed, or kept for its transaction.
+    fn count(&mut self, bytes: u64) {
+        self.tally.count(bytes);
+        self.end_unit();
+    }
+
+    fn end_unit(&mut self) {
+        if self.transaction.is_none() {
+            self.tally.end_unit();
+        }
+    }
+}
+
 impl Server {
     /// Executes the next commands of a log. Returns whether the log is at its end.
     pub(super) fn load_batch(
@@ -97,7 +117,11 @@ impl Server {
         }
         lookup::prefetch(&batch, &self.core.keyspace, db, window, blocks);
         loading.done += read.len() as u64;
+        let mut notes = read.notes().iter().peekable();
         for index in 0..batch.requests.len() {
+            while let Some((_, line)) = notes.next_if(|(before, _)| *before <= index) {
+                loading.note(line);
+            }
             let request = batch.requests[index];
             let places = Places { window, spans: request.spans(&batch.spans), blocks };
             let args = places.args();
@@ -119,7 +143,9 @@ impl Server {
                 self.run_loaded(loading, place, &request, args).map_err(ReadOrRun::Run)?;
                 self.settle_loaded(loading);
             }
+            loading.count(read.end(index) - read.start(index));
         }
+        notes.for_each(|(_, line)| loading.note(line));
         loading.batch = batch;
         Ok(false)
     }

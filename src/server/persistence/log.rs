@@ -16,6 +16,9 @@
 //! an append, unlike in Redis, does not wait for a sync in progress: a sync that takes longer than two seconds is
 //! counted (`aof_delayed_fsync`), and no other sync begins meanwhile.
 //!
+//! While the server has replicas or a primary, the log has the replication ID and offset, too, as annotations. A lone
+//! server pays a comparison per append for this.
+//!
 //! Each write of an append ends at the end of a call. If the disk accepts only a part, that part is truncated again, so
 //! the file always ends with a whole call.
 
@@ -26,9 +29,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::annotations::Annotations;
-use crate::db::{Cursor, Stream};
-use crate::persist::aof::{Directory, DirectoryError, Manifest};
+use crate::db::{Cursor, ForLog, Stream};
+use crate::persist::aof::{Directory, DirectoryError, Manifest, Note};
 use crate::persist::syncer::Syncer;
+use crate::replication::history::History;
 use crate::sys::{disk, file};
 
 /// Time between two syncs by `everysec`.
@@ -39,6 +43,10 @@ const LARGE: u64 = 1 << 20;
 
 /// A sync that takes longer is counted as delayed.
 const SYNC_PATIENCE_US: u64 = 2_000_000;
+
+/// The shortest time between two lines with an offset that no call follows: each is a write, and a stream of `PUBLISH`
+/// would fill the log with them.
+const NOTE_EVERY_US: u64 = 100_000;
 
 /// The state of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +124,10 @@ pub struct Log {
     /// Bytes of all parts.
     bytes: u64,
     annotations: Annotations,
+    /// The state of the stream's history that the log has, or that `annotations` has for it: see [`History::changes`].
+    noted: Option<u64>,
+    /// When a line with an offset was last written without a call.
+    noted_us: u64,
     /// The end of the stream at the latest append, whether that succeeded or not.
     offered: u64,
     /// The `errno` of the latest append, if it failed.
@@ -131,8 +143,12 @@ pub struct Log {
     rewrite: (u64, u64),
     /// The number of the thread's failed syncs that a later rewrite has repaired.
     mended: u64,
-    /// Whether the newest part is from a failed rewrite: the next rewrite may reuse it if it is empty.
+    /// Whether the newest part is from a failed rewrite: the next rewrite may reuse it if it has no calls.
     spare: bool,
+    /// Whether calls were appended to the newest part, or are to be appended.
+    has_calls: bool,
+    /// Whether calls were added since the last complete append.
+    adds_calls: bool,
     /// Whether the newest part has bytes for which no sync has been requested.
     unsynced: bool,
     /// When the last sync was requested.
@@ -156,6 +172,8 @@ impl Log {
             part_bytes: 0,
             bytes: 0,
             annotations: Annotations::default(),
+            noted: None,
+            noted_us: 0,
             offered: 0,
             refusal: None,
             syncer,
@@ -165,6 +183,8 @@ impl Log {
             rewrite: (0, 0),
             mended: 0,
             spare: false,
+            has_calls: false,
+            adds_calls: false,
             unsynced: false,
             synced_us: 0,
             forgiven: 0,
@@ -209,7 +229,7 @@ impl Log {
         match &self.part {
             // Other insertions precede calls, so they are not written before there are calls.
             Some(part) => match (stream.unread(&part.reader), stream.only_for_log() as u64) {
-                (0, 0) if !self.annotations.has_calls() => 0,
+                (0, 0) if !self.annotations.owes() => 0,
                 (unread, apart) => unread + apart + self.annotations.len() as u64,
             },
             None => 0,
@@ -250,23 +270,84 @@ impl Log {
         self.syncer.wake_when_synced(wanted);
     }
 
-    /// Appends the unread part of the stream. `annotate` is the time (Unix seconds) of the calls since the last append,
-    /// if the log contains times. Does nothing without a log.
+    /// Whether an append has something to write. `history` is that of the stream, if it has one.
+    #[inline]
+    pub fn is_append_due(&self, stream: &Stream, history: Option<&History>, now_us: u64) -> bool {
+        self.unwritten(stream) > 0
+            || self.part.is_some() && self.noted != history.map(History::changes)
+            || self.annotations.ends_with_offset() && now_us.saturating_sub(self.noted_us) >= NOTE_EVERY_US
+    }
+
+    /// Whether calls have not been written, rather than annotations alone.
+    pub fn owes_calls(&self, stream: &Stream) -> bool {
+        self.part.as_ref().is_some_and(|part| stream.unread(&part.reader) > 0)
+            || stream.only_for_log() > 0
+            || self.annotations.has_calls()
+    }
+
+    /// Appends the unread part of the stream, whose history is `history`. `annotate` is the time (Unix seconds) of the
+    /// calls since the last append, if the log contains times. Does nothing without a log.
     ///
     /// # Errors
     /// The write failed. The stream keeps the bytes that were not written, and the next append retries them.
-    pub fn append(&mut self, stream: &mut Stream, annotate: Option<i64>) -> io::Result<()> {
-        let Some(part) = &mut self.part else { return Ok(()) };
-        let from = part.reader.offset();
+    pub fn append(
+        &mut self,
+        stream: &mut Stream,
+        annotate: Option<i64>,
+        history: Option<&History>,
+        now_us: u64,
+    ) -> io::Result<()> {
+        if self.part.is_none() {
+            return Ok(());
+        }
+        self.offer(stream, annotate, history);
+        if self.annotations.ends_with_offset() && now_us.saturating_sub(self.noted_us) >= NOTE_EVERY_US {
+            self.annotations.owe();
+            self.noted_us = now_us;
+        }
+        self.write(stream)
+    }
+
+    /// Adds the differences of the stream to the annotations, up to its end.
+    fn offer(&mut self, stream: &mut Stream, annotate: Option<i64>, history: Option<&History>) {
+        if self.noted != history.map(History::changes) {
+            self.note(history);
+        }
         if let Some(second) = annotate
             && (stream.settled() > self.offered || stream.only_for_log() > 0)
         {
             self.annotations.annotate(self.offered, second);
         }
+        let mut of_calls = stream.settled() - self.offered;
         for difference in stream.take_for_log() {
-            self.annotations.differ(difference);
+            match &difference {
+                ForLog::LeftOut(range) => of_calls -= range.end - range.start,
+                ForLog::Inserted(_, calls) => of_calls += calls.len() as u64,
+            }
+            self.annotations.differ(difference, history);
         }
+        self.adds_calls |= of_calls > 0;
+        self.has_calls |= of_calls > 0;
         self.offered = stream.settled();
+    }
+
+    /// Notes the ID and the offset where the last append has ended. A later change of the ID may have been made after
+    /// further calls, but they belong to the new ID as well.
+    fn note(&mut self, history: Option<&History>) {
+        match history {
+            Some(history) => {
+                let (id, offset) = (history.id(), history.offset(self.offered));
+                self.annotations.note(self.offered, &Note::Place(id.as_str(), offset));
+            }
+            None => self.annotations.note(self.offered, &Note::End),
+        }
+        self.noted = history.map(History::changes);
+    }
+
+    /// Writes what was offered.
+    fn write(&mut self, stream: &mut Stream) -> io::Result<()> {
+        let Some(part) = &mut self.part else { return Ok(()) };
+        let from = part.reader.offset();
         let mut slices = self.annotations.merge(from, stream.pieces(&part.reader));
         if slices.is_empty() {
             let unwritten = stream.unread(&part.reader);
@@ -287,12 +368,29 @@ impl Log {
         self.appended = part.reader.offset();
         self.part_bytes += taken;
         self.bytes += taken;
-        self.unsynced |= taken > 0;
         let Some(error) = appended.error else {
             assert!(self.appended == self.offered, "an append without an error takes all that was offered");
+            // Annotations alone are synced with the next calls.
+            self.unsynced |= std::mem::take(&mut self.adds_calls);
             return Ok(());
         };
+        self.unsynced |= taken > 0;
         Err(error)
+    }
+
+    /// Ends the noted history, since another program may append calls next: those are not in the stream. The next append
+    /// notes it again. Everything in the stream must have been appended.
+    ///
+    /// # Errors
+    /// The write failed.
+    pub fn end_history(&mut self, stream: &mut Stream) -> io::Result<()> {
+        if self.part.is_none() || self.noted.is_none() {
+            return Ok(());
+        }
+        assert!(self.offered == stream.settled(), "everything was appended, if the disk took it");
+        self.annotations.owe();
+        self.note(None);
+        self.write(stream)
     }
 
     /// Syncs the appended bytes, or requests a sync, if `policy` makes one due.
@@ -406,8 +504,8 @@ impl Log {
     /// torn end only in the last part. So this waits for the disk, which the new manifest requires anyway. If `policy`
     /// does not promise durability, the thread makes the new name durable before it syncs anything of the new part.
     ///
-    /// Does nothing without a log: then a rewrite only writes a base. If a failed rewrite has left an empty part, that
-    /// part is reused, so that failing rewrites do not fill the disk with empty files.
+    /// Does nothing without a log: then a rewrite only writes a base. If a failed rewrite has left a part without calls,
+    /// that part is reused, so that failing rewrites do not fill the disk with empty files.
     ///
     /// # Errors
     /// A file cannot be created or synced, or calls could not be appended yet: the snapshot would contain them, and so
@@ -415,7 +513,7 @@ impl Log {
     pub fn begin_part(&mut self, stream: &mut Stream, policy: Policy) -> Result<(), Failed> {
         let manifest = match self.state {
             State::Off => return Ok(self.directory.create()?),
-            State::On if self.spare && self.part_bytes == 0 && self.unwritten(stream) == 0 => {
+            State::On if self.spare && !self.has_calls && self.unwritten(stream) == 0 => {
                 self.rewrite = (self.appended, self.syncer.failures());
                 return Ok(());
             }
@@ -453,14 +551,14 @@ impl Log {
         Ok(())
     }
 
-    /// Begins the newest part, which must be empty, with a `SELECT` of this database, for a stream that does not
-    /// contain one.
-    pub fn select(&mut self, db: usize) {
-        if self.part.is_some() && self.part_bytes == 0 {
-            self.annotations.clear();
+    /// Begins a new part with a `SELECT` of this database, for a stream that does not contain one: that of a primary,
+    /// which has this history. Does nothing if the part has its beginning.
+    pub fn select(&mut self, db: usize, history: &History) {
+        if self.part.is_some() && self.noted.is_none() {
+            self.note(Some(history));
             let db = db.to_string();
-            let line = format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{db}\r\n", db.len());
-            self.annotations.insert(self.offered, line.into_bytes());
+            let call = format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{db}\r\n", db.len());
+            self.annotations.differ(ForLog::Inserted(self.offered, call.into_bytes()), Some(history));
         }
     }
 
@@ -469,6 +567,7 @@ impl Log {
         let reader = stream.begin_reader();
         (self.appended, self.offered) = (reader.offset(), reader.offset());
         self.annotations.clear();
+        (self.noted, self.has_calls, self.adds_calls) = (None, false, false);
         stream.note_for_log(false);
         stream.note_for_log(true);
         let old = self.part.replace(Part { file: Arc::new(file), reader })?;
@@ -584,6 +683,7 @@ impl Log {
         }
         self.state = State::Off;
         self.annotations.clear();
+        self.noted = None;
         self.refusal = None;
         self.unsynced = false;
     }
