@@ -466,12 +466,12 @@ impl Server {
     }
 
     /// The database that the stream has selected: the primary's, on a replica. A primary sends another `SELECT` to each
-    /// replica that gets a snapshot.
+    /// replica that gets a snapshot, but may itself continue from a snapshot as the replica of another one.
     pub(super) fn replication_db(&self) -> usize {
         match &self.replication.upstream {
             Some(Upstream { progress: Progress::Online(token), .. }) => self.net.selected_db(*token),
             Some(upstream) => upstream.db,
-            None => 0,
+            None => self.core.keyspace.journal.stream().selected().unwrap_or(0),
         }
     }
 

@@ -508,3 +508,21 @@ fn a_log_that_nobody_replicates_has_no_place() {
     let bytes = fs::read(newest_part(server.directory())).expect("read");
     assert!(!bytes.contains(&b'#'), "{}", bytes.escape_ascii());
 }
+
+#[test]
+fn an_old_primary_continues_from_its_snapshot_in_the_database_that_its_stream_had_selected() {
+    let [(old, mut old_writer), (promoted, mut writer)] = chain([(Kind::Subject, ""), (Kind::Subject, "")]);
+    old_writer.ok("SELECT 5");
+    old_writer.ok("SET before snapshot");
+    old_writer.ok("SAVE");
+    old_writer.ok("SET after snapshot");
+    wait_for_equality(&mut old_writer, &mut writer);
+    let old = end(old, End::Killed);
+    writer.ok("REPLICAOF NO ONE");
+    let (_old, mut reader) = begin(old.flags(&format!("--replicaof 127.0.0.1 {}", promoted.port())));
+    wait_for_link(&mut reader);
+    wait_for_equality(&mut writer, &mut reader);
+    assert_eq!(syncs(&mut writer), (0, 1));
+    reader.ok("SELECT 5");
+    assert_eq!(reader.run("GET after").text(), "snapshot");
+}

@@ -286,6 +286,11 @@ impl Stream {
         self.settle();
     }
 
+    /// The database that the stream has selected; `None` if a `SELECT` precedes the next call.
+    pub fn selected(&self) -> Option<usize> {
+        self.selected
+    }
+
     /// Marks the selected database as unknown: a `SELECT` precedes the next call.
     pub fn select_again(&mut self) {
         self.selected = None;
