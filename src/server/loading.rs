@@ -446,10 +446,11 @@ impl Server {
         };
         let (file, bytes, is_snapshot) = open().map_err(|error| cannot_open(&path, &error))?;
         let from_log = matches!(loading.source, Source::Log(_));
-        // An open AOF (DEBUG RELOAD) contains these keys, so their deletion must be logged, too. The primary deletes
-        // them by commands of the stream.
+        // An open AOF and replicas (DEBUG RELOAD) have these keys, so their deletion must be propagated, too. The primary
+        // deletes them by commands of the stream.
         let from_primary = matches!(loading.source, Source::Primary);
-        let drops_expired = !from_log && !from_primary && !self.persistence.log.is_open();
+        let is_propagated = self.persistence.log.is_open() || self.replication.has_backlog;
+        let drops_expired = !from_log && !from_primary && !is_propagated;
         let reading = if is_snapshot || !from_log {
             let options = rdb::LoadOptions {
                 checksum: self.core.config.rdbchecksum && self.core.keyspace.verifies_checksums,

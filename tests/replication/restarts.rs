@@ -526,3 +526,18 @@ fn an_old_primary_continues_from_its_snapshot_in_the_database_that_its_stream_ha
     reader.ok("SELECT 5");
     assert_eq!(reader.run("GET after").text(), "snapshot");
 }
+
+#[test]
+fn replicas_delete_the_keys_that_have_expired_when_their_primary_reloads_its_data() {
+    let [(_primary, mut writer), (_replica, mut reader)] = chain([(Kind::Subject, ""), (Kind::Subject, "")]);
+    writer.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+    writer.ok("SET kept 1");
+    writer.ok("SET expiring 1 PX 1");
+    wait_for_offset(&mut writer, &mut reader);
+    writer.ok("DEBUG RELOAD");
+    writer.ok("DEBUG SET-ACTIVE-EXPIRE 1");
+    until("both have deleted it", || {
+        writer.run("DBSIZE").integer() == 1 && reader.run("DBSIZE").integer() == 1
+    });
+    wait_for_equality(&mut writer, &mut reader);
+}
