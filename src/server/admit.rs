@@ -188,7 +188,7 @@ impl Server {
         }
         if command.has(flags::WRITE)
             && !run.origin.must_obey()
-            && let Some(denial) = self.gate.denial()
+            && let Some(denial) = self.denial()
         {
             return Some(self.misconfigured(denial));
         }

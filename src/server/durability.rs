@@ -171,7 +171,7 @@ impl Server {
     /// data is being loaded, or because a slow script is suspended.
     #[cold]
     pub(super) fn refuse_for_mode(&self, token: Token, command: &Command, args: Args<'_>) -> Option<Error> {
-        if let Some(denial) = self.gate.denial()
+        if let Some(denial) = self.denial()
             && (self.flags_of_call(token, command, args) & flags::WRITE != 0 || command.full_name == "ping")
         {
             return Some(self.misconfigured(denial));

@@ -186,12 +186,11 @@ impl Server {
     pub(super) fn modes(&self) -> Modes {
         let config = &self.core.config;
         let upstream = self.replication.upstream.as_ref();
-        let guards_snapshots = config.stop_writes_on_bgsave_error && !config.save.is_empty();
         Modes {
             loading: self.loading.is_active() && !self.loading.is_async(),
             loads_aside: self.loading.is_async(),
             busy: self.is_busy(),
-            denial: self.persistence.denial(guards_snapshots),
+            denial: self.persistence.denial(self.guards_snapshots()),
             paused: self.audience.pause().is_active(),
             monitored: self.audience.has_monitors(),
             propagates: self.core.keyspace.journal.stream().is_wanted(),
@@ -207,6 +206,16 @@ impl Server {
             lacks_replicas: self.lacks_replicas(),
             confirms: upstream.is_none() && config.min_replicas_to_ack > 0,
         }
+    }
+
+    fn guards_snapshots(&self) -> bool {
+        self.core.config.stop_writes_on_bgsave_error && !self.core.config.save.is_empty()
+    }
+
+    /// Why writes are refused, if persistence fails. The gate learns only from cron that a background sync succeeded.
+    pub(super) fn denial(&self) -> Option<Denial> {
+        self.gate.denial()?;
+        self.persistence.denial(self.guards_snapshots())
     }
 
     /// Whether there are fewer replicas than `min-replicas-to-write` or `min-replicas-to-ack`.

@@ -91,7 +91,7 @@ impl Server {
         if said.has(Flags::NO_WRITES) {
             return None;
         }
-        if let Some(denial) = self.gate.denial()
+        if let Some(denial) = self.denial()
             && !origin.must_obey()
         {
             return Some(self.unwritable_script(denial));

@@ -192,7 +192,7 @@ impl Server {
 
     /// Writes the reply to a `PING` from a client that may send it.
     fn write_health(&self, body: &mut Vec<u8>) -> Status {
-        let why = if let Some(denial) = self.gate.denial() {
+        let why = if let Some(denial) = self.denial() {
             self.misconfigured(denial)
         } else if self.loading.is_active() && !self.loading.is_async() {
             Error::new("LOADING Redis is loading the dataset in memory")
