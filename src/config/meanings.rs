@@ -157,6 +157,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ),
     ("rdbchecksum", "End files with a checksum, and verify it."),
     (
+        "rdb-del-sync-files",
+        "Without `save` rules and AOF, remove snapshots that only replication needed, on both sides.",
+    ),
+    (
         "rdb-save-incremental-fsync",
         "Bring a snapshot to the disk every few megabytes, and not all at its end.",
     ),
@@ -201,6 +205,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
         "Whether a replica refuses writes. Writes to a writable one are its own: logged, but not sent on.",
     ),
     ("replica-ignore-maxmemory", "Whether a replica leaves eviction to its primary."),
+    (
+        "replica-lazy-flush",
+        "Whether a replica begins to load a snapshot before the memory of its old data is freed.",
+    ),
     ("replica-priority", "Which replica Sentinel prefers: the lowest number; 0: never."),
     ("replica-announced", "Whether Sentinel shows a replica to clients."),
     (
@@ -208,6 +216,14 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
         "The address at which clients reach a replica, where it is not that of its connection.",
     ),
     ("replica-announce-port", "The port at which clients reach a replica, where it is not `port`."),
+    (
+        "replica-ignore-disk-write-errors",
+        "Whether a replica that cannot save or log applies its primary's writes; otherwise it exits.",
+    ),
+    (
+        "propagation-error-behavior",
+        "Whether the server exits if a command fails here that a primary, or with `panic` the AOF, has executed.",
+    ),
     (
         "min-replicas-to-write",
         "Writes are refused while fewer replicas have acknowledged something recently.",

@@ -47,7 +47,6 @@ pub use value::{
 pub enum Effect {
     Acts,
     AlwaysVerified,
-    NoReplication,
     NoCluster,
     NoTls,
     NoModules,
@@ -66,7 +65,6 @@ impl Effect {
         Some(match self {
             Effect::Acts => return None,
             Effect::AlwaysVerified => "what is loaded is always verified in full",
-            Effect::NoReplication => "this part of replication is not there yet",
             Effect::NoCluster => "there is no cluster",
             Effect::NoTls => "connections are not encrypted",
             Effect::NoModules => "there is no interface for modules",
@@ -231,9 +229,9 @@ mod tests {
         let mut config = Config::default();
         assert_eq!(config.without_effect(), []);
         config.port = 7000;
-        config.rdb_del_sync_files = true;
+        config.cluster_enabled = true;
         let names: Vec<&str> = config.without_effect().iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["rdb-del-sync-files"]);
+        assert_eq!(names, ["cluster-enabled"]);
     }
 
     #[test]

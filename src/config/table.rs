@@ -240,7 +240,7 @@ directives! {
     "rdbcompression", rdbcompression: bool = true, PLAIN, RUN, Acts;
     "rdb-write-version", rdb_write_version: u32 = 11, int(10, 11), RUN, Acts;
     "rdbchecksum", rdbchecksum: bool = true, PLAIN, START, Acts;
-    "rdb-del-sync-files", rdb_del_sync_files: bool = false, PLAIN, RUN, NoReplication;
+    "rdb-del-sync-files", rdb_del_sync_files: bool = false, PLAIN, RUN, Acts;
     "rdb-save-incremental-fsync", rdb_save_incremental_fsync: bool = true, PLAIN, RUN, Acts;
     "stop-writes-on-bgsave-error", stop_writes_on_bgsave_error: bool = true, PLAIN, RUN, Acts;
     "rdb-key-save-delay", rdb_key_save_delay: i32 = 0, int(INT_MIN, INT_MAX), HIDDEN, Acts;
@@ -268,14 +268,14 @@ directives! {
     "replica-read-only" / "slave-read-only", replica_read_only: bool = true, PLAIN, RUN, Acts;
     "replica-ignore-maxmemory" / "slave-ignore-maxmemory", replica_ignore_maxmemory: bool = true, PLAIN, RUN,
         Acts;
-    "replica-lazy-flush" / "slave-lazy-flush", replica_lazy_flush: bool = false, PLAIN, RUN, NoReplication;
+    "replica-lazy-flush" / "slave-lazy-flush", replica_lazy_flush: bool = false, PLAIN, RUN, Acts;
     "replica-priority" / "slave-priority", replica_priority: u32 = 100, COUNT, RUN, Acts;
     "replica-announced", replica_announced: bool = true, PLAIN, RUN, Acts;
     "replica-announce-ip" / "slave-announce-ip", replica_announce_ip: ByteText = "".into(), TEXT, RUN, Acts;
     "replica-announce-port" / "slave-announce-port", replica_announce_port: u16 = 0, PORT, RUN, Acts;
-    "replica-ignore-disk-write-errors", replica_ignore_disk_write_errors: bool = false, PLAIN, RUN, NoReplication;
+    "replica-ignore-disk-write-errors", replica_ignore_disk_write_errors: bool = false, PLAIN, RUN, Acts;
     "propagation-error-behavior", propagation_error_behavior: PropagationError = PropagationError::Ignore, PLAIN,
-        RUN, NoReplication;
+        RUN, Acts;
     "min-replicas-to-write" / "min-slaves-to-write", min_replicas_to_write: u32 = 0, COUNT, RUN, Acts;
     "min-replicas-max-lag" / "min-slaves-max-lag", min_replicas_max_lag: u32 = 10, COUNT, RUN, Acts;
     "min-replicas-to-ack", min_replicas_to_ack: u32 = 0, COUNT, RUN, Acts;

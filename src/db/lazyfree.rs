@@ -5,6 +5,7 @@
 //! [`Ticket`] is a number, and a piece is freed when that many are done. The holder of a ticket can check it
 //! ([`LazyFree::is_done`]), or have the loop woken when checking again is worthwhile ([`LazyFree::wake_when_done`]).
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -30,6 +31,8 @@ pub enum Garbage {
     Names(Box<Hash>),
     /// The larger part of a collection.
     Part(Box<dyn Send>),
+    /// A file that was removed: closing it frees its blocks, which takes the longer the larger it is.
+    File(File),
 }
 
 impl Garbage {
@@ -37,7 +40,7 @@ impl Garbage {
         match self {
             Garbage::Entry(_) | Garbage::Part(_) => 1,
             Garbage::Table(table) => table.len() as u64,
-            Garbage::Retired(_) => 0,
+            Garbage::Retired(_) | Garbage::File(_) => 0,
             Garbage::Names(names) => names.len() as u64,
         }
     }

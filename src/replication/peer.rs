@@ -25,6 +25,11 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Whether it waits for a snapshot in a file, or receives one.
+    pub fn needs_file(self) -> bool {
+        matches!(self, Stage::WaitingForStart | Stage::WaitingForEnd | Stage::ReceivingFile)
+    }
+
     /// The name in `INFO`.
     pub fn name(self) -> &'static str {
         match self {

@@ -18,11 +18,13 @@ use super::core::dispatch::Environment;
 use super::invoke::Caller;
 use super::net::batch::{BATCH, Batch, Rest};
 use super::net::query::Query;
+use super::persistence::Denial;
 use super::{Io, Server, lookup};
 use crate::command::table::KeyspaceFn;
 use crate::command::{
-    Args, Command, CommandNames, Error, Handler, Origin, Places, Refusal, ServerCommand, Session,
+    Args, Command, CommandNames, Error, Handler, Origin, Places, Refusal, ServerCommand, Session, flags,
 };
+use crate::config::PropagationError;
 use crate::resp::{self, Limits, Parsed, Partial, Reply};
 use crate::sys::crash;
 use crate::sys::poller::Token;
@@ -33,6 +35,12 @@ const RECEIVES: usize = 8;
 
 /// Replies to the primary are written to a buffer of at most this size.
 const KEEP_REPLY: usize = 64 << 10;
+
+/// Bytes of the backlog that are logged with a request that failed.
+const SHOWN_BACKLOG: u64 = 256;
+
+/// Log that commands are applied although the disk fails at most once per interval.
+const WARN_EVERY_MS: i64 = 10_000;
 
 /// The received part of a transaction.
 #[derive(Default)]
@@ -54,6 +62,8 @@ pub struct Applying {
     replies: Vec<u8>,
     /// Whether the primary has requested an acknowledgement (`REPLCONF GETACK`).
     pub acknowledges: bool,
+    /// When the last warning was logged that commands are applied although the disk fails, in Unix milliseconds.
+    warned_ms: Option<i64>,
 }
 
 impl Applying {
@@ -262,11 +272,16 @@ impl Server {
         let command = match found {
             Ok(command) if command.accepts(args.len()) => command,
             Ok(command) => {
-                return self
-                    .note_primary_error(args, &Error::from(Refusal::WrongArity(command).message(&args)));
+                let error = Error::from(Refusal::WrongArity(command).message(&args));
+                return self.note_primary_error(command.full_name, &error);
             }
-            Err(refusal) => return self.note_primary_error(args, &refusal.message(&args).into()),
+            Err(refusal) => return self.note_primary_error("<unknown>", &refusal.message(&args).into()),
         };
+        if let Some(denial) = self.gate.denial()
+            && (command.has(flags::WRITE) || command.full_name == "ping")
+        {
+            self.apply_in_spite_of(denial, command);
+        }
         if self.applying.replies.capacity() > KEEP_REPLY {
             self.applying.replies = Vec::new();
         }
@@ -280,7 +295,30 @@ impl Server {
             }
         };
         if let Err(error) = outcome {
-            self.note_primary_error(args, &error);
+            self.note_primary_error(command.full_name, &error);
+        }
+    }
+
+    /// Handles a request that this replica cannot persist. Exits before it executes a write, unless
+    /// `replica-ignore-disk-write-errors`: a supervisor, or Sentinel, then notices that the replica's disk fails.
+    #[cold]
+    fn apply_in_spite_of(&mut self, denial: Denial, command: &Command) {
+        if command.has(flags::WRITE) && !self.core.config.replica_ignore_disk_write_errors {
+            let what = match denial {
+                Denial::Snapshot => "The last snapshot has failed.",
+                Denial::Log => "Writing the AOF fails.",
+            };
+            self.die(format_args!(
+                "Replica was unable to write command to disk. {what} Exiting, since replica-ignore-disk-write-errors is \
+                 'no'."
+            ));
+        }
+        let now_ms = self.core.keyspace.moment.unix_ms;
+        if self.applying.warned_ms.is_none_or(|last| now_ms - last > WARN_EVERY_MS) {
+            self.applying.warned_ms = Some(now_ms);
+            self.process.log.warning(format_args!(
+                "Replica is applying a command even though it is unable to write to disk."
+            ));
         }
     }
 
@@ -332,15 +370,25 @@ impl Server {
         self.core.keyspace.journal.stream_mut().push_verbatim(bytes, is_aside);
     }
 
-    /// Logs and counts a request that failed here but not on the primary: the data differs.
+    /// Logs and counts a request that failed here but not on the primary: the data differs. Exits if
+    /// `propagation-error-behavior` says so; on a writable replica an own client may have caused the error.
     #[cold]
-    fn note_primary_error(&mut self, args: Args<'_>, error: &Error) {
+    fn note_primary_error(&mut self, called: &str, error: &Error) {
         self.core.stats.unexpected_error_replies += 1;
         self.process.log.warning(format_args!(
-            "== CRITICAL == This replica is sending an error to its master: '-{}' after processing the command '{}'",
-            String::from_utf8_lossy(error.text()),
-            args.get(0).escape_ascii()
+            "== CRITICAL == This replica is sending an error to its master: '-{}' after processing the command '{called}'",
+            String::from_utf8_lossy(error.text())
         ));
+        let latest = self.core.keyspace.journal.stream().latest(SHOWN_BACKLOG);
+        if !latest.is_empty() {
+            self.process.log.notice(format_args!("Latest backlog is: '\"{}\"'", latest.escape_ascii()));
+        }
+        let config = &self.core.config;
+        if config.replica_read_only && config.propagation_error_behavior != PropagationError::Ignore {
+            self.die(format_args!(
+                "This replica panicked sending an error to its master after processing the command '{called}'"
+            ));
+        }
     }
 }
 

@@ -29,6 +29,7 @@ use super::net::batch::{Batch, Rest};
 use super::persistence::snapshots::Known;
 use super::scripts::libraries::{Libraries, Terms};
 use crate::command::Session;
+use crate::db::Ticket;
 use crate::persist::aof::{Manifest, ReadError, Reader, Tally};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
 use crate::replication::history::{Id, is_offset};
@@ -130,6 +131,8 @@ pub(super) struct Loading {
     /// Keys and commands loaded so far, and by the last log line about progress.
     done: u64,
     told_done: u64,
+    /// Loading begins when the old data has been freed (`replica-lazy-flush no`).
+    after: Option<Ticket>,
     session: Session,
     /// The commands of the open transaction with their offsets in the file.
     transaction: Option<Vec<(u64, Rest)>>,
@@ -174,6 +177,7 @@ impl Loading {
             told: now,
             done: 0,
             told_done: 0,
+            after: None,
             session: Session::new(0, true),
             transaction: None,
             failed: 0,
@@ -282,13 +286,15 @@ impl Server {
         Ok(())
     }
 
-    /// Begins to load the snapshot from the primary. The data set is empty.
+    /// Begins to load the snapshot from the primary, as soon as what has the ticket `after` is freed. The data set is
+    /// empty.
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub(super) fn load_from_primary(&mut self) -> Result<(), LoadFailed> {
+    pub(super) fn load_from_primary(&mut self, after: Option<Ticket>) -> Result<(), LoadFailed> {
         let path = self.core.config.dbfilename.as_path().to_path_buf();
-        let loading = Loading::new(Source::Primary, VecDeque::from([path]), self.unix_seconds())?;
+        let mut loading = Loading::new(Source::Primary, VecDeque::from([path]), self.unix_seconds())?;
+        loading.after = after;
         self.start_loading(loading);
         Ok(())
     }
@@ -381,6 +387,12 @@ impl Server {
         Ok(directory.load().map_err(|error| error.to_string())?)
     }
 
+    /// Whether the old data is being freed that must be gone before loading begins. The end of freeing wakes the loop.
+    pub(super) fn waits_to_load(&self) -> bool {
+        let after = self.loading.between_slices().and_then(|loading| loading.after);
+        after.is_some_and(|ticket| !self.core.keyspace.lazy().wake_when_done(ticket))
+    }
+
     /// Loads for one slice. Exits if that fails.
     pub(super) fn load_slice(&mut self) {
         let LoadState::BetweenSlices(mut loading) = std::mem::replace(&mut self.loading, LoadState::InSlice)
@@ -399,6 +411,7 @@ impl Server {
                 self.drop_data();
                 self.end_loading();
                 self.primary_load_failed(&failed, "disk");
+                self.remove_received_snapshot();
             }
             Err(failed) if matches!(loading.source, Source::Link(_)) => {
                 self.discard_received(*loading);
@@ -687,6 +700,7 @@ impl Server {
             }
             Source::Primary => {
                 self.end_loading();
+                self.remove_received_snapshot();
                 let db = usize::try_from(db).unwrap_or(0);
                 self.primary_loaded(db.min(self.core.keyspace.count() - 1));
                 return Ok(());

@@ -12,6 +12,7 @@ use super::persistence::log::State;
 use super::replication::upstream::{Linking, Progress, Sink, Spool};
 use super::syncing::random_id;
 use crate::config::DisklessLoad;
+use crate::db::Ticket;
 use crate::replication::link::{Failure, Level};
 use crate::sys::poller::Poller;
 use crate::sys::{disk, file};
@@ -19,7 +20,7 @@ use crate::sys::{disk, file};
 impl Server {
     /// Whether a slice of loading is due. A suspended script must not see the data replaced.
     pub(super) fn loads_now(&self) -> bool {
-        self.loading.has_work() && !(self.loading.is_aside() && self.is_busy())
+        self.loading.has_work() && !(self.loading.is_aside() && self.is_busy()) && !self.waits_to_load()
     }
 
     /// Decides where the snapshot goes that begins, of `length` bytes if that is known.
@@ -132,12 +133,13 @@ impl Server {
             return;
         }
         self.leave_old_data();
-        self.drop_old_data();
+        let freed = self.drop_old_data();
         self.process.log.notice(format_args!("MASTER <-> REPLICA sync: Loading DB in memory"));
         let Some(upstream) = &mut self.replication.upstream else { return };
         upstream.progress = Progress::Loading(linking);
-        if let Err(failed) = self.load_from_primary() {
+        if let Err(failed) = self.load_from_primary(freed) {
             self.primary_load_failed(&failed, "disk");
+            self.remove_received_snapshot();
         }
     }
 
@@ -157,9 +159,22 @@ impl Server {
         }
     }
 
-    fn drop_old_data(&mut self) {
+    /// Drops the old data. Loading has to wait for the ticket that is returned, if any.
+    ///
+    /// The background thread frees all but the smallest databases, so no client waits for that. Without
+    /// `replica-lazy-flush`, old and new data are not in memory at the same time.
+    fn drop_old_data(&mut self) -> Option<Ticket> {
         self.process.log.notice(format_args!("MASTER <-> REPLICA sync: Flushing old data"));
-        self.drop_data();
+        let is_lazy = self.core.config.replica_lazy_flush;
+        let mut waits = false;
+        for db in 0..self.core.keyspace.count() {
+            let in_background = is_lazy || !self.core.keyspace.is_soon_freed(db);
+            let flushed = self.core.keyspace.flush(db, in_background);
+            waits |= flushed > 0 && in_background && !is_lazy;
+        }
+        self.core.keyspace.own_expiries.forget();
+        self.libraries.clear();
         self.settle_own();
+        waits.then(|| self.core.keyspace.lazy().latest())
     }
 }

@@ -22,6 +22,7 @@ use super::process::child;
 use super::{Server, durability, syncing};
 use crate::command::REDIS_VERSION;
 use crate::config::ShutdownOptions;
+use crate::db::Garbage;
 use crate::persist::aof;
 use crate::persist::rdb::LATEST;
 use crate::persist::rdb::file as rdb;
@@ -47,6 +48,7 @@ impl Server {
             Ok(kept) => {
                 self.process.log.notice(format_args!("DB saved on disk"));
                 self.core.keyspace.counters.dirty = 0;
+                self.persistence.snapshots.for_replicas = None;
                 self.persistence.snapshots.saved(self.unix_seconds());
                 self.note_snapshot(&self.snapshot_path(), self.count_keys(), kept);
                 self.refresh_gate();
@@ -66,6 +68,7 @@ impl Server {
             Ok(pid) => {
                 self.persistence.snapshots.saves += 1;
                 self.persistence.snapshots.scheduled = false;
+                self.persistence.snapshots.for_replicas = None;
                 self.process.log.notice(format_args!("Background saving started by pid {pid}"));
                 Ok(())
             }
@@ -242,9 +245,65 @@ impl Server {
     }
 
     /// The path of a new snapshot.
-    fn snapshot_path(&self) -> PathBuf {
+    pub(super) fn snapshot_path(&self) -> PathBuf {
         let name = self.core.config.dbfilename.as_path();
         std::path::absolute(name).unwrap_or_else(|_| name.to_path_buf())
+    }
+
+    /// Whether neither snapshots nor an AOF are configured.
+    fn keeps_nothing_on_disk(&self) -> bool {
+        let config = &self.core.config;
+        config.save.is_empty() && !config.appendonly && self.persistence.log.state() == State::Off
+    }
+
+    /// Called by cron: removes a snapshot that was written for replicas alone, when none of them needs it any more
+    /// (`rdb-del-sync-files`).
+    pub(super) fn remove_snapshot_for_replicas(&mut self) {
+        if !self.core.config.rdb_del_sync_files {
+            self.persistence.snapshots.for_replicas = None;
+        }
+        if self.persistence.snapshots.for_replicas.is_none()
+            || !self.keeps_nothing_on_disk()
+            || self.persistence.is_at(Work::Snapshot)
+            || self.replication.replicas.iter().any(|replica| replica.peer.stage.needs_file())
+        {
+            return;
+        }
+        if let Some(path) = self.persistence.snapshots.for_replicas.take()
+            && path.exists()
+        {
+            self.remove_snapshot(
+                &path,
+                "Removing the RDB file used to feed replicas in a persistence-less instance",
+            );
+        }
+    }
+
+    /// Removes the snapshot of the primary that was loaded, or could not be (`rdb-del-sync-files`).
+    pub(super) fn remove_received_snapshot(&mut self) {
+        if self.core.config.rdb_del_sync_files && self.keeps_nothing_on_disk() {
+            let path = self.snapshot_path();
+            self.remove_snapshot(
+                &path,
+                "Removing the RDB file obtained from the master. This replica has persistence disabled",
+            );
+        }
+    }
+
+    /// The background thread closes the file, which takes long if it is large.
+    fn remove_snapshot(&mut self, path: &Path, line: &str) {
+        self.process.log.notice(format_args!("{line}"));
+        match disk::unlink_open(path) {
+            Ok(file) => {
+                self.core.keyspace.send_garbage(Garbage::File(file));
+                self.persistence.snapshots.known = None;
+            }
+            Err(error) => self.process.log.warning(format_args!(
+                "Can't remove {}: {}",
+                path.display(),
+                file::reason(&error)
+            )),
+        }
     }
 
     /// Records that a snapshot of `keys` keys was written to `path`.

@@ -258,6 +258,9 @@ impl Server {
         } else {
             self.process.log.notice(format_args!("Starting BGSAVE for SYNC with target: disk"));
             let begun = self.begin_snapshot();
+            if begun.is_ok() {
+                self.persistence.snapshots.for_replicas = Some(self.snapshot_path());
+            }
             self.snapshot_begun(begun.is_ok(), Stage::WaitingForEnd);
         }
     }
@@ -522,6 +525,7 @@ impl Server {
     pub(super) fn look_after_replicas(&mut self) {
         self.begin_transfer_if_due();
         self.go_on_with_transfer();
+        self.remove_snapshot_for_replicas();
         if self.counts_replicas() {
             self.refresh_gate();
         }

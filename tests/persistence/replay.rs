@@ -256,6 +256,28 @@ fn a_command_of_a_log_that_fails_is_counted_and_logged() {
 }
 
 #[test]
+fn a_command_of_a_log_that_fails_ends_the_start_if_the_server_is_told_to() {
+    if subject_is_redis() {
+        // Redis ends with a crash report and a signal.
+        return;
+    }
+    for (behavior, exits) in [("panic", true), ("panic-on-replicas", false)] {
+        let server = begin(&format!("--appendonly yes --propagation-error-behavior {behavior}"));
+        server.client().ok("SET k v");
+        let add = |directory: &Path| drop(append(directory, &[&["LPUSH", "k", "w"], &["SET", "l", "v"]]));
+        if exits {
+            let log = refused_after(server, add);
+            let line = "This server panicked sending an error to its AOF-loading-client after processing the command \
+                        'lpush'";
+            assert!(log.contains(line) && log.contains("== CRITICAL =="), "{log}");
+        } else {
+            let mut client = restart_after(server, add).client();
+            assert_eq!(client.info_number("unexpected_error_replies"), 1);
+        }
+    }
+}
+
+#[test]
 fn a_script_of_a_log_that_fails_is_counted_and_logged() {
     if subject_is_redis() {
         // Redis crashes with a segmentation fault.

@@ -46,6 +46,13 @@ const SYNCHRONIZATION: [&str; 4] = [
 /// What is refused while a disk is full.
 const FULL: [&str; 2] = ["MISCONF", "EXECABORT"];
 
+/// Why a server with a full disk may exit: it cannot acknowledge, or is a replica that cannot refuse.
+const REASONS: [&str; 3] = [
+    "Can't persist AOF for fsync error when the AOF fsync policy is 'always'",
+    "Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting...",
+    "Replica was unable to write command to disk. Writing the AOF fails.",
+];
+
 struct Chaos {
     random: Random,
     trio: Trio,
@@ -96,7 +103,9 @@ impl Chaos {
     /// Starts a node that has ended by itself because of its disk. One that was the primary is replaced.
     fn revive(&mut self, index: usize) {
         let Some(log) = self.trio.nodes[index].exited() else { return };
-        assert!(self.broken[index] && log.contains("AOF"), "node {index} has ended:\n{log}");
+        let has_reason =
+            REASONS.iter().any(|reason| log.lines().rev().take(3).any(|line| line.contains(reason)));
+        assert!(self.broken[index] && has_reason, "node {index} has ended:\n{log}");
         println!("  node {index} has ended");
         self.trio.nodes[index].kill();
         // A server does not start on a disk that fails.

@@ -313,13 +313,13 @@ pub fn accept_replica(listener: &TcpListener) -> TcpStream {
 }
 
 /// An empty snapshot, as Redis writes it.
-fn empty_snapshot() -> Vec<u8> {
+pub fn empty_snapshot() -> Vec<u8> {
     let server = start(Kind::Redis, "");
     server.client().ok("SAVE");
     std::fs::read(server.directory().join("dump.rdb")).expect("a snapshot")
 }
 
-fn begin_full(stream: &mut TcpStream, snapshot: &[u8]) {
+pub fn begin_full(stream: &mut TcpStream, snapshot: &[u8]) {
     let head = format!("+FULLRESYNC {} 0\r\n${}\r\n", "a".repeat(40), snapshot.len());
     stream.write_all(&[head.as_bytes(), snapshot].concat()).expect("sent");
 }

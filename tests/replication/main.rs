@@ -6,6 +6,7 @@ mod support;
 mod ack;
 mod ack_chaos;
 mod chaos;
+mod directives;
 mod diskless;
 mod failover;
 mod links;

@@ -400,6 +400,14 @@ impl Stream {
         self.closed.front().map_or(self.tail.start, |chunk| chunk.start)
     }
 
+    /// The last settled bytes, at most `bytes` of them, as far as they are kept.
+    pub fn latest(&self, bytes: u64) -> Vec<u8> {
+        let offset = self.settled.saturating_sub(bytes).max(self.oldest());
+        let index = self.closed.partition_point(|chunk| chunk.end() <= offset);
+        let chunk = self.number - (self.closed.len() - index) as u64;
+        self.pieces(&Cursor { chunk, offset }).flatten().copied().collect()
+    }
+
     /// The index of a chunk in `closed`; that of the tail comes after them.
     fn index(&self, chunk: u64) -> usize {
         let behind = self.number.checked_sub(chunk).expect("a chunk of the stream") as usize;

@@ -13,6 +13,7 @@ use super::{LoadFailed, Loading, shown};
 use crate::command::error::DB_OUT_OF_RANGE;
 use crate::command::table::loadable;
 use crate::command::{Args, Command, CommandNames, Error, Handler, Origin, Places, ServerCommand as C};
+use crate::config::PropagationError;
 use crate::persist::aof::{ReadError, Reader};
 use crate::server::invoke::Caller;
 use crate::server::net::batch::{BATCH, Request};
@@ -202,6 +203,12 @@ impl Server {
             .into()),
             Err(error) => {
                 self.note_failed_command(loading, place, command, &error);
+                if self.core.config.propagation_error_behavior == PropagationError::Panic {
+                    return Err(LoadFailed::from(format!(
+                        "This server panicked sending an error to its AOF-loading-client after processing the command '{}'",
+                        command.full_name
+                    )));
+                }
                 Ok(())
             }
         }

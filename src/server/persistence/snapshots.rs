@@ -71,6 +71,8 @@ pub struct Snapshots {
     pub known: Option<Known>,
     /// Whether this process has kept a snapshot that it had not loaded.
     pub has_kept: bool,
+    /// The file that was written last, if only replicas requested it (`rdb-del-sync-files`).
+    pub for_replicas: Option<PathBuf>,
 }
 
 impl Snapshots {
@@ -88,6 +90,7 @@ impl Snapshots {
             expired_keys: 0,
             known: None,
             has_kept: false,
+            for_replicas: None,
         }
     }
 
