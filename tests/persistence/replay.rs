@@ -3,7 +3,7 @@
 use crate::support::client::encode;
 use crate::support::server::subject_is_redis;
 use crate::support::{Client, Launch, Value, eventually};
-use crate::{begin, digest, part, refused_after, restart, start};
+use crate::{begin, digest, part, refused_after, restart, restart_after, start};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -264,14 +264,17 @@ fn a_command_of_a_log_that_fails_ends_the_start_if_the_server_is_told_to() {
     for (behavior, exits) in [("panic", true), ("panic-on-replicas", false)] {
         let server = begin(&format!("--appendonly yes --propagation-error-behavior {behavior}"));
         server.client().ok("SET k v");
-        let add = |directory: &Path| drop(append(directory, &[&["LPUSH", "k", "w"], &["SET", "l", "v"]]));
+        let add = |directory: &Path| {
+            append(directory, &[&["LPUSH", "k", "w"], &["SET", "l", "v"]]);
+        };
         if exits {
             let log = refused_after(server, add);
             let line = "This server panicked sending an error to its AOF-loading-client after processing the command \
                         'lpush'";
             assert!(log.contains(line) && log.contains("== CRITICAL =="), "{log}");
         } else {
-            let mut client = restart_after(server, add).client();
+            let server = restart_after(server, add);
+            let mut client = server.client();
             assert_eq!(client.info_number("unexpected_error_replies"), 1);
         }
     }
