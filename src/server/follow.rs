@@ -35,6 +35,9 @@ impl Server {
         let mut upstream = Upstream::new(host.to_owned(), port);
         // The new primary may continue the stream of the former one, in the middle of it.
         upstream.db = self.replication_db();
+        upstream.down_since = self.replication.upstream.as_ref().and_then(|former| {
+            if former.is_online() { Some(self.unix_seconds()) } else { former.down_since }
+        });
         upstream.restarts_log = self.leave_upstream();
         if was_primary {
             self.abandon_unconfirmed();

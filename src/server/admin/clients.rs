@@ -125,13 +125,14 @@ impl Server {
             names.map_or(String::new(), |n| String::from_utf8_lossy(pick(n)).into_owned())
         };
         let command = session.last_command.map_or("NULL", |id| table::all()[usize::from(id)].full_name);
+        let user = if session.flags.primary { "(superuser)" } else { "default" };
         // Writing to a String cannot fail.
         let _ = write!(
             line,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
              multi={queued} watch={watched} qbuf={qbuf} qbuf-free={qbuf_free} argv-mem={argv} \
              multi-mem={queued_bytes} rbs={} rbp={} obl={} oll={queue_len} omem={queue_bytes} tot-mem={memory} \
-             events={} cmd={command} user=default redir={redirection} resp={} lib-name={} lib-ver={}",
+             events={} cmd={command} user={user} redir={redirection} resp={} lib-name={} lib-ver={}",
             session.id,
             client.transport.peer(),
             client.transport.local(),

@@ -68,17 +68,10 @@ impl Server {
 
     /// `PSYNC id offset`: the stream from an offset on, or like `SYNC`.
     pub(super) fn psync(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
-        let offset = integer(args.get(2));
-        let next = match (offset, args.get(1)) {
-            (Ok(next), _) => next,
-            // The offset after `?` is ignored.
-            (Err(_), b"?") => -1,
-            (Err(error), _) => return Err(error),
-        };
         if args.len() > 3 && args.is(3, "failover") && !self.net.session(caller.client()?).flags.replica {
             self.take_over(caller, args.get(1))?;
         }
-        self.begin_synchronization(caller, Some((args.get(1), next)))
+        self.begin_synchronization(caller, Some((args.get(1), args.get(2))))
     }
 
     /// `PSYNC id offset FAILOVER`: the primary requests that this replica take its place.
@@ -98,7 +91,7 @@ impl Server {
         Ok(())
     }
 
-    fn begin_synchronization(&mut self, caller: &mut Caller<'_>, asked: Option<(&[u8], i64)>) -> Result {
+    fn begin_synchronization(&mut self, caller: &mut Caller<'_>, asked: Option<(&[u8], &[u8])>) -> Result {
         let token = caller.client()?;
         if self.net.session(token).flags.replica {
             // The primary has requested this before.
@@ -117,6 +110,8 @@ impl Server {
         if self.replication.find(token).is_some_and(|replica| !replica.peer.can_be_served()) {
             return Err(Error::new("ERR Filtered replica requires EOF capability"));
         }
+        // After the state of this server, as in Redis.
+        let asked = asked.map(|(id, next)| integer(next).map(|next| (id, next))).transpose()?;
         if let Synchronization::Continue(id) = self.synchronize(token, asked) {
             let mut reply = caller.reply(&mut self.net);
             match id {

@@ -76,9 +76,6 @@ impl Server {
     /// `numlocal` is 1) and to the AOFs of `numreplicas` replicas, at most `timeout` milliseconds (0: without limit).
     /// Replies with both numbers. Does not block inside a transaction. O(1).
     pub(super) fn waitaof(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
-        if self.replication.upstream.is_some() {
-            return Err(REPLICA_AOF);
-        }
         let local = integer(args.get(1))?;
         if !(0..=1).contains(&local) {
             return Err("ERR value is out of range, value must between 0 and 1".into());
@@ -88,6 +85,9 @@ impl Server {
             return Err("ERR value is out of range, must be positive".into());
         };
         let timeout_ms = timeout_ms(self.core.keyspace.moment.unix_ms, args.get(3))?;
+        if self.replication.upstream.is_some() {
+            return Err(REPLICA_AOF);
+        }
         let local = local == 1;
         if local && self.persistence.log.state() == State::Off {
             return Err(NO_LOG);
