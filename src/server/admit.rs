@@ -179,6 +179,9 @@ impl Server {
         {
             return Some(Error::new("ERR This Redis command is not allowed from script"));
         }
+        if self.gate.replica_denial().stale && !command.has(flags::STALE) && !run.origin.must_obey() {
+            return Some(Error::new("ERR Can not execute the command on a stale replica"));
+        }
         if run.is_read_only && command.flags & WRITES != 0 {
             return Some(Error::new("ERR Write commands are not allowed from read-only scripts."));
         }

@@ -17,6 +17,10 @@ use crate::sys::{clock, file};
 /// The reply to writes on a replica.
 pub(super) const READONLY: Error = Error::new("READONLY You can't write against a read only replica.");
 
+/// The reply to most commands on a replica without a link, with `replica-serve-stale-data no`.
+pub(super) const MASTERDOWN: Error =
+    Error::new("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
+
 /// Log a failing disk at most once per interval.
 const COMPLAIN_EVERY_US: u64 = 30_000_000;
 
@@ -200,9 +204,8 @@ impl Server {
         if denial.read_only && writes() {
             return Some(READONLY);
         }
-        (denial.stale && !command.has(flags::STALE)).then_some(Error::new(
-            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-        ))
+        let refuses = denial.stale && self.flags_of_call(token, command, args) & flags::STALE == 0;
+        refuses.then_some(MASTERDOWN)
     }
 
     /// The error of a script that may write while persistence fails.

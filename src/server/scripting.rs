@@ -17,6 +17,7 @@ use std::rc::Rc;
 
 use super::Server;
 use super::core::memory_limit;
+use super::durability::MASTERDOWN;
 use super::invoke::Caller;
 use super::scripts::redis::{self, REPL_ALL};
 use super::scripts::run::{End, Host, Kind, Room, Run};
@@ -82,12 +83,22 @@ impl Server {
         let Some(said) = said else { return command.flags };
         let writes = if said.has(Flags::NO_WRITES) { 0 } else { flags::WRITE };
         let grows = if said.allows_oom() { 0 } else { flags::DENYOOM };
-        command.flags & !(flags::WRITE | flags::MAY_REPLICATE | flags::DENYOOM) | writes | grows
+        let serves_stale = if said.has(Flags::ALLOW_STALE) { flags::STALE } else { 0 };
+        let declared = flags::WRITE | flags::MAY_REPLICATE | flags::DENYOOM | flags::STALE;
+        command.flags & !declared | writes | grows | serves_stale
     }
 
     /// Returns the error if `caller` cannot start a script that declares the flags `said`.
     pub(super) fn refuse_script(&self, caller: &Caller<'_>, said: Option<Flags>) -> Option<Error> {
-        let (said, origin) = (said?, caller.origin);
+        let origin = caller.origin;
+        // The table permits scripts on a stale replica, for those that declare that they may run there.
+        if self.gate.replica_denial().stale
+            && !origin.must_obey()
+            && !said.is_some_and(|said| said.has(Flags::ALLOW_STALE))
+        {
+            return Some(MASTERDOWN);
+        }
+        let said = said?;
         if said.has(Flags::NO_WRITES) {
             return None;
         }

@@ -22,6 +22,9 @@ impl Flags {
 
     const ALLOW_OOM: Flags = Flags(2);
 
+    /// It may run on a replica that does not serve stale data.
+    pub const ALLOW_STALE: Flags = Flags(4);
+
     /// Whether it may run when memory is over the limit: it declares so, or writes nothing.
     pub fn allows_oom(self) -> bool {
         self.has(Self::ALLOW_OOM) || self.has(Self::NO_WRITES)
