@@ -37,6 +37,8 @@ mod random;
 #[path = "../differential/reload/mod.rs"]
 mod reload;
 mod report;
+#[path = "../differential/roles/mod.rs"]
+mod roles;
 #[path = "../differential/script.rs"]
 mod script;
 mod several;
@@ -62,6 +64,9 @@ const SEQUENCE: usize = 500;
 /// Both servers load the AOF after each group of this many random sequences.
 const RELOADED: u64 = 8;
 
+/// Random sequences for the servers in each role.
+const ROLE_SEEDS: u64 = 20;
+
 /// Random sequences stop after this many differences; more would add nothing.
 const ENOUGH: usize = 20;
 
@@ -74,12 +79,13 @@ fn command() -> Command {
     };
     Command::new("compat")
         .about("Compares Redstart's replies with those of redis-server, command by command")
-        .after_help("Without --scripts, --calls, --random, --effects or --clients all five are run.")
+        .after_help("Without --scripts, --calls, --random, --effects, --clients or --roles all six are run.")
         .arg(flag("scripts", "the scripts of tests/differential"))
         .arg(flag("calls", "calls built from COMMAND DOCS"))
         .arg(flag("random", "random commands"))
         .arg(flag("effects", "keyspace events and propagated calls, after commands of the scripts and random ones"))
         .arg(flag("clients", "scripts and random acts of several clients, and what each of them receives"))
+        .arg(flag("roles", "a script and random commands on primaries and replicas of all kinds"))
         .arg(number("acts", "random acts of several clients").default_value("200000"))
         .arg(number("seed", "the seed of the first random sequence").default_value("1"))
         .arg(number("count", "random commands of all families").default_value("1000000"))
@@ -99,12 +105,13 @@ fn command() -> Command {
 /// A part of a run.
 type Part = (&'static str, fn(&mut Run));
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("scripts", Run::scripts),
     ("calls", Run::calls),
     ("random", Run::random),
     ("effects", Run::effects),
     ("clients", Run::clients),
+    ("roles", Run::roles),
 ];
 
 /// The parts to run, and their results.
@@ -140,6 +147,19 @@ fn found(origin: &str, protocol: u8, what: &str) {
 }
 
 impl Run {
+    /// The replies in each role: see [`roles`].
+    fn roles(&mut self) {
+        let first = self.number("seed");
+        for seed in first..first + ROLE_SEEDS {
+            let (findings, compared) = roles::run(seed, SEQUENCE);
+            eprintln!("compat: {compared} replies of servers in all roles, seed {seed}");
+            for finding in findings {
+                eprintln!("compat: {finding}");
+                self.report.count_of("(roles)", Verdict::Different, "roles");
+            }
+        }
+    }
+
     fn chosen(&self, command: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == command)
     }

@@ -8,6 +8,7 @@
 //! * [`changes`] compares the number of changes that the commands of the scripts count.
 //! * [`effects`] compares keyspace events and propagated commands.
 //! * [`replicated`] compares the bytes sent to replicas.
+//! * [`roles`] compares the replies of primaries and replicas.
 //! * [`files`] exchanges snapshots and AOF files between the servers.
 //! * [`streams`] compares the replies to whole byte streams, broken ones included.
 //! * [`dumps`] compares the payloads of DUMP, and restores them on the other side.
@@ -28,6 +29,7 @@ mod pair;
 mod random;
 mod reload;
 mod replicated;
+mod roles;
 mod script;
 mod streams;
 #[path = "../support/mod.rs"]
