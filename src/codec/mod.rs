@@ -2,5 +2,6 @@
 
 pub mod crc64;
 pub mod geohash;
+pub mod hash_slot;
 pub mod lzf;
 pub mod sha1;
