@@ -36,6 +36,11 @@
 //! If this assessment changes, only this file has to change: the rest of the server needs no more than 64 well-mixed
 //! bits.
 
+use super::key_hasher::SLOT_BITS;
+
+/// The length of the longest key that is hashed in two steps.
+pub(super) const SHORT: usize = 16;
+
 /// The secret of a hash table. Without it nobody can predict the place of a key.
 #[derive(Clone, Copy)]
 pub struct Seed {
@@ -83,27 +88,45 @@ impl Seed {
             word[..len].copy_from_slice(&key[..len]);
             return u64::from_le_bytes(word);
         }
-        let [s0, s1, s2, s3] = self.secrets;
-        let len = key.len();
-        let (a, b, state);
-        if len <= 16 {
-            (a, b) = ends(key);
-            state = s1;
-        } else {
-            // All but the last 1 to 16 bytes in steps of sixteen; the last step reads the sixteen bytes that end the key.
-            let mut acc = s1;
-            let mut rest = key;
-            while let Some((chunk, more)) = rest.split_first_chunk::<16>() {
-                if more.is_empty() {
-                    break;
-                }
-                acc = fold(word(chunk, 0) ^ s2, word(chunk, 8) ^ acc);
-                rest = more;
+        if key.len() <= SHORT { self.hash_short(key) } else { self.hash_long(key) }
+    }
+
+    /// The hash of a key of at most [`SHORT`] bytes.
+    #[inline]
+    pub(super) fn hash_short(&self, key: &[u8]) -> u64 {
+        let (a, b) = ends(key);
+        self.finish(a, b, self.secrets[1], key.len())
+    }
+
+    /// The hash of a longer key.
+    #[inline]
+    pub(super) fn hash_long(&self, key: &[u8]) -> u64 {
+        // All but the last 1 to 16 bytes in steps of sixteen; the last step reads the sixteen bytes that end the key.
+        let [_, s1, s2, _] = self.secrets;
+        let mut acc = s1;
+        let mut rest = key;
+        while let Some((chunk, more)) = rest.split_first_chunk::<16>() {
+            if more.is_empty() {
+                break;
             }
-            (a, b) = (word(key, len - 16), word(key, len - 8));
-            state = acc;
+            acc = fold(word(chunk, 0) ^ s2, word(chunk, 8) ^ acc);
+            rest = more;
         }
+        let len = key.len();
+        self.finish(word(key, len - 16), word(key, len - 8), acc, len)
+    }
+
+    /// The last two steps.
+    #[inline]
+    fn finish(&self, a: u64, b: u64, state: u64, len: usize) -> u64 {
+        let [s0, _, s2, s3] = self.secrets;
         fold(fold(a ^ s0, b ^ state) ^ s2, s3 ^ len as u64)
+    }
+
+    /// Whether `hash` is the hash of `key`, be it with a hash slot ([`super::KeyHasher`]) or without.
+    #[inline]
+    pub(super) fn agrees(&self, hash: u64, key: &[u8]) -> bool {
+        (self.hash(key) ^ hash) & !SLOT_BITS == 0
     }
 }
 

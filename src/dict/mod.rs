@@ -26,6 +26,7 @@
 //! * `resize`: when a dict changes size, and how it moves its entries one bucket at a time.
 //! * `scan`: the cursor that survives all of this, with the proof; `sample`: a random entry; `walk`: all entries;
 //!   `guard`: borrowed items; `generation`: detection of stale positions in debug builds; `stats`: statistics.
+//! * `slotted`: the dict of a database, which in cluster mode is a dict for each hash slot; `key_hasher`: its hashes.
 //!
 //! **Using it.** The caller hashes once and passes the hash along: `find` returns a [`Position`], with which `get`,
 //! `get_mut`, `replace` and `remove` need no second lookup. A position is valid until the next insert, remove or
@@ -56,11 +57,13 @@ mod generation;
 mod group;
 mod guard;
 mod hash;
+mod key_hasher;
 mod order;
 mod prefetch;
 mod resize;
 mod sample;
 mod scan;
+mod slotted;
 mod stats;
 mod table;
 #[cfg(test)]
@@ -69,9 +72,11 @@ mod walk;
 
 pub use guard::{Ref, RefMut};
 pub use hash::Seed;
+pub use key_hasher::KeyHasher;
 pub use prefetch::prefetch;
 pub use resize::Retired;
 pub use sample::Draw;
+pub use slotted::{SlottedDict, SlottedDraw};
 pub use stats::{CHAIN_LENGTHS, DictStats, TableStats};
 pub use walk::Iter;
 
@@ -120,27 +125,66 @@ pub struct Position {
 
 const _: () = assert!(cfg!(debug_assertions) || size_of::<Option<Position>>() == size_of::<u64>());
 
+/// The parts of a position's number, from the lowest bit:
+///
+/// ```text
+///  ┌───────────┬────────────────────────┬─────────┬───────┬──────┬───┐
+///  │ hash slot │         bucket         │has slot │ table │ slot │ 1 │
+///  └───────────┴────────────────────────┴─────────┴───────┴──────┴───┘
+///       14                 44                1         1      3    1
+/// ```
+///
+/// The lowest bit is always set, so the number is a `NonZero` and an `Option<Position>` is one word.
 impl Position {
-    #[inline]
-    fn new(table: usize, place: Place, generation: Generation) -> Self {
-        let packed = (place.bucket as u64) << 4 | (table as u64) << 3 | place.slot as u64;
-        // The lowest bit is always set, so the number is a `NonZero` and an `Option<Position>` is one word.
-        Self { number: NonZeroU64::MIN | packed << 1, generation }
-    }
+    const TABLE: u64 = 1 << 4;
+    const HAS_SLOT: u64 = 1 << 5;
+    const BUCKET_SHIFT: u32 = 6;
+    const SLOT_SHIFT: u32 = 50;
 
     #[inline]
-    fn packed(self) -> u64 {
-        self.number.get() >> 1
+    fn new(table: usize, place: Place, generation: Generation) -> Self {
+        let number = (place.bucket as u64) << Self::BUCKET_SHIFT
+            | if table == 0 { 0 } else { Self::TABLE }
+            | (place.slot as u64) << 1;
+        Self { number: NonZeroU64::MIN | number, generation }
     }
 
     #[inline]
     fn table(self) -> usize {
-        (self.packed() >> 3 & 1) as usize
+        usize::from(self.number.get() & Self::TABLE != 0)
     }
 
     #[inline]
     fn place(self) -> Place {
-        Place { bucket: (self.packed() >> 4) as usize, slot: (self.packed() & 7) as usize }
+        let number = self.number.get();
+        Place { bucket: (number >> Self::BUCKET_SHIFT) as usize, slot: (number >> 1 & 7) as usize }
+    }
+
+    /// Whether this is a position in the first table of a dict without hash slots: nearly all are.
+    #[inline]
+    fn is_in_first_table(self) -> bool {
+        self.number.get() & (Self::TABLE | Self::HAS_SLOT) == 0
+    }
+
+    /// The position in a dict with hash slots of a position in the dict of `slot`.
+    #[inline]
+    fn in_slot(self, slot: usize) -> Self {
+        debug_assert!(self.number.get() >> Self::SLOT_SHIFT == 0, "a table has at most 2^44 buckets");
+        Self { number: self.number | (slot as u64) << Self::SLOT_SHIFT | Self::HAS_SLOT, ..self }
+    }
+
+    /// The hash slot, if the position contains one.
+    #[inline]
+    fn slot(self) -> Option<usize> {
+        let number = self.number.get();
+        (number & Self::HAS_SLOT != 0).then_some((number >> Self::SLOT_SHIFT) as usize)
+    }
+
+    /// The position in the dict of the slot.
+    #[inline]
+    fn within_slot(self) -> Self {
+        let number = self.number.get() & ((1 << Self::SLOT_SHIFT) - 1) & !Self::HAS_SLOT;
+        Self { number: NonZeroU64::MIN | number, ..self }
     }
 }
 
@@ -214,9 +258,12 @@ impl<T: Item> Dict<T> {
     /// Finds `key`, whose hash is `hash`.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
-        if self.rehashing {
-            return self.find_in_both(hash, key);
-        }
+        if self.rehashing { self.find_in_both(hash, key) } else { self.find_at_rest(hash, key) }
+    }
+
+    /// [`Dict::find`] while not rehashing.
+    #[inline]
+    fn find_at_rest(&self, hash: u64, key: &[u8]) -> Option<Position> {
         self.tables[0].find(hash, key).map(|place| self.position(0, place))
     }
 
@@ -315,12 +362,33 @@ impl<T: Item> Dict<T> {
         self.invalidate_positions();
         self.step();
         self.make_room();
+        self.insert_into(usize::from(self.rehashing), hash, item)
+    }
+
+    /// [`Dict::insert`] while not rehashing.
+    #[inline]
+    fn insert_at_rest(&mut self, hash: u64, item: T) -> Position {
+        if self.is_full() {
+            return self.insert_and_grow(hash, item);
+        }
+        self.invalidate_positions();
+        self.insert_into(0, hash, item)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn insert_and_grow(&mut self, hash: u64, item: T) -> Position {
+        self.insert(hash, item)
+    }
+
+    /// Inserts an item into a table that has room.
+    #[inline]
+    fn insert_into(&mut self, into: usize, hash: u64, item: T) -> Position {
         let raw = item.into_raw();
         // SAFETY: the pointer comes from `into_raw` a line above; the item made of it is the only one in use.
         debug_assert!(self.find(hash, unsafe { T::key(raw) }).is_none(), "the key is new");
         // SAFETY: as above.
         let item = unsafe { T::from_raw(raw) };
-        let into = usize::from(self.rehashing);
         let table = &mut self.tables[into];
         let home = hash as usize & table.mask();
         let place = table.insert(home, tag_of(hash), item, Known::of_hash(hash, table.bits()));

@@ -203,6 +203,12 @@ impl<T: Item> Dict<T> {
         fitting(len) * size_of::<Bucket>()
     }
 
+    /// Whether one more entry exceeds the full load of the first table; not for a dict that is rehashing.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.tables[0].used() + 1 > full_load(self.tables[0].buckets())
+    }
+
     /// Ensures that one more entry fits.
     #[inline]
     pub(super) fn make_room(&mut self) {

@@ -64,8 +64,8 @@ impl<T: Item> Dict<T> {
 /// A drawn bucket. It may be visited whatever has happened to the dict since; after a resize it is another bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
-    table: usize,
-    bucket: usize,
+    pub(super) table: usize,
+    pub(super) bucket: usize,
 }
 
 /// Draws whole buckets: for one cache line, a handful of entries, each with the same chance as any other.
@@ -103,6 +103,6 @@ impl<T: Item> Dict<T> {
 }
 
 /// A number below `limit`, from the high bits of a random word.
-fn below(word: u64, limit: usize) -> usize {
+pub(super) fn below(word: u64, limit: usize) -> usize {
     ((u128::from(word) * limit as u128) >> 64) as usize
 }

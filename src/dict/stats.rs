@@ -72,7 +72,36 @@ impl TableStats {
     }
 }
 
+impl TableStats {
+    /// Adds the figures of another table.
+    fn add(&mut self, other: &TableStats) {
+        self.buckets += other.buckets;
+        self.used += other.used;
+        self.ever_full += other.ever_full;
+        if self.at_home.len() < other.at_home.len() {
+            self.at_home.resize(other.at_home.len(), 0);
+        }
+        for (sums, counts) in [
+            (&mut self.chains[..], &other.chains[..]),
+            (&mut self.displaced[..], &other.displaced[..]),
+            (&mut self.at_home[..], &other.at_home[..]),
+        ] {
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+    }
+}
+
 impl DictStats {
+    /// Adds the figures of another dict.
+    pub(super) fn add(&mut self, other: &DictStats) {
+        self.main.add(&other.main);
+        if let Some((table, moved)) = &other.target {
+            let (sum, moves) = self.target.get_or_insert_default();
+            sum.add(table);
+            *moves += moved;
+        }
+    }
+
     /// The text of `DEBUG HTSTATS`.
     pub fn describe(&self, full: bool) -> String {
         let mut text = String::from("Hash table 0 stats (main hash table):\n");

@@ -215,7 +215,7 @@ impl<T: Item> Table<T> {
             let accepted = wanted(&ManuallyDrop::new(unsafe { T::from_raw(item) }));
             // So far only the tag was compared. An item that `wanted` has read is in the cache.
             // SAFETY: as above; the item is not changed while the table is borrowed.
-            accepted && seed.hash(unsafe { T::key(item) }) == hash
+            accepted && seed.agrees(hash, unsafe { T::key(item) })
         })
     }
 

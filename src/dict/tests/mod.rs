@@ -3,6 +3,7 @@
 mod behaviour;
 mod growth;
 mod model;
+mod slotted;
 mod walking;
 
 use super::bucket::Known;
