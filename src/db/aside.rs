@@ -8,7 +8,7 @@ pub struct Aside(Vec<Db>);
 impl Keyspace {
     /// Makes empty databases beside the keyspace's.
     pub fn make_aside(&self) -> Aside {
-        Aside((0..self.count()).map(|_| Db::new(self.seed)).collect())
+        Aside((0..self.count()).map(|_| Db::new(&self.hasher)).collect())
     }
 
     /// Exchanges the keyspace's databases for those aside, without a change that anybody notices: they must be

@@ -23,7 +23,7 @@
 
 use super::{AccessPolicy, Db, ExpiryList, Key, Keyspace, Moment, Removal};
 use crate::config::MaxmemoryPolicy;
-use crate::dict::{Draw, Position, Seed};
+use crate::dict::{KeyHasher, Position, SlottedDraw};
 use crate::types::entry::Entry;
 use crate::types::random::Random;
 
@@ -144,7 +144,7 @@ pub(super) struct Evictor {
     /// The policy under which the pool's scores were computed.
     policy: Option<EvictionPolicy>,
     /// Buckets already drawn: the first one's entries and the second one's line are being prefetched.
-    drawn: [Option<(usize, Draw)>; 2],
+    drawn: [Option<(usize, SlottedDraw)>; 2],
     /// The database that is being sampled, and how many draws remain.
     db: usize,
     draws_left: u32,
@@ -206,7 +206,7 @@ impl Evictor {
         &mut self,
         dbs: &[Db],
         random: &mut Random,
-        seed: Seed,
+        hasher: &KeyHasher,
         scale: Scale,
         samples: usize,
     ) -> bool {
@@ -225,7 +225,7 @@ impl Evictor {
             if let Some((db, draw)) = now {
                 dbs[db].dict.visit_drawn(draw, &mut |entry| {
                     looked += 1;
-                    self.pool.offer(scale.score(entry), db, || seed.hash(entry.key()));
+                    self.pool.offer(scale.score(entry), db, || hasher.hash(entry.key()));
                 });
             }
             in_vain = if looked == before { in_vain + 1 } else { 0 };
@@ -234,7 +234,7 @@ impl Evictor {
                 if let Some(at) = dbs[index].dict.random(&mut || random.next()) {
                     let entry = dbs[index].dict.get(at);
                     looked += 1;
-                    self.pool.offer(scale.score(&entry), index, || seed.hash(entry.key()));
+                    self.pool.offer(scale.score(&entry), index, || hasher.hash(entry.key()));
                 }
             }
         }
@@ -290,14 +290,14 @@ impl Keyspace {
     fn worst_victim(&mut self, policy: EvictionPolicy) -> Option<(usize, u64, Position)> {
         let scale = Scale { order: policy.order, moment: self.moment, access: self.access_policy };
         loop {
-            let Keyspace { dbs, evictor, random, seed, .. } = self;
+            let Keyspace { dbs, evictor, random, hasher, .. } = self;
             if let Some(Candidate { hash, db, .. }) = evictor.pool.worst() {
                 dbs[db].dict.prefetch_entry(hash);
             }
             let found = if policy.volatile {
                 evictor.sample_volatile(dbs, random, scale, policy.samples)
             } else {
-                evictor.sample_all(dbs, random, *seed, scale, policy.samples)
+                evictor.sample_all(dbs, random, hasher, scale, policy.samples)
             };
             while let Some(candidate) = self.evictor.pool.pop() {
                 let Candidate { score, hash, db } = candidate;
@@ -323,7 +323,7 @@ impl Keyspace {
     }
 
     fn random_victim(&mut self, volatile: bool) -> Option<(usize, u64, Position)> {
-        let Keyspace { dbs, evictor, random, seed, .. } = self;
+        let Keyspace { dbs, evictor, random, hasher, .. } = self;
         if volatile {
             let index = evictor.choose_db(dbs, random, |db| db.expires.len())?;
             let Db { dict, expires, .. } = &dbs[index];
@@ -334,7 +334,7 @@ impl Keyspace {
         let index = evictor.choose_db(dbs, random, Db::len)?;
         let dict = &dbs[index].dict;
         let at = dict.random(&mut || random.next())?;
-        let hash = seed.hash(dict.get(at).key());
+        let hash = hasher.hash(dict.get(at).key());
         Some((index, hash, at))
     }
 }
@@ -342,6 +342,7 @@ impl Keyspace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dict::Seed;
     use crate::types::access::Lfu;
 
     const ALL: [MaxmemoryPolicy; 7] = [
@@ -359,9 +360,10 @@ mod tests {
         EvictionPolicy::new(policy, samples).expect("it evicts")
     }
 
-    /// Fills three databases with the keys `0` to `count`, every other one of which expires.
-    fn filled(count: usize, how: MaxmemoryPolicy) -> Keyspace {
-        let mut keyspace = Keyspace::new(3, Seed::new([3, 4]));
+    /// Fills three databases, with or without hash slots, with the keys `0` to `count`, every other one of which
+    /// expires.
+    fn filled(count: usize, how: MaxmemoryPolicy, slots: bool) -> Keyspace {
+        let mut keyspace = Keyspace::with_hasher(3, KeyHasher::new(Seed::new([3, 4]), slots));
         keyspace.moment = Moment::at(NOW_MS);
         if how.is_lfu() {
             keyspace.access_policy = AccessPolicy::Lfu(Lfu { log_factor: 10, decay_time: 1 });
@@ -395,9 +397,9 @@ mod tests {
 
     #[test]
     fn every_key_that_may_go_goes_and_no_other() {
-        for how in ALL {
+        for (how, slots) in ALL.into_iter().flat_map(|how| [(how, false), (how, true)]) {
             for samples in [1, 5, 64] {
-                let mut keyspace = filled(1000, how);
+                let mut keyspace = filled(1000, how, slots);
                 let policy = policy(how, samples);
                 let may_go = if policy.volatile { 500 } else { 1000 };
                 for n in 1..=may_go {
@@ -413,10 +415,12 @@ mod tests {
 
     #[test]
     fn candidates_that_are_gone_or_were_used_since_are_passed_over() {
-        for how in [MaxmemoryPolicy::AllkeysLru, MaxmemoryPolicy::AllkeysLfu] {
-            let mut keyspace = filled(300, how);
+        let policies = [MaxmemoryPolicy::AllkeysLru, MaxmemoryPolicy::AllkeysLfu];
+        for (how, slots) in policies.into_iter().flat_map(|how| [(how, false), (how, true)]) {
+            let mut keyspace = filled(300, how, slots);
             keyspace.moment = Moment::at(NOW_MS + 10_000_000);
-            let policy = policy(how, 5);
+            // A bucket of a slot with a single key is one sample, one of a larger dict is several.
+            let policy = policy(how, if slots { 20 } else { 5 });
             // The pool is now full of candidates. Some of them go otherwise, and all other keys but a few are used.
             assert!(keyspace.evict_one(policy));
             keyspace.flush(1, false);
@@ -447,15 +451,17 @@ mod tests {
 
     #[test]
     fn the_first_to_expire_goes_first() {
-        let mut keyspace = filled(2000, MaxmemoryPolicy::VolatileTtl);
-        let policy = policy(MaxmemoryPolicy::VolatileTtl, 10);
-        for _ in 0..300 {
-            assert!(keyspace.evict_one(policy));
+        for slots in [false, true] {
+            let mut keyspace = filled(2000, MaxmemoryPolicy::VolatileTtl, slots);
+            let policy = policy(MaxmemoryPolicy::VolatileTtl, 10);
+            for _ in 0..300 {
+                assert!(keyspace.evict_one(policy));
+            }
+            let gone = (0..600)
+                .step_by(2)
+                .filter(|n: &usize| keyspace.peek(keyspace.key(n % 3, n.to_string().as_bytes())).is_none());
+            let gone = gone.count();
+            assert!(gone > 230, "{gone} of the 300 that expire first");
         }
-        let gone = (0..600)
-            .step_by(2)
-            .filter(|n: &usize| keyspace.peek(keyspace.key(n % 3, n.to_string().as_bytes())).is_none());
-        let gone = gone.count();
-        assert!(gone > 230, "{gone} of the 300 that expire first");
     }
 }

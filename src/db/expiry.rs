@@ -9,6 +9,8 @@
 //! within a time budget that is a share of the processor (`active-expire-effort`). Expired fields of hashes go first.
 
 use super::{Db, ExpiryPolicy, Keyspace};
+use crate::dict::SlottedDict;
+use crate::types::entry::Entry;
 
 const CHUNK: usize = 4096;
 
@@ -57,7 +59,7 @@ impl ExpiryList {
 
     /// Removes the hash at `index`. If the last hash was moved there, returns it: the caller must update the index in
     /// its entry, which was the new `len()`.
-    pub(super) fn remove(&mut self, index: u32) -> Option<u64> {
+    fn remove(&mut self, index: u32) -> Option<u64> {
         let index = index as usize;
         debug_assert!(index < self.len);
         self.len -= 1;
@@ -71,6 +73,20 @@ impl ExpiryList {
         }
         self.chunks[index / CHUNK][index % CHUNK] = last;
         Some(last)
+    }
+
+    /// Removes an entry of `dict` from the list, if it expires.
+    pub(super) fn forget(&mut self, dict: &SlottedDict<Entry>, entry: &Entry) {
+        if entry.expire_at().is_none() {
+            return;
+        }
+        let index = entry.expire_index();
+        if let Some(moved) = self.remove(index) {
+            let last = self.len() as u32;
+            let at = dict.find_by(moved, |e| e.expire_at().is_some() && e.expire_index() == last);
+            let at = at.expect("every hash in the expiry list belongs to an entry of the table");
+            dict.get(at).set_expire_index(index);
+        }
     }
 
     /// The hash at `index`.

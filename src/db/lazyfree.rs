@@ -13,7 +13,7 @@ use std::thread;
 
 use super::Db;
 use crate::alloc;
-use crate::dict::Retired;
+use crate::dict::{Dict, Retired};
 use crate::sys::poller::Waker;
 use crate::sys::{crash, host, memory};
 use crate::types::entry::Entry;
@@ -25,6 +25,8 @@ pub enum Garbage {
     Entry(Entry),
     /// A flushed database: its table with all entries, and its lists of expiring keys and fields.
     Table(Box<Db>),
+    /// The keys of a hash slot.
+    Slot(Box<Dict<Entry>>),
     /// The bucket array that a finished rehash left behind.
     Retired(Retired),
     /// Per-key records, by the keys' names.
@@ -40,6 +42,7 @@ impl Garbage {
         match self {
             Garbage::Entry(_) | Garbage::Part(_) => 1,
             Garbage::Table(table) => table.len() as u64,
+            Garbage::Slot(slot) => slot.len() as u64,
             Garbage::Retired(_) | Garbage::File(_) => 0,
             Garbage::Names(names) => names.len() as u64,
         }

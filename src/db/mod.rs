@@ -1,4 +1,4 @@
-//! The keyspace: numbered databases, each a [`Dict`] from key to [`Entry`] and a list of the keys that expire.
+//! The keyspace: numbered databases, each a [`SlottedDict`] from key to [`Entry`] and a list of the keys that expire.
 //!
 //! Commands reach keys only through the few functions here, so that each rule is written once. A lookup
 //! ([`Keyspace::find`]) deletes expired keys, counts hits and misses and updates the access clock; a removal
@@ -36,6 +36,7 @@ mod lazyfree;
 mod own_expiries;
 #[cfg(all(test, target_os = "linux"))]
 mod shared_memory;
+mod slots;
 mod stream;
 
 pub use aside::Aside;
@@ -49,9 +50,9 @@ pub use lazyfree::{Garbage, LazyFree, Ticket};
 pub use own_expiries::OwnExpiries;
 pub use stream::{Cursor, ForLog, Framing, Stream, Target, Word};
 
-pub use crate::dict::{Position, Ref};
+pub use crate::dict::{KeyHasher, Position, Ref};
 
-use crate::dict::{Dict, DictStats, Seed};
+use crate::dict::{DictStats, Seed, SlottedDict};
 use crate::sys::memory;
 use crate::sys::poller::Waker;
 use crate::types::Shapes;
@@ -177,15 +178,15 @@ pub struct Counters {
 
 /// One numbered database.
 pub struct Db {
-    dict: Dict<Entry>,
+    dict: SlottedDict<Entry>,
     expires: ExpiryList,
     field_deadlines: fields::FieldDeadlines,
 }
 
 impl Db {
-    fn new(seed: Seed) -> Self {
+    fn new(hasher: &KeyHasher) -> Self {
         Db {
-            dict: Dict::new(seed),
+            dict: SlottedDict::new(hasher),
             expires: ExpiryList::default(),
             field_deadlines: fields::FieldDeadlines::default(),
         }
@@ -223,7 +224,7 @@ impl Db {
         self.dict.memory_bytes()
     }
 
-    /// The bytes by which the table grows for the next key, if it has to; see [`Dict::growth_bytes`].
+    /// The bytes by which the table grows for the next key, if it has to; see [`SlottedDict::growth_bytes`].
     #[inline]
     pub fn growth_bytes(&self) -> usize {
         self.dict.growth_bytes()
@@ -265,7 +266,7 @@ impl Db {
         Some(entry.memory_bytes() + size_of::<u64>() + expiry)
     }
 
-    /// Visits one probe chain of the table, see [`Dict::scan`].
+    /// Visits one probe chain of the table, see [`SlottedDict::scan`].
     pub fn scan(&self, cursor: u64, visit: &mut impl FnMut(&Entry)) -> u64 {
         self.dict.scan(cursor, visit)
     }
@@ -282,24 +283,14 @@ impl Db {
     }
 
     fn detach_expiry(&mut self, at: Position) {
-        let entry = self.dict.get(at);
-        if entry.expire_at().is_none() {
-            return;
-        }
-        let index = entry.expire_index();
-        if let Some(moved) = self.expires.remove(index) {
-            let last = self.expires.len() as u32;
-            let at = self.dict.find_by(moved, |e| e.expire_at().is_some() && e.expire_index() == last);
-            let at = at.expect("every hash in the expiry list belongs to an entry of the table");
-            self.dict.get(at).set_expire_index(index);
-        }
+        self.expires.forget(&self.dict, &self.dict.get(at));
     }
 }
 
 /// All databases and their shared state.
 pub struct Keyspace {
     dbs: Vec<Db>,
-    seed: Seed,
+    hasher: KeyHasher,
     /// When the current commands execute.
     pub moment: Moment,
     /// The meaning of access fields.
@@ -346,9 +337,15 @@ pub struct Keyspace {
 impl Keyspace {
     /// `count` empty databases, hashed under `seed`.
     pub fn new(count: usize, seed: Seed) -> Self {
+        Self::with_hasher(count, KeyHasher::new(seed, false))
+    }
+
+    /// `count` empty databases whose keys `hasher` hashes, each with one dict, or one for each hash slot.
+    pub fn with_hasher(count: usize, hasher: KeyHasher) -> Self {
+        let seed = *hasher.seed();
         Keyspace {
-            dbs: (0..count).map(|_| Db::new(seed)).collect(),
-            seed,
+            dbs: (0..count).map(|_| Db::new(&hasher)).collect(),
+            hasher,
             moment: Moment::at(0),
             access_policy: AccessPolicy::Lru,
             shared: false,
@@ -391,16 +388,16 @@ impl Keyspace {
         &mut self.dbs[index]
     }
 
-    /// The seed of the keys' hashes.
+    /// The function that hashes keys.
     #[inline]
-    pub fn seed(&self) -> &Seed {
-        &self.seed
+    pub fn hasher(&self) -> &KeyHasher {
+        &self.hasher
     }
 
     /// The hash of `key`, the same in every database.
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
-        self.seed.hash(key)
+        self.hasher.hash(key)
     }
 
     /// The background thread's queue.
@@ -432,7 +429,7 @@ impl Keyspace {
     /// `name` as a key of database `db`.
     #[inline]
     pub fn key<'a>(&self, db: usize, name: &'a [u8]) -> Key<'a> {
-        Key { db, hash: self.seed.hash(name), name }
+        Key { db, hash: self.hasher.hash(name), name }
     }
 
     /// Finds a key. An expired key is treated as [`Keyspace::expiry`] says, by default deleted and not found.
@@ -448,11 +445,13 @@ impl Keyspace {
     /// [`Keyspace::find`] without the `keymiss` event. Takes the parts of a key because those are passed in registers.
     #[inline]
     fn lookup(&mut self, db: usize, hash: u64, name: &[u8], access: Access) -> Option<Position> {
-        let Some(at) = self.dbs[db].dict.find(hash, name) else {
+        let dict = &self.dbs[db].dict;
+        let Some(at) = dict.find(hash, name) else {
             self.counters.misses += u64::from(access.counts());
             return None;
         };
-        if let Some(expire_at) = self.dbs[db].dict.get(at).expire_at()
+        let entry = dict.get(at);
+        if let Some(expire_at) = entry.expire_at()
             && self.is_past(expire_at)
         {
             self.expire_if_due(db, hash, at);
@@ -460,8 +459,21 @@ impl Keyspace {
             return None;
         }
         self.counters.hits += u64::from(access.counts());
-        if access.touches() {
-            self.touch(db, at);
+        // Nothing is written while a child shares the memory.
+        if access.touches() && !self.shared {
+            // Under an LRU policy the cache line is only written when the clock has advanced since the last access.
+            match self.access_policy {
+                AccessPolicy::Lru => {
+                    let lru = self.moment.lru;
+                    if entry.access() != lru {
+                        entry.set_access(lru);
+                    }
+                }
+                AccessPolicy::Lfu(lfu) => {
+                    let random = self.random.next() as u32;
+                    entry.set_access(lfu.touch(entry.access(), self.moment.clock, random));
+                }
+            }
         }
         Some(at)
     }
@@ -497,27 +509,6 @@ impl Keyspace {
         } else {
             let tables = self.dbs.iter().flat_map(|db| db.dict.mappings()).collect();
             self.joiner.start(tables, self.lazy.processors.clone());
-        }
-    }
-
-    /// Updates the access clock of the entry at `at`. Under an LRU policy the cache line is only written when the clock
-    /// has advanced since the last access. Nothing is written while a child shares the memory.
-    #[inline]
-    fn touch(&mut self, db: usize, at: Position) {
-        match self.access_policy {
-            AccessPolicy::Lru => {
-                let lru = self.moment.lru;
-                let entry = self.dbs[db].dict.get(at);
-                if entry.access() != lru && !self.shared {
-                    entry.set_access(lru);
-                }
-            }
-            AccessPolicy::Lfu(_) if self.shared => {}
-            AccessPolicy::Lfu(lfu) => {
-                let random = self.random.next() as u32;
-                let entry = self.dbs[db].dict.get(at);
-                entry.set_access(lfu.touch(entry.access(), self.moment.clock, random));
-            }
         }
     }
 
@@ -830,7 +821,7 @@ impl Keyspace {
     /// background thread frees them.
     pub fn flush(&mut self, db: usize, lazily: bool) -> usize {
         let removed = self.dbs[db].len();
-        let old = std::mem::replace(&mut self.dbs[db], Db::new(self.seed));
+        let old = std::mem::replace(&mut self.dbs[db], Db::new(&self.hasher));
         if lazily && removed > 0 {
             self.lazy.send(Garbage::Table(Box::new(old)));
         }
@@ -883,7 +874,7 @@ impl Keyspace {
                 db.dict.shrink_if_sparse();
             }
             while rehash && db.dict.is_rehashing() && now_us() - start < budget_us && db.dict.rehash(100) {}
-            if let Some(retired) = db.dict.take_retired() {
+            while let Some(retired) = db.dict.take_retired() {
                 self.lazy.send(Garbage::Retired(retired));
             }
         }

@@ -180,10 +180,10 @@ impl Server {
                     at = end;
                     if batch.spans.len() > first {
                         let prefetch = |hash| self.core.keyspace.db(db).prefetch_bucket(hash);
-                        let seed = self.core.keyspace.seed();
+                        let hasher = self.core.keyspace.hasher();
                         // The stream uses the original command names: see `Core::propagate_call`.
                         let names = CommandNames::default();
-                        lookup::push(batch, first, window, &[], names, seed, prefetch).end = end;
+                        lookup::push(batch, first, window, &[], names, hasher, prefetch).end = end;
                     }
                 }
                 Ok(Parsed::Incomplete) => break,
@@ -266,8 +266,8 @@ impl Server {
             (found, hash)
         } else {
             let renamed = self.core.names.find(&args);
-            let seed = self.core.keyspace.seed();
-            (renamed, renamed.map_or(0, |command| command.keys.hash_first(args, seed)))
+            let hasher = self.core.keyspace.hasher();
+            (renamed, renamed.map_or(0, |command| command.keys.hash_first(args, hasher)))
         };
         let command = match found {
             Ok(command) if command.accepts(args.len()) => command,

@@ -246,7 +246,7 @@ impl Server {
         let (authenticated, db) = client.map_or((false, 0), |c| (c.session.authenticated, c.session.db));
         let limits = Limits { authenticated, max_bulk: self.core.config.proto_max_bulk_len as usize };
         let keyspace = &self.core.keyspace;
-        (Terms { limits, names: self.core.names, seed: keyspace.seed() }, keyspace.db(db))
+        (Terms { limits, names: self.core.names, hasher: keyspace.hasher() }, keyspace.db(db))
     }
 
     /// Parses the next requests of `window`, and prefetches the buckets of their keys.

@@ -19,7 +19,7 @@ use super::net::batch::{BATCH, Batch};
 use super::net::client::Client;
 use super::net::query::{Filling, Query, READ, Received, SpareQueries, receive_into_ring};
 use crate::command::CommandNames;
-use crate::dict::Seed;
+use crate::db::KeyHasher;
 use crate::resp::{self, Limits, Parsed, Partial, ProtocolError, Span};
 use crate::sys::ring::Ring;
 use crate::types::block::Block;
@@ -33,8 +33,8 @@ pub struct Terms<'a> {
     pub limits: Limits,
     /// The command names.
     pub names: CommandNames,
-    /// The seed of the key hashes.
-    pub seed: &'a Seed,
+    /// The function that hashes keys.
+    pub hasher: &'a KeyHasher,
 }
 
 /// What follows the requests of a batch.
@@ -99,7 +99,7 @@ impl Window<'_> {
                     at = end;
                     if batch.spans.len() > first {
                         let request =
-                            lookup::push(batch, first, bytes, blocks, terms.names, terms.seed, &found);
+                            lookup::push(batch, first, bytes, blocks, terms.names, terms.hasher, &found);
                         request.end = at;
                     }
                 }
@@ -153,7 +153,7 @@ pub fn take_inline(batch: &mut Batch, words: &[Vec<u8>], terms: &Terms<'_>, foun
         start += word.len();
     }
     if !words.is_empty() {
-        lookup::push(batch, 0, &window, &[], terms.names, terms.seed, found);
+        lookup::push(batch, 0, &window, &[], terms.names, terms.hasher, found);
     }
     window
 }
@@ -307,11 +307,12 @@ mod tests {
 
     use super::*;
     use crate::command::Places;
+    use crate::dict::Seed;
     use crate::resp::BIG_ARGUMENT;
     use crate::server::net::transport::Transport;
     use crate::sys::net::Socket;
 
-    const SEED: Seed = Seed::new([7, 9]);
+    const HASHER: KeyHasher = KeyHasher::new(Seed::new([7, 9]), false);
 
     /// A client that sends, with the intake that receives from it, without a server.
     struct Connection {
@@ -367,7 +368,7 @@ mod tests {
             }
             let Connection { client, intake, authenticated, requests, found, error, .. } = self;
             let limits = Limits { authenticated: *authenticated, ..Limits::default() };
-            let terms = Terms { limits, names: CommandNames::default(), seed: &SEED };
+            let terms = Terms { limits, names: CommandNames::default(), hasher: &HASHER };
             let note = |hash| found.borrow_mut().push(hash);
             let mut batch = Batch::default();
             let mut window = intake.window(query.as_deref_mut());
@@ -418,7 +419,7 @@ mod tests {
     }
 
     fn expected(requests: &[&[&[u8]]], keyed: &[bool]) -> Vec<(Vec<Vec<u8>>, u64)> {
-        let hash = |words: &[&[u8]], keyed: bool| if keyed { SEED.hash(words[1]) } else { 0 };
+        let hash = |words: &[&[u8]], keyed: bool| if keyed { HASHER.hash(words[1]) } else { 0 };
         let owned = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect();
         requests.iter().zip(keyed).map(|(words, keyed)| (owned(words), hash(words, *keyed))).collect()
     }
@@ -524,7 +525,7 @@ mod tests {
         let Connection { client, intake, .. } = &mut connection;
         assert!(intake.query_of(client).is_none(), "nothing was held");
         assert_eq!(intake.receive(client, None).unwrap().count, bytes.len());
-        let terms = Terms { limits: Limits::default(), names: CommandNames::default(), seed: &SEED };
+        let terms = Terms { limits: Limits::default(), names: CommandNames::default(), hasher: &HASHER };
         let mut batch = Batch::default();
         let mut window = intake.window(None);
         assert!(matches!(window.fill(&mut batch, &terms, |_| ()), Next::Drained));

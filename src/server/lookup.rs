@@ -7,8 +7,7 @@
 
 use super::net::batch::{BATCH, Batch, Request};
 use crate::command::{CommandNames, Places, flags};
-use crate::db::{Db, Keyspace};
-use crate::dict::Seed;
+use crate::db::{Db, KeyHasher, Keyspace};
 use crate::types::Block;
 
 /// Adds a request to `batch` and passes the hash of its first key to `found`. Its arguments, which are in `window` and
@@ -20,13 +19,13 @@ pub fn push<'a>(
     window: &[u8],
     blocks: &[Block],
     names: CommandNames,
-    seed: &Seed,
+    hasher: &KeyHasher,
     found: impl Fn(u64),
 ) -> &'a mut Request {
     let places = Places { window, spans: &batch.spans[first..], blocks };
     let args = places.args();
     let command = names.find(&args);
-    let hash = command.map_or(0, |command| command.keys.hash_first(args, seed));
+    let hash = command.map_or(0, |command| command.keys.hash_first(args, hasher));
     if hash != 0 {
         found(hash);
     }

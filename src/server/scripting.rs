@@ -76,7 +76,7 @@ impl Server {
             }
             Handler::Server(C::Evalsha | C::EvalshaRo) => self.scripts.cache.flags_of(args.get(1), true, 0),
             _ => {
-                let hash = self.core.keyspace.hash(args.get(1));
+                let hash = self.core.keyspace.hasher().seed().hash(args.get(1));
                 self.scripts.cache.flags_of(args.get(1), false, hash)
             }
         };
@@ -372,7 +372,7 @@ impl Server {
             }
         };
         run.has_written |= command.has(flags::WRITE);
-        let hash = command.keys.hash_first(args, self.core.keyspace.seed());
+        let hash = command.keys.hash_first(args, self.core.keyspace.hasher());
         self.core.stopwatch.start();
         reply.clear();
         let mut caller = Caller::apart(command, run.origin, run.client, &mut run.session, reply);

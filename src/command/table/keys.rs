@@ -15,7 +15,7 @@
 use crate::command::Args;
 use crate::command::table::Arguments;
 use crate::command::table::vocabulary::{KEY_FLAGS, bit};
-use crate::dict::Seed;
+use crate::db::KeyHasher;
 use crate::text::number::parse_i64;
 
 /// The key is only read.
@@ -160,9 +160,9 @@ impl Keys {
 
     /// The hash of the first key of a call; 0 if [`Keys::first`] returns `None`.
     #[inline(always)]
-    pub fn hash_first(&self, args: Args<'_>, seed: &Seed) -> u64 {
+    pub fn hash_first(&self, args: Args<'_>, hasher: &KeyHasher) -> u64 {
         match self.first(args.len()) {
-            Some(first) => seed.hash(args.get(first)),
+            Some(first) => hasher.hash(args.get(first)),
             None => 0,
         }
     }

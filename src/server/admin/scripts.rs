@@ -31,7 +31,8 @@ impl Server {
     pub(in crate::server) fn eval_undebugged(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let keys = number_of_keys(args)?;
         let source = args.get(1);
-        let place = self.scripts.cache.load(source, self.core.keyspace.hash(source), false)?;
+        let place =
+            self.scripts.cache.load(source, self.core.keyspace.hasher().seed().hash(source), false)?;
         self.run_cached(caller, (place, keys), args)
     }
 
@@ -64,7 +65,7 @@ impl Server {
     /// `SCRIPT LOAD script`: the digest. The script stays until `SCRIPT FLUSH`.
     pub(super) fn script_load(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let source = args.get(2);
-        let place = self.scripts.cache.load(source, self.core.keyspace.hash(source), true)?;
+        let place = self.scripts.cache.load(source, self.core.keyspace.hasher().seed().hash(source), true)?;
         if let Some(script) = self.scripts.cache.get(place) {
             caller.reply(&mut self.net).bulk(&script.name);
         }

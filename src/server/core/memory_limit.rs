@@ -203,9 +203,13 @@ impl Core {
     /// Whether a command in database `db` has to make room first. A few loads.
     #[inline]
     pub fn is_short_of_memory(&self, db: usize) -> bool {
-        self.limit.is_set()
-            && (used_memory() + self.keyspace.db(db).growth_bytes() as u64 > self.limit.bytes
-                || self.limit.room != Room::Enough)
+        self.limit.is_set() && self.is_short(db)
+    }
+
+    #[inline(never)]
+    fn is_short(&self, db: usize) -> bool {
+        used_memory() + self.keyspace.db(db).growth_bytes() as u64 > self.limit.bytes
+            || self.limit.room != Room::Enough
     }
 
     /// Whether the memory in use exceeds `maxmemory`, with all buffers counted.

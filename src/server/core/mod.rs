@@ -21,7 +21,7 @@ use crate::command::table::keys::KeyPosition;
 use crate::command::waiting::Parking;
 use crate::config::Config;
 use crate::db::{AccessPolicy, Keyspace, Moment};
-use crate::dict::Seed;
+use crate::dict::{KeyHasher, Seed};
 use crate::sys::{clock, memory, process};
 use crate::types::Shapes;
 use crate::types::access::Lfu;
@@ -65,8 +65,9 @@ impl Core {
         let mut random = [[0; 8]; 2];
         process::random_bytes(random.as_flattened_mut());
         let seed = Seed::new(random.map(u64::from_le_bytes));
+        let hasher = KeyHasher::new(seed, config.cluster_enabled);
         let mut core = Core {
-            keyspace: Keyspace::new(config.databases as usize, seed),
+            keyspace: Keyspace::with_hasher(config.databases as usize, hasher),
             stats: Stats::new(clock::TickRate::calibrate()),
             clock: LoopClock::new(),
             stopwatch: Stopwatch::new(),

@@ -114,7 +114,7 @@ impl Server {
             // Logs contain the commands' own names: see `Core::propagate_call`.
             let names = CommandNames::default();
             let prefetch = |hash| self.core.keyspace.db(db).prefetch_bucket(hash);
-            lookup::push(&mut batch, first, window, blocks, names, self.core.keyspace.seed(), prefetch);
+            lookup::push(&mut batch, first, window, blocks, names, self.core.keyspace.hasher(), prefetch);
         }
         lookup::prefetch(&batch, &self.core.keyspace, db, window, blocks);
         loading.done += read.len() as u64;
@@ -178,7 +178,7 @@ impl Server {
             (request.command, request.hash)
         } else {
             let found = self.core.names.find(&args);
-            (found, found.map_or(0, |command| command.keys.hash_first(args, self.core.keyspace.seed())))
+            (found, found.map_or(0, |command| command.keys.hash_first(args, self.core.keyspace.hasher())))
         };
         let command = match loadable(found, args.len()) {
             Ok(command) => command,
