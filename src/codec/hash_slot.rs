@@ -44,12 +44,24 @@ const fn tables() -> [[u16; 256]; SLICES] {
 }
 
 /// The CRC-16 of `bytes`.
-#[inline]
 pub fn crc16(bytes: &[u8]) -> u16 {
+    update(bytes, |_| ())
+}
+
+/// The CRC-16 of `bytes`, which are shown to `see` in groups: bytes of a number, some of which may be zero instead.
+#[inline(always)]
+fn update(bytes: &[u8], mut see: impl FnMut(u64)) -> u16 {
     let (first, groups) = bytes.split_at(bytes.len() % SLICES);
-    let mut crc = if first.is_empty() { 0 } else { slices(padded(bytes, first.len())) };
+    let mut crc = 0;
+    if !first.is_empty() {
+        let group = padded(bytes, first.len());
+        see(group);
+        crc = slices(group);
+    }
     for group in groups.as_chunks::<SLICES>().0 {
-        crc = slices(u64::from_be_bytes(*group) ^ u64::from(crc) << 48);
+        let group = u64::from_be_bytes(*group);
+        see(group);
+        crc = slices(group ^ u64::from(crc) << 48);
     }
     crc
 }
@@ -74,7 +86,6 @@ fn slices(word: u64) -> u16 {
 }
 
 /// The bytes of `key` that determine its hash slot: those of its hash tag, or all.
-#[inline]
 pub fn hashed_part(key: &[u8]) -> &[u8] {
     let Some(open) = memchr::memchr(b'{', key) else { return key };
     let tag = &key[open + 1..];
@@ -87,7 +98,21 @@ pub fn hashed_part(key: &[u8]) -> &[u8] {
 /// The hash slot of `key`, below [`HASH_SLOTS`].
 #[inline]
 pub fn of_key(key: &[u8]) -> u16 {
-    crc16(hashed_part(key)) & (HASH_SLOTS as u16 - 1)
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // Not zero if a byte is a brace: the test for a zero byte, after the bytes of a brace have become zero.
+    let mut braces = 0;
+    let crc = update(key, |group| {
+        let others = group ^ (ONES * b'{' as u64);
+        braces |= others.wrapping_sub(ONES) & !others & (ONES << 7);
+    });
+    let crc = if braces == 0 { crc } else { of_tagged(key) };
+    crc & (HASH_SLOTS as u16 - 1)
+}
+
+/// The CRC of the part of `key` that counts. Most keys have no brace.
+#[inline(never)]
+fn of_tagged(key: &[u8]) -> u16 {
+    crc16(hashed_part(key))
 }
 
 #[cfg(test)]
@@ -143,6 +168,12 @@ mod tests {
         #[test]
         fn any_bytes_have_the_checksum_of_the_definition(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             prop_assert_eq!(crc16(&bytes), by_definition(&bytes));
+        }
+
+        #[test]
+        fn any_key_has_the_slot_of_the_part_that_counts(key in "[{}a-e]{0,30}") {
+            let key = key.as_bytes();
+            prop_assert_eq!(of_key(key), by_definition(hashed_part(key)) % HASH_SLOTS as u16);
         }
     }
 }
