@@ -311,7 +311,8 @@ impl<T: Item> Dict<T> {
     fn start_resize(&mut self, buckets: usize) {
         debug_assert!(!self.rehashing);
         self.retired = None;
-        let new = Table::new(buckets);
+        // A dict within a value is small or one of few; a database has one for each hash slot in cluster mode.
+        let new = Table::new(buckets, !self.unattended);
         if self.tables[0].used() == 0 {
             self.tables[0] = new;
         } else {

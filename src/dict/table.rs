@@ -35,6 +35,9 @@ use std::ptr::NonNull;
 /// memory that the kernel hands out already cleared.
 const MAPPED_BYTES: usize = 64 << 10;
 
+/// Bucket arrays of at most this many bytes may be in slabs: sizes up to this have a class of their own.
+const SLAB_BYTES: usize = 4096;
+
 /// How far beyond a gap to search for entries that belong nearer to their homes.
 const REACH: usize = 32;
 
@@ -44,6 +47,8 @@ static NOTHING: Bucket = Bucket::EMPTY;
 pub(super) enum Storage {
     Nothing,
     Heap,
+    /// A block of the keyspace's allocator.
+    Slab,
     Mapped(Pages),
 }
 
@@ -87,10 +92,17 @@ impl<T: Item> Table<T> {
         Self { buckets, mask: count - 1, used: 0, ever_full: 0, storage, items: PhantomData }
     }
 
-    /// A table of `buckets` empty buckets (a power of two). Takes the same time for any size.
-    pub(super) fn new(buckets: usize) -> Self {
+    /// A table of `buckets` empty buckets (a power of two). Takes the same time for any size. With `slab`, a small one
+    /// is a block of the keyspace's allocator, which unlike the system's has no cost for the alignment.
+    pub(super) fn new(buckets: usize, slab: bool) -> Self {
         assert!(buckets.is_power_of_two());
         let layout = Self::layout(buckets);
+        if slab
+            && layout.size() <= SLAB_BYTES
+            && let Some(start) = Self::slab(layout.size())
+        {
+            return Self::over(start, buckets, Storage::Slab);
+        }
         let (start, storage) = if layout.size() >= MAPPED_BYTES {
             let Ok(pages) = Pages::zeroed(layout.size()) else { out_of_memory::end(layout.size()) };
             (pages.start().cast(), Storage::Mapped(pages))
@@ -102,6 +114,17 @@ impl<T: Item> Table<T> {
             (start.cast(), Storage::Heap)
         };
         Self::over(start, buckets, storage)
+    }
+
+    /// Allocates zeroed buckets in a slab; `None` if they are not aligned, because slabs are used up or disabled.
+    fn slab(size: usize) -> Option<NonNull<Bucket>> {
+        let block = alloc::allocate_zeroed(size);
+        if block.addr().get().is_multiple_of(align_of::<Bucket>()) {
+            return Some(block.cast());
+        }
+        // SAFETY: allocated a line above, for this size.
+        unsafe { alloc::release(block, size) };
+        None
     }
 
     #[inline]
@@ -419,7 +442,10 @@ impl<T: Item> Table<T> {
 
 impl<T: Item> Drop for Table<T> {
     fn drop(&mut self) {
-        if matches!(self.storage, Storage::Heap) {
+        if matches!(self.storage, Storage::Slab) {
+            // SAFETY: `slab` allocated the array for this size, and it is freed only here.
+            unsafe { alloc::release(self.buckets.cast(), (self.mask + 1) * size_of::<Bucket>()) };
+        } else if matches!(self.storage, Storage::Heap) {
             let layout = Layout::array::<Bucket>(self.mask + 1).expect("the layout that `new` computed");
             // SAFETY: `new` allocated the array with this layout, and it is freed only here.
             unsafe { dealloc(self.buckets.as_ptr().cast(), layout) };
