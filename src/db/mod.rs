@@ -246,7 +246,8 @@ impl Db {
         self.dict.reserve(keys);
     }
 
-    /// Prefetches the bucket of `hash`, the first of the two cache misses of a lookup.
+    /// Prefetches the bucket of `hash`, the first of the two cache misses of a lookup; in cluster mode the dict of its
+    /// slot, see [`Db::prefetch_buckets_in_slots`].
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
         self.dict.prefetch_bucket(hash);

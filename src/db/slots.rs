@@ -15,6 +15,15 @@ impl Db {
         self.dict.iter_slot(slot).map(|entry| entry.key())
     }
 
+    /// In cluster mode, prefetches the buckets of these hashes: the cache misses between those of
+    /// [`Db::prefetch_bucket`] and [`Db::prefetch_entry`].
+    #[inline]
+    pub fn prefetch_buckets_in_slots(&self, hashes: impl Iterator<Item = u64>) {
+        if self.dict.has_slots() {
+            hashes.for_each(|hash| self.dict.prefetch_bucket_in_slot(hash));
+        }
+    }
+
     /// The hash slots with keys in ascending order, with the number of their keys. O(1) for each.
     pub fn used_slots(&self) -> impl Iterator<Item = (u16, usize)> {
         self.dict.used_slots()

@@ -38,9 +38,11 @@ pub fn push<'a>(
 #[inline(always)]
 pub fn prefetch(batch: &Batch, keyspace: &Keyspace, db: usize, window: &[u8], blocks: &[Block]) {
     let db = keyspace.db(db);
+    let with_key = || batch.requests.iter().filter(|request| request.hash != 0);
+    db.prefetch_buckets_in_slots(with_key().map(|request| request.hash));
     let mut before = 0;
     let mut repeats = false;
-    for request in batch.requests.iter().filter(|r| r.hash != 0) {
+    for request in with_key() {
         db.prefetch_entry(request.hash);
         repeats |= request.hash == before;
         before = request.hash;

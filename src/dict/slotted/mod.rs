@@ -165,7 +165,13 @@ impl<T: Item> SlottedDict<T> {
         self.slots.get_or_insert_with(|| Box::new(Slots::new(seed))).insert(hash, item)
     }
 
-    /// Prefetches the bucket of `hash`: the first half of a lookup's wait.
+    /// Whether the dict has a dict for each hash slot.
+    #[inline]
+    pub fn has_slots(&self) -> bool {
+        self.has_slots
+    }
+
+    /// Prefetches the bucket of `hash`, the first half of a lookup's wait; with slots, the dict of the slot instead.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
         if self.is_elsewhere() {
@@ -177,7 +183,19 @@ impl<T: Item> SlottedDict<T> {
 
     #[inline(never)]
     fn prefetch_bucket_elsewhere(&self, hash: u64) {
-        if let Some(dict) = self.dict_of(hash) {
+        match &self.slots {
+            Some(slots) => slots.prefetch_dict(hash),
+            None => self.whole.prefetch_bucket(hash),
+        }
+    }
+
+    /// With slots, prefetches the bucket of `hash`. Reads the dict of the slot, so call
+    /// [`SlottedDict::prefetch_bucket`] some time before.
+    #[inline]
+    pub fn prefetch_bucket_in_slot(&self, hash: u64) {
+        if let Some(slots) = &self.slots
+            && let Some(dict) = slots.dict_of(hash)
+        {
             dict.prefetch_bucket(hash);
         }
     }

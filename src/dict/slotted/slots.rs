@@ -10,6 +10,7 @@ use crate::codec::hash_slot::HASH_SLOTS;
 use crate::dict::Seed;
 use crate::dict::bucket::Bucket;
 use crate::dict::key_hasher::slot_of;
+use crate::dict::prefetch::prefetch;
 use crate::dict::sample::{Draw, below};
 use crate::dict::stats::DictStats;
 use crate::sys::memory;
@@ -79,6 +80,15 @@ impl<T: Item> Slots<T> {
     #[inline]
     pub(super) fn dict_of(&self, hash: u64) -> Option<&Dict<T>> {
         self.get(slot_of(hash))
+    }
+
+    /// Prefetches the fields of the dict of a slot that a lookup reads.
+    #[inline]
+    pub(super) fn prefetch_dict(&self, hash: u64) {
+        if let Some(dict) = self.dict_of(hash) {
+            prefetch((&raw const dict.tables).cast());
+            prefetch((&raw const dict.rehashing).cast());
+        }
     }
 
     /// The dict of a slot that has a position.
