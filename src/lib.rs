@@ -18,11 +18,13 @@
 //! | 3 | [`db`] | the keyspace: lookup, expiry, access clock |
 //! | 4 | [`persist`] | turns a value into the bytes of DUMP payloads and RDB files, and back |
 //! | 4 | [`replication`] | sends what a primary propagates to its replicas, as a protocol without sockets |
+//! | 4 | [`cluster`] | knows which node of a cluster serves the key's slot, as a protocol without sockets |
 //! | 5 | [`command`] | the table of commands, and the families of functions that execute them |
 //! | 6 | [`server`] | the loop that ties everything together: clients, batches, output, cron |
 //! | 7 | [`tools`] | nothing: the same binary, called by other names, inspects files and talks to servers |
 
 pub mod alloc;
+pub mod cluster;
 pub mod codec;
 pub mod command;
 pub mod config;

@@ -1,0 +1,169 @@
+//! A set of hash slots: the bitmap of 2,048 bytes that bus messages carry, with its size.
+//!
+//! Slot `n` is bit `n % 8` of byte `n / 8`. Membership is O(1), the iterations skip empty bytes.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+/// The number of hash slots of a cluster.
+pub const SLOTS: u16 = 16384;
+
+/// The length of the bitmap in bytes.
+pub const BITMAP: usize = SLOTS as usize / 8;
+
+/// A set of hash slots.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SlotSet {
+    bits: Box<[u8; BITMAP]>,
+    len: u16,
+}
+
+impl Default for SlotSet {
+    fn default() -> SlotSet {
+        SlotSet { bits: Box::new([0; BITMAP]), len: 0 }
+    }
+}
+
+impl SlotSet {
+    /// Returns the set with this bitmap.
+    pub fn from_bits(bits: &[u8; BITMAP]) -> SlotSet {
+        let len = bits.iter().map(|byte| byte.count_ones() as u16).sum();
+        SlotSet { bits: Box::new(*bits), len }
+    }
+
+    /// Returns the set of the slots in `range`; slots beyond the last one are ignored.
+    pub fn from_range(range: RangeInclusive<u16>) -> SlotSet {
+        range.take_while(|slot| *slot < SLOTS).collect()
+    }
+
+    /// The bitmap, as in a message.
+    pub fn bits(&self) -> &[u8; BITMAP] {
+        &self.bits
+    }
+
+    /// The number of slots.
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// Whether there is no slot.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether `slot` is in the set.
+    #[inline]
+    pub fn contains(&self, slot: u16) -> bool {
+        self.bits.get(usize::from(slot / 8)).is_some_and(|byte| byte & (1 << (slot % 8)) != 0)
+    }
+
+    /// Adds a slot. Returns whether it is new; a number that is not a slot is ignored.
+    pub fn insert(&mut self, slot: u16) -> bool {
+        let is_new = slot < SLOTS && !self.contains(slot);
+        if is_new {
+            self.bits[usize::from(slot / 8)] |= 1 << (slot % 8);
+            self.len += 1;
+        }
+        is_new
+    }
+
+    /// Removes a slot. Returns whether it was there.
+    pub fn remove(&mut self, slot: u16) -> bool {
+        let was_there = self.contains(slot);
+        if was_there {
+            self.bits[usize::from(slot / 8)] &= !(1 << (slot % 8));
+            self.len -= 1;
+        }
+        was_there
+    }
+
+    /// Removes all slots.
+    pub fn clear(&mut self) {
+        self.bits.fill(0);
+        self.len = 0;
+    }
+
+    /// The slots in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        ones(&self.bits)
+    }
+
+    /// The maximal ranges of consecutive slots in ascending order.
+    pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u16>> + '_ {
+        let mut slots = self.iter().peekable();
+        std::iter::from_fn(move || {
+            let first = slots.next()?;
+            let mut last = first;
+            while slots.next_if(|next| *next == last + 1).is_some() {
+                last += 1;
+            }
+            Some(first..=last)
+        })
+    }
+}
+
+/// The slots of a bitmap in ascending order.
+pub fn ones(bits: &[u8; BITMAP]) -> impl Iterator<Item = u16> + '_ {
+    let bytes = bits.iter().enumerate().filter(|(_, byte)| **byte != 0);
+    bytes.flat_map(|(index, byte)| {
+        (0..8).filter(move |bit| byte & (1 << bit) != 0).map(move |bit| index as u16 * 8 + bit)
+    })
+}
+
+impl FromIterator<u16> for SlotSet {
+    fn from_iter<I: IntoIterator<Item = u16>>(slots: I) -> SlotSet {
+        let mut set = SlotSet::default();
+        for slot in slots {
+            set.insert(slot);
+        }
+        set
+    }
+}
+
+/// The ranges as in `CLUSTER NODES`: `0-99 200`.
+impl fmt::Display for SlotSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, range) in self.ranges().enumerate() {
+            if index > 0 {
+                f.write_str(" ")?;
+            }
+            match range.clone().count() {
+                1 => write!(f, "{}", range.start())?,
+                _ => write!(f, "{}-{}", range.start(), range.end())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SlotSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SlotSet({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_join_neighbours_and_the_text_names_single_slots_alone() {
+        let set: SlotSet = [3, 1, 2, 7, 16383, 8, 100, 2].into_iter().collect();
+        assert_eq!(set.to_string(), "1-3 7-8 100 16383");
+        assert_eq!(set.len(), 7);
+        assert_eq!(SlotSet::default().to_string(), "");
+        assert_eq!(SlotSet::from_range(0..=u16::MAX).to_string(), "0-16383");
+    }
+
+    #[test]
+    fn a_set_counts_what_it_contains() {
+        let mut set = SlotSet::default();
+        assert!(set.insert(9) && !set.insert(9) && !set.insert(SLOTS));
+        assert_eq!((set.bits()[1], set.len(), set.contains(9), set.contains(SLOTS)), (2, 1, true, false));
+        assert_eq!(SlotSet::from_bits(set.bits()), set);
+        assert!(set.remove(9) && !set.remove(9) && set.is_empty());
+        set.insert(5);
+        set.clear();
+        assert_eq!((set.len(), set.iter().count()), (0, 0));
+    }
+}
