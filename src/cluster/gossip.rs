@@ -43,11 +43,9 @@ impl Cluster {
         }
         let chosen = self.choose_gossip();
         let entries: Vec<Entry> = chosen.iter().map(|index| self.entry(self.table.node(*index))).collect();
-        let has_extensions = node.is_some_and(|node| self.table.node(node).flags.has(Flags::EXTENSIONS));
-        let extensions = if has_extensions { self.extensions() } else { Vec::new() };
-        // Without extensions, the flag tells the receiver that this node understands them.
+        let extensions = self.extensions();
         let gossip = Gossip { kind, entries: &entries, extensions: &extensions };
-        let bytes = self.encode(mflag::EXT_DATA, &Body::AuthAck, Some(gossip));
+        let bytes = self.encode(0, &Body::AuthAck, Some(gossip));
         self.send(link, kind, bytes);
     }
 
@@ -76,7 +74,7 @@ impl Cluster {
         }
         for (id, until_ms) in &self.blacklist {
             if *until_ms > self.now_ms {
-                extensions.push(Extension::Forgotten(*id, (until_ms - self.now_ms) / 1000));
+                extensions.push(Extension::Forgotten(*id, (until_ms - self.now_ms).div_ceil(1000)));
             }
         }
         extensions.push(Extension::Shard(me.shard_id));

@@ -61,16 +61,16 @@ impl fmt::Debug for NodeId {
 pub struct Flags(pub u16);
 
 impl Flags {
-    /// This node.
-    pub const MYSELF: Flags = Flags(1);
     /// A primary.
-    pub const MASTER: Flags = Flags(1 << 1);
+    pub const MASTER: Flags = Flags(1);
     /// A replica.
-    pub const SLAVE: Flags = Flags(1 << 2);
+    pub const SLAVE: Flags = Flags(1 << 1);
     /// This node cannot reach it (`PFAIL`, `fail?`).
-    pub const PFAIL: Flags = Flags(1 << 3);
+    pub const PFAIL: Flags = Flags(1 << 2);
     /// The majority of the primaries cannot reach it.
-    pub const FAIL: Flags = Flags(1 << 4);
+    pub const FAIL: Flags = Flags(1 << 3);
+    /// This node.
+    pub const MYSELF: Flags = Flags(1 << 4);
     /// Its ID is not known yet.
     pub const HANDSHAKE: Flags = Flags(1 << 5);
     /// Its address is not known.
@@ -81,8 +81,6 @@ impl Flags {
     pub const MIGRATE_TO: Flags = Flags(1 << 8);
     /// It does not start elections.
     pub const NOFAILOVER: Flags = Flags(1 << 9);
-    /// It understands the extensions of `PING`.
-    pub const EXTENSIONS: Flags = Flags(1 << 10);
 
     /// The flags that another node may claim about a third one.
     pub(super) const GOSSIPED: Flags =
@@ -296,7 +294,7 @@ mod tests {
 
     #[test]
     fn flags_are_named_in_the_order_of_redis() {
-        let mut flags = Flags::FAIL | Flags::MASTER | Flags::MYSELF | Flags::EXTENSIONS;
+        let mut flags = Flags::FAIL | Flags::MASTER | Flags::MYSELF | Flags::MIGRATE_TO;
         assert_eq!(flags.to_string(), "myself,master,fail");
         flags.clear(Flags::FAIL | Flags::MASTER | Flags::MYSELF);
         assert_eq!(flags.to_string(), "noflags");

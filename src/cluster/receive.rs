@@ -75,9 +75,6 @@ impl Cluster {
     fn note_sender(&mut self, sender: NodeIndex, header: &Header) {
         let now_ms = self.now_ms;
         let node = self.table.node_mut(sender);
-        if header.mflags & mflag::EXT_DATA != 0 {
-            node.flags.set(Flags::EXTENSIONS);
-        }
         node.data_received = now_ms;
         if node.is_in_handshake() {
             return;
@@ -176,9 +173,6 @@ impl Cluster {
         let node = self.table.node_mut(index);
         node.flags.clear(Flags::HANDSHAKE);
         node.flags.set(header.flags & (Flags::MASTER | Flags::SLAVE));
-        if header.mflags & mflag::EXT_DATA != 0 {
-            node.flags.set(Flags::EXTENSIONS);
-        }
         self.save_later(false);
         true
     }

@@ -163,7 +163,8 @@ impl Cluster {
         }
         let node = self.table.node(index);
         if let Some(link) = self.link_to(index) {
-            let is_due = node.ping_sent == 0 && self.since(node.pong_received) > timeout_ms / 2;
+            let is_due =
+                node.ping_sent == 0 && self.since(node.pong_received) > self.settings.ping_interval_ms;
             let hands_over = self.myself().is_primary() && self.manual.replica == Some(index);
             if is_due || hands_over {
                 self.send_ping(link, Kind::Ping);
