@@ -1,0 +1,197 @@
+//! Seeded faults, and a quiet network afterwards.
+
+use super::*;
+
+/// The seeds of a normal test run. An optimized build runs more in the same time.
+const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 2000 };
+
+/// For how long there are faults.
+const FAULTS_MS: u64 = 30_000;
+
+impl World {
+    fn any(&mut self) -> usize {
+        self.random.below(self.hosts.len())
+    }
+
+    fn block(&mut self, from: usize, to: usize, for_ms: usize) {
+        if from != to {
+            self.blocked.insert((from, to));
+            self.after(for_ms, 0, Event::Unblock(from, to));
+        }
+    }
+
+    /// A fault, or a command of an operator.
+    fn disturb(&mut self) {
+        let host = self.any();
+        let for_ms = 200 + self.random.below(12_000);
+        match self.random.below(if self.is_wild { 16 } else { 12 }) {
+            0 | 1 => {
+                let is_reset = self.random.below(3) > 0;
+                self.stop(host, is_reset);
+                self.after(300, for_ms, Event::Restart(host));
+            }
+            // Partitions: two halves, a node that nobody hears, one direction between two nodes.
+            2 | 3 => {
+                let side: Vec<bool> = self.hosts.iter().map(|_| false).collect();
+                let side: Vec<bool> = side.into_iter().map(|_| self.random.below(2) == 0).collect();
+                let both = self.random.below(3) > 0;
+                for from in 0..side.len() {
+                    for to in 0..side.len() {
+                        if side[from] != side[to] && (both || side[from]) {
+                            self.block(from, to, for_ms);
+                        }
+                    }
+                }
+            }
+            4 => (0..self.hosts.len()).for_each(|to| self.block(host, to, for_ms)),
+            5 => {
+                let to = self.any();
+                self.block(host, to, for_ms);
+            }
+            6 => {
+                let wires: Vec<u64> = self.hosts[host].wires.values().copied().collect();
+                for wire in wires {
+                    if self.random.below(2) == 0 {
+                        self.reset(wire);
+                    }
+                }
+            }
+            7 => self.hosts[host].clock_ms += [-3_600_000, -700, 900, 3_600_000][self.random.below(4)],
+            8 => self.delay_ms = [5, 20, 200, 1500][self.random.below(4)],
+            9 => {
+                let mode = [FailoverMode::Coordinated, FailoverMode::Force][self.random.below(2)];
+                self.call(host, |cluster, now_ms, facts| _ = cluster.failover(mode, now_ms, facts));
+            }
+            10 => self.restore_old_file(host),
+            11 => self.hosts[host].old = self.hosts[host].synced.clone(),
+            12 | 13 => self.move_slot(),
+            14 => {
+                let mode = FailoverMode::Takeover;
+                self.call(host, |cluster, now_ms, facts| _ = cluster.failover(mode, now_ms, facts));
+            }
+            _ => self.wipe(host),
+        }
+    }
+
+    fn reset(&mut self, number: u64) {
+        let Some(Wire { ends, .. }) = self.wires.remove(&number) else { return };
+        for (host, link) in ends {
+            if let Some(link) = link {
+                self.hosts[host].wires.remove(&link);
+                self.call(host, |cluster, now_ms, _| cluster.link_closed(link, now_ms));
+            }
+        }
+    }
+
+    /// Restarts a node with an older `nodes.conf`, unless it has voted or changed its role since: Redis, too, gives no
+    /// guarantee after that.
+    fn restore_old_file(&mut self, host: usize) {
+        let own = |text: &str| -> Vec<String> {
+            let line = text.lines().find(|line| line.contains("myself")).unwrap_or_default();
+            let words = line.split(' ').enumerate().filter(|(index, _)| [2, 3, 6, 8].contains(index));
+            let vote = text.rsplit(' ').next().unwrap_or_default();
+            words.map(|(_, word)| word).chain([vote]).map(str::to_owned).collect()
+        };
+        let entry = &self.hosts[host];
+        if entry.cluster.is_none() || own(&entry.old) != own(&entry.synced) {
+            return;
+        }
+        self.stop(host, true);
+        let entry = &mut self.hosts[host];
+        entry.written = entry.old.clone();
+        entry.synced = entry.old.clone();
+        self.after(300, 3000, Event::Restart(host));
+    }
+
+    /// Restarts a replica without its `nodes.conf`.
+    fn wipe(&mut self, host: usize) {
+        if self.hosts[host].cluster.as_ref().is_some_and(|cluster| cluster.myself().is_replica()) {
+            self.stop(host, true);
+            let entry = &mut self.hosts[host];
+            (entry.written, entry.synced, entry.old) = Default::default();
+            self.after(300, 3000, Event::Restart(host));
+        }
+    }
+
+    /// Moves a slot as `redis-cli --cluster reshard` does, without keys.
+    fn move_slot(&mut self) {
+        let (slot, source, target) = (self.random.below(16384) as u16, self.any(), self.any());
+        let id = |world: &World, host: usize| Some(world.hosts[host].cluster.as_ref()?.myself().id);
+        let (Some(from), Some(to)) = (id(self, source), id(self, target)) else { return };
+        let is_owner = |cluster: &Cluster| cluster.owner(slot).is_some_and(|node| node.id == from);
+        let (from, to) = (from.as_bytes(), to.as_bytes());
+        // Only if both know that the source owns the slot, and the target serves slots, too.
+        let agree =
+            [source, target].iter().all(|host| self.hosts[*host].cluster.as_ref().is_some_and(is_owner));
+        let serves = |cluster: &Cluster| !cluster.myself().slots.is_empty();
+        if source == target
+            || !agree
+            || !self.hosts[target].cluster.as_ref().is_some_and(serves)
+            || self.hosts[source].cluster.as_ref().is_some_and(|cluster| cluster.myself().slots.len() < 2)
+        {
+            return;
+        }
+        let mut set = |host, change| {
+            let done = self.call(host, |cluster, now_ms, _| cluster.set_slot(slot, change, 0, now_ms));
+            done.is_some_and(|result| result.is_ok())
+        };
+        _ = set(target, SetSlot::Importing(from))
+            && set(source, SetSlot::Migrating(to))
+            && set(target, SetSlot::Node(to))
+            && set(source, SetSlot::Node(to));
+    }
+
+    /// Ends the faults. An operator forgets nodes that lost their files, and has the new ones meet the others.
+    fn heal(&mut self) {
+        self.delay_ms = 20;
+        self.blocked.clear();
+        for host in 0..self.hosts.len() {
+            if self.hosts[host].cluster.is_none() {
+                self.start(host);
+            }
+        }
+        let ids: BTreeSet<NodeId> =
+            self.hosts.iter().filter_map(|host| Some(host.cluster.as_ref()?.myself().id)).collect();
+        let alone = |host: &Host| host.cluster.as_ref().is_some_and(|cluster| cluster.nodes().count() == 1);
+        let new: Vec<bool> = self.hosts.iter().map(alone).collect();
+        for host in 0..self.hosts.len() {
+            let cluster = self.hosts[host].cluster.as_ref().expect("all run");
+            let gone: Vec<NodeId> =
+                cluster.nodes().map(|(_, node)| node.id).filter(|id| !ids.contains(id)).collect();
+            for id in gone {
+                self.call(host, |cluster, now_ms, _| _ = cluster.forget(id.as_bytes(), now_ms));
+            }
+            if new[host] {
+                for other in 0..self.hosts.len() {
+                    self.call(other, |cluster, now_ms, _| _ = cluster.meet(&ip(host), 6379, 16379, now_ms));
+                }
+            }
+        }
+    }
+}
+
+fn run(seed: u64) -> u64 {
+    let settings = Settings { node_timeout_ms: TIMEOUT_MS, ..Settings::default() };
+    let shape = [(3, 6), (3, 6), (3, 7), (5, 5), (3, 9), (2, 4)][(seed / 4 % 6) as usize];
+    let mut world = World::new(seed, shape.0, shape.1, &settings);
+    world.is_wild = seed % 4 == 3;
+    world.run_until(START_MS + 4000);
+    while world.now_ms < START_MS + FAULTS_MS {
+        let pause_ms = [50, 700, 2500, 6000][world.random.below(4)];
+        world.run_until(world.now_ms + world.random.clone().below(pause_ms) as u64);
+        world.random.next();
+        world.disturb();
+    }
+    world.heal();
+    world.await_agreement(AGREEMENT_MS);
+    // It stays so.
+    world.run_until(world.now_ms + 3000);
+    assert_eq!(world.disagreement(), None, "{}", world.report());
+    world.elections
+}
+
+#[test]
+fn a_minority_never_promotes_and_all_nodes_agree_after_any_schedule_of_faults() {
+    let elections = run_all(SEEDS, run);
+    println!("{elections} elections were won");
+}
