@@ -179,22 +179,22 @@ impl Cluster {
             self.set_primary(sender);
             self.todo.update_state = true;
             self.save_later(true);
-        } else if let Some(above) = self.primary_of_primary() {
-            let old = self.myself().primary.map(|primary| self.table.node(primary).id);
-            let (old, new) = (old.map_or_else(String::new, |id| id.to_string()), self.table.node(above).id);
-            let text = format!("I'm a sub-replica! Reconfiguring myself from {old} to {new}");
-            self.log(Level::Notice, text);
-            self.set_primary(above);
-            self.todo.update_state = true;
-            self.save_later(true);
-        } else if !dirty.is_empty() {
+        } else if !self.leave_replica() && !dirty.is_empty() {
             self.act(Action::DropKeys(dirty));
         }
     }
 
-    /// The primary of this node's primary, if that one has become a replica.
-    fn primary_of_primary(&self) -> Option<NodeIndex> {
-        let primary = self.myself().primary?;
-        self.table.node(primary).primary.filter(|above| *above != self.my_index())
+    /// Follows the primary of this node's primary, if that one has become a replica. Returns whether it has.
+    pub(super) fn leave_replica(&mut self) -> bool {
+        let Some(primary) = self.myself().primary else { return false };
+        let above = self.table.node(primary).primary.filter(|above| *above != self.my_index());
+        let Some(above) = above else { return false };
+        let (old, new) = (self.table.node(primary).id, self.table.node(above).id);
+        let text = format!("I'm a sub-replica! Reconfiguring myself from {old} to {new}");
+        self.log(Level::Notice, text);
+        self.set_primary(above);
+        self.todo.update_state = true;
+        self.save_later(true);
+        true
     }
 }

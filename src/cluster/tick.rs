@@ -40,6 +40,8 @@ impl Cluster {
         }
         self.check_manual_failover();
         if self.myself().is_replica() {
+            // Redis notices this only with changed slots, and may keep a chain of replicas.
+            self.leave_replica();
             self.handle_manual_failover();
             self.handle_failover();
             let Census { orphans, most, own } = census;
