@@ -186,7 +186,8 @@ impl Cluster {
         }
         self.todo.ownership = true;
         self.todo.update_state = true;
-        self.save_later(false);
+        // Redis does not sync: after a loss of power both nodes may deny that the slot is theirs.
+        self.save_later(true);
         Ok(())
     }
 

@@ -43,7 +43,6 @@ struct Reader {
     by_id: BTreeMap<NodeId, usize>,
     /// Whether the line of the node was read, or only its ID as a primary.
     is_read: Vec<bool>,
-    has_shard: Vec<bool>,
     primaries: Vec<Option<usize>>,
     slots: Vec<Option<usize>>,
     /// Slots of this node in motion, with the other node.
@@ -65,7 +64,6 @@ impl Cluster {
             nodes: Vec::new(),
             by_id: BTreeMap::new(),
             is_read: Vec::new(),
-            has_shard: Vec::new(),
             primaries: Vec::new(),
             slots: vec![None; usize::from(SLOTS)],
             migrating: Vec::new(),
@@ -160,7 +158,6 @@ impl Reader {
         let shard_id = NodeId::random(&mut self.random);
         self.nodes.push(Node::new(id, shard_id, Flags::default(), self.now_ms));
         self.is_read.push(false);
-        self.has_shard.push(false);
         self.primaries.push(None);
         self.by_id.insert(id, self.nodes.len() - 1);
         self.nodes.len() - 1
@@ -183,10 +180,7 @@ impl Reader {
         for field in fields.filter(|field| !field.is_empty()) {
             let (name, value) = field.split_once('=').ok_or_else(|| format!("invalid field '{field}'"))?;
             match name {
-                "shard-id" => {
-                    node.shard_id = parse_id(value.as_bytes())?;
-                    self.has_shard[index] = true;
-                }
+                "shard-id" => node.shard_id = parse_id(value.as_bytes())?,
                 "nodename" => node.nodename = value.into(),
                 "tcp-port" => node.address.port = parse_port(value)?,
                 "tls-port" => node.address.tls_port = parse_port(value)?,
@@ -255,12 +249,8 @@ impl Reader {
             if primary == index {
                 return Err(format!("the node {id} is its own primary"));
             }
-            if !self.has_shard[index] {
-                // Versions before 7.2 have no shards.
-                self.nodes[index].shard_id = self.nodes[primary].shard_id;
-            } else if self.has_shard[primary] && self.nodes[index].shard_id != self.nodes[primary].shard_id {
-                return Err(format!("the node {id} is in another shard than its primary"));
-            }
+            // Versions before 7.2 have no shards. A replica in another shard than its primary is put right.
+            self.nodes[index].shard_id = self.nodes[primary].shard_id;
         }
         for (node, is_read) in self.nodes.iter_mut().zip(&self.is_read).filter(|(_, is_read)| !**is_read) {
             debug_assert!(!is_read);

@@ -133,16 +133,15 @@ impl Cluster {
         }
     }
 
-    /// Takes the shard of a node, and follows it if the node is this node's primary.
+    /// Puts a node and its replicas into a shard.
     pub(super) fn set_shard(&mut self, index: NodeIndex, shard_id: NodeId) {
-        let node = self.table.node_mut(index);
-        if node.shard_id != shard_id {
-            node.shard_id = shard_id;
-            self.save_later(false);
-        }
-        if self.myself().primary == Some(index) && self.myself().shard_id != shard_id {
-            self.me().shard_id = shard_id;
-            self.save_later(true);
+        let members = [&[index], self.table.node(index).replicas.as_slice()].concat();
+        for member in members {
+            let node = self.table.node_mut(member);
+            if node.shard_id != shard_id {
+                node.shard_id = shard_id;
+                self.save_later(member == self.my_index());
+            }
         }
     }
 

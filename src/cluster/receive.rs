@@ -328,6 +328,8 @@ impl Cluster {
                 Extension::Hostname(name) => hostname = name,
                 Extension::Nodename(name) => nodename = name,
                 Extension::Forgotten(id, seconds) => self.forget_gossiped(sender, id, seconds),
+                // A replica is in the shard of its primary, whatever it says; Redis refuses a file that differs.
+                Extension::Shard(_) if self.table.node(sender).primary.is_some() => {}
                 Extension::Shard(id) => self.set_shard(sender, id),
                 Extension::Unknown(kind) => {
                     self.log(Level::Warning, format!("Received unknown extension type {kind}"));

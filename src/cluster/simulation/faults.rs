@@ -3,7 +3,7 @@
 use super::*;
 
 /// The seeds of a normal test run. An optimized build runs more in the same time.
-const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 2000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 100 } else { 2000 };
 
 /// For how long there are faults.
 const FAULTS_MS: u64 = 30_000;
@@ -83,14 +83,14 @@ impl World {
         }
     }
 
-    /// Restarts a node with an older `nodes.conf`, unless it has voted or changed its role since: Redis, too, gives no
+    /// Restarts a node with an older `nodes.conf`, unless it has voted, requested votes or changed its role since: Redis, too, gives no
     /// guarantee after that.
     fn restore_old_file(&mut self, host: usize) {
         let own = |text: &str| -> Vec<String> {
             let line = text.lines().find(|line| line.contains("myself")).unwrap_or_default();
             let words = line.split(' ').enumerate().filter(|(index, _)| [2, 3, 6, 8].contains(index));
-            let vote = text.rsplit(' ').next().unwrap_or_default();
-            words.map(|(_, word)| word).chain([vote]).map(str::to_owned).collect()
+            let epochs = text.lines().last().unwrap_or_default();
+            words.map(|(_, word)| word).chain([epochs]).map(str::to_owned).collect()
         };
         let entry = &self.hosts[host];
         if entry.cluster.is_none() || own(&entry.old) != own(&entry.synced) {
