@@ -85,7 +85,7 @@ impl Cluster {
     pub fn config_text(&self) -> String {
         let mut text = self.nodes_text(true);
         let (current, vote) = (self.current_epoch, self.last_vote_epoch);
-        text.push_str(&format!("vars currentEpoch {current} lastVoteEpoch {vote}\n"));
+        text += &format!("vars currentEpoch {current} lastVoteEpoch {vote}\n");
         text
     }
 }

@@ -32,10 +32,13 @@ impl Cluster {
         _ = write!(text, "{id} {}:{port}@{}", address.ip, address.bus_port);
         if is_file {
             _ = write!(text, ",{hostname}");
-            match self.settings.tls_cluster {
-                true => _ = write!(text, ",tcp-port={}", address.port),
-                false => _ = write!(text, ",tls-port={}", address.tls_port),
-            }
+            // The port that is not in the address.
+            let (name, other) = if self.settings.tls_cluster {
+                ("tcp-port", address.port)
+            } else {
+                ("tls-port", address.tls_port)
+            };
+            _ = write!(text, ",{name}={other}");
             if !nodename.is_empty() {
                 _ = write!(text, ",nodename={nodename}");
             }

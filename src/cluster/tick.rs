@@ -28,7 +28,7 @@ impl Cluster {
         self.ticks += 1;
         self.expire_blacklist();
         self.tend_links();
-        if self.ticks % PING_TICKS == 0 {
+        if self.ticks.is_multiple_of(PING_TICKS) {
             self.ping_oldest();
         }
         let (census, is_changed) = self.check_nodes();

@@ -106,7 +106,7 @@ fn decode_body(kind: Kind, body: &[u8], count: usize, extensions: u16) -> Option
 /// Splits the first extension off. Its length counts its header, and is a multiple of 8.
 fn split_extension(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = u32_at(bytes.get(..4)?, 0) as usize;
-    if length < 8 || length % 8 != 0 {
+    if length < 8 || !length.is_multiple_of(8) {
         return None;
     }
     bytes.split_at_checked(length)

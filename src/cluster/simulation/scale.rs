@@ -1,1 +1,0 @@
-//! The time and the traffic of large clusters.
