@@ -10,7 +10,7 @@
 //! skipped, as a later version may have written them.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use super::node::{Flags, Node, NodeId, NodeIndex};
 use super::slots::SLOTS;
@@ -85,7 +85,7 @@ impl Cluster {
     pub fn config_text(&self) -> String {
         let mut text = self.nodes_text(true);
         let (current, vote) = (self.current_epoch, self.last_vote_epoch);
-        text += &format!("vars currentEpoch {current} lastVoteEpoch {vote}\n");
+        _ = writeln!(text, "vars currentEpoch {current} lastVoteEpoch {vote}");
         text
     }
 }

@@ -21,6 +21,7 @@ mod faults;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::fmt::Write;
 use std::sync::Arc;
 use std::thread;
 
@@ -536,12 +537,12 @@ impl World {
     fn report(&self) -> String {
         let mut text = String::new();
         for (number, host) in self.hosts.iter().enumerate() {
-            text.push_str(&format!("host {number} at {} ms\n", self.now_ms - START_MS));
+            _ = writeln!(text, "host {number} at {} ms", self.now_ms - START_MS);
             text.push_str(
                 &host.cluster.as_ref().map_or_else(String::new, |cluster| cluster.nodes_text(false)),
             );
             for line in host.log.iter().rev().take(25).rev() {
-                text.push_str(&format!("    {line}\n"));
+                _ = writeln!(text, "    {line}");
             }
         }
         text

@@ -80,15 +80,12 @@ impl Table {
     pub(super) fn add(&mut self, node: Node) -> NodeIndex {
         debug_assert!(!self.by_id.contains_key(&node.id));
         let id = node.id;
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.nodes[index as usize] = Some(node);
-                NodeIndex(index)
-            }
-            None => {
-                self.nodes.push(Some(node));
-                NodeIndex(self.nodes.len() as u32 - 1)
-            }
+        let index = if let Some(index) = self.free.pop() {
+            self.nodes[index as usize] = Some(node);
+            NodeIndex(index)
+        } else {
+            self.nodes.push(Some(node));
+            NodeIndex(self.nodes.len() as u32 - 1)
         };
         self.by_id.insert(id, index);
         index

@@ -133,6 +133,7 @@ impl<'a> IntoIterator for Entries<'a> {
 }
 
 /// An extension of a known type with invalid content is returned as unknown.
+#[expect(clippy::copy_iterator, reason = "a body is a view of a packet, and is copied as one")]
 impl<'a> Iterator for Extensions<'a> {
     type Item = Extension<'a>;
     fn next(&mut self) -> Option<Extension<'a>> {

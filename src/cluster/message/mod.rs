@@ -226,7 +226,6 @@ pub struct Entries<'a>(pub(super) &'a [u8]);
 
 /// The extensions of a packet; a copy starts at the same place.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::copy_iterator, reason = "a body is a view of a packet, and is copied as one")]
 pub struct Extensions<'a>(pub(super) &'a [u8]);
 
 /// An extension of `PING`, `PONG` and `MEET`.

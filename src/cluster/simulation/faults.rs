@@ -3,7 +3,7 @@
 use super::*;
 
 /// The seeds of a normal test run. An optimized build runs more in the same time.
-const SEEDS: u64 = if cfg!(debug_assertions) { 100 } else { 2000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 25 } else { 2000 };
 
 /// For how long there are faults.
 const FAULTS_MS: u64 = 30_000;
@@ -154,14 +154,14 @@ impl World {
             self.hosts.iter().filter_map(|host| Some(host.cluster.as_ref()?.myself().id)).collect();
         let alone = |host: &Host| host.cluster.as_ref().is_some_and(|cluster| cluster.nodes().count() == 1);
         let new: Vec<bool> = self.hosts.iter().map(alone).collect();
-        for host in 0..self.hosts.len() {
+        for (host, is_new) in new.into_iter().enumerate() {
             let cluster = self.hosts[host].cluster.as_ref().expect("all run");
             let known = cluster.nodes().filter(|(_, node)| !node.is_in_handshake()).map(|(_, node)| node.id);
             let gone: Vec<NodeId> = known.filter(|id| !ids.contains(id)).collect();
             for id in gone {
                 self.call(host, |cluster, now_ms, _| _ = cluster.forget(id.as_bytes(), now_ms));
             }
-            if new[host] {
+            if is_new {
                 for other in 0..self.hosts.len() {
                     self.call(other, |cluster, now_ms, _| _ = cluster.meet(&ip(host), 6379, 16379, now_ms));
                 }
