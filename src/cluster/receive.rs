@@ -1,4 +1,4 @@
-//! Messages that arrive.
+//! Messages that arrive: what a node learns from each type, and from whom it accepts it.
 
 use super::message::{Body, Entries, Extension, Extensions, Header, Kind, Packet, decode, mflag};
 use super::node::{Address, Flags, Node, NodeId, NodeIndex};

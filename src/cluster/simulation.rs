@@ -402,7 +402,7 @@ impl World {
             return;
         }
         self.replicate(host);
-        self.call(host, |cluster, now_ms, facts| cluster.tick(now_ms, facts));
+        self.call(host, Cluster::tick);
         if !self.is_wild {
             self.check_epochs(host);
         }
