@@ -42,7 +42,9 @@ mod membership;
 pub mod message;
 mod migration;
 pub mod node;
+mod queries;
 mod receive;
+pub mod redirect;
 mod report;
 #[cfg(test)]
 mod simulation;

@@ -35,6 +35,9 @@ pub fn select(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if i32::try_from(index).is_err() {
         return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647"));
     }
+    if ctx.config.cluster_enabled && ctx.keyspace.count() == 1 && index != 0 {
+        return Err(Error::new("ERR SELECT is not allowed in cluster mode"));
+    }
     let db = usize::try_from(index).ok().filter(|index| *index < ctx.keyspace.count());
     ctx.session.db = db.ok_or(DB_OUT_OF_RANGE)?;
     ctx.reply.ok();

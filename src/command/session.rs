@@ -52,6 +52,10 @@ pub struct SessionFlags {
     pub caching: bool,
     /// The reply of the command being executed consists of pushes, which no `CLIENT REPLY` holds back.
     pub pushed: bool,
+    /// `ASKING`: the next request may access a slot that is being imported.
+    pub asking: bool,
+    /// `READONLY`: reads the keys of this replica's primary.
+    pub reads_replica: bool,
     /// `SCRIPT DEBUG`: how the next `EVAL` is executed.
     pub debugging: DebugMode,
 }
@@ -99,7 +103,7 @@ impl SessionFlags {
     /// Whether requests need the careful path of execution.
     #[inline]
     pub fn needs_care(&self) -> bool {
-        self.quiets() | self.transaction | self.subscribed | self.tracking
+        self.quiets() | self.transaction | self.subscribed | self.tracking | self.asking
     }
 }
 

@@ -94,6 +94,11 @@ fn copy_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool> {
     Ok(true)
 }
 
+/// Whether this is a node of a cluster without `cluster-databases`.
+fn has_one_database(ctx: &Context<'_>) -> bool {
+    ctx.config.cluster_enabled && ctx.keyspace.count() == 1
+}
+
 /// `MOVE key db`: 1, or 0 if the key is missing or the other database has one of that name. O(1).
 pub fn move_(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let moved = move_key(ctx, args)?;
@@ -102,6 +107,9 @@ pub fn move_(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 }
 
 fn move_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool> {
+    if has_one_database(ctx) {
+        return Err(Error::new("ERR MOVE is not allowed in cluster mode"));
+    }
     let here = ctx.first_key(args.get(1));
     let there = Key { db: database(ctx, args.get(2))?, ..here };
     if here.db == there.db {
@@ -121,6 +129,9 @@ fn move_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool> {
 
 /// `SWAPDB index index`: `OK`; clients of either database see the keys of the other one from now on. O(1).
 pub fn swapdb(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    if has_one_database(ctx) {
+        return Err(Error::new("ERR SWAPDB is not allowed in cluster mode"));
+    }
     let index = |arg: &[u8]| integer(arg).ok().and_then(|index| i32::try_from(index).ok());
     let first = index(args.get(1)).ok_or("ERR invalid first DB index")?;
     let second = index(args.get(2)).ok_or("ERR invalid second DB index")?;

@@ -47,7 +47,6 @@ pub use value::{
 pub enum Effect {
     Acts,
     AlwaysVerified,
-    NoCluster,
     NoTls,
     NoModules,
     NoUsers,
@@ -65,7 +64,6 @@ impl Effect {
         Some(match self {
             Effect::Acts => return None,
             Effect::AlwaysVerified => "what is loaded is always verified in full",
-            Effect::NoCluster => "there is no cluster",
             Effect::NoTls => "connections are not encrypted",
             Effect::NoModules => "there is no interface for modules",
             Effect::NoUsers => "there are no ACL users, requirepass alone guards the server",
@@ -229,9 +227,9 @@ mod tests {
         let mut config = Config::default();
         assert_eq!(config.without_effect(), []);
         config.port = 7000;
-        config.cluster_enabled = true;
+        config.tls_replication = true;
         let names: Vec<&str> = config.without_effect().iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["cluster-enabled"]);
+        assert_eq!(names, ["tls-replication"]);
     }
 
     #[test]

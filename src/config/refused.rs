@@ -18,11 +18,6 @@ struct Refused {
 
 const REFUSED: &[Refused] = &[
     Refused {
-        name: "cluster-enabled",
-        why: "cluster mode is not supported, the server would hold all slots alone. Set it to no to start a standalone \
-              server",
-    },
-    Refused {
         name: "tls-port",
         why: "TLS is not supported, no connection would be encrypted. Set it to 0, and put a TLS proxy such as stunnel \
               in front of a port on loopback",

@@ -292,30 +292,31 @@ directives! {
     "repl-diskless-sync-max-replicas", repl_diskless_sync_max_replicas: u32 = 0, COUNT, RUN, Acts;
     "repl-diskless-load", repl_diskless_load: DisklessLoad = DisklessLoad::Disabled, PLAIN, LOADED, Acts;
 
-    "cluster-enabled", cluster_enabled: bool = false, PLAIN, START, NoCluster;
-    "cluster-config-file", cluster_config_file: ByteText = "nodes.conf".into(), TEXT, START, NoCluster;
-    "cluster-port", cluster_port: u16 = 0, PORT, START, NoCluster;
-    "cluster-node-timeout", cluster_node_timeout: u64 = 15_000, LONG, RUN, NoCluster;
-    "cluster-ping-interval", cluster_ping_interval: u64 = 1000, LONG, HIDDEN, NoCluster;
+    "cluster-enabled", cluster_enabled: bool = false, PLAIN, START, Acts;
+    "cluster-databases", cluster_databases: u32 = 1, int(1, INT_MAX), START, Acts;
+    "cluster-config-file", cluster_config_file: ByteText = "nodes.conf".into(), TEXT, START, Acts;
+    "cluster-port", cluster_port: u16 = 0, PORT, START, Acts;
+    "cluster-node-timeout", cluster_node_timeout: u64 = 15_000, LONG, RUN, Acts;
+    "cluster-ping-interval", cluster_ping_interval: u64 = 1000, LONG, HIDDEN, Acts;
     "cluster-replica-validity-factor" / "cluster-slave-validity-factor", cluster_replica_validity_factor: u32 = 10,
-        COUNT, RUN, NoCluster;
+        COUNT, RUN, Acts;
     "cluster-replica-no-failover" / "cluster-slave-no-failover", cluster_replica_no_failover: bool = false, PLAIN,
-        RUN, NoCluster;
-    "cluster-migration-barrier", cluster_migration_barrier: u32 = 1, COUNT, RUN, NoCluster;
-    "cluster-allow-replica-migration", cluster_allow_replica_migration: bool = true, PLAIN, RUN, NoCluster;
-    "cluster-require-full-coverage", cluster_require_full_coverage: bool = true, PLAIN, RUN, NoCluster;
-    "cluster-allow-reads-when-down", cluster_allow_reads_when_down: bool = false, PLAIN, RUN, NoCluster;
-    "cluster-allow-pubsubshard-when-down", cluster_allow_pubsubshard_when_down: bool = true, PLAIN, RUN, NoCluster;
-    "cluster-link-sendbuf-limit", cluster_link_sendbuf_limit: u64 = 0, bytes(0, u64::MAX), RUN, NoCluster;
-    "cluster-announce-ip", cluster_announce_ip: ByteText = "".into(), TEXT, RUN, NoCluster;
-    "cluster-announce-port", cluster_announce_port: u16 = 0, PORT, RUN, NoCluster;
-    "cluster-announce-tls-port", cluster_announce_tls_port: u16 = 0, PORT, RUN, NoCluster;
-    "cluster-announce-bus-port", cluster_announce_bus_port: u16 = 0, PORT, RUN, NoCluster;
-    "cluster-announce-hostname", cluster_announce_hostname: ByteText = "".into(), text(check::hostname), RUN, NoCluster;
+        RUN, Acts;
+    "cluster-migration-barrier", cluster_migration_barrier: u32 = 1, COUNT, RUN, Acts;
+    "cluster-allow-replica-migration", cluster_allow_replica_migration: bool = true, PLAIN, RUN, Acts;
+    "cluster-require-full-coverage", cluster_require_full_coverage: bool = true, PLAIN, RUN, Acts;
+    "cluster-allow-reads-when-down", cluster_allow_reads_when_down: bool = false, PLAIN, RUN, Acts;
+    "cluster-allow-pubsubshard-when-down", cluster_allow_pubsubshard_when_down: bool = true, PLAIN, RUN, Acts;
+    "cluster-link-sendbuf-limit", cluster_link_sendbuf_limit: u64 = 0, bytes(0, u64::MAX), RUN, Acts;
+    "cluster-announce-ip", cluster_announce_ip: ByteText = "".into(), TEXT, RUN, Acts;
+    "cluster-announce-port", cluster_announce_port: u16 = 0, PORT, RUN, Acts;
+    "cluster-announce-tls-port", cluster_announce_tls_port: u16 = 0, PORT, RUN, Acts;
+    "cluster-announce-bus-port", cluster_announce_bus_port: u16 = 0, PORT, RUN, Acts;
+    "cluster-announce-hostname", cluster_announce_hostname: ByteText = "".into(), text(check::hostname), RUN, Acts;
     "cluster-announce-human-nodename", cluster_announce_human_nodename: ByteText = "".into(), text(check::node_name),
-        RUN, NoCluster;
+        RUN, Acts;
     "cluster-preferred-endpoint-type", cluster_preferred_endpoint_type: EndpointType = EndpointType::Ip, PLAIN, RUN,
-        NoCluster;
+        Acts;
 
     "tls-port", tls_port: u16 = 0, PORT, RUN, NoTls;
     "tls-cert-file", tls_cert_file: ByteText = "".into(), TEXT, RUN, NoTls;

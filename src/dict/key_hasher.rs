@@ -37,6 +37,12 @@ impl KeyHasher {
         KeyHasher { seed, plain: if slots { -1 } else { SHORT as isize } }
     }
 
+    /// The hash slot in the hash of a key.
+    #[inline]
+    pub fn slot_of(hash: u64) -> usize {
+        slot_of(hash)
+    }
+
     /// Whether hashes contain hash slots.
     pub fn has_slots(&self) -> bool {
         self.plain < 0

@@ -52,10 +52,12 @@ impl Requests {
         self.has_select = true;
     }
 
-    /// Adds `RESTORE` of one key. A time to live of 0 means none.
-    pub fn restore(&mut self, key: &[u8], ttl_ms: i64, payload: &[u8], replaces: bool) {
+    /// Adds `RESTORE` of one key. A time to live of 0 means none. With `asks`, a target that imports the key's slot takes
+    /// it.
+    pub fn restore(&mut self, key: &[u8], ttl_ms: i64, payload: &[u8], replaces: bool, asks: bool) {
         let ttl = ttl_ms.to_string();
-        let words: [&[u8]; 5] = [b"RESTORE", key, ttl.as_bytes(), payload, b"REPLACE"];
+        let verb: &[u8] = if asks { b"RESTORE-ASKING" } else { b"RESTORE" };
+        let words: [&[u8]; 5] = [verb, key, ttl.as_bytes(), payload, b"REPLACE"];
         self.push(&words[..4 + usize::from(replaces)]);
         self.keys += 1;
     }
@@ -270,7 +272,7 @@ mod tests {
         requests.auth(None, b"secret");
         requests.select(3);
         for index in 0..keys {
-            requests.restore(format!("k{index}").as_bytes(), 0, b"payload", index > 0);
+            requests.restore(format!("k{index}").as_bytes(), 0, b"payload", index > 0, false);
         }
         requests
     }
@@ -297,8 +299,8 @@ mod tests {
         let mut requests = Requests::default();
         requests.auth(Some(b"user"), b"password");
         requests.select(12);
-        requests.restore(b"a", 0, b"p\0", false);
-        requests.restore(b"", 17, b"q", true);
+        requests.restore(b"a", 0, b"p\0", false, false);
+        requests.restore(b"", 17, b"q", true, false);
         let expected =
             b"*3\r\n$4\r\nAUTH\r\n$4\r\nuser\r\n$8\r\npassword\r\n*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n\
             *4\r\n$7\r\nRESTORE\r\n$1\r\na\r\n$1\r\n0\r\n$2\r\np\0\r\n\

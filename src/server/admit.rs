@@ -44,6 +44,11 @@ impl Server {
                 &Error::new("ERR Command not allowed inside a transaction"),
             );
         }
+        if self.cluster.is_some()
+            && let Some(error) = self.redirect(token, command, args)
+        {
+            return self.send_elsewhere(token, command, &error);
+        }
         if self.core.limit.room() != Room::Enough && !self.audience.settling {
             match self.room_for(token, command, args) {
                 Room::Enough | Room::Falling => {}
@@ -114,6 +119,25 @@ impl Server {
         None
     }
 
+    /// Redirects a request to another node. Unlike another refused `EXEC`, a redirected one has the error itself as its
+    /// reply.
+    #[cold]
+    fn send_elsewhere(
+        &mut self,
+        token: Token,
+        command: &'static Command,
+        error: &Error,
+    ) -> Option<&'static Command> {
+        self.core.stats.command(command.id).rejected += 1;
+        if matches!(command.handler, Handler::Server(ServerCommand::Exec)) {
+            self.end_transaction(token);
+        } else {
+            self.refuse_transaction(token);
+        }
+        self.reply_error(token, error);
+        None
+    }
+
     /// Writes an error reply and counts it.
     #[cold]
     pub(super) fn reply_error(&mut self, token: Token, error: &Error) {
@@ -149,10 +173,13 @@ impl Server {
     #[inline]
     pub(super) fn admit_from_script(&mut self, run: &Run, args: Args<'_>) -> Result<&'static Command, Error> {
         let (command, error) = match self.core.names.find(&args) {
-            Ok(command) if command.accepts(args.len()) => match self.refuse_from_script(run, command, args) {
-                None => return Ok(command),
-                Some(error) => (Some(command), error),
-            },
+            Ok(command) if command.accepts(args.len()) => {
+                let refused = self.refuse_from_script(run, command, args);
+                match refused.or_else(|| self.redirect_from_script(run, command, args)) {
+                    None => return Ok(command),
+                    Some(error) => (Some(command), error),
+                }
+            }
             Ok(command) => {
                 (Some(command), "ERR Wrong number of args calling Redis command from script".into())
             }

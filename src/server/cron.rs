@@ -140,6 +140,7 @@ impl Server {
         self.look_after_children();
         self.look_after_replicas();
         self.look_after_upstream();
+        self.tick_cluster();
         self.replication.migrations.close_idle(self.core.keyspace.moment.unix_ms / 1000);
         self.check_clients();
         self.look_after_web(now_us);

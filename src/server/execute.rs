@@ -8,6 +8,7 @@ use super::Server;
 use super::core::dispatch::Environment;
 use super::invoke::Caller;
 use super::net::output::Mark;
+use super::redirect::is_served;
 use crate::command::{Args, Command, Error, Handler, Origin, Refusal, ServerCommand};
 use crate::sys::poller::Token;
 
@@ -31,7 +32,8 @@ impl Server {
             && let Handler::Keyspace(run) = command.handler
             && command.accepts(args.len())
             && session.authenticated
-            && !self.gate.is_careful_with(command.flags)
+            && (!self.gate.is_careful_with(command.flags)
+                || is_served(self.gate, self.cluster.as_deref(), command, hash))
             && !session.flags.needs_care()
             && !self.core.is_short_of_memory(session.db)
             && let Some((reply, splices)) = self.net.output.same_writer(token, session.protocol)
@@ -90,6 +92,7 @@ impl Server {
             self.invoke_for_client(token, command, hash, args, Origin::Client);
         }
         self.end_caching(token, found);
+        self.end_asking(token, found);
         let Some(client) = self.net.clients.get(token) else { return true };
         let (flags, is_blocked) = (client.session.flags, client.session.blocked.is_some());
         if !is_blocked {

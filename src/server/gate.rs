@@ -57,6 +57,8 @@ pub(super) struct Modes {
     pub lacks_replicas: bool,
     /// Replies wait for acknowledgements (`min-replicas-to-ack`).
     pub confirms: bool,
+    /// This server is a node of a cluster: requests for keys of other nodes are redirected.
+    pub redirects: bool,
 }
 
 /// The flags of commands that may change data.
@@ -81,6 +83,8 @@ pub(super) struct ReplicaDenial {
 pub(super) struct Gate {
     /// [`Server::execute_carefully`] handles requests with one of these flags; all requests have [`EVERY`].
     careful: u64,
+    /// [`Gate::careful`] for a request whose slot this node serves.
+    careful_if_served: u64,
     /// Some commands are refused: because of loading, a failing disk, a slow script, or the role.
     refuses: bool,
     denial: Option<Denial>,
@@ -125,13 +129,15 @@ impl Gate {
             calls: records && propagates,
             units: records && modes.records && !muted,
         };
+        let careful_if_served = if refuses_all || modes.paused || modes.monitored {
+            EVERY
+        } else {
+            // The short path does not note which replies are independent of the data.
+            (if refuses_writes { WRITES } else { 0 }) | if modes.confirms { NO_DATA } else { 0 }
+        };
         Gate {
-            careful: if refuses_all || modes.paused || modes.monitored {
-                EVERY
-            } else {
-                // The short path does not note which replies are independent of the data.
-                (if refuses_writes { WRITES } else { 0 }) | if modes.confirms { NO_DATA } else { 0 }
-            },
+            careful: if modes.redirects { EVERY } else { careful_if_served },
+            careful_if_served,
             refuses: refuses_all || refuses_writes,
             denial: modes.denial,
             replica: ReplicaDenial {
@@ -157,6 +163,12 @@ impl Gate {
     #[inline(always)]
     pub fn is_careful_with(self, command_flags: u64) -> bool {
         self.careful & (command_flags | EVERY) != 0
+    }
+
+    /// [`Gate::is_careful_with`] for a request whose slot this node serves.
+    #[inline(always)]
+    pub fn is_careful_if_served(self, command_flags: u64) -> bool {
+        self.careful_if_served & (command_flags | EVERY) != 0
     }
 
     /// The reasons to refuse commands because of the role.
@@ -205,6 +217,7 @@ impl Server {
             stale: upstream.is_some_and(|upstream| !upstream.is_online()) && !config.replica_serve_stale_data,
             lacks_replicas: self.lacks_replicas(),
             confirms: upstream.is_none() && config.min_replicas_to_ack > 0,
+            redirects: self.cluster.is_some(),
         }
     }
 
@@ -291,6 +304,7 @@ mod tests {
         stale: false,
         lacks_replicas: false,
         confirms: false,
+        redirects: false,
     };
 
     const NOTHING: Listening = Listening { changes: false, calls: false, units: false };
@@ -333,14 +347,18 @@ mod tests {
             (Modes { lacks_replicas: true, ..log }, refusing_writes, Delete, CALLS),
             (Modes { confirms: true, ..log }, (NO_DATA, false), Delete, CALLS),
             (Modes { confirms: true, lacks_replicas: true, ..log }, (WRITES | NO_DATA, true), Delete, CALLS),
+            (Modes { redirects: true, ..log }, plain, Delete, CALLS),
+            (Modes { redirects: true, ..replica }, refusing_writes, Hide, NOTHING),
         ];
-        for (modes, (careful, refuses), expiry, listening) in rows {
+        for (modes, (careful_if_served, refuses), expiry, listening) in rows {
             let Modes { denial, read_only, stale, lacks_replicas, confirms, .. } = modes;
+            let careful = if modes.redirects { EVERY } else { careful_if_served };
             let replica = ReplicaDenial { read_only, stale, lacks_replicas };
             let notes_expiries = modes.follows && !modes.applies;
             let target = if notes_expiries { Target::Log } else { Target::All };
             let gate = Gate {
                 careful,
+                careful_if_served,
                 refuses,
                 denial,
                 replica,

@@ -143,6 +143,7 @@ impl Server {
             Handler::Server(which) => self.call_server(which, caller, args),
             Handler::Help => {
                 let container = introspect::container_of(command);
+                self.refuse_help(container)?;
                 introspect::help(container, args.get(0), &mut caller.reply(&mut self.net));
                 Ok(())
             }

@@ -708,6 +708,7 @@ impl Server {
             Source::Link(_) => unreachable!("it has been handled"),
         }
         self.end_loading();
+        self.adopt_loaded_slots();
         self.follow_configured(history.is_some());
         self.process.announce_ready(&self.core.config);
         Ok(())

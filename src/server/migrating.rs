@@ -68,11 +68,11 @@ impl Server {
             requests.select(request.target_db);
         }
         let (keyspace, replaces) = (&self.core.keyspace, request.replaces);
-        let compress = self.core.config.rdbcompression;
+        let (compress, asks) = (self.core.config.rdbcompression, self.cluster.is_some());
         request.keys.retain(|name| {
             let Some(entry) = keyspace.peek(keyspace.key(request.db, name)) else { return false };
             let ttl_ms = entry.expire_at().map_or(0, |time| (time - keyspace.moment.unix_ms).max(1));
-            requests.restore(name, ttl_ms, &payload::dump(&entry, compress), replaces);
+            requests.restore(name, ttl_ms, &payload::dump(&entry, compress), replaces, asks);
             true
         });
         requests

@@ -19,6 +19,8 @@ mod audience;
 mod blocked;
 mod busy;
 mod client_memory;
+mod cluster;
+mod clustering;
 mod confirming;
 mod core;
 mod cron;
@@ -45,6 +47,7 @@ mod parts;
 mod persistence;
 mod process;
 mod receiving;
+mod redirect;
 mod replication;
 mod saving;
 mod scripting;
@@ -64,6 +67,7 @@ pub use startup::{StartError, start};
 use apply::Applying;
 use audience::Audience;
 use busy::Suspended;
+use clustering::Clustered;
 use core::Core;
 use core::used_memory;
 use cron::Cron;
@@ -101,6 +105,8 @@ pub struct Server {
     audience: Audience,
     persistence: Persistence,
     replication: Replication,
+    /// This node of a cluster, in cluster mode.
+    cluster: Option<Box<Clustered>>,
     applying: Applying,
     libraries: Libraries,
     process: Process,
@@ -158,6 +164,8 @@ impl Server {
                     Source::Transfer => self.on_transfer(),
                     Source::Upstream => self.on_upstream_event(event),
                     Source::Migration(number) => self.on_migration_event(number),
+                    Source::BusListener(index) => self.accept_bus(index as usize),
+                    Source::Bus(number) => self.on_bus_event(number, event),
                 }
             }
             for token in self.net.take_scheduled() {
@@ -203,6 +211,7 @@ impl Server {
             self.core.stats.note_memory(used_memory());
             self.advance_failover();
             self.advance_shutdown();
+            self.settle_cluster();
             self.flush();
             if signal::shutdown_signals() > 0 && !self.cron.paused {
                 self.shut_down_by_signal();

@@ -13,6 +13,8 @@
 //! `redis.setresp` end with it. The clock is frozen: no key expires while a script runs, and `TIME` returns the same
 //! time until the script is suspended.
 
+use std::cell::Cell;
+
 use std::rc::Rc;
 
 use super::Server;
@@ -91,6 +93,9 @@ impl Server {
     /// Returns the error if `caller` cannot start a script that declares the flags `said`.
     pub(super) fn refuse_script(&self, caller: &Caller<'_>, said: Option<Flags>) -> Option<Error> {
         let origin = caller.origin;
+        if said.is_some_and(|said| said.has(Flags::NO_CLUSTER)) && self.cluster.is_some() {
+            return Some(Error::new("ERR Can not run script on cluster, 'no-cluster' flag is set."));
+        }
         // The table permits scripts on a stale replica, for those that declare that they may run there.
         if self.gate.replica_denial().stale
             && !origin.must_obey()
@@ -150,6 +155,8 @@ impl Server {
             session,
             is_read_only: Run::is_read_only(flags, command),
             has_written: false,
+            may_cross_slots: flags.is_none_or(Flags::allows_several_slots),
+            slot: Cell::new(self.slot_of_script(command, args)),
             lacks_memory: self.lacks_memory(origin) && !flags.is_some_and(Flags::allows_oom),
             is_killed: false,
             kill_error: None,

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 
+use super::clustering;
 use super::core::used_memory;
 use super::cron::Cron;
 use super::defrag::Defrag;
@@ -41,6 +42,13 @@ impl fmt::Display for StartError {
     }
 }
 
+impl StartError {
+    /// With this line.
+    pub(super) fn new(line: String) -> StartError {
+        StartError(line)
+    }
+}
+
 fn failed(what: &str) -> impl FnOnce(io::Error) -> StartError {
     move |error| StartError(format!("{what}: {error}"))
 }
@@ -48,6 +56,12 @@ fn failed(what: &str) -> impl FnOnce(io::Error) -> StartError {
 /// Starts a server with `config` and serves until shutdown.
 pub fn start(mut config: Config) -> Result<(), StartError> {
     let names = rename_commands(&config)?;
+    if config.cluster_enabled {
+        config.databases = config.cluster_databases;
+        if config.replicaof.0.is_some() {
+            return Err(StartError("replicaof directive not allowed in cluster mode".into()));
+        }
+    }
     std::env::set_current_dir(config.dir.path())
         .map_err(|error| StartError(format!("Can't chdir to '{}': {error}", config.dir)))?;
     let mut log = Log::open(config.logfile.as_path(), config.loglevel)
@@ -81,6 +95,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     server.core.keyspace.keep_lazy_to(processors.unwrap_or_default());
     server.net.watch_listeners(listeners.clients).map_err(failed("Can't watch a listener"))?;
     server.open_web(listeners.metrics).map_err(failed("Can't watch a listener"))?;
+    server.open_cluster(listeners.bus)?;
     server.process.write_pidfile(&server.core.config).map_err(StartError)?;
     title::apply(&server.core.config);
     for (name, why) in server.core.config.without_effect() {
@@ -125,6 +140,7 @@ fn rename_commands(config: &Config) -> Result<CommandNames, StartError> {
 struct Listeners {
     clients: Vec<Listener>,
     metrics: Vec<Listener>,
+    bus: Vec<Listener>,
 }
 
 /// Opens the sockets, and then daemonizes if the configuration says so: the parent process waits until the daemon
@@ -143,8 +159,13 @@ fn listen_and_detach(config: &Config, log: &Log) -> Result<(Listeners, Option<St
         return Err(StartError("Configured to not listen anywhere, exiting.".into()));
     }
     let metrics = open_listeners(config, config.metrics_port, log).map_err(aborting)?;
+    let bus = if config.cluster_enabled {
+        open_listeners(config, clustering::bus_port(config).map_err(StartError)?, log).map_err(aborting)?
+    } else {
+        Vec::new()
+    };
     let starter = config.daemonize.then(process::daemonize).transpose().map_err(failed("Can't daemonize"))?;
-    Ok((Listeners { clients: listeners, metrics }, starter))
+    Ok((Listeners { clients: listeners, metrics, bus }, starter))
 }
 
 /// The CPUs in a list of the configuration; `None` means all.
@@ -178,6 +199,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         audience: Audience::default(),
         persistence,
         replication: super::Replication::new(super::syncing::random_id()),
+        cluster: None,
         applying: super::Applying::default(),
         libraries: Libraries::default(),
         process,

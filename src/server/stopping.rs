@@ -226,6 +226,7 @@ impl Server {
             ));
         })?;
         self.process.begin_shutdown();
+        self.close_cluster();
         for path in self.net.close_listeners() {
             self.process.log.notice(format_args!("Removing the unix socket file."));
             let _ = std::fs::remove_file(path);

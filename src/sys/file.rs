@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -133,6 +134,20 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         return result;
     }
     sync_directory_of(&target)
+}
+
+/// Locks a file for this process, as `flock` does; the lock ends when the file and its copies in children are closed.
+/// Returns false if another process has locked it.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    // SAFETY: the descriptor is open, and `flock` reads no memory.
+    let result = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    if result == 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        error => Err(error),
+    }
 }
 
 /// The C library's text for an error, without its number: `Permission denied`.

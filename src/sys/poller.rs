@@ -74,10 +74,14 @@ pub enum Source {
     Upstream,
     /// The connection to the target of a `MIGRATE`, by the number of that.
     Migration(u32),
+    /// A listener for the cluster bus, by its index.
+    BusListener(u32),
+    /// A connection of the cluster bus, by its number.
+    Bus(u32),
 }
 
 /// The number of kinds.
-const KINDS: u64 = 7;
+const KINDS: u64 = 9;
 
 const KIND_SHIFT: u32 = 28;
 const KIND_MASK: u64 = 0xf;
@@ -100,6 +104,8 @@ impl Source {
             Source::Transfer => (4, Token::new(0, 0)),
             Source::Upstream => (5, Token::new(0, 0)),
             Source::Migration(number) => (6, Token::new(0, number)),
+            Source::BusListener(index) => (7, Token::new(index, 0)),
+            Source::Bus(number) => (8, Token::new(0, number)),
         };
         assert!(kind < KINDS && token.slot < MAX_SLOTS);
         kind << KIND_SHIFT | token.to_u64()
@@ -126,6 +132,8 @@ impl Source {
             4 => Source::Transfer,
             5 => Source::Upstream,
             6 => Source::Migration(token.generation),
+            7 => Source::BusListener(token.slot),
+            8 => Source::Bus(token.generation),
             _ => panic!("no such kind was registered"),
         }
     }

@@ -56,7 +56,7 @@ struct SortRequest<'a> {
 }
 
 impl<'a> SortRequest<'a> {
-    fn parse(args: Args<'a>, may_store: bool) -> Result<Self> {
+    fn parse(args: Args<'a>, may_store: bool, in_cluster: bool) -> Result<Self> {
         let mut request = SortRequest {
             sorted: true,
             by: None,
@@ -86,10 +86,17 @@ impl<'a> SortRequest<'a> {
                 at += 1;
             } else if word("by") && left >= 1 {
                 let pattern = args.get(at + 1);
+                // The keys that a pattern names may be on other nodes.
+                if in_cluster && has_star(pattern) {
+                    return Err(Error::new("ERR BY option of SORT denied in Cluster mode."));
+                }
                 request.sorted &= has_star(pattern);
                 request.by = Some(Pattern::parse(pattern));
                 at += 1;
             } else if word("get") && left >= 1 {
+                if in_cluster {
+                    return Err(Error::new("ERR GET option of SORT denied in Cluster mode."));
+                }
                 request.get.push(Pattern::parse(args.get(at + 1)));
                 at += 1;
             } else {
@@ -109,7 +116,7 @@ impl<'a> SortRequest<'a> {
 }
 
 fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result {
-    let mut request = SortRequest::parse(args, may_store)?;
+    let mut request = SortRequest::parse(args, may_store, ctx.config.cluster_enabled)?;
     let (elements, order) = match ctx.find(ctx.first_key(args.get(1)), Access::Read) {
         None => (Texts::default(), Vec::new()),
         Some(at) => {

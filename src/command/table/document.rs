@@ -42,10 +42,7 @@ const NOTES: &[(&str, &str)] = &[
 ];
 
 /// The commands of Redis 7.2 that are missing here, and the feature to which they belong.
-const MISSING: &[(&str, &str)] = &[
-    ("acl", "users and their permissions; `requirepass` guards the only one"),
-    ("asking cluster readonly readwrite", "cluster"),
-];
+const MISSING: &[(&str, &str)] = &[("acl", "users and their permissions; `requirepass` guards the only one")];
 
 /// A group's heading.
 fn heading(group: &str) -> &str {
@@ -62,6 +59,7 @@ fn heading(group: &str) -> &str {
         "server" => "Server",
         "scripting" => "Scripts and functions",
         "hyperloglog" => "HyperLogLog",
+        "cluster" => "Cluster",
         "geo" => "Geo",
         "stream" => "Streams",
         "bitmap" => "Bitmaps",

@@ -150,6 +150,17 @@ impl Keys {
         !self.specs.iter().any(KeySpec::is_of_keys)
     }
 
+    /// Whether calls never have keys or names of sharded channels, so that any node of a cluster executes them.
+    pub fn have_no_names(&self) -> bool {
+        self.specs.is_empty()
+    }
+
+    /// Whether every call has exactly one key, the first one.
+    #[inline]
+    pub fn is_single(&self) -> bool {
+        self.only != 0
+    }
+
     /// The argument that is the first key of a call of `count` arguments; `None` if the call has no key, or none at a
     /// fixed position. A script can be called without keys: then the argument is an ordinary argument of the script.
     #[inline(always)]
@@ -171,6 +182,17 @@ impl Keys {
     pub fn member(&self, count: usize) -> Option<usize> {
         let member = usize::from(self.member);
         (member != 0 && member < count).then_some(member)
+    }
+
+    /// [`Keys::find`], and the names of sharded channels.
+    pub fn find_names<A: Arguments + ?Sized>(&self, args: &A, found: &mut Vec<KeyPosition>) {
+        self.find(args, found);
+        for spec in self.specs.iter().filter(|spec| !spec.is_of_keys()) {
+            if apply(spec, args, found).is_none() {
+                found.clear();
+                return;
+            }
+        }
     }
 
     /// Fills `found` with the keys of a call, in the order of the specifications; with none if a specification does not

@@ -284,6 +284,7 @@ fn flags(client: &Client, tracking: Option<&Tracking>, touched: bool) -> String 
         (session.close_after_reply, 'c'),
         (session.close_now, 'A'),
         (matches!(client.transport.local(), Address::Unix(_)), 'U'),
+        (session.reads_replica, 'r'),
         (session.no_evict, 'e'),
         (session.no_touch, 'T'),
     ];

@@ -88,6 +88,7 @@ impl Server {
             self.defrag.reconsider();
         }
         self.core.apply_config();
+        self.cluster_config_changed();
         if changed("repl-backlog-size") && self.replication.has_backlog {
             let bytes = self.core.config.repl_backlog_size;
             self.core.keyspace.journal.stream_mut().keep_history(bytes);

@@ -48,6 +48,11 @@ impl Server {
     /// `FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]`: `OK` when the failover has started or was
     /// aborted. `INFO replication` has its state. O(N) in the number of replicas.
     pub(super) fn failover(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        if self.cluster.is_some() {
+            return Err(Error::new(
+                "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.",
+            ));
+        }
         if args.len() == 2 && args.is(1, "abort") {
             if self.replication.failover.is_none() {
                 return Err(Error::new("ERR No failover in progress."));

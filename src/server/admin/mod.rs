@@ -3,6 +3,7 @@
 #![expect(clippy::unnecessary_wraps, reason = "commands have one form, whether they can fail or not")]
 
 mod clients;
+mod cluster;
 mod config;
 mod control;
 mod debug;

@@ -197,6 +197,11 @@ impl Server {
             Kind::Shard => audience.subscribers.publish_to_shard(&mut audience.post, args.get(1), &payload),
             _ => audience.subscribers.publish(&mut audience.post, args.get(1), &payload),
         };
+        if self.cluster.is_some() {
+            self.publish_to_nodes(args.get(1), args.get(2), kind == Kind::Shard);
+            caller.reply(&mut self.net).integer(receivers as i64);
+            return Ok(());
+        }
         // Replicas have subscribers, too. Those of this server's primary get the message from there.
         if self.replication.has_backlog && self.replication.upstream.is_none() {
             let db = caller.db(&self.net);

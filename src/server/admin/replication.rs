@@ -16,6 +16,9 @@ const NO_LINK: Error = Error::new("NOMASTERLINK Can't SYNC while not connected w
 impl Server {
     /// `REPLICAOF host port | NO ONE`: replicates a primary, or stops replicating.
     pub(super) fn replicaof(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        if self.cluster.is_some() {
+            return Err(Error::new("ERR REPLICAOF not allowed in cluster mode."));
+        }
         if self.replication.failover.is_some() {
             return Err(Error::new("ERR REPLICAOF not allowed while failing over."));
         }

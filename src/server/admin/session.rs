@@ -49,6 +49,8 @@ impl Server {
         self.apply_hello(caller, args)?;
         let session = caller.session(&mut self.net);
         let (id, protocol) = (session.id, session.protocol);
+        let role = if self.replication.upstream.is_some() { "replica" } else { "master" };
+        let mode = self.mode_name();
         let mut reply = caller.reply(&mut self.net);
         reply.map(7);
         reply.bulk(b"server");
@@ -60,9 +62,9 @@ impl Server {
         reply.bulk(b"id");
         reply.integer(id as i64);
         reply.bulk(b"mode");
-        reply.bulk(b"standalone");
+        reply.bulk(mode.as_bytes());
         reply.bulk(b"role");
-        reply.bulk(b"master");
+        reply.bulk(role.as_bytes());
         reply.bulk(b"modules");
         reply.array(0);
         Ok(())

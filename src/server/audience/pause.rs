@@ -27,6 +27,8 @@ pub enum Purpose {
     Failover,
     /// A shutdown that waits for replicas.
     Shutdown,
+    /// `CLUSTER FAILOVER` of a replica of this server.
+    ManualFailover,
 }
 
 /// The current pause, if any, and the clients that wait for its end.
@@ -37,7 +39,7 @@ pub struct Pause {
     /// How many migrations stop writes until they end.
     holds: usize,
     /// Whether a [`Purpose`] stops writes, by its number.
-    purposes: [bool; 2],
+    purposes: [bool; 3],
     /// In the order in which they began to wait; includes clients that have disconnected.
     waiting: Vec<Token>,
     gone: usize,

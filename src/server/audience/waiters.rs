@@ -104,6 +104,11 @@ pub struct Waiters {
 }
 
 impl Waiters {
+    /// The clients that wait, in no particular order.
+    pub fn tokens(&self) -> impl Iterator<Item = Token> + '_ {
+        self.parked.keys().copied()
+    }
+
     /// Whether no client is blocked.
     pub fn is_empty(&self) -> bool {
         self.parked.is_empty()

@@ -56,7 +56,7 @@ impl Server {
             ("redis_version", REDIS_VERSION),
             ("redstart_version", env!("CARGO_PKG_VERSION")),
             ("redis_build_id", "0"),
-            ("redis_mode", "standalone"),
+            ("redis_mode", self.mode_name()),
             ("os", &process::system_name()),
             ("maxmemory_policy", self.core.config.maxmemory_policy.name()),
             ("tcp_port", &port),

@@ -46,6 +46,14 @@ impl Transaction {
         self.flags
     }
 
+    /// The queued requests.
+    pub fn requests(&self) -> impl Iterator<Item = (&'static Command, Places<'_>)> {
+        (0..self.count).filter_map(|index| {
+            let (request, places) = self.requests.request(index)?;
+            Some((request.command.ok()?, places))
+        })
+    }
+
     /// Takes the requests out, to execute them.
     pub fn take(&mut self) -> Rest {
         self.executing_bytes = self.requests.memory_bytes();

@@ -67,9 +67,10 @@ impl Process {
             LOGO.lines().for_each(|line| self.log.notice(format_args!("{line}")));
         }
         self.log.notice(format_args!(
-            "Redstart {} is starting: {} bit, standalone mode, port {}, pid {}",
+            "Redstart {} is starting: {} bit, {} mode, port {}, pid {}",
             env!("CARGO_PKG_VERSION"),
             usize::BITS,
+            if config.cluster_enabled { "cluster" } else { "standalone" },
             config.port,
             std::process::id()
         ));

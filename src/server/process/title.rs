@@ -31,7 +31,7 @@ fn variable(config: &Config, program: &[u8], name: &[u8]) -> Option<Vec<u8>> {
             let host = config.bind.first().map_or("*", String::as_str);
             format!("{host}:{}", config.port).into_bytes()
         }
-        // This is neither a cluster node nor a sentinel.
+        b"server-mode" if config.cluster_enabled => b"[cluster]".to_vec(),
         b"server-mode" => Vec::new(),
         b"port" => config.port.to_string().into_bytes(),
         b"tls-port" => config.tls_port.to_string().into_bytes(),

@@ -1,5 +1,6 @@
 //! A script that is being executed.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::cache::Engine;
@@ -126,6 +127,10 @@ pub struct Run {
     pub has_written: bool,
     /// Whether it may not begin to call commands that use memory: there was none when it began.
     pub lacks_memory: bool,
+    /// Whether it may access keys of different slots.
+    pub may_cross_slots: bool,
+    /// The slot of its keys, in a cluster.
+    pub slot: Cell<Option<u16>>,
     /// Whether it must end.
     pub is_killed: bool,
     /// Set after `SCRIPT KILL` or `FUNCTION KILL`, while the script's memory is being freed: the error reply, and

@@ -25,6 +25,16 @@ impl Flags {
     /// It may run on a replica that does not serve stale data.
     pub const ALLOW_STALE: Flags = Flags(4);
 
+    /// It does not run on a node of a cluster.
+    pub const NO_CLUSTER: Flags = Flags(8);
+
+    const ALLOW_CROSS_SLOT_KEYS: Flags = Flags(16);
+
+    /// Whether it may access keys of different hash slots, as long as all of them are on this node.
+    pub fn allows_several_slots(self) -> bool {
+        self.has(Self::ALLOW_CROSS_SLOT_KEYS)
+    }
+
     /// Whether it may run when memory is over the limit: it declares so, or writes nothing.
     pub fn allows_oom(self) -> bool {
         self.has(Self::ALLOW_OOM) || self.has(Self::NO_WRITES)

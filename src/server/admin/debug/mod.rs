@@ -155,12 +155,14 @@ impl Server {
             // `REPLICATE` would send only to replicas; it is ignored.
             (b"client-enforce-reply-list", 3) | (b"replicate", 3..) => {}
             (b"set-disable-deny-scripts", 3) => self.core.scripts_call_all = leading_number(word(2)) != 0,
-            // There is no cluster bus.
-            (b"drop-cluster-packet-filter", 3) => return Some(integer(word(2)).map(drop)),
+            (b"drop-cluster-packet-filter", 3) => {
+                return Some(integer(word(2)).map(|kind| self.drop_packets_of(kind)));
+            }
+            (b"close-cluster-link-on-packet-drop", 3) => {
+                self.close_links_on_drop(leading_number(word(2)) != 0);
+            }
             (b"clusterlink", 5) if args.is(2, "kill") => {
-                return Some(Err(Error::new(
-                    "ERR Debug option only available for cluster mode enabled setup!",
-                )));
+                return Some(self.kill_cluster_links(word(3), word(4)));
             }
             (b"set-skip-checksum-validation", 3) => {
                 self.core.keyspace.verifies_checksums = leading_number(word(2)) == 0;

@@ -66,7 +66,7 @@ pub(super) fn memory(server: &Server, out: &mut String) {
         "mem_total_replication_buffers": server.backlog_bytes(),
         "mem_clients_slaves": 0,
         "mem_clients_normal": it.clients,
-        "mem_cluster_links": 0,
+        "mem_cluster_links": server.cluster.as_ref().map_or(0, |node| node.bus.memory_bytes()),
         "mem_aof_buffer": it.log_buffer,
         "mem_allocator": mem_allocator(),
         "active_defrag_running": server.defrag.share(),

@@ -110,7 +110,7 @@ fn server(server: &Server, out: &mut String) {
         "redis_git_sha1": "00000000",
         "redis_git_dirty": 0,
         "redis_build_id": "0",
-        "redis_mode": "standalone",
+        "redis_mode": server.mode_name(),
         "os": process::system_name(),
         "arch_bits": usize::BITS,
         "monotonic_clock": "POSIX clock_gettime",
@@ -163,7 +163,7 @@ fn clients(server: &Server, out: &mut String) {
     let (input, output) = server.cron.largest_buffers();
     fields!(out,
         "connected_clients": server.net.clients.len(),
-        "cluster_connections": 0,
+        "cluster_connections": server.cluster.as_ref().map_or(0, |node| node.bus.len()),
         "maxclients": server.core.config.maxclients,
         "client_recent_max_input_buffer": input,
         "client_recent_max_output_buffer": output,
@@ -192,8 +192,8 @@ fn cpu(_: &Server, out: &mut String) {
     }
 }
 
-fn cluster(_: &Server, out: &mut String) {
-    fields!(out, "cluster_enabled": 0);
+fn cluster(server: &Server, out: &mut String) {
+    fields!(out, "cluster_enabled": u8::from(server.cluster.is_some()));
 }
 
 fn keyspace(server: &Server, out: &mut String) {

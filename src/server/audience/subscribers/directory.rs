@@ -297,6 +297,20 @@ impl Directory {
         }
     }
 
+    /// The `present` clients that are subscribed to `name`.
+    pub fn tokens(&self, name: &[u8], present: Present<'_>) -> Vec<Token> {
+        let mut tokens: Vec<Token> = match self.audience(name) {
+            None => Vec::new(),
+            Some(Audience::Few(few)) => few.iter().map(|item| client_of(*item).0).collect(),
+            Some(Audience::Many(number)) => {
+                let crowd = self.crowds.get(number);
+                crowd.resp2.list.iter().chain(crowd.resp3.list.iter()).copied().collect()
+            }
+        };
+        tokens.retain(|token| is_present(present, *token));
+        tokens
+    }
+
     /// Sends the array of `words` and `payload` to all `present` subscribers of `name`. Returns how many there are.
     pub fn send(
         &self,

@@ -398,6 +398,12 @@ impl Subscribers {
         })
     }
 
+    /// The clients that are subscribed to a shard channel.
+    pub fn shard_subscribers(&self, name: &[u8]) -> Vec<Token> {
+        let Some(key) = self.long.key(name) else { return Vec::new() };
+        self.with_present(|present| self.shards.tokens(key.bytes(), present))
+    }
+
     /// How many clients are subscribed to a channel or shard channel, patterns not counted.
     pub fn subscribers(&self, kind: Kind, name: &[u8]) -> usize {
         let Some(key) = self.long.key(name) else { return 0 };

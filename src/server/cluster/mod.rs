@@ -1,0 +1,119 @@
+//! The cluster bus: its listeners, and the connections to and from other nodes.
+//!
+//! ```text
+//!   accepted ──────────────┐
+//!   connecting ─▶ connected ─┴─▶ packets in both directions ─▶ closed by either side
+//! ```
+//!
+//! A link has a number that is never reused, by which [`crate::cluster`] names it. The connections are not clients: they
+//! are not limited by `maxclients`, and their peers send no commands.
+
+pub mod config_file;
+pub mod link;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+
+use crate::sys::net::{Listener, Socket};
+use crate::sys::poller::{Interest, NativePoller, Poller, Source};
+use link::BusLink;
+
+/// See the module's head.
+#[derive(Default)]
+pub struct Bus {
+    listeners: Vec<Listener>,
+    links: BTreeMap<u32, BusLink>,
+}
+
+impl Bus {
+    /// Registers listeners with the poller.
+    ///
+    /// # Errors
+    /// The kernel refuses to watch one.
+    pub fn open(&mut self, poller: &mut NativePoller, listeners: Vec<Listener>) -> io::Result<()> {
+        for listener in listeners {
+            let source = Source::BusListener(self.listeners.len() as u32);
+            poller.add(listener.as_fd(), source, Interest::READ)?;
+            self.listeners.push(listener);
+        }
+        Ok(())
+    }
+
+    /// Closes all listeners and connections.
+    pub fn close(&mut self, poller: &mut NativePoller) {
+        for listener in self.listeners.drain(..) {
+            let _ = poller.remove(listener.as_fd());
+        }
+        for link in std::mem::take(&mut self.links).into_values() {
+            let _ = poller.remove(link.socket.as_fd());
+        }
+    }
+
+    /// The next connection that waits at the listener `index`.
+    ///
+    /// # Errors
+    /// There are not enough descriptors.
+    pub fn accept(&self, index: usize) -> io::Result<Option<Socket>> {
+        self.listeners.get(index).map_or(Ok(None), Listener::accept)
+    }
+
+    /// Adds a connection with the number `number`.
+    ///
+    /// # Errors
+    /// The kernel refuses to watch it.
+    pub fn add(
+        &mut self,
+        poller: &mut NativePoller,
+        number: u32,
+        socket: Socket,
+        is_connected: bool,
+    ) -> io::Result<()> {
+        let _ = socket.set_nodelay(true);
+        let interest = if is_connected { Interest::READ } else { Interest::WRITE };
+        poller.add(socket.as_fd(), Source::Bus(number), interest)?;
+        self.links.insert(number, BusLink::new(socket, is_connected));
+        Ok(())
+    }
+
+    /// The connection with this number.
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut BusLink> {
+        self.links.get_mut(&number)
+    }
+
+    /// The connection with this number.
+    pub fn get(&self, number: u32) -> Option<&BusLink> {
+        self.links.get(&number)
+    }
+
+    /// Watches a connection for what it waits for.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn watch(&self, poller: &mut NativePoller, number: u32) -> io::Result<()> {
+        let Some(link) = self.links.get(&number) else { return Ok(()) };
+        let interest = match (link.is_connected, link.has_unsent()) {
+            (false, _) => Interest::WRITE,
+            (true, false) => Interest::READ,
+            (true, true) => Interest::BOTH,
+        };
+        poller.modify(link.socket.as_fd(), Source::Bus(number), interest)
+    }
+
+    /// Closes a connection.
+    pub fn remove(&mut self, poller: &mut NativePoller, number: u32) {
+        if let Some(link) = self.links.remove(&number) {
+            let _ = poller.remove(link.socket.as_fd());
+        }
+    }
+
+    /// The number of connections.
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// The memory of all connections, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.links.values().map(BusLink::memory_bytes).sum()
+    }
+}

@@ -1,0 +1,316 @@
+//! Requests for keys of other nodes: describes a call to [`crate::cluster::redirect`], and words its refusal.
+//!
+//! A request for one key, whose slot this node owns and is not moving, is executed by a test of one bit
+//! ([`Served`]). Everything else takes the careful path.
+
+use super::Server;
+use super::clustering::Clustered;
+use super::gate::Gate;
+use super::scripts::run::Run;
+use crate::cluster::redirect::{Call, Policy, Refusal};
+use crate::cluster::{NodeIndex, SlotSet};
+use crate::codec::hash_slot;
+use crate::command::table::keys::KeyPosition;
+use crate::command::{Args, Command, Error, Handler, Refusal as Refused, ServerCommand, SessionFlags, flags};
+use crate::config::EndpointType;
+use crate::dict::KeyHasher;
+use crate::server::audience::subscribers::Kind;
+use crate::sys::poller::Token;
+
+/// The slots whose keys this node serves without further questions: a bit each, 2 KiB.
+#[derive(Default)]
+pub(super) struct Served(SlotSet);
+
+impl Served {
+    /// Whether the slot of the key with this hash is served.
+    #[inline]
+    pub fn has(&self, hash: u64) -> bool {
+        self.0.contains(KeyHasher::slot_of(hash) as u16)
+    }
+}
+
+/// The names in a call, added one after the other.
+#[derive(Default)]
+struct Names<'a> {
+    call: Call,
+    first: Option<&'a [u8]>,
+}
+
+impl<'a> Names<'a> {
+    /// Adds the keys of a call to those of the calls before.
+    fn add(&mut self, server: &Server, db: usize, command: &Command, args: Args<'a>, found: &[KeyPosition]) {
+        let Some(node) = &server.cluster else { return };
+        for position in found {
+            let name = args.get(position.index);
+            let slot = hash_slot::of_key(name);
+            match (self.call.slot, self.first) {
+                (None, _) | (_, None) => (self.call.slot, self.first) = (Some(slot), Some(name)),
+                (Some(before), Some(first)) => {
+                    self.call.crosses |= slot != before;
+                    self.call.has_several |= name != first;
+                }
+            }
+            if node.machine.is_open(slot) && !is_of_channels(command) {
+                let keyspace = &server.core.keyspace;
+                let exists = keyspace.peek(keyspace.key(db, name)).is_some();
+                self.call.present += usize::from(exists);
+                self.call.missing += usize::from(!exists);
+            }
+        }
+    }
+}
+
+/// Whether the names of a command's calls are sharded channels.
+fn is_of_channels(command: &Command) -> bool {
+    use ServerCommand as C;
+    matches!(command.handler, Handler::Server(C::Ssubscribe | C::Sunsubscribe | C::Spublish))
+}
+
+/// Whether the cluster is the only reason for care with a request, and its only key is in a slot that this node serves.
+#[inline]
+pub(super) fn is_served(gate: Gate, node: Option<&Clustered>, command: &Command, hash: u64) -> bool {
+    !gate.is_careful_if_served(command.flags)
+        && node.is_some_and(|node| {
+            command.keys.is_single() && node.served.has(hash) || command.keys.have_no_names()
+        })
+}
+
+impl Server {
+    /// Ends the effect of `ASKING` after the request that follows it, within a transaction after its end.
+    #[inline]
+    pub(super) fn end_asking(&mut self, token: Token, found: Result<&'static Command, Refused>) {
+        if self.cluster.is_none() {
+            return;
+        }
+        let is_asking = |command: &Command| matches!(command.handler, Handler::Server(ServerCommand::Asking));
+        if let Some(client) = self.net.clients.get_mut(token)
+            && client.transaction.is_none()
+            && !found.is_ok_and(is_asking)
+        {
+            client.session.flags.asking = false;
+        }
+    }
+
+    /// Recomputes which slots are served, after the machine has changed.
+    pub(super) fn refresh_served(&mut self) {
+        if let Some(node) = self.cluster.as_deref_mut() {
+            node.served = Served(node.machine.served());
+        }
+    }
+
+    fn redirect_policy(&self) -> Policy {
+        Policy {
+            reads_when_down: self.core.config.cluster_allow_reads_when_down,
+            shards_when_down: self.core.config.cluster_allow_pubsubshard_when_down,
+        }
+    }
+
+    /// The error if another node has to execute a client's request.
+    #[cold]
+    pub(super) fn redirect(&self, token: Token, command: &'static Command, args: Args<'_>) -> Option<Error> {
+        let node = self.cluster.as_ref()?;
+        let client = self.net.clients.get(token)?;
+        let (session, db) = (client.session.flags, client.session.db);
+        let is_exec = matches!(command.handler, Handler::Server(ServerCommand::Exec));
+        if session.primary || session.replica || command.keys.have_no_names() && !is_exec {
+            return None;
+        }
+        let requests: Vec<_>;
+        let mut names = Names::default();
+        let mut found = Vec::new();
+        if is_exec {
+            requests = client.transaction.as_ref()?.requests().collect();
+            for (command, places) in &requests {
+                command.keys.find_names(&places.args(), &mut found);
+                names.add(self, db, command, places.args(), &found);
+            }
+        } else {
+            command.keys.find_names(&args, &mut found);
+            names.add(self, db, command, args, &found);
+        }
+        let mut call = names.call;
+        describe(&mut call, command, self.flags_of_call(token, command, args), session);
+        let refusal = node.machine.decide(&call, self.redirect_policy()).err()?;
+        Some(self.error_of(refusal))
+    }
+
+    /// The slot of the keys that a script is called with, in a cluster.
+    pub(super) fn slot_of_script(&self, command: &Command, args: Args<'_>) -> Option<u16> {
+        self.cluster.as_ref()?;
+        let mut found = Vec::new();
+        command.keys.find(&args, &mut found);
+        found.first().map(|key| hash_slot::of_key(args.get(key.index)))
+    }
+
+    /// The error if a script may not make this call in a cluster.
+    #[inline]
+    pub(super) fn redirect_from_script(
+        &self,
+        run: &Run,
+        command: &'static Command,
+        args: Args<'_>,
+    ) -> Option<Error> {
+        let node = self.cluster.as_deref()?;
+        self.redirect_call_of_script(node, run, command, args)
+    }
+
+    #[cold]
+    fn redirect_call_of_script(
+        &self,
+        node: &Clustered,
+        run: &Run,
+        command: &'static Command,
+        args: Args<'_>,
+    ) -> Option<Error> {
+        if run.origin.must_obey() || command.keys.have_no_names() {
+            return None;
+        }
+        let mut found = Vec::new();
+        command.keys.find_names(&args, &mut found);
+        let mut names = Names::default();
+        names.add(self, run.session.db, command, args, &found);
+        let mut call = names.call;
+        let session =
+            run.client.and_then(|token| self.net.clients.get(token)).map(|client| client.session.flags);
+        describe(&mut call, command, command.flags, session.unwrap_or_default());
+        match node.machine.decide(&call, self.redirect_policy()) {
+            Err(Refusal::DownForWrites) => {
+                return Some(Error::new(
+                    "ERR Script attempted to execute a write command while the cluster is down and readonly",
+                ));
+            }
+            Err(Refusal::Down) => {
+                return Some(Error::new(
+                    "ERR Script attempted to execute a command while the cluster is down",
+                ));
+            }
+            Err(_) => {
+                return Some(Error::new("ERR Script attempted to access a non local key in a cluster node"));
+            }
+            Ok(()) => {}
+        }
+        let slot = call.slot.filter(|_| !run.may_cross_slots)?;
+        let expected = run.slot.get().unwrap_or(slot);
+        run.slot.set(Some(expected));
+        if expected == slot {
+            return None;
+        }
+        Some(Error::new("ERR Script attempted to access keys that do not hash to the same slot"))
+    }
+
+    /// The error for a client.
+    fn error_of(&self, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::CrossSlot => Error::new("CROSSSLOT Keys in request don't hash to the same slot"),
+            Refusal::TryAgain => Error::new("TRYAGAIN Multiple keys request during rehashing of slot"),
+            Refusal::Down => Error::new("CLUSTERDOWN The cluster is down"),
+            Refusal::DownForWrites => {
+                Error::new("CLUSTERDOWN The cluster is down and only accepts read commands")
+            }
+            Refusal::Unbound => Error::new("CLUSTERDOWN Hash slot not served"),
+            Refusal::Moved(slot, node) => self.redirection("MOVED", slot, node),
+            Refusal::Ask(slot, node) => self.redirection("ASK", slot, node),
+        }
+    }
+
+    fn redirection(&self, word: &str, slot: u16, node: NodeIndex) -> Error {
+        let (endpoint, port) = self.endpoint_of(node);
+        format!("{word} {slot} {endpoint}:{port}").into()
+    }
+
+    /// Where clients reach a node (`cluster-preferred-endpoint-type`).
+    pub(super) fn endpoint_of(&self, index: NodeIndex) -> (&str, u16) {
+        let node = self.cluster.as_ref().and_then(|node| node.machine.node(index));
+        let Some(node) = node else { return ("", 0) };
+        let endpoint = match self.core.config.cluster_preferred_endpoint_type {
+            EndpointType::Ip => node.address.ip.as_str(),
+            EndpointType::Hostname if node.hostname.is_empty() => "?",
+            EndpointType::Hostname => node.hostname.as_str(),
+            EndpointType::UnknownEndpoint => "",
+        };
+        (endpoint, node.address.port)
+    }
+
+    /// After the owner of a slot or the state of the cluster has changed: redirects blocked clients, and ends sharded
+    /// subscriptions that are another node's now.
+    pub(super) fn ownership_changed(&mut self) {
+        self.refresh_served();
+        self.redirect_blocked();
+        self.end_moved_subscriptions();
+    }
+
+    fn redirect_blocked(&mut self) {
+        let blocked: Vec<(Token, Error)> = self
+            .audience
+            .waiters
+            .tokens()
+            .filter_map(|token| {
+                let rest = self.net.clients.get(token)?.rest.as_ref()?;
+                let (request, places) = rest.current()?;
+                let command = request.command.ok()?;
+                Some((token, self.redirect_waiting(token, command, places.args())?))
+            })
+            .collect();
+        for (token, error) in blocked {
+            self.end_wait(token, Some(error));
+        }
+    }
+
+    /// As [`Server::redirect`] for a client that waits for keys. While a slot is imported, its clients go on waiting.
+    fn redirect_waiting(&self, token: Token, command: &'static Command, args: Args<'_>) -> Option<Error> {
+        let node = self.cluster.as_ref()?;
+        let first = command.keys.first(args.len())?;
+        let slot = hash_slot::of_key(args.get(first));
+        if node.machine.is_ok() && node.machine.importing(slot).is_some() {
+            return None;
+        }
+        let error = self.redirect(token, command, args)?;
+        // The keys that it waits for may not exist yet.
+        (!error.text().starts_with(b"ASK ") && !error.text().starts_with(b"TRYAGAIN")).then_some(error)
+    }
+
+    /// Unsubscribes clients from sharded channels whose slot this node does not serve any more.
+    fn end_moved_subscriptions(&mut self) {
+        let Some(node) = &self.cluster else { return };
+        let machine = &node.machine;
+        let is_elsewhere = |channel: &[u8]| {
+            let owner = machine.owner_index(hash_slot::of_key(channel));
+            owner.is_none_or(|owner| owner != machine.my_index() && machine.myself().primary != Some(owner))
+        };
+        let moved: Vec<Vec<u8>> = self
+            .audience
+            .subscribers
+            .active(Kind::Shard, None)
+            .into_iter()
+            .filter(|channel| is_elsewhere(channel))
+            .map(<[u8]>::to_vec)
+            .collect();
+        for channel in moved {
+            for token in self.audience.subscribers.shard_subscribers(&channel) {
+                self.audience.subscribers.unsubscribe(token, Kind::Shard, &channel);
+                self.confirm_moved(token, &channel);
+            }
+        }
+    }
+
+    fn confirm_moved(&mut self, token: Token, channel: &[u8]) {
+        let counts = self.audience.subscribers.counts(token);
+        if self.net.clients.get(token).is_none() {
+            return;
+        }
+        let mut reply = self.net.reply_to(token);
+        reply.push(3);
+        reply.bulk(b"sunsubscribe");
+        reply.bulk(channel);
+        reply.integer(counts.of(Kind::Shard) as i64);
+        self.net.session(token).flags.subscribed = counts.total() > 0;
+    }
+}
+
+fn describe(call: &mut Call, command: &Command, all_flags: u64, session: SessionFlags) {
+    call.writes = all_flags & flags::WRITE != 0;
+    call.is_of_channels = is_of_channels(command);
+    call.migrates = matches!(command.handler, Handler::Server(ServerCommand::Migrate));
+    call.asks = session.asking || all_flags & flags::ASKING != 0;
+    call.reads_replica = session.reads_replica;
+}
