@@ -1,0 +1,9 @@
+//! Nodes of a cluster, beside nodes of Redis and together with them.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod failover;
+mod moves;
+mod nodes;
+mod replies;
