@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `options` is the command line. A `session` is a connection and its state: its database, and whether it is in a
-//! transaction or subscribed. [`format`](mod@format) prints replies. `shell` takes lines from a `reader`, or on a
+//! transaction or subscribed; with `-c` it follows a cluster's `redirection`s. [`format`](mod@format) prints replies. `shell` takes lines from a `reader`, or on a
 //! terminal from an `editor` with a `history`, which shows `hints` and `help` based on the server's description of its
 //! commands (`docs`). `debugger` is the state of a Lua debugging session. `modes` has all functions besides sending
 //! commands.
@@ -27,6 +27,7 @@ mod history;
 pub mod modes;
 pub mod options;
 mod reader;
+mod redirection;
 pub mod session;
 mod shell;
 mod state;

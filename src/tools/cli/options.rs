@@ -82,6 +82,8 @@ pub struct Options {
     pub from_input: Option<FromInput>,
     /// A script to run; the command's words are its keys and arguments.
     pub script: Option<PathBuf>,
+    /// Whether to follow the redirections of a cluster.
+    pub follows: bool,
     /// How to debug that script, if requested.
     pub debugs: Option<Mode>,
     /// Whether to report changes of the connection.
@@ -135,7 +137,7 @@ pub fn command() -> Command {
             .value_parser(bytes.clone()),
             value("reply-delimiter", 'D', "TEXT", "Delimiter after a raw reply [default: a line end]")
                 .value_parser(bytes.clone()),
-            value("redirections", 'c', "", "Accepted; redirections are printed, not followed")
+            value("redirections", 'c', "", "Follow the redirections of a cluster (MOVED and ASK)")
                 .action(ArgAction::SetTrue),
             value("fail", 'e', "", "Exit with status 1 if the server returns an error")
                 .action(ArgAction::SetTrue),
@@ -207,6 +209,9 @@ impl Options {
             return Err("Options -x and -X are mutually exclusive.".to_string());
         }
         let mut target = Target::from_matches(matches)?;
+        if matches.get_flag("redirections") && matches.contains_id("socket") {
+            return Err("Options -c and -s are mutually exclusive.".to_string());
+        }
         if matches.get_flag("askpass") {
             target.password =
                 Some(terminal::read_password("Please input password: ").map_err(|e| e.to_string())?);
@@ -245,6 +250,7 @@ impl Options {
                 bytes("tag").map(FromInput::Tag)
             },
             script: matches.get_one("eval").cloned(),
+            follows: matches.get_flag("redirections"),
             debugs: if matches.get_flag("ldb-sync-mode") {
                 Some(Mode::Sync)
             } else {

@@ -1,7 +1,7 @@
 //! A connection and its state; executes commands on it and prints their replies.
 //!
-//! A command is never sent twice: if the connection turns out to be closed, the command fails, and the next one
-//! reconnects.
+//! A command is never sent again after a broken connection: it fails, and the next one reconnects. With `-c` it is sent
+//! again to the node that a `MOVED` or `ASK` error names; the node that replied with the error has not executed it.
 
 use std::io;
 
@@ -9,11 +9,15 @@ use super::debugger::{self, Debugger};
 use super::docs::Docs;
 use super::format::Format;
 use super::options::Options;
+use super::redirection::Redirection;
 use super::state::{self, State};
 use crate::resp::Value;
 use crate::sys::terminal;
 use crate::tools::client::{Connection, Error, Interrupt};
 use crate::tools::console::{self, tell};
+
+/// The maximum number of redirections of one command. More of them mean that the nodes disagree about the slot.
+const MAX_REDIRECTIONS: usize = 64;
 
 /// Why a command has no reply.
 #[derive(Debug)]
@@ -42,6 +46,14 @@ pub fn draw(bytes: &[u8]) -> Result<(), Failure> {
     console::draw(bytes).map_err(Failure::Output)
 }
 
+/// The result of sending a command.
+enum Done {
+    /// It has a reply; false if that is an error.
+    Replied(bool),
+    /// Another node has to execute it.
+    Redirected(Redirection),
+}
+
 /// A connection and its state.
 #[derive(Debug)]
 pub struct Session {
@@ -51,6 +63,8 @@ pub struct Session {
     pub state: State,
     /// The debugging state of the connection.
     pub debugger: Debugger,
+    /// Whether a line is printed for each redirection.
+    pub shows_redirections: bool,
     /// The database to select on a new connection.
     wanted: u32,
     connection: Option<Connection>,
@@ -60,7 +74,14 @@ impl Session {
     /// Creates a session without a connection.
     pub fn new(options: Options) -> Session {
         let wanted = options.target.database;
-        Session { options, state: State::default(), debugger: Debugger::default(), wanted, connection: None }
+        Session {
+            options,
+            state: State::default(),
+            debugger: Debugger::default(),
+            shows_redirections: false,
+            wanted,
+            connection: None,
+        }
     }
 
     /// Whether there is a connection. The server may have closed it since.
@@ -133,14 +154,49 @@ impl Session {
         if self.connection.is_none() {
             self.connect()?;
         }
-        let result = self.attempt(words);
+        let mut left = if self.options.follows { MAX_REDIRECTIONS } else { 0 };
+        let result = loop {
+            match self.attempt(words, left > 0) {
+                Ok(Done::Redirected(redirection)) => {
+                    left -= 1;
+                    if let Err(failure) = self.follow(&redirection) {
+                        break Err(failure);
+                    }
+                }
+                Ok(Done::Replied(good)) => break Ok(good),
+                Err(failure) => break Err(failure),
+            }
+        };
         if matches!(result, Err(Failure::Connection(_) | Failure::Interrupted)) {
             self.disconnect();
         }
         result
     }
 
-    fn attempt(&mut self, words: &[Vec<u8>]) -> Result<bool, Failure> {
+    /// Connects to the node that a redirection names. A transaction on the previous connection is discarded.
+    fn follow(&mut self, redirection: &Redirection) -> Result<(), Failure> {
+        self.options.target.address = redirection.address(&self.options.target.address);
+        if self.shows_redirections {
+            print(redirection.line(&self.options.target.address).as_bytes())?;
+        }
+        self.connect()?;
+        if redirection.is_temporary {
+            let Some(connection) = &mut self.connection else { return Err(Error::Closed.into()) };
+            connection.send(&["ASKING"])?;
+            let reply = self.receive()?;
+            report(
+                match reply {
+                    Value::Error(text) => Err(Error::Refused("ASKING", text)),
+                    _ => Ok(()),
+                },
+                "ASKING",
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Sends the command once. `follows` tells whether a redirection is returned rather than printed.
+    fn attempt(&mut self, words: &[Vec<u8>], follows: bool) -> Result<Done, Failure> {
         let Some(connection) = &mut self.connection else { return Err(Error::Closed.into()) };
         connection.send(words)?;
         if self.debugger.sends(words) {
@@ -156,7 +212,7 @@ impl Session {
             let value = match self.receive() {
                 Err(Failure::Connection(Error::Closed)) if ends => {
                     self.disconnect();
-                    return Ok(true);
+                    return Ok(Done::Replied(true));
                 }
                 value => value?,
             };
@@ -176,13 +232,16 @@ impl Session {
                 self.show_push(&value)?;
                 continue;
             }
+            if follows && let Some(redirection) = Redirection::from_reply(&value) {
+                return Ok(Done::Redirected(redirection));
+            }
             left = 0;
             good = !value.is_error();
             self.show_reply(words, &value)?;
             self.state.replied(words, &value);
             self.after(words, good)?;
         }
-        Ok(good)
+        Ok(Done::Replied(good))
     }
 
     /// Sends `SCRIPT DEBUG`. If the server rejects it, prints the error and returns false: without the debugger, the

@@ -106,7 +106,8 @@ impl Shell {
         let is_interactive = stdin().is_terminal() && stdout().is_terminal();
         let knowledge = Knowledge::default();
         knowledge.has_hints.set(true);
-        let session = Session::new(options);
+        let mut session = Session::new(options);
+        session.shows_redirections = true;
         let mut shell = Shell {
             session,
             knowledge,
