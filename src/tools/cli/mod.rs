@@ -5,6 +5,7 @@
 //! ```text
 //! arguments ─▶ options ─┬─▶ a command, again and again ─▶ session ─▶ format ─▶ standard output
 //!                       ├─▶ lines ─▶ shell (help, connect, quit, …) ─▶ session
+//!                       ├─▶ cluster (--cluster: create, check, reshard, …)
 //!                       └─▶ modes
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! commands (`docs`). `debugger` is the state of a Lua debugging session. `modes` has all functions besides sending
 //! commands.
 
+pub mod cluster;
 mod debugger;
 mod docs;
 #[cfg(feature = "cli")]
@@ -64,6 +66,9 @@ pub fn main(call: &Call) -> ExitCode {
         Ok(options) => options,
         Err(text) => return fail(&text),
     };
+    if let Some(status) = cluster::main(&options.target, &matches) {
+        return status;
+    }
     if let Some(mode) = modes::find(&matches) {
         return mode.main(&options, &matches);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::cluster;
 use super::debugger::Mode;
 use super::format::{Format, Style};
 use super::modes;
@@ -20,19 +21,9 @@ use crate::tools::console::tell;
 
 const USAGE: &str = "redstart cli [OPTIONS] [COMMAND [ARGUMENT]...]";
 
-/// Options of redis-cli for features that this client lacks: clusters and TLS.
-const UNSUPPORTED: [&str; 10] = [
-    "cluster",
-    "tls",
-    "sni",
-    "cacert",
-    "cacertdir",
-    "insecure",
-    "cert",
-    "key",
-    "tls-ciphers",
-    "tls-ciphersuites",
-];
+/// Options of redis-cli for a feature that this client lacks: TLS.
+const UNSUPPORTED: [&str; 9] =
+    ["tls", "sni", "cacert", "cacertdir", "insecure", "cert", "key", "tls-ciphers", "tls-ciphersuites"];
 
 const EXAMPLES: &str = "Examples:
   redstart cli                              type commands at a prompt
@@ -46,7 +37,10 @@ const EXAMPLES: &str = "Examples:
   redstart cli --ldb --eval script.lua key , argument
                                             debug it step by step
   redstart cli < commands.txt               a command a line
-  redstart cli --json hgetall key           the reply for a program";
+  redstart cli --json hgetall key           the reply for a program
+  redstart cli -c -p 7000 get key           follow the redirections of a cluster
+  redstart cli --cluster check 127.0.0.1:7000
+                                            check a cluster; --cluster help lists what else can be done";
 
 /// Where an argument read from standard input goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +162,7 @@ pub fn command() -> Command {
             flag("verbose", "Report changes of the connection"),
         ])
         .args(modes::arguments())
+        .args(cluster::options::arguments())
         .args([
             Arg::new("help").long("help").short('?').action(ArgAction::Help).help("Print this help"),
             flag("version", "Print the version"),

@@ -84,7 +84,9 @@ mod tests {
 
     #[test]
     fn other_errors_are_no_redirections() {
-        for text in ["ERR MOVED 1 a:1", "MOVED", "MOVED x a:1", "ASK 1 a", "MOVED 1 a:70000", "CROSSSLOT Keys"] {
+        for text in
+            ["ERR MOVED 1 a:1", "MOVED", "MOVED x a:1", "ASK 1 a", "MOVED 1 a:70000", "CROSSSLOT Keys"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
         assert_eq!(Redirection::from_reply(&Value::Bulk(b"MOVED 1 a:1".to_vec())), None);

@@ -37,7 +37,7 @@ mod sync;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -246,6 +246,17 @@ pub fn arguments() -> Vec<Arg> {
             .help("Seconds that --pipe waits for replies after sending everything [default: 30; 0 means forever]"),
     ];
     modes.chain(more).collect()
+}
+
+/// Saves a snapshot of a server's data in a file. Returns whether that worked; a failure has been reported.
+pub fn save_snapshot(target: &Target, path: &Path) -> bool {
+    match snapshot::save(target, path, false) {
+        Ok(()) => true,
+        Err(failure) => {
+            failure.report();
+            false
+        }
+    }
 }
 
 /// Prints a line and flushes it, even to a pipe.

@@ -12,7 +12,7 @@ use super::sync::{self, End};
 use super::{Failure, Outcome, Session};
 use crate::sys::{file, terminal};
 use crate::tools::Progress;
-use crate::tools::client::Connection;
+use crate::tools::client::{Connection, Target};
 use crate::tools::console::tell;
 
 const BROKEN: &str = "I/O Error reading RDB payload from socket";
@@ -28,13 +28,20 @@ pub(super) fn functions(session: &Session<'_>) -> Outcome {
 }
 
 fn transfer(session: &Session<'_>, option: &str) -> Outcome {
-    let Some(path) = session.matches.get_one::<PathBuf>(option) else { return Ok(()) };
+    match session.matches.get_one::<PathBuf>(option) {
+        Some(path) => save(session.target, path, option == "functions-rdb"),
+        None => Ok(()),
+    }
+}
+
+/// Saves a snapshot of the data, or of the functions alone, in a file.
+pub(super) fn save(target: &Target, path: &Path, only_functions: bool) -> Outcome {
     let name = path.display();
     terminal::catch_interrupts()?;
-    let mut connection = Connection::open(session.target)?;
+    let mut connection = Connection::open(target)?;
     sync::configure(&mut connection, "capa", "eof")?;
     sync::configure(&mut connection, "rdb-only", "1")?;
-    if option == "functions-rdb" {
+    if only_functions {
         sync::configure(&mut connection, "rdb-filter-only", "functions")?;
     }
     let end = sync::begin(&mut connection)?;
