@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `cli` | `redis-cli`, `redstart-cli` | [`cli`]: sends commands, from the arguments, a pipe or a prompt |
 //! | `benchmark` | `redis-benchmark`, `redstart-benchmark` | [`benchmark`]: measures a server |
+//! | `cluster` | `redis-cluster`, `redstart-cluster` | [`cluster`]: runs a cluster on this machine, to try things out |
 //! | `top` | `redis-top`, `redstart-top` | [`top`]: shows a server's activity live |
 //! | `check-aof` | `redis-check-aof`, `redstart-check-aof` | [`check_aof`]: checks the files of a log, and cuts off an
 //! invalid end |
@@ -19,6 +20,7 @@ pub mod check_rdb;
 mod check_system;
 pub mod cli;
 pub mod client;
+pub mod cluster;
 mod command_line;
 mod console;
 mod progress;
@@ -80,6 +82,7 @@ pub struct Tool {
 pub const TOOLS: &[Tool] = &[
     Tool { name: "cli", command: cli::command, main: cli::main },
     Tool { name: "benchmark", command: benchmark::command, main: benchmark::main },
+    Tool { name: "cluster", command: cluster::command, main: cluster::main },
     Tool { name: "top", command: top::command, main: top::main },
     Tool { name: "check-aof", command: check_aof::command, main: check_aof::main },
     Tool { name: "check-rdb", command: check_rdb::command, main: check_rdb::main },
