@@ -71,9 +71,8 @@ pub(super) fn check(cluster: &mut Cluster<'_>, settings: &Settings, is_quiet: bo
         screen::error(format_args!("[WARNING] The following slots are open: {}.", list(open.iter())))?;
         is_good = false;
         if settings.fixes {
-            is_good = open.iter().try_fold(true, |good, slot| {
-                Ok::<bool, Failure>(good && fix::open_slot(cluster, settings, *slot)?)
-            })?;
+            fix::must_be_complete(cluster, settings, "open slots")?;
+            is_good = fix_open_slots(cluster, settings, &open)?;
         }
     }
     screen::step(">>> Check slots coverage...")?;
@@ -85,12 +84,38 @@ pub(super) fn check(cluster: &mut Cluster<'_>, settings: &Settings, is_quiet: bo
         screen::good(format_args!("[OK] All {SLOTS} slots covered."))?;
     } else {
         problem(cluster, &format!("[ERR] Not all {SLOTS} slots are covered by nodes.\n"))?;
-        is_good = settings.fixes && fix::coverage(cluster, settings, &covered)?;
+        is_good = settings.fixes && fix_coverage(cluster, settings, &covered)?;
     }
     if settings.search_multiple_owners {
         is_good &= search_owners(cluster, settings)?;
     }
     Ok(is_good)
+}
+
+/// Covers slots. Returns whether any was covered.
+fn fix_coverage(cluster: &mut Cluster<'_>, settings: &Settings, covered: &SlotSet) -> Result<bool, Failure> {
+    fix::must_be_complete(cluster, settings, "slots coverage")?;
+    match fix::coverage(cluster, settings, covered) {
+        Err(Failure::Told) => Ok(false),
+        result => result,
+    }
+}
+
+/// Fixes slots until one cannot be fixed. Returns whether all are closed now.
+fn fix_open_slots(
+    cluster: &mut Cluster<'_>,
+    settings: &Settings,
+    open: &BTreeSet<u16>,
+) -> Result<bool, Failure> {
+    for slot in open {
+        match fix::open_slot(cluster, settings, *slot) {
+            Ok(true) => {}
+            // The rest of the check follows.
+            Ok(false) | Err(Failure::Told) => return Ok(false),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(true)
 }
 
 fn problem(cluster: &mut Cluster<'_>, text: &str) -> Result<(), Failure> {

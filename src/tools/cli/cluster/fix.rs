@@ -20,7 +20,11 @@ pub(super) fn run(request: &Request<'_>) -> Result<(), Failure> {
 }
 
 /// Fails if masters are unreachable, unless the user accepts that: their slots may only look uncovered.
-fn must_be_complete(cluster: &Cluster<'_>, settings: &Settings, what: &str) -> Result<(), Failure> {
+pub(super) fn must_be_complete(
+    cluster: &Cluster<'_>,
+    settings: &Settings,
+    what: &str,
+) -> Result<(), Failure> {
     if cluster.unreachable_masters == 0 || settings.fix_with_unreachable_masters {
         return Ok(());
     }
@@ -36,7 +40,6 @@ fn must_be_complete(cluster: &Cluster<'_>, settings: &Settings, what: &str) -> R
 
 /// Fixes an open slot. Returns whether it is closed now.
 pub(super) fn open_slot(cluster: &mut Cluster<'_>, settings: &Settings, slot: u16) -> Result<bool, Failure> {
-    must_be_complete(cluster, settings, "open slots")?;
     screen::step(format_args!(">>> Fixing open slot {slot}"))?;
     let claims = claims(cluster, slot)?;
     let Some(repair) = repair::open_slot(&claims) else {
@@ -153,7 +156,6 @@ pub(super) fn coverage(
     settings: &Settings,
     covered: &SlotSet,
 ) -> Result<bool, Failure> {
-    must_be_complete(cluster, settings, "slots coverage")?;
     screen::step(">>> Fixing slots coverage...")?;
     let mut holders = Vec::new();
     for slot in (0..SLOTS).filter(|slot| !covered.contains(*slot)) {

@@ -88,7 +88,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
         name: "create",
         arguments: "host1:port1 ... hostN:portN",
         options: &["replicas <arg>"],
-        count: (1, MANY),
+        count: (2, MANY),
         run: create::run,
     },
     Subcommand {
