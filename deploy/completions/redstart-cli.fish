@@ -22,12 +22,24 @@ complete -c redstart-cli -l quoted-pattern -d 'Like --pattern, but quoted, so th
 complete -c redstart-cli -l count -d 'Approximate number of keys that each SCAN examines [default: 10]' -r
 complete -c redstart-cli -l type -d 'Only keys of a type, for --scan' -r
 complete -c redstart-cli -l pipe-timeout -d 'Seconds that --pipe waits for replies after sending everything [default: 30; 0 means forever]' -r
+complete -c redstart-cli -l cluster -d 'Manage a cluster; --cluster help lists the commands' -r
+complete -c redstart-cli -l cluster-replicas -d 'create: replicas per master [default: 0]' -r
+complete -c redstart-cli -l cluster-from -d 'reshard: the nodes that give slots, or all. import: host:port' -r
+complete -c redstart-cli -l cluster-to -d 'reshard: the node that receives slots' -r
+complete -c redstart-cli -l cluster-slots -d 'reshard: the number of slots to move' -r
+complete -c redstart-cli -l cluster-timeout -d 'Timeout of MIGRATE [default: 60000]' -r
+complete -c redstart-cli -l cluster-pipeline -d 'Keys per MIGRATE [default: 10]' -r
+complete -c redstart-cli -l cluster-weight -d 'rebalance: weights of nodes [default: 1]' -r
+complete -c redstart-cli -l cluster-threshold -d 'rebalance: move slots from this imbalance on [default: 2]' -r
+complete -c redstart-cli -l cluster-master-id -d 'add-node: of this master; the default has the fewest replicas' -r
+complete -c redstart-cli -l cluster-from-user -d 'import: the user of the source' -r
+complete -c redstart-cli -l cluster-from-pass -d 'import: that user\'s password' -r
 complete -c redstart-cli -l askpass -d 'Ask for the password at the terminal, instead of -a and REDISCLI_AUTH'
 complete -c redstart-cli -l no-auth-warning -d 'Do not warn about a password on the command line'
 complete -c redstart-cli -s 2 -l resp2 -d 'Use RESP2, even with --json'
 complete -c redstart-cli -s 3 -l resp3 -d 'Speak RESP3'
 complete -c redstart-cli -s x -d 'Read the last argument from the standard input'
-complete -c redstart-cli -s c -d 'Accepted; redirections are printed, not followed'
+complete -c redstart-cli -s c -d 'Follow the redirections of a cluster (MOVED and ASK)'
 complete -c redstart-cli -s e -d 'Exit with status 1 if the server returns an error'
 complete -c redstart-cli -l raw -d 'Print the bytes of replies unchanged [default unless the output is a terminal]'
 complete -c redstart-cli -l no-raw -d 'Print replies for people, even to a pipe'
@@ -48,5 +60,16 @@ complete -c redstart-cli -l memkeys -d 'Look for keys that take much memory'
 complete -c redstart-cli -l hotkeys -d 'Look for keys that are used often; needs an LFU policy'
 complete -c redstart-cli -l stat -d 'Print figures of the server every second or -i'
 complete -c redstart-cli -l scan -d 'List the keys'
+complete -c redstart-cli -l cluster-yes -d 'Do not ask for confirmation; also with REDISCLI_CLUSTER_YES=1'
+complete -c redstart-cli -l cluster-replace -d 'Replace keys that the target has with another value'
+complete -c redstart-cli -l cluster-copy -d 'import: leave the keys on the source'
+complete -c redstart-cli -l cluster-use-empty-masters -d 'rebalance: also give slots to masters without slots'
+complete -c redstart-cli -l cluster-simulate -d 'rebalance: show the moves only'
+complete -c redstart-cli -l cluster-slave -l cluster-replica -d 'add-node: as a replica'
+complete -c redstart-cli -l cluster-only-masters -d 'call: only masters'
+complete -c redstart-cli -l cluster-only-replicas -d 'call: only replicas'
+complete -c redstart-cli -l cluster-search-multiple-owners -d 'check, fix: also look for slots with keys on several masters'
+complete -c redstart-cli -l cluster-fix-with-unreachable-masters -d 'fix: also give away slots of unreachable masters'
+complete -c redstart-cli -l cluster-from-askpass -d 'import: ask for that password at the terminal'
 complete -c redstart-cli -s ? -l help -d 'Print this help'
 complete -c redstart-cli -l version -d 'Print the version'

@@ -227,6 +227,7 @@ complete -c redstart -n "__fish_redstart_needs_command" -l check-system -d 'Chec
 complete -c redstart -n "__fish_redstart_needs_command" -s h -l help -d 'Print help'
 complete -c redstart -n "__fish_redstart_needs_command" -a "cli" -d 'Talk to a server: at a prompt, or one command at a time'
 complete -c redstart -n "__fish_redstart_needs_command" -a "benchmark" -d 'Measure a Redis-compatible server: throughput and latency of its commands'
+complete -c redstart -n "__fish_redstart_needs_command" -a "cluster" -d 'Start and stop a cluster on this machine, for trying things out'
 complete -c redstart -n "__fish_redstart_needs_command" -a "top" -d 'Show a server\'s activity live'
 complete -c redstart -n "__fish_redstart_needs_command" -a "check-aof" -d 'Check the files of a log and cut off an invalid end'
 complete -c redstart -n "__fish_redstart_needs_command" -a "check-rdb" -d 'Check an RDB file and report its contents'
@@ -254,12 +255,24 @@ complete -c redstart -n "__fish_redstart_using_subcommand cli" -l quoted-pattern
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l count -d 'Approximate number of keys that each SCAN examines [default: 10]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l type -d 'Only keys of a type, for --scan' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l pipe-timeout -d 'Seconds that --pipe waits for replies after sending everything [default: 30; 0 means forever]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster -d 'Manage a cluster; --cluster help lists the commands' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-replicas -d 'create: replicas per master [default: 0]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-from -d 'reshard: the nodes that give slots, or all. import: host:port' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-to -d 'reshard: the node that receives slots' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-slots -d 'reshard: the number of slots to move' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-timeout -d 'Timeout of MIGRATE [default: 60000]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-pipeline -d 'Keys per MIGRATE [default: 10]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-weight -d 'rebalance: weights of nodes [default: 1]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-threshold -d 'rebalance: move slots from this imbalance on [default: 2]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-master-id -d 'add-node: of this master; the default has the fewest replicas' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-from-user -d 'import: the user of the source' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-from-pass -d 'import: that user\'s password' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l askpass -d 'Ask for the password at the terminal, instead of -a and REDISCLI_AUTH'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l no-auth-warning -d 'Do not warn about a password on the command line'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s 2 -l resp2 -d 'Use RESP2, even with --json'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s 3 -l resp3 -d 'Speak RESP3'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s x -d 'Read the last argument from the standard input'
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -s c -d 'Accepted; redirections are printed, not followed'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -s c -d 'Follow the redirections of a cluster (MOVED and ASK)'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s e -d 'Exit with status 1 if the server returns an error'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l raw -d 'Print the bytes of replies unchanged [default unless the output is a terminal]'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l no-raw -d 'Print replies for people, even to a pipe'
@@ -280,6 +293,17 @@ complete -c redstart -n "__fish_redstart_using_subcommand cli" -l memkeys -d 'Lo
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l hotkeys -d 'Look for keys that are used often; needs an LFU policy'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l stat -d 'Print figures of the server every second or -i'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l scan -d 'List the keys'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-yes -d 'Do not ask for confirmation; also with REDISCLI_CLUSTER_YES=1'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-replace -d 'Replace keys that the target has with another value'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-copy -d 'import: leave the keys on the source'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-use-empty-masters -d 'rebalance: also give slots to masters without slots'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-simulate -d 'rebalance: show the moves only'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-slave -l cluster-replica -d 'add-node: as a replica'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-only-masters -d 'call: only masters'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-only-replicas -d 'call: only replicas'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-search-multiple-owners -d 'check, fix: also look for slots with keys on several masters'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-fix-with-unreachable-masters -d 'fix: also give away slots of unreachable masters'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-from-askpass -d 'import: ask for that password at the terminal'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s ? -l help -d 'Print this help'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l version -d 'Print the version'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s h -d 'Host of the server [default: 127.0.0.1]' -r
@@ -318,6 +342,12 @@ complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s l -d 'Re
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s e -d 'Stop at the server\'s first error instead of counting errors'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l help -d 'Print this help'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s v -l version -d 'Print the version'
+complete -c redstart -n "__fish_redstart_using_subcommand cluster" -l dir -d 'Directory of the nodes\' files' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand cluster" -l masters -d 'start: the number of masters [default: 3]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cluster" -l replicas -d 'start: the number of replicas of each master [default: 1]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cluster" -l port -d 'start: the port of the first node; the others follow, and each bus port is 10000 above [default: 7000]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cluster" -l server -d 'start: the server to run, such as redis-server [default: this program]' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand cluster" -s h -l help -d 'Print help'
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s h -d 'Host of the server [default: 127.0.0.1]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s p -d 'Port of the server [default: 6379]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s s -d 'Socket of the server, instead of host and port' -r -F

@@ -53,13 +53,12 @@ pub struct Wanted {
 impl Wanted {
     /// Returns the settings of a new cluster.
     pub fn or_default(self) -> Result<Settings, String> {
-        let server = match self.server {
-            Some(server) => server,
-            None => {
-                let own = std::env::current_exe().map_err(|e| format!("Cannot find this program: {e}"))?;
-                super::word(&own.into_os_string())?
-            }
+        let own = || {
+            let own =
+                std::env::current_exe().map_err(|error| format!("Cannot find this program: {error}"))?;
+            super::word(&own.into_os_string())
         };
+        let server = self.server.map_or_else(own, Ok)?;
         Ok(Settings {
             masters: self.masters.unwrap_or(3),
             replicas: self.replicas.unwrap_or(1),

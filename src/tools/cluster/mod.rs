@@ -124,19 +124,15 @@ fn say(text: &str) {
 fn start(matches: &ArgMatches) -> Outcome {
     let directory = directory(matches);
     let wanted = wanted(matches)?;
-    let mut layout = match Layout::load(&directory)? {
-        Some(layout) => {
-            layout.must_match(&wanted)?;
-            layout
+    let mut layout = if let Some(layout) = Layout::load(&directory)? {
+        layout.must_match(&wanted)?;
+        layout
+    } else {
+        let settings = wanted.or_default()?;
+        for port in settings.ports()?.into_iter().flat_map(|port| [port, port + layout::BUS]) {
+            node::must_be_free(port)?;
         }
-        None => {
-            let settings = wanted.or_default()?;
-            let ports = settings.ports()?;
-            for port in ports.iter().flat_map(|port| [*port, *port + layout::BUS]) {
-                node::must_be_free(port)?;
-            }
-            Layout::create(&directory, settings)?
-        }
+        Layout::create(&directory, settings)?
     };
     if !layout.is_formed {
         // A start was interrupted: its nodes know each other in part, and have no data yet.
@@ -240,7 +236,7 @@ fn summary(layout: &Layout, started: usize) -> String {
         plural(replicas, "replica"),
         node::HOST
     );
-    let option = if layout.directory == PathBuf::from("redstart-cluster") {
+    let option = if layout.directory.as_os_str() == "redstart-cluster" {
         String::new()
     } else {
         format!(" --dir {dir}")

@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn slots_are_divided_as_by_redis_cli() {
-        let hosts = vec!["h"; 7];
+        let hosts = ["h"; 7];
         assert_eq!(shown(&allocate(&hosts[..3], 0)), ["[0-5460]", "[5461-10922]", "[10923-16383]"]);
         assert_eq!(
             shown(&allocate(&hosts[..5], 0)),

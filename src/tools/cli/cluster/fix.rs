@@ -176,7 +176,7 @@ pub(super) fn coverage(
         (&plan.empty, "no keys across the cluster", "Fix these slots by covering with a random node?"),
         (&plan.single, "keys in just one node", "Fix these slots by covering with those nodes?"),
     ] {
-        if is_wanted(slots.iter().map(|(slot, _)| *slot).collect(), which, question)? {
+        if is_wanted(&slots.iter().map(|(slot, _)| *slot).collect(), which, question)? {
             for (slot, at) in slots {
                 let address = cluster.nodes[*at].address();
                 screen::step(format_args!(">>> Covering slot {slot} with {address}"))?;
@@ -187,7 +187,7 @@ pub(super) fn coverage(
     }
     let slots = plan.several.iter().map(|(slot, ..)| *slot).collect();
     let question = "Fix these slots by moving keys into a single node?";
-    if is_wanted(slots, "keys in multiple nodes", question)? {
+    if is_wanted(&slots, "keys in multiple nodes", question)? {
         for (slot, target, sources) in &plan.several {
             let address = cluster.nodes[*target].address();
             screen::step(format_args!(">>> Covering slot {slot} moving keys to {address}"))?;
@@ -207,7 +207,7 @@ pub(super) fn coverage(
 }
 
 /// Lists slots, if there are any, and asks whether to fix them.
-fn is_wanted(slots: SlotSet, which: &str, question: &str) -> Result<bool, Failure> {
+fn is_wanted(slots: &SlotSet, which: &str, question: &str) -> Result<bool, Failure> {
     if slots.is_empty() {
         return Ok(false);
     }

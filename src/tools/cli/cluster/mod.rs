@@ -35,6 +35,7 @@ mod screen;
 pub mod slots;
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
@@ -232,14 +233,16 @@ impl<'a> Request<'a> {
 /// `--cluster help`.
 fn help(_: &Request<'_>) -> Result<(), Failure> {
     let mut text = String::from("Cluster Manager Commands:\n");
+    // Writing to a string does not fail.
     for Subcommand { name, arguments, options, .. } in SUBCOMMANDS {
-        text += &format!("  {name:<15}{arguments}\n");
+        let _ = writeln!(text, "  {name:<15}{arguments}");
         for option in *options {
-            text += &format!("{:17}--cluster-{option}\n", "");
+            let _ = writeln!(text, "{:17}--cluster-{option}", "");
         }
     }
     let names = ["check", "fix", "reshard", "del-node", "set-timeout", "info", "rebalance", "call", "import"];
-    text += &format!(
+    let _ = write!(
+        text,
         "\nFor {}, backup you can specify the host and port of any working node in the cluster.\n\nCluster Manager \
          Options:\n  --cluster-yes  Automatic yes to cluster commands prompts\n",
         names.join(", ")

@@ -9,6 +9,8 @@
 //! The target learns first that it owns the slot, and tells the others by itself: if it crashed after another node
 //! had learned it, the slot would have no owner. A *cold* move only moves keys.
 
+use std::fmt::Write as _;
+
 use super::options::Settings;
 use super::picture::{Cluster, Refusal};
 use super::progress::Progress;
@@ -227,8 +229,9 @@ impl Move {
              {source}\n    Target node: {target}\n    Keys(s):\n",
             different.len()
         );
+        // Writing to a string does not fail.
         for at in different {
-            text += &format!("    - {}\n", String::from_utf8_lossy(keys[at]));
+            let _ = writeln!(text, "    - {}", String::from_utf8_lossy(keys[at]));
         }
         text += "Please fix the above key(s) manually and try again or relaunch the command \nwith --cluster-replace \
                  option to force key overriding.";

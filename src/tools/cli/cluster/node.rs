@@ -7,6 +7,8 @@
 //! A slot is a number or a range. In the line of the replying node itself, `[slot->-ID]` is a slot that migrates to
 //! another node, and `[slot-<-ID]` one that is imported.
 
+use std::fmt::Write as _;
+
 use super::slots::SlotSet;
 
 /// A node of a cluster.
@@ -111,14 +113,15 @@ impl Node {
         let spaces = " ".repeat(indent);
         let role = if self.is_replica() { 'S' } else { 'M' };
         let mut text = format!("{spaces}{role}: {} {}", self.name, self.address());
+        // Writing to a string does not fail.
         if !is_planned {
             let (slots, flags) = (&self.slots, self.flags.join(","));
-            text += &format!("\n{spaces}   slots:{slots} ({} slots) {flags}", slots.len());
+            let _ = write!(text, "\n{spaces}   slots:{slots} ({} slots) {flags}", slots.len());
         }
         if let Some(master) = &self.replicates {
-            text += &format!("\n{spaces}   replicates {master}");
+            let _ = write!(text, "\n{spaces}   replicates {master}");
         } else if self.replicas > 0 {
-            text += &format!("\n{spaces}   {} additional replica(s)", self.replicas);
+            let _ = write!(text, "\n{spaces}   {} additional replica(s)", self.replicas);
         }
         text
     }

@@ -17,15 +17,15 @@ pub(super) fn run(request: &Request<'_>) -> Result<(), Failure> {
     if cluster.errors > 0 {
         return refuse("*** Please fix your cluster problems before resharding");
     }
-    let count = match settings.slots {
-        Some(count) => count,
-        None => {
-            let question = format!("How many slots do you want to move (from 1 to {SLOTS})? ");
+    let question = format!("How many slots do you want to move (from 1 to {SLOTS})? ");
+    let count = settings.slots.map_or_else(
+        || {
             screen::ask_until(&question, |answer| {
                 answer.parse().ok().filter(|count| (1..=SLOTS).contains(count))
-            })?
-        }
-    };
+            })
+        },
+        Ok,
+    )?;
     let target = match &settings.to {
         Some(name) => name.clone(),
         None => screen::ask_until("What is the receiving node ID? ", |answer| {
