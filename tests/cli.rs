@@ -556,7 +556,7 @@ fn options_say_where_how_often_and_in_which_form() {
         ("PONG\n".into(), "SELECT 99 failed: ERR DB index is out of range\n".into(), Some(0))
     );
     for (arguments, name) in [
-        (&["--cluster", "create", "127.0.0.1:1", "--cluster-replicas", "1"][..], "--cluster"),
+        (&["--insecure", "ping"][..], "--insecure"),
         (&["--tls", "ping"], "--tls"),
         (&["--cacert", "file", "ping"], "--cacert"),
     ] {
