@@ -9,10 +9,12 @@ use crate::support::server::{Directory, redis_binary, subject_binary};
 use crate::support::{Client, Value};
 use crate::{Run, cli, run};
 
-/// A port from which on `count` ports and their bus ports are free. Both are below the ephemeral range.
+/// A port from which on `count` ports and their bus ports are free. Both are below the ephemeral range, and far from
+/// those that `free_port` finds in this process.
 fn free_ports(count: u16) -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let start = 10_000 + (std::process::id() % 1100) as u16 * 11;
+    let others = std::process::id().wrapping_mul(97) % 22_000;
+    let start = 10_000 + ((others + 3_000) % 12_000) as u16;
     (start..22_000)
         .chain(10_000..start)
         .find(|first| (*first..first + count).all(|port| is_free(port) && is_free(port + 10_000)))

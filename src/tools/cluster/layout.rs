@@ -144,6 +144,16 @@ pub fn must_exist(directory: &Path) -> Result<Layout, String> {
     Layout::load(directory)?.ok_or_else(missing)
 }
 
+/// Fails if a directory has files of others.
+pub fn must_be_new(directory: &Path) -> Result<(), String> {
+    match fs::read_dir(directory).map(Iterator::count) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(format!("{} has other files: choose a new or empty --dir", directory.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failure("read", directory, &error)),
+    }
+}
+
 impl Layout {
     /// Loads the cluster in a directory, if it has one.
     pub fn load(directory: &Path) -> Result<Option<Layout>, String> {
@@ -159,13 +169,9 @@ impl Layout {
         Ok(Some(Layout { directory: directory.to_path_buf(), settings, is_formed }))
     }
 
-    /// Creates the directory of a new cluster. It must be new or empty.
+    /// Creates the directory of a new cluster, which [`must_be_new`] has accepted.
     pub fn create(directory: &Path, settings: Settings) -> Result<Layout, String> {
         fs::create_dir_all(directory).map_err(|error| failure("create", directory, &error))?;
-        let mut entries = fs::read_dir(directory).map_err(|error| failure("read", directory, &error))?;
-        if entries.next().is_some() {
-            return Err(format!("{} has other files: choose a new or empty --dir", directory.display()));
-        }
         let layout = Layout { directory: directory.to_path_buf(), settings, is_formed: false };
         layout.save()?;
         Ok(layout)

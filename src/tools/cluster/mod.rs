@@ -128,6 +128,7 @@ fn start(matches: &ArgMatches) -> Outcome {
         layout.must_match(&wanted)?;
         layout
     } else {
+        layout::must_be_new(&directory)?;
         let settings = wanted.or_default()?;
         for port in settings.ports()?.into_iter().flat_map(|port| [port, port + layout::BUS]) {
             node::must_be_free(port)?;

@@ -1,4 +1,4 @@
-//! `add-node` and `del-node`.
+//! `add-node` and `del-node`: let a node join as a master or a replica, and remove a node without slots.
 
 use super::check::{check, require};
 use super::create::{meet, wait_for_join};
