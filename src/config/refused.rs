@@ -1,11 +1,11 @@
 //! Unsupported directives that protect the server or define its role.
 //!
 //! Unsupported tuning directives can be ignored. But a server that ignored one of the directives here would run without
-//! passwords, without encryption or as an independent primary, contrary to its configuration. So the server refuses to
-//! start and prints the line and the remedy. CONFIG SET refuses the value.
+//! passwords or without encryption, contrary to its configuration. So the server refuses to start and prints the line and
+//! the remedy. CONFIG SET refuses the value.
 //!
-//! The defaults are accepted, since the configuration files of Redis contain them: `tls-port 0`, `cluster-enabled no`,
-//! `user default on nopass ~* &* +@all`.
+//! The defaults are accepted, since the configuration files of Redis contain them: `tls-port 0`, `user default on nopass
+//! ~* &* +@all`.
 
 use super::{Config, find};
 

@@ -30,7 +30,7 @@ const SHOWN: u64 = flags::WRITE
 const NOTES: &[(&str, &str)] = &[
     ("auth", "in part: the user is `default`: there are no others"),
     ("hello", "in part: the user of `AUTH` is `default`: there are no others"),
-    ("debug", "in part: not what belongs to replication, the cluster or jemalloc"),
+    ("debug", "in part: not what belongs to replication or jemalloc"),
     ("hscan", "same; `NOVALUES` is beyond 7.2"),
     ("lolwut", "differs: a bird of our own"),
     ("memory|doctor", "differs: about this server's allocator, in our words"),

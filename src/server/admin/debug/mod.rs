@@ -7,8 +7,8 @@
 //! | `protocol` | a reply of each type |
 //! | `end` | the ways to end the process |
 //!
-//! `REPLICATE` and the subcommands for parts of Redis that this server lacks (fixed-size reply buffers, the cluster bus)
-//! are accepted without effect, so that tests which use them run. `MALLCTL` is unknown, as in a Redis without jemalloc.
+//! `REPLICATE` and the subcommands for parts of Redis that this server lacks (fixed-size reply buffers) are accepted
+//! without effect, so that tests which use them run. `MALLCTL` is unknown, as in a Redis without jemalloc.
 
 mod end;
 mod object;
