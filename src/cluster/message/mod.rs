@@ -14,9 +14,9 @@
 //!         UPDATE           configEpoch u64, ID, slots
 //! ```
 //!
-//! Integers are big-endian. A packet is decoded in place: [`decode`] checks all lengths against the packet once, and
+//! Integers are big-endian. A packet is decoded in place: [`decode()`] checks all lengths against the packet once, and
 //! the iterators over entries and extensions then return slices of it. Nothing is allocated, whatever a length claims.
-//! [`encode`] is the inverse.
+//! [`encode()`] is the inverse.
 
 mod decode;
 mod encode;
