@@ -201,8 +201,9 @@ impl Server {
     /// Called by cron.
     pub(super) fn tick_cluster(&mut self) {
         let (now_ms, facts) = (self.cluster_ms(), self.cluster_facts());
+        let is_off = self.is_off_the_bus();
         let Some(node) = &mut self.cluster else { return };
-        if now_ms.abs_diff(node.ticked_ms) >= TICK_MS {
+        if !is_off && now_ms.abs_diff(node.ticked_ms) >= TICK_MS {
             node.ticked_ms = now_ms;
             node.machine.tick(now_ms, &facts);
             self.act();
@@ -212,9 +213,15 @@ impl Server {
     /// Called at the end of each iteration: does the work that several messages share.
     #[inline]
     pub(super) fn settle_cluster(&mut self) {
-        if self.cluster.is_some() {
+        if self.cluster.is_some() && !self.is_off_the_bus() {
             self.settle_node();
         }
+    }
+
+    /// Whether this node stays away from the others, as in Redis: while it loads its data at the start, it cannot serve,
+    /// and the others would take it for a primary that can.
+    fn is_off_the_bus(&self) -> bool {
+        self.loading.is_active() && !self.loading.is_async() && self.replication.upstream.is_none()
     }
 
     fn settle_node(&mut self) {
@@ -226,13 +233,14 @@ impl Server {
 
     /// Accepts connections of other nodes.
     pub(super) fn accept_bus(&mut self, index: usize) {
+        let is_off = self.is_off_the_bus();
         for _ in 0..ACCEPTS {
             let now_ms = self.cluster_ms();
             let Some(node) = &mut self.cluster else { return };
             match node.bus.accept(index) {
                 Ok(Some(socket)) => {
-                    if self.loading.is_active() && !self.loading.is_async() {
-                        // The links come again, and a node that loads must not take part in decisions.
+                    if is_off {
+                        // The others connect again.
                         continue;
                     }
                     let (peer, local) = (socket.peer(), socket.local());

@@ -259,8 +259,9 @@ impl Server {
     /// As [`Server::redirect`] for a client that waits for keys. While a slot is imported, its clients go on waiting.
     fn redirect_waiting(&self, token: Token, command: &'static Command, args: Args<'_>) -> Option<Error> {
         let node = self.cluster.as_ref()?;
-        let first = command.keys.first(args.len())?;
-        let slot = hash_slot::of_key(args.get(first));
+        let mut found = Vec::new();
+        command.keys.find(&args, &mut found);
+        let slot = hash_slot::of_key(args.get(found.first()?.index));
         if node.machine.is_ok() && node.machine.importing(slot).is_some() {
             return None;
         }

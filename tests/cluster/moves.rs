@@ -145,7 +145,9 @@ fn blocked_clients_and_sharded_subscriptions_leave_with_their_slot() {
     let (from, to) = (&nodes[0], &nodes[1]);
     let mut blocked = from.client();
     blocked.send(&["BLPOP", "b", "0"]).expect("sent");
-    until("the client is blocked", || from.client().info("blocked_clients") == "1");
+    let mut reader = from.client();
+    reader.send(&["XREAD", "BLOCK", "0", "STREAMS", "{b}stream", "$"]).expect("sent");
+    until("the clients are blocked", || from.client().info("blocked_clients") == "2");
     let mut subscriber = from.client();
     subscriber.run("SSUBSCRIBE b");
     let mut other = from.client();
@@ -153,6 +155,7 @@ fn blocked_clients_and_sharded_subscriptions_leave_with_their_slot() {
     move_slot(&nodes, 3300, from, to, |_| {});
     let moved = format!("MOVED 3300 127.0.0.1:{}", to.port());
     assert_eq!(blocked.read_reply().expect("a reply").value.text(), moved);
+    assert_eq!(reader.read_reply().expect("a reply").value.text(), moved);
     let push = subscriber.read_reply().expect("a message").value;
     let words: Vec<String> = push.elements().iter().map(Value::text).collect();
     assert_eq!(words[..2], ["sunsubscribe", "b"]);

@@ -24,6 +24,8 @@ impl ConfigFile {
     /// # Errors
     /// The text for the operator: the file cannot be opened, or another process uses it.
     pub fn open(path: &Path) -> Result<(ConfigFile, Vec<u8>), String> {
+        // CONFIG SET dir must not move the file.
+        let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let shown = path.display();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o644);
@@ -45,7 +47,7 @@ impl ConfigFile {
         let content = file::read_regular(path).map_err(|error| {
             format!("Loading the cluster node config from {shown}: {}", file::reason(&error))
         })?;
-        Ok((ConfigFile { path: path.to_path_buf(), locked: opened }, content))
+        Ok((ConfigFile { path: path.clone(), locked: opened }, content))
     }
 
     /// Replaces the content. With `sync` it is on disk when this returns.
