@@ -103,7 +103,7 @@ impl SessionFlags {
     /// Whether requests need the careful path of execution.
     #[inline]
     pub fn needs_care(&self) -> bool {
-        self.quiets() | self.transaction | self.subscribed | self.tracking | self.asking
+        self.quiets() | self.transaction | self.subscribed | self.tracking | self.asking | self.replica
     }
 }
 

@@ -13,6 +13,8 @@ use super::{Server, transactions};
 use crate::command::{Args, Command, Error, Handler, Origin, Refusal, ServerCommand, flags, introspect};
 use crate::sys::poller::Token;
 
+const NO_KEYSPACE: Error = Error::new("ERR Replica can't interact with the keyspace");
+
 /// The commands that a monitor may not call: neither pauses nor limits would apply to them.
 const TOUCHES_KEYS: u64 = flags::WRITE | flags::READONLY | flags::MAY_REPLICATE;
 
@@ -60,9 +62,13 @@ impl Server {
         if client.session.is_limited_to_subscribing() && !may_be_called_by_subscribers(command) {
             return self.reject(token, command, args, &not_for_subscribers(command));
         }
-        if client.session.flags.monitor && command.flags & TOUCHES_KEYS != 0 {
-            let error = Error::new("ERR Replica can't interact with the keyspace");
-            return self.reject(token, command, args, &error);
+        if command.flags & TOUCHES_KEYS != 0 {
+            if client.session.flags.replica {
+                return self.end_replica_for(token, args);
+            }
+            if client.session.flags.monitor {
+                return self.reject(token, command, args, &NO_KEYSPACE);
+            }
         }
         if self.gate.refuses()
             && let Some(error) = self.refuse_for_mode(token, command, args)
@@ -135,6 +141,19 @@ impl Server {
             self.refuse_transaction(token);
         }
         self.reply_error(token, error);
+        None
+    }
+
+    /// Closes the connection of a replica that sent a command on the keyspace. A reply would get into its stream.
+    #[cold]
+    fn end_replica_for(&mut self, token: Token, args: Args<'_>) -> Option<&'static Command> {
+        self.core.stats.count_error(NO_KEYSPACE.code());
+        self.process.log.warning(format_args!(
+            "== CRITICAL == This master is sending an error to its replica: '-{}' after processing the command '{}'",
+            String::from_utf8_lossy(NO_KEYSPACE.text()),
+            args.get(0).escape_ascii()
+        ));
+        self.net.doom(token);
         None
     }
 

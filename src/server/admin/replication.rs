@@ -96,8 +96,9 @@ impl Server {
 
     fn begin_synchronization(&mut self, caller: &mut Caller<'_>, asked: Option<(&[u8], &[u8])>) -> Result {
         let token = caller.client()?;
-        if self.net.session(token).flags.replica {
-            // The primary has requested this before.
+        let flags = self.net.session(token).flags;
+        if flags.replica || flags.monitor {
+            // It was requested before; and as in Redis, a monitor gets no stream.
             return Ok(());
         }
         if self.replication.failover.is_some() {
