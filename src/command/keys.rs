@@ -17,8 +17,7 @@ use crate::types::{Entry, Kind, Text};
 fn delete(ctx: &mut Context<'_>, args: Args<'_>, reason: Removal) {
     let mut deleted = 0;
     ctx.for_each_key(args, 1, 1, |ctx, _, key| {
-        // A key that has expired is not counted: the lookup deletes it and does not find it.
-        if let Some(at) = ctx.find(key, Access::Inspect) {
+        if let Some(at) = ctx.keyspace.find_to_delete(key) {
             ctx.remove(key, at, reason);
             deleted += 1;
         }

@@ -287,6 +287,9 @@ pub fn getdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if let Some(at) = reply_string_of(ctx, key)? {
         ctx.remove(key, at, Removal::Del);
         ctx.propagate(&[b"DEL", key.name]);
+    } else if let Some(hidden) = ctx.keyspace.find_to_delete(key) {
+        ctx.remove(key, hidden, Removal::Del);
+        ctx.propagate(&[b"DEL", key.name]);
     }
     Ok(())
 }

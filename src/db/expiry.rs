@@ -8,7 +8,7 @@
 //! The cycle is Redis': it samples a few keys, and continues while more than an acceptable share of them had expired,
 //! within a time budget that is a share of the processor (`active-expire-effort`). Expired fields of hashes go first.
 
-use super::{Db, ExpiryPolicy, Keyspace};
+use super::{Access, Db, ExpiryPolicy, Keyspace};
 use crate::dict::SlottedDict;
 use crate::types::entry::Entry;
 
@@ -145,7 +145,7 @@ impl Keyspace {
     /// Deletes expired keys until few are left or the budget is spent; the next run continues where this one stops.
     /// `now_us` reads a monotonic clock. If keys are hidden, deletes only those of [`super::OwnExpiries`].
     pub fn active_expire_cycle(&mut self, budget: CycleBudget, now_us: impl Fn() -> u64) -> CycleEnd {
-        if self.expiry == ExpiryPolicy::Hide && !self.own_expiries.is_empty() {
+        if self.expiry.hides() && !self.own_expiries.is_empty() {
             return self.expire_own(budget, &now_us);
         }
         if self.expiry != ExpiryPolicy::Delete {
@@ -198,7 +198,7 @@ impl Keyspace {
             if expire_at < now {
                 // The last hash moves into the gap, so the cursor stays and samples it next.
                 round.expired += 1;
-                self.expire_if_due(db, hash, at);
+                self.expire_on_access(db, hash, at, Access::Inspect);
             } else {
                 expires.cursor += 1;
                 round.ttl_sum_ms = round.ttl_sum_ms.saturating_add(expire_at - now);
@@ -215,7 +215,7 @@ impl Keyspace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::{Access, Listening, Moment};
+    use crate::db::{Listening, Moment};
     use crate::dict::Seed;
     use crate::types::Entry;
 

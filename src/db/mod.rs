@@ -77,6 +77,8 @@ pub enum Access {
     Inspect,
     /// A lookup by a command that writes: updates the access clock, counts nothing.
     Write,
+    /// As [`Access::Write`], but does not update the access clock.
+    QuietWrite,
 }
 
 impl Access {
@@ -85,7 +87,7 @@ impl Access {
     pub fn without_touch(self) -> Access {
         match self {
             Access::Read => Access::Look,
-            Access::Write => Access::Inspect,
+            Access::Write => Access::QuietWrite,
             other => other,
         }
     }
@@ -101,6 +103,10 @@ impl Access {
     fn notes_misses(self) -> bool {
         matches!(self, Access::Read | Access::Touch | Access::Look)
     }
+
+    fn writes(self) -> bool {
+        matches!(self, Access::Write | Access::QuietWrite)
+    }
 }
 
 /// How keys and fields of hashes are treated once they have expired.
@@ -112,8 +118,23 @@ pub enum ExpiryPolicy {
     /// They are hidden from lookups but not deleted, so that reads do not change the data set (`CLIENT PAUSE`). The
     /// writes of the `EXEC` that paused are called under [`ExpiryPolicy::Delete`].
     Hide,
+    /// Reads do not find them, but the lookups of commands that write delete them (a writable replica).
+    HideFromReads,
     /// They are still found: something else decides when they are deleted.
     Ignore,
+}
+
+impl ExpiryPolicy {
+    /// Whether there may be expired keys that lookups do not find.
+    #[inline]
+    fn hides(self) -> bool {
+        matches!(self, ExpiryPolicy::Hide | ExpiryPolicy::HideFromReads)
+    }
+
+    #[inline]
+    fn deletes(self, access: Access) -> bool {
+        self == ExpiryPolicy::Delete || self == ExpiryPolicy::HideFromReads && access.writes()
+    }
 }
 
 /// The meaning of an entry's access field, by `maxmemory-policy`.
@@ -455,7 +476,7 @@ impl Keyspace {
         if let Some(expire_at) = entry.expire_at()
             && self.is_past(expire_at)
         {
-            self.expire_if_due(db, hash, at);
+            self.expire_on_access(db, hash, at, access);
             self.counters.misses += u64::from(access.counts());
             return None;
         }
@@ -477,6 +498,15 @@ impl Keyspace {
             }
         }
         Some(at)
+    }
+
+    /// Finds a key for a command that deletes it. One that has expired is deleted and not found, so it is not counted;
+    /// but a writable replica counts it, as Redis does.
+    pub fn find_to_delete(&mut self, key: Key<'_>) -> Option<Position> {
+        if self.expiry == ExpiryPolicy::HideFromReads {
+            return self.db(key.db).find(key.hash, key.name);
+        }
+        self.find(key, Access::Inspect)
     }
 
     /// Returns the entry of a key that exists and has not expired. Changes nothing.
@@ -562,7 +592,7 @@ impl Keyspace {
         debug_assert_eq!(entry.key(), key.name);
         debug_assert_eq!(self.hash(key.name), key.hash);
         // If no keys are hidden, the caller's lookup is enough.
-        if self.expiry == ExpiryPolicy::Hide
+        if self.expiry.hides()
             && let Some(at) = self.dbs[key.db].dict.find(key.hash, key.name)
         {
             self.make_way(key, at);
@@ -746,9 +776,9 @@ impl Keyspace {
         }
     }
 
-    /// Deletes the key at `at`, which has expired, unless such keys are only hidden.
-    fn expire_if_due(&mut self, db: usize, hash: u64, at: Position) {
-        if self.expiry == ExpiryPolicy::Delete {
+    /// Deletes the key at `at`, which has expired, unless this access only hides such keys.
+    fn expire_on_access(&mut self, db: usize, hash: u64, at: Position, access: Access) {
+        if self.expiry.deletes(access) {
             self.counters.expired += 1;
             self.remove(Key { db, hash, name: &[] }, at, Removal::Expired);
         }
@@ -814,7 +844,7 @@ impl Keyspace {
                 return Some(entry.key().to_vec());
             }
             let hash = self.hash(entry.key());
-            self.expire_if_due(db, hash, at);
+            self.expire_on_access(db, hash, at, Access::Inspect);
         }
     }
 

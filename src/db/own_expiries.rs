@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{CycleBudget, CycleEnd, ExpiryPolicy, Key, Keyspace};
+use super::{Access, CycleBudget, CycleEnd, ExpiryPolicy, Key, Keyspace};
 
 /// See the module's head.
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl Keyspace {
             if let Some(at) = dict.find_by(hash, |entry| entry.expire_at().is_some()) {
                 match dict.get(at).expire_at() {
                     Some(time) if time >= now => drop(self.own_expiries.times.insert((time, db, hash))),
-                    _ => self.expire_if_due(db, hash, at),
+                    _ => self.expire_on_access(db, hash, at, Access::Inspect),
                 }
             }
             cut_short = now_us() - start > budget.time_us;

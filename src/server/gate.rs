@@ -106,8 +106,10 @@ impl Gate {
         let expiry = if modes.loading || modes.applies {
             // The AOF and the primary send a `DEL` for each expired key.
             ExpiryPolicy::Ignore
-        } else if modes.paused || modes.follows {
+        } else if modes.paused || modes.read_only {
             ExpiryPolicy::Hide
+        } else if modes.follows {
+            ExpiryPolicy::HideFromReads
         } else {
             ExpiryPolicy::Delete
         };
@@ -313,7 +315,7 @@ mod tests {
 
     #[test]
     fn each_mode_has_its_effect_and_no_other() {
-        use ExpiryPolicy::{Delete, Hide, Ignore};
+        use ExpiryPolicy::{Delete, Hide, HideFromReads, Ignore};
         let muted = REPL_ALL;
         let log = Modes { propagates: true, ..SERVING };
         let (plain, careful) = ((0, false), (EVERY, false));
@@ -342,7 +344,7 @@ mod tests {
             (Modes { logs: true, applies: true, ..replica }, refusing_writes, Ignore, NOTHING),
             (Modes { logs: true, withheld: REPL_AOF, ..replica }, refusing_writes, Hide, NOTHING),
             (Modes { applies: true, ..replica }, refusing_writes, Ignore, NOTHING),
-            (Modes { read_only: false, ..replica }, plain, Hide, NOTHING),
+            (Modes { read_only: false, ..replica }, plain, HideFromReads, NOTHING),
             (Modes { stale: true, ..replica }, refusing, Hide, NOTHING),
             (Modes { lacks_replicas: true, ..log }, refusing_writes, Delete, CALLS),
             (Modes { confirms: true, ..log }, (NO_DATA, false), Delete, CALLS),

@@ -9,7 +9,7 @@ use super::leading_number;
 use crate::codec::sha1::{Digest, hex};
 use crate::command::Args;
 use crate::command::args::integer;
-use crate::command::error::{Error, Result};
+use crate::command::error::{Error, NO_SUCH_KEY, Result};
 use crate::command::keys::reference_count;
 use crate::config::Config;
 use crate::db::{Access, Key, Position, Ref, digest};
@@ -24,16 +24,23 @@ use crate::types::listpack::Listpack;
 use crate::types::{Block, Encoding, Entry, Kind, hash, set, sorted_set};
 
 impl Server {
+    /// The entry of a key, even if it has expired.
+    fn stored(&mut self, caller: &mut Caller<'_>, key: &[u8]) -> Result<Ref<'_, Entry>> {
+        let db = self.core.keyspace.db(caller.session(&mut self.net).db);
+        let at = db.find(self.core.keyspace.hash(key), key);
+        at.map(|at| db.get(at)).ok_or(NO_SUCH_KEY)
+    }
+
     fn inspected(&mut self, caller: &mut Caller<'_>, key: &[u8]) -> Result<Ref<'_, Entry>> {
         let (db, hash) = (caller.session(&mut self.net).db, self.core.keyspace.hash(key));
         let at: Option<Position> = self.core.keyspace.find(Key { db, hash, name: key }, Access::Inspect);
-        at.map(|at| self.core.keyspace.db(db).get(at)).ok_or(Error::new("ERR no such key"))
+        at.map(|at| self.core.keyspace.db(db).get(at)).ok_or(NO_SUCH_KEY)
     }
 
     /// `DEBUG OBJECT key`: a line of facts.
     pub(super) fn debug_object(&mut self, caller: &mut Caller<'_>, key: &[u8]) -> Result {
         let (clock, config) = (self.core.keyspace.moment.clock, self.core.config.clone());
-        let entry = self.inspected(caller, key)?;
+        let entry = self.stored(caller, key)?;
         let mut text = format!(
             "Value at:{:p} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
             entry.key().as_ptr(),
@@ -53,7 +60,7 @@ impl Server {
     /// `DEBUG SDSLEN key`: the lengths, the spare allocated bytes, and the block sizes. The first block is the entry's,
     /// which also contains a short value; a value without a block of its own has 0.
     pub(super) fn debug_sdslen(&mut self, caller: &mut Caller<'_>, key: &[u8]) -> Result {
-        let entry = self.inspected(caller, key)?;
+        let entry = self.stored(caller, key)?;
         if entry.kind() != Kind::String || entry.encoding() == Encoding::Int {
             return Err(Error::new("ERR Not an sds encoded string."));
         }
