@@ -215,7 +215,7 @@ impl Server {
             self.process.log.notice(format_args!(
                 "Can't attach the replica to the current BGSAVE. Waiting for next BGSAVE for SYNC"
             ));
-        } else if self.persistence.is_at(Work::Transfer) {
+        } else if self.replication.transfer.is_some() {
             self.process
                 .log
                 .notice(format_args!("Current BGSAVE has socket target. Waiting for next BGSAVE for SYNC"));
@@ -235,9 +235,11 @@ impl Server {
             && self.replication.waiting().all(|replica| replica.peer.capabilities.eof)
     }
 
-    /// Starts the snapshot that replicas wait for, if that is possible now.
+    /// Starts the snapshot that replicas wait for, if that is possible now. After the child of a transfer has exited, its
+    /// last bytes may still be in the pipe.
     pub(super) fn begin_transfer_if_due(&mut self) {
-        if self.persistence.job.is_some() || self.is_busy() || self.loading.is_active() {
+        let is_sending = self.persistence.job.is_some() || self.replication.transfer.is_some();
+        if is_sending || self.is_busy() || self.loading.is_active() {
             return;
         }
         let now_ms = self.core.keyspace.moment.unix_ms;

@@ -2,9 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
 use crate::support::client::encode;
-use crate::support::{Client, Random};
+use crate::support::{Client, DEADLINE, Random};
 use crate::{
     Kind, PAIRS, chain, chain_with, field, follow, star_with, start, until, wait_for_equality, wait_for_link,
     wait_for_offset, write_much,
@@ -445,4 +446,50 @@ fn a_replica_that_sends_commands_on_keys_is_closed_and_changes_nothing() {
     }
     primary.wait_for_log("Replica can't interact with the keyspace");
     assert_eq!((client.run("GET a").text(), client.run("EXISTS hacked").integer()), ("1".into(), 0));
+}
+
+/// The child has written its snapshot to the pipe and has exited, but the server has not read the pipe yet when another
+/// replica asks for a snapshot.
+#[test]
+fn a_second_snapshot_without_a_file_waits_until_the_bytes_of_the_first_are_sent() {
+    for kind in [Kind::Redis, Kind::Subject] {
+        let primary = start(kind, "--repl-diskless-sync-delay 0 --rdb-key-save-delay 400000");
+        primary.client().ok("SET k v");
+        let connect = || TcpStream::connect(("127.0.0.1", primary.port())).expect("connected");
+        let mut replicas = [connect(), connect()];
+        for replica in &mut replicas {
+            replica.set_read_timeout(Some(DEADLINE)).expect("set");
+            replica.write_all(&encode(&["REPLCONF", "capa", "eof", "capa", "psync2"])).expect("sent");
+            replica.read_exact(&mut [0; 5]).expect("+OK");
+        }
+        let mut received = vec![0];
+        replicas[0].write_all(&encode(&["PSYNC", "?", "-1"])).expect("sent");
+        replicas[0].read_exact(&mut received).expect("FULLRESYNC");
+        // It sleeps until the child has exited, and finds both the request and the bytes in the pipe.
+        let mut sleeper = connect();
+        sleeper.write_all(&encode(&["DEBUG", "SLEEP", "1"])).expect("sent");
+        let mut probe = connect();
+        probe.set_read_timeout(Some(Duration::from_millis(50))).expect("set");
+        until("it sleeps", || {
+            probe.write_all(b"PING\r\n").expect("sent");
+            probe.read_exact(&mut [0; 7]).is_err()
+        });
+        replicas[1].write_all(&encode(&["PSYNC", "?", "-1"])).expect("sent");
+        for replica in &mut replicas {
+            while !has_snapshot_with_mark(&received) {
+                let mut buffer = [0; 1000];
+                let count = replica.read(&mut buffer).expect("more of the snapshot");
+                assert!(count > 0, "{kind:?}: the end of {}", received.escape_ascii());
+                received.extend(&buffer[..count]);
+            }
+            received.clear();
+        }
+    }
+}
+
+/// Whether the mark that was announced before the snapshot has arrived after it, too.
+fn has_snapshot_with_mark(bytes: &[u8]) -> bool {
+    let Some(at) = bytes.windows(5).position(|part| part == b"$EOF:") else { return false };
+    let Some((mark, rest)) = bytes[at + 5..].split_at_checked(40) else { return false };
+    rest.windows(40).any(|part| part == mark)
 }
