@@ -83,8 +83,6 @@ pub struct Peer {
     pub address: Vec<u8>,
     /// The formats that it can receive.
     pub capabilities: Capabilities,
-    /// Its version as one number; 0: unknown.
-    pub version: i64,
     /// Whether it requests only a snapshot.
     pub rdb_only: bool,
     /// The parts to leave out of the snapshot.
@@ -104,7 +102,6 @@ impl Default for Peer {
             listening_port: 0,
             address: Vec::new(),
             capabilities: Capabilities::default(),
-            version: 0,
             rdb_only: false,
             filter: Filter::default(),
             acknowledged: 0,
@@ -170,7 +167,6 @@ impl Peer {
                     _ => return Err("ERR value is out of range, value must between 0 and 1".into()),
                 },
                 b"rdb-filter-only" => self.filter = parse_filter(value)?,
-                b"version" => self.version = parse_version(value),
                 _ => {
                     return Err(format!(
                         "ERR Unrecognized REPLCONF option: {}",
@@ -232,17 +228,6 @@ fn parse_filter(value: &[u8]) -> Result<Filter, String> {
     Ok(filter)
 }
 
-/// Returns `0x070204` for `7.2.4`; 0 if it is not a version.
-fn parse_version(value: &[u8]) -> i64 {
-    let parts: Vec<i64> = value.splitn(3, |byte| *byte == b'.').filter_map(number::parse_i64).collect();
-    match parts[..] {
-        [major, minor, patch] if [major, minor, patch].iter().all(|part| (0..256).contains(part)) => {
-            major << 16 | minor << 8 | patch
-        }
-        _ => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,8 +246,7 @@ mod tests {
             configure(&mut peer, "capa|eof|capa|psync2|CAPA|other|ip-address|db.example", 0),
             Ok(Asked::Ok)
         );
-        assert_eq!(configure(&mut peer, "version|7.2.6", 0), Ok(Asked::Ok));
-        assert_eq!((peer.listening_port, peer.version), (7001, 0x07_02_06));
+        assert_eq!(peer.listening_port, 7001);
         assert_eq!(peer.capabilities, Capabilities { eof: true, psync2: true });
         assert_eq!(peer.address, b"db.example");
         assert_eq!(configure(&mut peer, "rdb-only|1|rdb-filter-only|functions", 0), Ok(Asked::Ok));
