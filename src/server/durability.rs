@@ -186,7 +186,7 @@ impl Server {
         let refuses = if self.loading.is_async() {
             self.flags_of_call(token, command, args) & flags::NO_ASYNC_LOADING != 0
         } else {
-            self.loading.is_active() && !command.has(flags::LOADING)
+            self.loading.is_active() && self.permits_of_call(token, command, args) & flags::LOADING == 0
         };
         if refuses {
             return Some(Error::new("LOADING Redis is loading the dataset in memory"));
@@ -204,7 +204,7 @@ impl Server {
         if denial.read_only && writes() {
             return Some(READONLY);
         }
-        let refuses = denial.stale && self.flags_of_call(token, command, args) & flags::STALE == 0;
+        let refuses = denial.stale && self.permits_of_call(token, command, args) & flags::STALE == 0;
         refuses.then_some(MASTERDOWN)
     }
 

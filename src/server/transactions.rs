@@ -10,6 +10,7 @@ use super::Server;
 use super::invoke::Caller;
 use super::net::batch::Rest;
 use super::net::output::Mark;
+use super::net::transaction::Transaction;
 use super::parts::WATCHED;
 use crate::command::error::{Error, Result};
 use crate::command::{Args, Command, Handler, Origin, ServerCommand, flags};
@@ -89,10 +90,21 @@ impl Server {
         if command.has(flags::NO_MANDATORY_KEYS) {
             return self.flags_of_script(command, args);
         }
+        command.flags | self.queued_for(token, command).map_or(0, Transaction::flags)
+    }
+
+    /// The flags that permit a call of `command` in some mode, as `STALE` does: `EXEC` has those that its queued commands
+    /// have, too.
+    pub(super) fn permits_of_call(&self, token: Token, command: &Command, args: Args<'_>) -> u64 {
+        let lacking = self.queued_for(token, command).map_or(0, Transaction::lacking);
+        self.flags_of_call(token, command, args) & !lacking
+    }
+
+    /// The queued commands, if `command` is `EXEC`.
+    fn queued_for(&self, token: Token, command: &Command) -> Option<&Transaction> {
         let is_exec = matches!(command.handler, Handler::Server(ServerCommand::Exec));
         let client = self.net.clients.get(token).filter(|_| is_exec);
-        let queued = client.and_then(|client| client.transaction.as_ref());
-        command.flags | queued.map_or(0, |transaction| transaction.flags())
+        client.and_then(|client| client.transaction.as_deref())
     }
 
     /// `MULTI`: starts queueing requests.

@@ -249,3 +249,44 @@ fn a_script_writes_for_the_log_or_the_replicas_alone() {
         assert_eq!(writer.run("GET log").text(), "2");
     }
 }
+
+/// What `EXEC` replies if the link has broken since the commands were queued. It is refused unless all of them are
+/// permitted without a link, even if the first ones are.
+#[test]
+fn exec_on_a_replica_that_serves_no_stale_data_counts_what_was_queued_before_the_link_broke() {
+    let down = "EXECABORT Transaction discarded because of: MASTERDOWN Link with MASTER is down and \
+                replica-serve-stale-data is set to 'no'.";
+    let stale = "#!lua flags=allow-stale,no-writes\nreturn 1";
+    let queues: [(&[&[&str]], Option<&str>); 7] = [
+        (&[&["GET", "k"]], Some(down)),
+        (&[&["SET", "k", "w"]], Some(down)),
+        (&[&["CONFIG", "GET", "port"], &["PING"]], Some(down)),
+        (&[&["EVAL", "#!lua\nreturn 1", "0"]], Some(down)),
+        (&[&["CONFIG", "GET", "port"]], None),
+        (&[&["PUBLISH", "channel", "message"]], None),
+        (&[&["EVAL", stale, "0"]], None),
+    ];
+    for kind in [Kind::Redis, Kind::Subject] {
+        let flags = "--replica-serve-stale-data no --replica-read-only no";
+        let [(primary, mut writer), (replica, mut reader)] = chain([(Kind::Subject, ""), (kind, flags)]);
+        writer.ok("SET k v");
+        wait_for_offset(&mut writer, &mut reader);
+        // The server may know the flags of a script only after its first run.
+        assert_eq!(reader.call(&["EVAL", stale, "0"]).integer(), 1);
+        for (queued, refusal) in queues {
+            let mut client = replica.client();
+            client.ok("MULTI");
+            for command in queued {
+                assert_eq!(client.call(command).text(), "QUEUED", "{kind:?}, {command:?}");
+            }
+            reader.ok("REPLICAOF 127.0.0.1 1");
+            let reply = client.run("EXEC");
+            match refusal {
+                Some(error) => assert_eq!(reply.text(), error, "{kind:?}, {queued:?}"),
+                None => assert_eq!(reply.elements().len(), queued.len(), "{kind:?}, {queued:?}: {reply:?}"),
+            }
+            follow(&mut reader, &primary);
+        }
+        assert_eq!(reader.run("GET k").text(), "v");
+    }
+}

@@ -11,6 +11,8 @@ pub struct Transaction {
     count: usize,
     /// The combined flags of all requests.
     flags: u64,
+    /// The flags that not all requests have.
+    lacking: u64,
     /// The memory of the requests being executed.
     executing_bytes: usize,
     /// Whether a request was refused, so that `EXEC` executes none.
@@ -22,6 +24,7 @@ impl Transaction {
     pub fn push(&mut self, command: &'static Command, flags: u64, hash: u64, places: Places<'_>) {
         self.requests.push(Ok(command), hash, places);
         self.flags |= flags;
+        self.lacking |= !flags;
         self.count += 1;
     }
 
@@ -52,6 +55,11 @@ impl Transaction {
             let (request, places) = self.requests.request(index)?;
             Some((request.command.ok()?, places))
         })
+    }
+
+    /// Returns the flags that at least one of its commands does not have.
+    pub fn lacking(&self) -> u64 {
+        self.lacking
     }
 
     /// Takes the requests out, to execute them.
