@@ -58,6 +58,8 @@ struct Chaos {
     trio: Trio,
     load: Load,
     setting: Setting,
+    /// The node that is Redis.
+    redis: Option<usize>,
     /// Nodes whose disk has failed in this round.
     broken: [bool; NODES],
 }
@@ -72,6 +74,10 @@ impl Chaos {
             let seed = seed + index as u64;
             match setting {
                 Setting::WithRedis if redis == Some(index) => Node::start(Kind::Redis, &flags, seed),
+                // A Redis 7.0 that is killed with a snapshot of a later version does not start.
+                Setting::WithRedis => {
+                    Node::start(Kind::Subject, &format!("{flags} --rdb-write-version 10"), seed)
+                }
                 Setting::WithDisks => Node::start_on_faulty_disk(Kind::Subject, &flags, seed),
                 _ => Node::start(Kind::Subject, &flags, seed),
             }
@@ -82,7 +88,7 @@ impl Chaos {
             trio.follow(index, 0);
         }
         let load = Load::new(setting != Setting::WithRedis);
-        Chaos { random, trio, load, setting, broken: [false; NODES] }
+        Chaos { random, trio, load, setting, redis, broken: [false; NODES] }
     }
 
     /// Repairs all links and disks, starts nodes that a full disk has ended, and waits until the replicas have everything.
@@ -299,6 +305,10 @@ impl Chaos {
             "CONFIG SET appendonly no",
             "DEBUG RELOAD",
         ]);
+        // Redis as a primary drops the expired keys of the snapshot, but does not propagate that.
+        if job == "DEBUG RELOAD" && index == self.trio.primary && self.redis == Some(index) {
+            return;
+        }
         // It may be refused, since another one runs, or the disk is full.
         println!("  {job} on {index}: {:?}", self.trio.nodes[index].try_run(job));
     }
