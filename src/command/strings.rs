@@ -284,11 +284,9 @@ pub fn getset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// `GETDEL key`: the value, which is deleted, or null. O(1).
 pub fn getdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
-    if let Some(at) = reply_string_of(ctx, key)? {
+    let found = reply_string_of(ctx, key)?;
+    if let Some(at) = found.or_else(|| ctx.keyspace.find_to_delete(key)) {
         ctx.remove(key, at, Removal::Del);
-        ctx.propagate(&[b"DEL", key.name]);
-    } else if let Some(hidden) = ctx.keyspace.find_to_delete(key) {
-        ctx.remove(key, hidden, Removal::Del);
         ctx.propagate(&[b"DEL", key.name]);
     }
     Ok(())

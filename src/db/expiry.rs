@@ -8,9 +8,38 @@
 //! The cycle is Redis': it samples a few keys, and continues while more than an acceptable share of them had expired,
 //! within a time budget that is a share of the processor (`active-expire-effort`). Expired fields of hashes go first.
 
-use super::{Access, Db, ExpiryPolicy, Keyspace};
+use super::{Access, Db, Keyspace};
 use crate::dict::SlottedDict;
 use crate::types::entry::Entry;
+
+/// How keys and fields of hashes are treated once they have expired.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ExpiryPolicy {
+    /// Lookups and the expiry cycle delete them.
+    #[default]
+    Delete,
+    /// They are hidden from lookups but not deleted, so that reads do not change the data set (`CLIENT PAUSE`). The
+    /// writes of the `EXEC` that paused are called under [`ExpiryPolicy::Delete`].
+    Hide,
+    /// Reads do not find them, but the lookups of commands that write delete them (a writable replica).
+    HideFromReads,
+    /// They are still found: something else decides when they are deleted.
+    Ignore,
+}
+
+impl ExpiryPolicy {
+    /// Whether there may be expired keys that lookups do not find.
+    #[inline]
+    pub(super) fn hides(self) -> bool {
+        matches!(self, ExpiryPolicy::Hide | ExpiryPolicy::HideFromReads)
+    }
+
+    /// Whether this access deletes expired keys.
+    #[inline]
+    pub(super) fn deletes(self, access: Access) -> bool {
+        self == ExpiryPolicy::Delete || self == ExpiryPolicy::HideFromReads && access.writes()
+    }
+}
 
 const CHUNK: usize = 4096;
 

@@ -43,7 +43,7 @@ pub use aside::Aside;
 pub use defrag::DefragEnd;
 pub use event::{Class, Event, Removal};
 pub use eviction::{EvictionPolicy, Order};
-pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
+pub use expiry::{CycleBudget, CycleEnd, ExpiryList, ExpiryPolicy};
 use huge_pages::Joiner;
 pub use journal::{Awaiting, Change, Journal, Key, Listening, Propagation};
 pub use lazyfree::{Garbage, LazyFree, Ticket};
@@ -106,34 +106,6 @@ impl Access {
 
     fn writes(self) -> bool {
         matches!(self, Access::Write | Access::QuietWrite)
-    }
-}
-
-/// How keys and fields of hashes are treated once they have expired.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum ExpiryPolicy {
-    /// Lookups and the expiry cycle delete them.
-    #[default]
-    Delete,
-    /// They are hidden from lookups but not deleted, so that reads do not change the data set (`CLIENT PAUSE`). The
-    /// writes of the `EXEC` that paused are called under [`ExpiryPolicy::Delete`].
-    Hide,
-    /// Reads do not find them, but the lookups of commands that write delete them (a writable replica).
-    HideFromReads,
-    /// They are still found: something else decides when they are deleted.
-    Ignore,
-}
-
-impl ExpiryPolicy {
-    /// Whether there may be expired keys that lookups do not find.
-    #[inline]
-    fn hides(self) -> bool {
-        matches!(self, ExpiryPolicy::Hide | ExpiryPolicy::HideFromReads)
-    }
-
-    #[inline]
-    fn deletes(self, access: Access) -> bool {
-        self == ExpiryPolicy::Delete || self == ExpiryPolicy::HideFromReads && access.writes()
     }
 }
 

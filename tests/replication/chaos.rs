@@ -79,7 +79,7 @@ impl Chaos {
                     Node::start(Kind::Subject, &format!("{flags} --rdb-write-version 10"), seed)
                 }
                 Setting::WithDisks => Node::start_on_faulty_disk(Kind::Subject, &flags, seed),
-                _ => Node::start(Kind::Subject, &flags, seed),
+                Setting::Plain => Node::start(Kind::Subject, &flags, seed),
             }
         });
         load::prepare(&mut nodes[0].client());
