@@ -13,10 +13,11 @@ use std::collections::BTreeSet;
 use support::{Client, Launch, Server, Value, Version, reply};
 
 /// Commands that our table has and Redis 7.0 does not.
-const NEWER: [&str; 13] = [
+const NEWER: [&str; 14] = [
     "quit",
     "client|setinfo",
     "client|no-touch",
+    "cluster|myshardid",
     "hexpire",
     "hexpireat",
     "hexpiretime",
@@ -37,6 +38,9 @@ const NEWER_ARGUMENTS: [&str; 1] = ["hscan"];
 
 /// Commands whose number of arguments differs from 7.0.
 const NEWER_ARITY: [&str; 4] = ["zrank", "zrevrank", "command|getkeys", "command|getkeysandflags"];
+
+/// Commands that may be called while data is loaded since 7.2.
+const NEWER_FLAGS: [&str; 2] = ["cluster|shards", "cluster|slots"];
 
 /// A command that scripts may call since 7.2, like every other blocking command.
 const SCRIPTED: &str = "wait";
@@ -122,7 +126,7 @@ fn each_command_is_described_as_redis_describes_it() {
                 if !NEWER_ARGUMENTS.contains(&name) {
                     pair.assert_same(&["COMMAND", "DOCS", name]);
                 }
-            } else if !NEWER_ARITY.contains(&name) && name != SCRIPTED {
+            } else if ![&NEWER_ARITY[..], &NEWER_FLAGS, &[SCRIPTED]].concat().contains(&name) {
                 let request = ["COMMAND", "INFO", name];
                 let (ours, theirs) = (pair.our_value(&request), pair.redis.call(&request));
                 let [ours, theirs] = [ours, theirs].map(|reply| as_before_7_2(&reply.elements()[0]));
