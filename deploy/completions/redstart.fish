@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_redstart_global_optspecs
-    string join \n v/version check-system bind= port= metrics-port= unixsocket= unixsocketperm= tcp-backlog= timeout= tcp-keepalive= protected-mode= maxclients= requirepass= bind-source-addr= socket-mark-id= daemonize= pidfile= dir= loglevel= logfile= crash-log-enabled= use-exit-on-panic= always-show-logo= syslog-enabled= syslog-ident= syslog-facility= supervised= set-proc-title= proc-title-template= disable-thp= huge-pages= oom-score-adj= oom-score-adj-values= server-cpulist= bio-cpulist= aof-rewrite-cpulist= bgsave-cpulist= shutdown-timeout= shutdown-on-sigint= shutdown-on-sigterm= enable-protected-configs= enable-debug-command= databases= hz= dynamic-hz= activerehashing= active-expire-effort= client-output-buffer-limit= client-query-buffer-limit= proto-max-bulk-len= busy-reply-threshold= tracking-table-max-keys= notify-keyspace-events= latency-tracking= latency-tracking-info-percentiles= latency-monitor-threshold= slowlog-log-slower-than= slowlog-max-len= maxmemory= maxmemory-policy= maxmemory-samples= maxmemory-eviction-tenacity= maxmemory-clients= lfu-log-factor= lfu-decay-time= lazyfree-lazy-eviction= lazyfree-lazy-expire= lazyfree-lazy-server-del= lazyfree-lazy-user-del= lazyfree-lazy-user-flush= activedefrag= active-defrag-ignore-bytes= active-defrag-threshold-lower= active-defrag-threshold-upper= active-defrag-cycle-min= active-defrag-cycle-max= active-defrag-max-scan-fields= list-max-listpack-size= list-compress-depth= hash-max-listpack-entries= hash-max-listpack-value= set-max-intset-entries= set-max-listpack-entries= set-max-listpack-value= zset-max-listpack-entries= zset-max-listpack-value= stream-node-max-bytes= stream-node-max-entries= hll-sparse-max-bytes= save= dbfilename= rdbcompression= rdb-write-version= rdbchecksum= rdb-save-incremental-fsync= stop-writes-on-bgsave-error= rdb-key-save-delay= appendonly= appendfilename= appenddirname= appendfsync= no-appendfsync-on-rewrite= auto-aof-rewrite-percentage= auto-aof-rewrite-min-size= aof-load-truncated= aof-use-rdb-preamble= aof-timestamp-enabled= aof-rewrite-incremental-fsync= aof-disable-auto-gc= replicaof= masteruser= masterauth= replica-serve-stale-data= replica-read-only= replica-ignore-maxmemory= replica-priority= replica-announced= replica-announce-ip= replica-announce-port= min-replicas-to-write= min-replicas-max-lag= min-replicas-to-ack= min-replicas-ack-timeout= repl-timeout= repl-ping-replica-period= repl-backlog-size= repl-backlog-ttl= repl-disable-tcp-nodelay= repl-diskless-sync= repl-diskless-sync-delay= repl-diskless-sync-max-replicas= repl-diskless-load= h/help
+    string join \n v/version check-system bind= port= metrics-port= unixsocket= unixsocketperm= tcp-backlog= timeout= tcp-keepalive= protected-mode= maxclients= requirepass= bind-source-addr= socket-mark-id= daemonize= pidfile= dir= loglevel= logfile= crash-log-enabled= use-exit-on-panic= always-show-logo= syslog-enabled= syslog-ident= syslog-facility= supervised= set-proc-title= proc-title-template= disable-thp= huge-pages= oom-score-adj= oom-score-adj-values= server-cpulist= bio-cpulist= aof-rewrite-cpulist= bgsave-cpulist= shutdown-timeout= shutdown-on-sigint= shutdown-on-sigterm= enable-protected-configs= enable-debug-command= databases= hz= dynamic-hz= activerehashing= active-expire-effort= client-output-buffer-limit= client-query-buffer-limit= proto-max-bulk-len= busy-reply-threshold= tracking-table-max-keys= notify-keyspace-events= latency-tracking= latency-tracking-info-percentiles= latency-monitor-threshold= slowlog-log-slower-than= slowlog-max-len= maxmemory= maxmemory-policy= maxmemory-samples= maxmemory-eviction-tenacity= maxmemory-clients= lfu-log-factor= lfu-decay-time= lazyfree-lazy-eviction= lazyfree-lazy-expire= lazyfree-lazy-server-del= lazyfree-lazy-user-del= lazyfree-lazy-user-flush= activedefrag= active-defrag-ignore-bytes= active-defrag-threshold-lower= active-defrag-threshold-upper= active-defrag-cycle-min= active-defrag-cycle-max= active-defrag-max-scan-fields= list-max-listpack-size= list-compress-depth= hash-max-listpack-entries= hash-max-listpack-value= set-max-intset-entries= set-max-listpack-entries= set-max-listpack-value= zset-max-listpack-entries= zset-max-listpack-value= stream-node-max-bytes= stream-node-max-entries= hll-sparse-max-bytes= save= dbfilename= rdbcompression= rdb-write-version= rdbchecksum= rdb-del-sync-files= rdb-save-incremental-fsync= stop-writes-on-bgsave-error= rdb-key-save-delay= appendonly= appendfilename= appenddirname= appendfsync= no-appendfsync-on-rewrite= auto-aof-rewrite-percentage= auto-aof-rewrite-min-size= aof-load-truncated= aof-use-rdb-preamble= aof-timestamp-enabled= aof-rewrite-incremental-fsync= aof-disable-auto-gc= replicaof= masteruser= masterauth= replica-serve-stale-data= replica-read-only= replica-ignore-maxmemory= replica-lazy-flush= replica-priority= replica-announced= replica-announce-ip= replica-announce-port= replica-ignore-disk-write-errors= propagation-error-behavior= min-replicas-to-write= min-replicas-max-lag= min-replicas-to-ack= min-replicas-ack-timeout= repl-timeout= repl-ping-replica-period= repl-backlog-size= repl-backlog-ttl= repl-disable-tcp-nodelay= repl-diskless-sync= repl-diskless-sync-delay= repl-diskless-sync-max-replicas= repl-diskless-load= cluster-enabled= cluster-databases= cluster-config-file= cluster-port= cluster-node-timeout= cluster-ping-interval= cluster-replica-validity-factor= cluster-replica-no-failover= cluster-migration-barrier= cluster-allow-replica-migration= cluster-require-full-coverage= cluster-allow-reads-when-down= cluster-allow-pubsubshard-when-down= cluster-link-sendbuf-limit= cluster-announce-ip= cluster-announce-port= cluster-announce-tls-port= cluster-announce-bus-port= cluster-announce-hostname= cluster-announce-human-nodename= cluster-preferred-endpoint-type= h/help
 end
 
 function __fish_redstart_needs_command
@@ -165,6 +165,8 @@ no\t''"
 complete -c redstart -n "__fish_redstart_needs_command" -l rdb-write-version -d '10 to 11' -r
 complete -c redstart -n "__fish_redstart_needs_command" -l rdbchecksum -d 'yes, no' -r -f -a "yes\t''
 no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l rdb-del-sync-files -d 'yes, no' -r -f -a "yes\t''
+no\t''"
 complete -c redstart -n "__fish_redstart_needs_command" -l rdb-save-incremental-fsync -d 'yes, no' -r -f -a "yes\t''
 no\t''"
 complete -c redstart -n "__fish_redstart_needs_command" -l stop-writes-on-bgsave-error -d 'yes, no' -r -f -a "yes\t''
@@ -200,11 +202,18 @@ complete -c redstart -n "__fish_redstart_needs_command" -l replica-read-only -d 
 no\t''"
 complete -c redstart -n "__fish_redstart_needs_command" -l replica-ignore-maxmemory -d 'yes, no' -r -f -a "yes\t''
 no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l replica-lazy-flush -d 'yes, no' -r -f -a "yes\t''
+no\t''"
 complete -c redstart -n "__fish_redstart_needs_command" -l replica-priority -d '0 to 2^31-1' -r
 complete -c redstart -n "__fish_redstart_needs_command" -l replica-announced -d 'yes, no' -r -f -a "yes\t''
 no\t''"
 complete -c redstart -n "__fish_redstart_needs_command" -l replica-announce-ip -d 'text' -r
 complete -c redstart -n "__fish_redstart_needs_command" -l replica-announce-port -d '0 to 65535' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l replica-ignore-disk-write-errors -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l propagation-error-behavior -d 'ignore, panic, panic-on-replicas' -r -f -a "ignore\t''
+panic\t''
+panic-on-replicas\t''"
 complete -c redstart -n "__fish_redstart_needs_command" -l min-replicas-to-write -d '0 to 2^31-1' -r
 complete -c redstart -n "__fish_redstart_needs_command" -l min-replicas-max-lag -d '0 to 2^31-1' -r
 complete -c redstart -n "__fish_redstart_needs_command" -l min-replicas-to-ack -d '0 to 2^31-1' -r
@@ -222,6 +231,35 @@ complete -c redstart -n "__fish_redstart_needs_command" -l repl-diskless-sync-ma
 complete -c redstart -n "__fish_redstart_needs_command" -l repl-diskless-load -d 'disabled, on-empty-db, swapdb' -r -f -a "disabled\t''
 on-empty-db\t''
 swapdb\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-enabled -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-databases -d '1 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-config-file -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-port -d '0 to 65535' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-node-timeout -d '0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-ping-interval -d '0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-replica-validity-factor -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-replica-no-failover -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-migration-barrier -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-allow-replica-migration -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-require-full-coverage -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-allow-reads-when-down -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-allow-pubsubshard-when-down -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-link-sendbuf-limit -d 'size, 0 to 2^64-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-announce-ip -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-announce-port -d '0 to 65535' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-announce-tls-port -d '0 to 65535' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-announce-bus-port -d '0 to 65535' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-announce-hostname -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-announce-human-nodename -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l cluster-preferred-endpoint-type -d 'ip, hostname, unknown-endpoint' -r -f -a "ip\t''
+hostname\t''
+unknown-endpoint\t''"
 complete -c redstart -n "__fish_redstart_needs_command" -s v -l version -d 'Print the version and exit'
 complete -c redstart -n "__fish_redstart_needs_command" -l check-system -d 'Check whether the system suits the configuration, and explain how to fix problems'
 complete -c redstart -n "__fish_redstart_needs_command" -s h -l help -d 'Print help'

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::server::{Directory, redis_binary, subject_binary};
 use crate::support::{Client, Value};
@@ -14,7 +15,10 @@ use crate::{Run, cli, run};
 fn free_ports(count: u16) -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let others = std::process::id().wrapping_mul(97) % 22_000;
-    let start = 10_000 + ((others + 3_000) % 12_000) as u16;
+    // Tests that run at the same time get different ports.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let step = NEXT.fetch_add(64, Ordering::Relaxed);
+    let start = 10_000 + ((others + 3_000 + step) % 12_000) as u16;
     (start..22_000)
         .chain(10_000..start)
         .find(|first| (*first..first + count).all(|port| is_free(port) && is_free(port + 10_000)))

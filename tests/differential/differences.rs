@@ -174,6 +174,12 @@ const DIFFERENCES: &[Difference] = &[
         before: V7_2,
         reason: "an ID below those of deleted entries is refused since 7.2",
     },
+    Difference {
+        command: &["CLUSTER", "MYSHARDID"],
+        allowed: Allowed::NewHere,
+        before: V7_2,
+        reason: "came with 7.2",
+    },
     Difference { command: &["WAITAOF"], allowed: Allowed::NewHere, before: V7_2, reason: "came with 7.2" },
     Difference {
         command: &["DUMP"],

@@ -90,6 +90,7 @@ scripts! {
     struct_in_scripts_does_as_in_redis: "struct.txt",
     scripts_reply_as_redis_does: "scripting.txt",
     wait_replies_as_redis_does: "wait.txt",
+    cluster_commands_without_a_cluster_reply_as_redis_does: "cluster.txt",
     a_limit_of_memory_refuses_and_evicts_as_in_redis: "eviction.txt",
     expiry_commands_reply_as_redis_does: "expiry.txt",
     scans_reply_as_redis_does: "scan.txt",

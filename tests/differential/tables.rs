@@ -32,6 +32,8 @@ const EXTENDED: &[(&str, &str)] = &[
     ("command|getkeys", "takes a call without arguments"),
     ("command|getkeysandflags", "takes a call without arguments"),
     ("wait", "may be called by scripts"),
+    ("cluster|shards", "may be called while data is loaded"),
+    ("cluster|slots", "may be called while data is loaded"),
 ];
 
 const V7_2: Version = Version::new(7, 2);
