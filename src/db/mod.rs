@@ -495,10 +495,11 @@ impl Keyspace {
     }
 
     /// Whether a key or field that is given the expiry `expire_at` is deleted at once instead, because that time is
-    /// past and this server decides about expiry.
+    /// past and this server decides about expiry. A replica does not.
     #[inline]
     pub fn is_due(&self, expire_at: i64) -> bool {
-        expire_at <= self.moment.unix_ms && self.expiry != ExpiryPolicy::Ignore
+        let decides = !matches!(self.expiry, ExpiryPolicy::Ignore | ExpiryPolicy::HideFromReads);
+        expire_at <= self.moment.unix_ms && decides
     }
 
     /// Sets whether a forked child shares the memory of the data set. While one does, the kernel copies every page that
