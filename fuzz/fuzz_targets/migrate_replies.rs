@@ -35,7 +35,7 @@ fn run(flags: u8, replies: &[u8], mut size: impl FnMut() -> usize) -> Outcome {
         requests.select(3);
     }
     for key in 0..keys {
-        requests.restore(format!("key:{key}").as_bytes(), 0, b"payload", flags & 8 != 0);
+        requests.restore(format!("key:{key}").as_bytes(), 0, b"payload", flags & 8 != 0, flags & 16 != 0);
     }
     let greetings = usize::from(has_auth) + usize::from(has_select);
     let mut exchange = Exchange::new(requests, false, TIMEOUT_MS, 0);
