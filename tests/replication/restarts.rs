@@ -396,7 +396,9 @@ fn calls_for_the_log_alone_do_not_count() {
     }
     writer.ok("SELECT 4");
     writer.ok("SET four 1");
-    wait_for_offset(&mut writer, &mut reader);
+    for replica in [&mut reader, &mut last] {
+        wait_for_offset(&mut writer, replica);
+    }
     reader.ok("SET own last");
     let (middle, mut reader) = restart_following(middle, End::Killed, &primary);
     writer.ok("SET meanwhile 1");
