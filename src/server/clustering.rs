@@ -200,14 +200,16 @@ impl Server {
 
     /// Called by cron.
     pub(super) fn tick_cluster(&mut self) {
-        let (now_ms, facts) = (self.cluster_ms(), self.cluster_facts());
-        let is_off = self.is_off_the_bus();
-        let Some(node) = &mut self.cluster else { return };
-        if !is_off && now_ms.abs_diff(node.ticked_ms) >= TICK_MS {
-            node.ticked_ms = now_ms;
-            node.machine.tick(now_ms, &facts);
-            self.act();
+        let now_ms = self.cluster_ms();
+        let is_due = |node: &Clustered| now_ms.abs_diff(node.ticked_ms) >= TICK_MS;
+        if !self.cluster.as_deref().is_some_and(is_due) || self.is_off_the_bus() {
+            return;
         }
+        let facts = self.cluster_facts();
+        let Some(node) = &mut self.cluster else { return };
+        node.ticked_ms = now_ms;
+        node.machine.tick(now_ms, &facts);
+        self.act();
     }
 
     /// Called at the end of each iteration: does the work that several messages share.

@@ -107,7 +107,26 @@ impl Server {
 
     /// The error if another node has to execute a client's request.
     #[cold]
-    pub(super) fn redirect(&self, token: Token, command: &'static Command, args: Args<'_>) -> Option<Error> {
+    pub(super) fn redirect(
+        &mut self,
+        token: Token,
+        command: &'static Command,
+        args: Args<'_>,
+    ) -> Option<Error> {
+        let mut found = std::mem::take(&mut self.core.keys);
+        let refusal = self.refuse(token, command, args, &mut found);
+        self.core.keys = found;
+        refusal.map(|refusal| self.error_of(refusal))
+    }
+
+    /// Why another node has to execute a client's request. `found` is room for its keys.
+    fn refuse(
+        &self,
+        token: Token,
+        command: &'static Command,
+        args: Args<'_>,
+        found: &mut Vec<KeyPosition>,
+    ) -> Option<Refusal> {
         let node = self.cluster.as_ref()?;
         let client = self.net.clients.get(token)?;
         let (session, db) = (client.session.flags, client.session.db);
@@ -117,21 +136,19 @@ impl Server {
         }
         let requests: Vec<_>;
         let mut names = Names::default();
-        let mut found = Vec::new();
         if is_exec {
             requests = client.transaction.as_ref()?.requests().collect();
             for (command, places) in &requests {
-                command.keys.find_names(&places.args(), &mut found);
-                names.add(self, db, command, places.args(), &found);
+                command.keys.find_names(&places.args(), found);
+                names.add(self, db, command, places.args(), found);
             }
         } else {
-            command.keys.find_names(&args, &mut found);
-            names.add(self, db, command, args, &found);
+            command.keys.find_names(&args, found);
+            names.add(self, db, command, args, found);
         }
         let mut call = names.call;
         describe(&mut call, command, self.flags_of_call(token, command, args), session);
-        let refusal = node.machine.decide(&call, self.redirect_policy()).err()?;
-        Some(self.error_of(refusal))
+        node.machine.decide(&call, self.redirect_policy()).err()
     }
 
     /// The slot of the keys that a script is called with, in a cluster.
@@ -265,9 +282,11 @@ impl Server {
         if node.machine.is_ok() && node.machine.importing(slot).is_some() {
             return None;
         }
-        let error = self.redirect(token, command, args)?;
-        // The keys that it waits for may not exist yet.
-        (!error.text().starts_with(b"ASK ") && !error.text().starts_with(b"TRYAGAIN")).then_some(error)
+        match self.refuse(token, command, args, &mut found)? {
+            // The keys that it waits for may not exist yet.
+            Refusal::Ask(..) | Refusal::TryAgain => None,
+            refusal => Some(self.error_of(refusal)),
+        }
     }
 
     /// Unsubscribes clients from sharded channels whose slot this node does not serve any more.
