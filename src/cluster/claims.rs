@@ -74,7 +74,7 @@ impl Cluster {
         }
     }
 
-    /// Takes the slots that a node or its primary claims, or tells it about a better claim.
+    /// Accepts the slots that a node or its primary claims, or sends it an `UPDATE` with a newer claim.
     pub(super) fn take_claim(&mut self, sender: NodeIndex, header: &Header) {
         let node = self.table.node(sender);
         let owner = if node.is_primary() { Some(sender) } else { node.primary };

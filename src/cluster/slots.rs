@@ -110,12 +110,18 @@ pub fn ones(bits: &[u8; BITMAP]) -> impl Iterator<Item = u16> + '_ {
     })
 }
 
+impl Extend<u16> for SlotSet {
+    fn extend<I: IntoIterator<Item = u16>>(&mut self, slots: I) {
+        for slot in slots {
+            self.insert(slot);
+        }
+    }
+}
+
 impl FromIterator<u16> for SlotSet {
     fn from_iter<I: IntoIterator<Item = u16>>(slots: I) -> SlotSet {
         let mut set = SlotSet::default();
-        for slot in slots {
-            set.insert(slot);
-        }
+        set.extend(slots);
         set
     }
 }

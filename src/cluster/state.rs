@@ -1,7 +1,7 @@
 //! Whether the cluster is up for this node: all slots are served, and the majority of the primaries is reachable.
 //!
 //! A primary turns `ok` with a delay, after a start and after it was in a minority: its replica may have been promoted,
-//! and the other nodes need time to tell it.
+//! and the other nodes need time to send their newer claims.
 
 use super::node::Flags;
 use super::slots::SLOTS;

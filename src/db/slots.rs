@@ -9,8 +9,7 @@ impl Db {
         self.dict.len_of_slot(slot)
     }
 
-    /// The keys in a hash slot, in no particular order. To delete them, take a few at a time: the first ones are others
-    /// then.
+    /// The keys in a hash slot, in no particular order. To delete them, take the first few again and again.
     pub fn slot_keys(&self, slot: u16) -> impl Iterator<Item = &[u8]> {
         self.dict.iter_slot(slot).map(|entry| entry.key())
     }

@@ -1,4 +1,4 @@
-//! Slots that move between nodes, and what becomes of their keys, their blocked clients and their subscriptions.
+//! Slots that move between nodes, with their keys, their blocked clients and their subscriptions.
 
 use crate::nodes::{Kind, NEVER, Node, cluster, run_anywhere, until, wait_until_ok};
 use crate::support::Value;

@@ -209,7 +209,7 @@ impl Chaos {
         let event = self.random.below(12);
         println!("  event {event}");
         if (2..5).contains(&event) && self.broken.contains(&true) {
-            // What a replica has acknowledged is gone with it, if the primary is lost, too.
+            // If the primary is lost, too, what only this replica has acknowledged is lost.
             self.heal();
         }
         match event {

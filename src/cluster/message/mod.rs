@@ -78,7 +78,7 @@ pub enum Kind {
     AuthRequest = 5,
     /// A vote.
     AuthAck = 6,
-    /// The slots of a node are others than the receiver claims.
+    /// The current slots of a node, whose claim by the receiver is outdated.
     Update = 7,
     /// A replica requests a manual failover.
     MfStart = 8,

@@ -30,7 +30,7 @@ pub struct Annotations {
     owed: usize,
 }
 
-/// What a difference is.
+/// The kind of a difference.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// A line that waits for a call.

@@ -16,6 +16,7 @@ use super::layout::Settings;
 use crate::resp::Value;
 use crate::sys::file;
 use crate::tools::cli::cluster::node::parse;
+use crate::tools::cli::cluster::slots::Shown;
 use crate::tools::client::info::field;
 use crate::tools::client::{Address, Connection, Error, Target};
 
@@ -221,7 +222,7 @@ impl Node {
         let Some((own, others)) = nodes.and_then(|text| parse(&text)) else { return "unknown".to_string() };
         match &own.replicates {
             None if own.slots.is_empty() => "master without slots".to_string(),
-            None => format!("master of slots {}", own.slots),
+            None => format!("master of slots {}", Shown(&own.slots)),
             Some(master) => match others.iter().find(|other| other.name == *master) {
                 Some(other) => format!("replica of {}", other.address()),
                 None => format!("replica of {master}"),

@@ -49,7 +49,7 @@ pub fn allocate(hosts: &[&str], replicas: usize) -> Allocation {
     let masters: Vec<(usize, SlotSet)> = order[..count]
         .iter()
         .zip(ranges)
-        .map(|(node, (first, last))| (*node, SlotSet::range(first, last)))
+        .map(|(node, (first, last))| (*node, SlotSet::from_range(first..=last)))
         .collect();
     let mut rest: Vec<usize> = order[count..].to_vec();
     // A rotation often separates the replicas from their masters already.
@@ -186,7 +186,10 @@ mod tests {
     }
 
     fn shown(plan: &Allocation) -> Vec<String> {
-        plan.masters.iter().map(|(_, slots)| slots.to_string()).collect()
+        plan.masters
+            .iter()
+            .map(|(_, slots)| crate::tools::cli::cluster::slots::Shown(slots).to_string())
+            .collect()
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `backup`: saves a snapshot of every master and the configuration of the cluster in a directory.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::check::check;
@@ -51,7 +52,7 @@ fn json(node: &Node, errors: usize) -> String {
     let ranges: Vec<String> = node
         .slots
         .ranges()
-        .into_iter()
+        .map(RangeInclusive::into_inner)
         .map(|(first, last)| if first == last { format!("[{first}]") } else { format!("[{first},{last}]") })
         .collect();
     let mut fields = vec![

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn owner(node: usize, first: u16, last: u16) -> Owner {
-        Owner { node, slots: SlotSet::range(first, last) }
+        Owner { node, slots: SlotSet::from_range(first..=last) }
     }
 
     #[test]

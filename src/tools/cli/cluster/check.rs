@@ -78,7 +78,7 @@ pub(super) fn check(cluster: &mut Cluster<'_>, settings: &Settings, is_quiet: bo
     screen::step(">>> Check slots coverage...")?;
     let mut covered = SlotSet::default();
     for node in &cluster.nodes {
-        covered.extend_from(&node.slots);
+        covered.extend(node.slots.iter());
     }
     if covered.len() == SLOTS as usize {
         screen::good(format_args!("[OK] All {SLOTS} slots covered."))?;

@@ -1,5 +1,6 @@
 //! `create`: forms a cluster of empty nodes.
 
+use std::ops::RangeInclusive;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -76,7 +77,7 @@ fn plan(cluster: &mut Cluster<'_>, replicas: usize) -> Result<Allocation, Failur
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
     let mut plan = allocation::allocate(&hosts, replicas);
     for (at, (_, slots)) in plan.masters.iter().enumerate() {
-        if let [(first, last)] = slots.ranges()[..] {
+        if let Some((first, last)) = slots.ranges().next().map(RangeInclusive::into_inner) {
             screen::line(format_args!("Master[{at}] -> Slots {first} - {last}"))?;
         }
     }

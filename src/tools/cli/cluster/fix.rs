@@ -7,7 +7,7 @@ use super::moving::{Move, Shows, set_slot};
 use super::options::Settings;
 use super::picture::{Cluster, Refusal};
 use super::repair::{self, Action, Claim, Repair};
-use super::slots::{SLOTS, SlotSet};
+use super::slots::{SLOTS, Shown, SlotSet};
 use super::{Failure, Request, screen};
 use crate::resp::Value;
 
@@ -211,7 +211,7 @@ fn is_wanted(slots: &SlotSet, which: &str, question: &str) -> Result<bool, Failu
     if slots.is_empty() {
         return Ok(false);
     }
-    screen::line(format_args!("The following uncovered slots have {which}:\n{slots}"))?;
+    screen::line(format_args!("The following uncovered slots have {which}:\n{}", Shown(slots)))?;
     screen::confirm(question)
 }
 

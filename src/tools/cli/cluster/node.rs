@@ -9,7 +9,7 @@
 
 use std::fmt::Write as _;
 
-use super::slots::SlotSet;
+use super::slots::{Shown, SlotSet};
 
 /// A node of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl Node {
         // Writing to a string does not fail.
         if !is_planned {
             let (slots, flags) = (&self.slots, self.flags.join(","));
-            let _ = write!(text, "\n{spaces}   slots:{slots} ({} slots) {flags}", slots.len());
+            let _ = write!(text, "\n{spaces}   slots:{} ({} slots) {flags}", Shown(slots), slots.len());
         }
         if let Some(master) = &self.replicates {
             let _ = write!(text, "\n{spaces}   replicates {master}");
@@ -157,7 +157,7 @@ dddd :0@0 master,noaddr - 0 0 0 disconnected
     fn a_line_of_cluster_nodes_describes_a_node() {
         let (own, others) = parse(NODES).unwrap();
         assert_eq!((own.address().as_str(), own.bus_port, own.epoch), ("127.0.0.1:7000", 17000, 1));
-        assert_eq!(own.slots.to_string(), "[0-2],[7]");
+        assert_eq!(Shown(&own.slots).to_string(), "[0-2],[7]");
         assert_eq!(own.migrating, [(8, "bbbb".to_string())]);
         assert_eq!(own.importing, [(9, "cccc".to_string())]);
         assert_eq!(own.flags, ["master"]);
