@@ -211,6 +211,20 @@ mod tests {
     use super::*;
     use crate::replication::history::Id;
 
+    /// Writes the stream with its differences to a disk that takes `step` bytes at a time.
+    fn write(annotations: &mut Annotations, stream: &[u8], step: usize) -> Vec<u8> {
+        let (mut at, mut written) = (0, Vec::new());
+        while at < stream.len() as u64 || annotations.owes() {
+            let pieces = stream[at as usize..].chunks(8);
+            let merged: Vec<u8> =
+                annotations.merge(at, pieces).iter().flat_map(|slice| slice.to_vec()).collect();
+            let taken = step.min(merged.len());
+            written.extend_from_slice(&merged[..taken]);
+            at += annotations.take(at, taken as u64, stream.len() as u64);
+        }
+        written
+    }
+
     #[test]
     fn annotations_stand_in_their_places_wherever_the_disk_stops() {
         let stream: Vec<u8> = (0..60).collect();
@@ -225,16 +239,7 @@ mod tests {
                 annotations.annotate(at, second);
             }
             assert_eq!(annotations.len(), 3 * 7);
-            let (mut at, mut written) = (0, Vec::new());
-            while at < stream.len() as u64 {
-                let pieces = stream[at as usize..].chunks(8);
-                let merged: Vec<u8> =
-                    annotations.merge(at, pieces).iter().flat_map(|slice| slice.to_vec()).collect();
-                let taken = step.min(merged.len());
-                written.extend_from_slice(&merged[..taken]);
-                at += annotations.take(at, taken as u64, stream.len() as u64);
-            }
-            assert_eq!(written, whole, "{step} bytes at a time");
+            assert_eq!(write(&mut annotations, &stream, step), whole, "{step} bytes at a time");
             assert_eq!(annotations.len(), 0);
         }
     }
@@ -279,16 +284,7 @@ mod tests {
             annotations.differ(ForLog::Inserted(60, b"three".to_vec()), None);
             annotations.differ(ForLog::Inserted(60, b"four".to_vec()), None);
             annotations.annotate(60, 6);
-            let (mut at, mut written) = (0, Vec::new());
-            while at < stream.len() as u64 || annotations.owes() {
-                let pieces = stream[at as usize..].chunks(8);
-                let merged: Vec<u8> =
-                    annotations.merge(at, pieces).iter().flat_map(|slice| slice.to_vec()).collect();
-                let taken = step.min(merged.len());
-                written.extend_from_slice(&merged[..taken]);
-                at += annotations.take(at, taken as u64, stream.len() as u64);
-            }
-            assert_eq!(written, whole, "{step} bytes at a time");
+            assert_eq!(write(&mut annotations, &stream, step), whole, "{step} bytes at a time");
             assert_eq!(annotations.len(), 7, "the last time waits for a call");
         }
     }
@@ -325,16 +321,7 @@ mod tests {
             assert!(annotations.ends_with_offset());
             annotations.owe();
             assert!(!annotations.ends_with_offset() && annotations.owes());
-            let (mut at, mut written) = (0, Vec::new());
-            while at < stream.len() as u64 || annotations.owes() {
-                let pieces = stream[at as usize..].chunks(8);
-                let merged: Vec<u8> =
-                    annotations.merge(at, pieces).iter().flat_map(|slice| slice.to_vec()).collect();
-                let taken = step.min(merged.len());
-                written.extend_from_slice(&merged[..taken]);
-                at += annotations.take(at, taken as u64, stream.len() as u64);
-            }
-            assert_eq!(written, whole, "{step} bytes at a time");
+            assert_eq!(write(&mut annotations, &stream, step), whole, "{step} bytes at a time");
             assert_eq!(annotations.len(), 0);
         }
     }
