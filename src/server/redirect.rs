@@ -162,30 +162,33 @@ impl Server {
     /// The error if a script may not make this call in a cluster.
     #[inline]
     pub(super) fn redirect_from_script(
-        &self,
+        &mut self,
         run: &Run,
         command: &'static Command,
         args: Args<'_>,
     ) -> Option<Error> {
-        let node = self.cluster.as_deref()?;
-        self.redirect_call_of_script(node, run, command, args)
+        self.cluster.as_ref()?;
+        let mut found = std::mem::take(&mut self.core.keys);
+        let error = self.redirect_call_of_script(run, command, args, &mut found);
+        self.core.keys = found;
+        error
     }
 
     #[cold]
     fn redirect_call_of_script(
         &self,
-        node: &Clustered,
         run: &Run,
         command: &'static Command,
         args: Args<'_>,
+        found: &mut Vec<KeyPosition>,
     ) -> Option<Error> {
+        let node = self.cluster.as_ref()?;
         if run.origin.must_obey() || command.keys.have_no_names() {
             return None;
         }
-        let mut found = Vec::new();
-        command.keys.find_names(&args, &mut found);
+        command.keys.find_names(&args, found);
         let mut names = Names::default();
-        names.add(self, run.session.db, command, args, &found);
+        names.add(self, run.session.db, command, args, found);
         let mut call = names.call;
         let session =
             run.client.and_then(|token| self.net.clients.get(token)).map(|client| client.session.flags);
