@@ -136,9 +136,9 @@ fn every_mode_gives_a_replica_the_data_of_its_primary() {
                 // Its AOF has the new data.
                 reader.wait_for_info("aof_rewrite_in_progress", |value| value == 0);
                 until("the rewritten AOF", || reader.info("aof_last_bgrewrite_status") == "ok");
-                let before = reader.run("DEBUG DIGEST");
+                // A key that expires meanwhile is gone at once from the one and at its DEL from the other.
                 reader.ok("DEBUG LOADAOF");
-                assert_eq!(reader.run("DEBUG DIGEST"), before, "{case}");
+                wait_for_equality(&mut writer, &mut reader);
             }
         }
     }
