@@ -92,6 +92,7 @@ impl Life {
                 director.send(&["BGREWRITEAOF"]).expect("a live server");
                 assert_eq!(server.wait_exit().signal(), Some(Signal::SIGKILL as i32), "{command}");
                 shim.clear();
+                shim.drop_cut_record();
                 server = server.stop().start();
                 (director, watcher) = (server.client(), server.client());
                 watcher.wait_for_info("loading", |loading| loading == 0);

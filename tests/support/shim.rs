@@ -53,6 +53,28 @@ pub struct Record {
     pub data: Vec<u8>,
 }
 
+impl Record {
+    /// Takes the first record off the bytes of a trace, if it is complete.
+    fn take(trace: &mut &[u8]) -> Option<Record> {
+        let (head, rest) = trace.split_first_chunk::<25>()?;
+        let number = |at: usize, len: usize| {
+            let mut wide = [0; 8];
+            wide[..len].copy_from_slice(&head[at..at + len]);
+            u64::from_le_bytes(wide)
+        };
+        let (path, rest) = rest.split_at_checked(number(17, 4) as usize)?;
+        let (data, rest) = rest.split_at_checked(number(21, 4) as usize)?;
+        *trace = rest;
+        Some(Record {
+            kind: head[0],
+            inode: number(1, 8),
+            number: number(9, 8),
+            path: String::from_utf8_lossy(path).into_owned(),
+            data: data.to_vec(),
+        })
+    }
+}
+
 /// The library in one server.
 #[derive(Clone)]
 pub struct Shim {
@@ -113,29 +135,20 @@ impl Shim {
         }
     }
 
-    /// The records so far.
+    /// The records so far. One that is not complete yet is not among them.
     pub fn trace(&self) -> Vec<Record> {
         let bytes = fs::read(&self.trace).expect("the trace");
         let mut rest = &bytes[..];
-        let mut records = Vec::new();
-        while let Some((head, after)) = rest.split_first_chunk::<25>() {
-            let number = |at: usize, len: usize| {
-                let mut wide = [0; 8];
-                wide[..len].copy_from_slice(&head[at..at + len]);
-                u64::from_le_bytes(wide)
-            };
-            let (path, after) = after.split_at(number(17, 4) as usize);
-            let (data, after) = after.split_at(number(21, 4) as usize);
-            records.push(Record {
-                kind: head[0],
-                inode: number(1, 8),
-                number: number(9, 8),
-                path: String::from_utf8_lossy(path).into_owned(),
-                data: data.to_vec(),
-            });
-            rest = after;
-        }
-        assert!(rest.is_empty(), "the trace ends within a record");
-        records
+        std::iter::from_fn(|| Record::take(&mut rest)).collect()
+    }
+
+    /// Removes the part of a record with which the trace ends, after the server was killed: the kernel ends a write
+    /// early if its process gets a SIGKILL. Call it before another process appends to the trace.
+    pub fn drop_cut_record(&self) {
+        let bytes = fs::read(&self.trace).expect("the trace");
+        let mut rest = &bytes[..];
+        while Record::take(&mut rest).is_some() {}
+        let file = fs::OpenOptions::new().write(true).open(&self.trace).expect("the trace");
+        file.set_len((bytes.len() - rest.len()) as u64).expect("the trace can be cut");
     }
 }
