@@ -41,8 +41,10 @@ pub struct Keys {
     finder: KeyFinder,
     /// The index of the first key of every call that has keys; 0 if that depends on the call.
     first: u8,
-    /// The index of the only key, if every call has exactly one, at this index; 0 for other commands.
+    /// The index of the only key, if every call has exactly one, at this index and accessed alike; 0 for other commands.
     only: u8,
+    /// Whether every call has exactly one key, at the index `first`.
+    is_single: bool,
     /// The argument with a member of the collection under the first key; 0 if no argument has one.
     member: u8,
 }
@@ -138,11 +140,14 @@ impl Keys {
             first = specs[at].first();
             at += 1;
         }
-        let only = match (specs, finder) {
-            ([spec], KeyFinder::Specs) => spec.only(),
+        let single = match specs {
+            [spec] if matches!(finder, KeyFinder::Specs | KeyFinder::Set | KeyFinder::Bitfield) => {
+                spec.only()
+            }
             _ => 0,
         };
-        Keys { specs, finder, first, only, member }
+        let only = if matches!(finder, KeyFinder::Specs) { single } else { 0 };
+        Keys { specs, finder, first, only, is_single: single != 0, member }
     }
 
     /// Whether calls never have keys.
@@ -158,7 +163,7 @@ impl Keys {
     /// Whether every call has exactly one key, the first one.
     #[inline]
     pub fn is_single(&self) -> bool {
-        self.only != 0
+        self.is_single
     }
 
     /// The argument that is the first key of a call of `count` arguments; `None` if the call has no key, or none at a
@@ -543,6 +548,17 @@ mod tests {
         };
         assert_eq!(flags(&["set", "get", "get"]), OW | UPDATE);
         assert_eq!(flags(&["set", "a", "b", "px", "10", "Get"]), RW | ACCESS | UPDATE);
+    }
+
+    #[test]
+    fn a_call_has_a_single_key_whatever_it_does_with_it() {
+        let is_single = |name: &[u8]| lookup_full(name).unwrap().keys.is_single();
+        for name in ["get", "set", "bitfield", "getex", "zadd", "spop"] {
+            assert!(is_single(name.as_bytes()), "{name}");
+        }
+        for name in ["mget", "sort", "sort_ro", "migrate", "eval", "ping", "spublish", "copy", "xread"] {
+            assert!(!is_single(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]
