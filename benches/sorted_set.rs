@@ -18,9 +18,10 @@ use redstart::types::Container;
 use redstart::types::sorted_set::{Gather, SortedSet};
 use std::cmp::Ordering;
 use std::hint::black_box;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-const SEED: Seed = Seed::new([1, 2]);
+static SEED: LazyLock<Seed> = LazyLock::new(|| Seed::new([1, 2]));
 const LEVELS: usize = 32;
 const NONE: u32 = u32::MAX;
 
@@ -61,7 +62,7 @@ trait Set {
 
 impl Set for SortedSet {
     fn empty() -> Self {
-        SortedSet::new(SEED)
+        SortedSet::new(*SEED)
     }
 
     fn add(&mut self, member: &[u8], score: f64) {
@@ -271,7 +272,7 @@ fn fill(c: &mut Criterion, name: &str, input: &[([u8; 17], f64)]) {
     group.bench_function("skiplist", |b| b.iter_with_large_drop(|| filled::<Skiplist>(input)));
     group.bench_function("gather", |b| {
         b.iter_with_large_drop(|| {
-            let mut gather = Gather::with_room(SEED, input.len());
+            let mut gather = Gather::with_room(*SEED, input.len());
             for (member, score) in input {
                 gather.insert(gather.hash(member), member, *score);
             }

@@ -26,7 +26,7 @@ pub enum Garbage {
     /// A flushed database: its table with all entries, and its lists of expiring keys and fields.
     Table(Box<Db>),
     /// The keys of a hash slot.
-    Slot(Box<Dict<Entry>>),
+    Slot(Dict<Entry>),
     /// The bucket array that a finished rehash left behind.
     Retired(Retired),
     /// Per-key records, by the keys' names.

@@ -41,10 +41,15 @@ use super::key_hasher::SLOT_BITS;
 /// The length of the longest key that is hashed in two steps.
 pub(super) const SHORT: usize = 16;
 
-/// The secret of a hash table. Without it nobody can predict the place of a key.
+/// The secret of hash tables. Without it nobody can predict the place of a key. Refers to its words, so that a dict is
+/// small.
 #[derive(Clone, Copy)]
-pub struct Seed {
-    secrets: [u64; 4],
+pub struct Seed(&'static Secrets);
+
+/// The words of a seed.
+#[derive(Clone, Copy)]
+pub(super) struct Secrets {
+    words: [u64; 4],
     #[cfg(any(test, fuzzing))]
     plain: bool,
 }
@@ -57,30 +62,51 @@ impl std::fmt::Debug for Seed {
 }
 
 impl Seed {
-    /// A seed from 128 bits of the kernel's randomness (or fixed ones in a test).
-    pub const fn new(random: [u64; 2]) -> Self {
+    /// A seed from 128 bits of the kernel's randomness (or fixed ones in a test). Its words stay in memory until the
+    /// process ends: a server makes a few seeds at its start.
+    pub fn new(random: [u64; 2]) -> Self {
         // Four words from two: none can be derived from another without the whole seed, and the last one is never 0.
         let a = fold(random[0] ^ 0x243f_6a88_85a3_08d3, random[1] ^ 0x1319_8a2e_0370_7344);
         let b = fold(random[1] ^ 0xa409_3822_299f_31d0, a ^ 0x082e_fa98_ec4e_6c89);
         let c = fold(random[0] ^ 0x4528_21e6_38d0_1377, b ^ 0xbe54_66cf_34e9_0c6c);
         let d = fold(random[1] ^ 0xc0ac_29b7_c97c_50dd, c ^ 0x3f84_d5b5_b547_0917);
-        Self {
-            secrets: [a ^ random[0], b ^ random[1], c ^ random[0], (d ^ random[1]) | 1 << 63],
+        Self(Box::leak(Box::new(Secrets {
+            words: [a ^ random[0], b ^ random[1], c ^ random[0], (d ^ random[1]) | 1 << 63],
             #[cfg(any(test, fuzzing))]
             plain: false,
-        }
+        })))
     }
 
     /// A seed with which a key's first eight bytes *are* its hash (least significant byte first), for tests that choose
     /// where keys lie.
     #[cfg(any(test, fuzzing))]
     pub const fn plain() -> Self {
-        Self { secrets: [0; 4], plain: true }
+        static PLAIN: Secrets = Secrets { words: [0; 4], plain: true };
+        Self(&PLAIN)
     }
 
     /// Returns the hash of `key`; all of its bits may be used.
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
+        self.0.hash(key)
+    }
+
+    /// The words themselves.
+    pub(super) const fn secrets(self) -> Secrets {
+        *self.0
+    }
+
+    /// Whether `hash` is the hash of `key`, be it with a hash slot ([`super::KeyHasher`]) or without.
+    #[inline]
+    pub(super) fn agrees(&self, hash: u64, key: &[u8]) -> bool {
+        (self.hash(key) ^ hash) & !SLOT_BITS == 0
+    }
+}
+
+impl Secrets {
+    /// Returns the hash of `key`; all of its bits may be used.
+    #[inline]
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
         #[cfg(any(test, fuzzing))]
         if self.plain {
             let mut word = [0; 8];
@@ -95,14 +121,14 @@ impl Seed {
     #[inline]
     pub(super) fn hash_short(&self, key: &[u8]) -> u64 {
         let (a, b) = ends(key);
-        self.finish(a, b, self.secrets[1], key.len())
+        self.finish(a, b, self.words[1], key.len())
     }
 
     /// The hash of a longer key.
     #[inline]
     pub(super) fn hash_long(&self, key: &[u8]) -> u64 {
         // All but the last 1 to 16 bytes in steps of sixteen; the last step reads the sixteen bytes that end the key.
-        let [_, s1, s2, _] = self.secrets;
+        let [_, s1, s2, _] = self.words;
         let mut acc = s1;
         let mut rest = key;
         while let Some((chunk, more)) = rest.split_first_chunk::<16>() {
@@ -119,14 +145,8 @@ impl Seed {
     /// The last two steps.
     #[inline]
     fn finish(&self, a: u64, b: u64, state: u64, len: usize) -> u64 {
-        let [s0, _, s2, s3] = self.secrets;
+        let [s0, _, s2, s3] = self.words;
         fold(fold(a ^ s0, b ^ state) ^ s2, s3 ^ len as u64)
-    }
-
-    /// Whether `hash` is the hash of `key`, be it with a hash slot ([`super::KeyHasher`]) or without.
-    #[inline]
-    pub(super) fn agrees(&self, hash: u64, key: &[u8]) -> bool {
-        (self.hash(key) ^ hash) & !SLOT_BITS == 0
     }
 }
 

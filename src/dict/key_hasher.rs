@@ -15,7 +15,7 @@
 //! key is computed in addition, about five instructions a byte.
 
 use super::Seed;
-use super::hash::SHORT;
+use super::hash::{SHORT, Secrets};
 use crate::codec::hash_slot::{self, HASH_SLOTS};
 
 const SLOT_SHIFT: u32 = 43;
@@ -24,8 +24,10 @@ const SLOT_SHIFT: u32 = 43;
 pub(super) const SLOT_BITS: u64 = (HASH_SLOTS as u64 - 1) << SLOT_SHIFT;
 
 /// Hashes the keys of the databases.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct KeyHasher {
+    /// Those of the seed, so that a hash reads them without a detour.
+    secrets: Secrets,
     seed: Seed,
     /// The length of the longest key whose hash is that of the short path: −1 in cluster mode.
     plain: isize,
@@ -34,7 +36,7 @@ pub struct KeyHasher {
 impl KeyHasher {
     /// A hasher with `seed`. With `slots`, hashes contain the hash slots of the keys.
     pub const fn new(seed: Seed, slots: bool) -> KeyHasher {
-        KeyHasher { seed, plain: if slots { -1 } else { SHORT as isize } }
+        KeyHasher { secrets: seed.secrets(), seed, plain: if slots { -1 } else { SHORT as isize } }
     }
 
     /// The hash slot in the hash of a key.
@@ -59,20 +61,20 @@ impl KeyHasher {
         #[cfg(any(test, fuzzing))]
         if !self.has_slots() {
             // The seed may be a plain one.
-            return self.seed.hash(key);
+            return self.secrets.hash(key);
         }
         if key.len() as isize <= self.plain {
-            self.seed.hash_short(key)
+            self.secrets.hash_short(key)
         } else if self.has_slots() {
             self.hash_with_slot(key)
         } else {
-            self.seed.hash_long(key)
+            self.secrets.hash_long(key)
         }
     }
 
     #[inline(never)]
     fn hash_with_slot(&self, key: &[u8]) -> u64 {
-        self.seed.hash(key) & !SLOT_BITS | u64::from(hash_slot::of_key(key)) << SLOT_SHIFT
+        self.secrets.hash(key) & !SLOT_BITS | u64::from(hash_slot::of_key(key)) << SLOT_SHIFT
     }
 }
 

@@ -190,20 +190,33 @@ impl Position {
 
 /// A hash table of owned items that contain their keys. See the module's head.
 pub struct Dict<T: Item> {
-    /// The main table, and while rehashing the one that its entries move to.
-    tables: [Table<T>; 2],
+    main: Table<T>,
+    seed: Seed,
+    /// What a dict has only while it changes size, and until the replaced table is freed.
+    second: Option<Box<Second<T>>>,
+    /// Whether the entries of the main table move to the second one.
     rehashing: bool,
     /// Whether no owner calls `rehash`, so that removals move more.
     unattended: bool,
     /// Whether removals have moved too few buckets because a child shared the memory.
     behind: bool,
-    /// While rehashing, the next bucket of the main table to move; all buckets below it are empty.
-    rehash_at: usize,
-    seed: Seed,
+    #[cfg(test)]
     moves: u64,
-    retired: Option<Retired>,
     /// The generation of all currently valid positions.
     generation: Generation,
+}
+
+/// Why a second table exists.
+const SECOND: &str = "a position in the second table outlived it";
+
+/// See [`Dict::second`].
+struct Second<T: Item> {
+    /// The table that entries of the main one move to.
+    table: Table<T>,
+    /// While rehashing, the next bucket of the main table to move; all buckets below it are empty.
+    rehash_at: usize,
+    /// The memory of the table that was replaced.
+    retired: Option<Retired>,
 }
 
 impl<T: Item> Dict<T> {
@@ -211,14 +224,14 @@ impl<T: Item> Dict<T> {
     /// [`shrink_if_sparse`](Dict::shrink_if_sparse) periodically. No operation moves more than one bucket.
     pub fn new(seed: Seed) -> Self {
         Self {
-            tables: [Table::nothing(), Table::nothing()],
+            main: Table::nothing(),
+            seed,
+            second: None,
             rehashing: false,
             unattended: false,
             behind: false,
-            rehash_at: 0,
-            seed,
+            #[cfg(test)]
             moves: 0,
-            retired: None,
             generation: Generation::new(),
         }
     }
@@ -235,7 +248,38 @@ impl<T: Item> Dict<T> {
     /// The number of entries.
     #[inline]
     pub fn len(&self) -> usize {
-        self.tables[0].used() + self.tables[1].used()
+        self.main.used() + self.target().map_or(0, Table::used)
+    }
+
+    /// While rehashing, the table that entries move to.
+    #[inline]
+    fn target(&self) -> Option<&Table<T>> {
+        if !self.rehashing {
+            return None;
+        }
+        self.second.as_ref().map(|second| &second.table)
+    }
+
+    /// The main table, and while rehashing the one that its entries move to.
+    fn tables(&self) -> impl Iterator<Item = &Table<T>> {
+        std::iter::once(&self.main).chain(self.target())
+    }
+
+    /// Table 0 or, while rehashing, 1.
+    #[inline]
+    fn table(&self, number: usize) -> &Table<T> {
+        if number == 0 { &self.main } else { self.target().expect(SECOND) }
+    }
+
+    /// [`Dict::table`] for writing.
+    #[inline]
+    fn table_mut(&mut self, number: usize) -> &mut Table<T> {
+        if number == 0 { &mut self.main } else { &mut self.second.as_mut().expect(SECOND).table }
+    }
+
+    /// The next bucket of the main table to move, 0 while not rehashing.
+    fn rehash_at(&self) -> usize {
+        self.second.as_ref().map_or(0, |second| second.rehash_at)
     }
 
     /// Whether there is no entry.
@@ -264,13 +308,12 @@ impl<T: Item> Dict<T> {
     /// [`Dict::find`] while not rehashing.
     #[inline]
     fn find_at_rest(&self, hash: u64, key: &[u8]) -> Option<Position> {
-        self.tables[0].find(hash, key).map(|place| self.position(0, place))
+        self.main.find(hash, key).map(|place| self.position(0, place))
     }
 
     /// Finds an item with hash `hash` that `wanted` accepts: for callers that do not have the key.
     pub fn find_by(&self, hash: u64, mut wanted: impl FnMut(&T) -> bool) -> Option<Position> {
-        let tables = if self.rehashing { &self.tables[..] } else { &self.tables[..1] };
-        tables.iter().enumerate().find_map(|(i, table)| {
+        self.tables().enumerate().find_map(|(i, table)| {
             table.find_by(hash, self.seed, &mut wanted).map(|place| self.position(i, place))
         })
     }
@@ -279,19 +322,23 @@ impl<T: Item> Dict<T> {
     /// its hash. For prefetching memory that belongs to the item.
     #[inline]
     pub fn guess(&self, hash: u64) -> Option<Position> {
-        let tables = if self.rehashing { &self.tables[..] } else { &self.tables[..1] };
-        let mut numbered = tables.iter().enumerate();
-        numbered.find_map(|(i, table)| table.guess(hash).map(|place| self.position(i, place)))
+        self.tables()
+            .enumerate()
+            .find_map(|(i, table)| table.guess(hash).map(|place| self.position(i, place)))
     }
 
     /// Searches first the table that more likely contains the entry: the new one if the old one's home bucket has been
     /// moved. Even then an entry may still be in the old table, in a later bucket that has not been moved.
     #[inline(never)]
     fn find_in_both(&self, hash: u64, key: &[u8]) -> Option<Position> {
-        let moved = (hash as usize & self.tables[0].mask()) < self.rehash_at;
-        let (first, second) = if moved { (1, 0) } else { (0, 1) };
-        let found = self.tables[first].find(hash, key).map(|place| self.position(first, place));
-        found.or_else(|| self.tables[second].find(hash, key).map(|place| self.position(second, place)))
+        let Some(target) = self.target() else { return self.find_at_rest(hash, key) };
+        let moved = (hash as usize & self.main.mask()) < self.rehash_at();
+        let tables = [(0, &self.main), (1, target)];
+        let order = if moved { [1, 0] } else { [0, 1] };
+        order.into_iter().find_map(|at| {
+            let (number, table) = tables[at];
+            table.find(hash, key).map(|place| self.position(number, place))
+        })
     }
 
     #[inline]
@@ -317,9 +364,19 @@ impl<T: Item> Dict<T> {
     /// The item at `position`, for reading.
     #[inline]
     pub fn get(&self, position: Position) -> Ref<'_, T> {
+        self.get_in(self.table(position.table()), position)
+    }
+
+    /// The item at `position`, which is in the main table.
+    #[inline]
+    fn get_in_main(&self, position: Position) -> Ref<'_, T> {
+        self.get_in(&self.main, position)
+    }
+
+    #[inline]
+    fn get_in<'a>(&'a self, table: &'a Table<T>, position: Position) -> Ref<'a, T> {
         self.check(position);
-        let slot = self.tables[position.table()].slot(position.place());
-        let slot = slot.expect("a position outlived its entry");
+        let slot = table.slot(position.place()).expect("a position outlived its entry");
         // SAFETY: the slot is present, so it holds an item that the table owns; the dict is borrowed for as long as
         // the guard lives.
         unsafe { Ref::new(slot.entry()) }
@@ -329,8 +386,20 @@ impl<T: Item> Dict<T> {
     #[inline]
     pub fn get_mut(&mut self, position: Position) -> RefMut<'_, T> {
         self.check(position);
+        Self::get_mut_in(self.table_mut(position.table()), position)
+    }
+
+    /// [`Dict::get_in_main`] for writing.
+    #[inline]
+    fn get_mut_in_main(&mut self, position: Position) -> RefMut<'_, T> {
+        self.check(position);
+        Self::get_mut_in(&mut self.main, position)
+    }
+
+    #[inline]
+    fn get_mut_in(table: &mut Table<T>, position: Position) -> RefMut<'_, T> {
         let Place { bucket, slot } = position.place();
-        let bucket = self.tables[position.table()].bucket_mut(bucket);
+        let bucket = table.bucket_mut(bucket);
         assert!(bucket.group().is_present(slot), "a position outlived its entry");
         // SAFETY: just checked, and the dict is borrowed for as long as the guard lives.
         unsafe { RefMut::new(bucket, slot) }
@@ -347,10 +416,11 @@ impl<T: Item> Dict<T> {
     pub fn remove(&mut self, position: Position) -> T {
         self.check(position);
         self.invalidate_positions();
-        let table = &mut self.tables[position.table()];
+        let seed = self.seed;
+        let table = self.table_mut(position.table());
         let item = table.remove(position.place());
         if table.bucket(position.place().bucket).group().ever_full() && !memory::is_shared() {
-            table.close_gap(position.place().bucket, self.seed);
+            table.close_gap(position.place().bucket, seed);
         }
         self.after_remove();
         item
@@ -389,7 +459,7 @@ impl<T: Item> Dict<T> {
         debug_assert!(self.find(hash, unsafe { T::key(raw) }).is_none(), "the key is new");
         // SAFETY: as above.
         let item = unsafe { T::from_raw(raw) };
-        let table = &mut self.tables[into];
+        let table = self.table_mut(into);
         let home = hash as usize & table.mask();
         let place = table.insert(home, tag_of(hash), item, Known::of_hash(hash, table.bits()));
         if resize::worn_out(table.ever_full(), table.buckets()) {
@@ -402,9 +472,9 @@ impl<T: Item> Dict<T> {
     /// Prefetches the bucket of `hash`: the first half of a lookup's wait.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
-        self.tables[0].prefetch_bucket(hash);
-        if self.rehashing {
-            self.tables[1].prefetch_bucket(hash);
+        self.main.prefetch_bucket(hash);
+        if let Some(target) = self.target() {
+            target.prefetch_bucket(hash);
         }
     }
 
@@ -412,21 +482,24 @@ impl<T: Item> Dict<T> {
     /// [`prefetch_bucket`](Dict::prefetch_bucket) some time before.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
-        self.tables[0].prefetch_entry(hash);
-        if self.rehashing {
-            self.tables[1].prefetch_entry(hash);
+        self.main.prefetch_entry(hash);
+        if let Some(target) = self.target() {
+            target.prefetch_entry(hash);
         }
     }
 
     /// Addresses and lengths of the bucket arrays that are mappings of their own: the large ones.
     pub fn mappings(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.tables.iter().filter_map(Table::mapping)
+        self.tables().filter_map(Table::mapping)
     }
 
     /// The bytes of the bucket arrays, the retired one included.
     pub fn memory_bytes(&self) -> usize {
-        let retired = self.retired.as_ref().map_or(0, Retired::len_bytes);
-        self.tables[0].memory_bytes() + self.tables[1].memory_bytes() + retired
+        let second = self.second.as_ref().map_or(0, |second| {
+            let retired = second.retired.as_ref().map_or(0, Retired::len_bytes);
+            second.table.memory_bytes() + retired
+        });
+        self.main.memory_bytes() + second
     }
 }
 

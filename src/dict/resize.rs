@@ -43,7 +43,7 @@
 use super::bucket::{Bucket, Known};
 use super::prefetch::prefetch;
 use super::table::{Place, Table};
-use super::{Dict, Item};
+use super::{Dict, Item, SECOND, Second};
 use crate::sys::memory::{self, Pages};
 
 /// The memory of a replaced table, without entries. Unmapping it takes the kernel a while, so it can be sent to another
@@ -141,20 +141,21 @@ impl<T: Item> Dict<T> {
     }
 
     /// The number of buckets moved since the dict was created.
+    #[cfg(test)]
     pub fn moves(&self) -> u64 {
         self.moves
     }
 
     /// Makes room for `len` entries in all, so that loading a known number does not grow the table step by step.
     pub fn reserve(&mut self, len: usize) {
-        if !self.rehashing && fitting(len) > self.tables[0].buckets() {
+        if !self.rehashing && fitting(len) > self.main.buckets() {
             self.start_resize(fitting(len));
         }
     }
 
     /// Starts to shrink if less than an eighth of the slots are used and nothing prevents it. Returns whether it did.
     pub fn shrink_if_sparse(&mut self) -> bool {
-        let buckets = self.tables[0].buckets();
+        let buckets = self.main.buckets();
         let sparse =
             !self.rehashing && buckets > 1 && self.len() < sparse_load(buckets) && !memory::is_shared();
         if sparse {
@@ -173,31 +174,42 @@ impl<T: Item> Dict<T> {
 
     /// Takes the memory of the last replaced table, if freeing it is worth another thread's time.
     pub fn take_retired(&mut self) -> Option<Retired> {
-        self.retired.take()
+        let retired = self.second.as_mut()?.retired.take();
+        self.drop_second();
+        retired
+    }
+
+    /// Frees what only a dict that changes size has, when it is of no use any more.
+    fn drop_second(&mut self) {
+        if !self.rehashing && self.second.as_ref().is_some_and(|second| second.retired.is_none()) {
+            self.second = None;
+        }
     }
 
     /// Returns a slice of the last retired table to the kernel. For dicts whose owner does not call
     /// [`take_retired`](Dict::take_retired): calling it with each change spreads the kernel's work over the changes.
     #[inline]
     pub fn shed(&mut self) {
-        if self.retired.is_some() {
+        if self.second.is_some() {
             self.shed_slice();
         }
     }
 
     #[cold]
     fn shed_slice(&mut self) {
-        match &mut self.retired {
+        let Some(second) = &mut self.second else { return };
+        match &mut second.retired {
             Some(Retired(pages)) if pages.len() > 2 * SLICE => pages.cut(SLICE),
             retired => *retired = None,
         }
+        self.drop_second();
     }
 
     /// The size in bytes of the table that the next insertion would have to create; 0 if there is room.
     #[inline]
     pub fn growth_bytes(&self) -> usize {
         let len = self.len() + 1;
-        if self.rehashing || len <= full_load(self.tables[0].buckets()) {
+        if self.rehashing || len <= full_load(self.main.buckets()) {
             return 0;
         }
         fitting(len) * size_of::<Bucket>()
@@ -206,20 +218,20 @@ impl<T: Item> Dict<T> {
     /// Whether one more entry exceeds the full load of the first table; not for a dict that is rehashing.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        self.tables[0].used() + 1 > full_load(self.tables[0].buckets())
+        self.main.used() + 1 > full_load(self.main.buckets())
     }
 
     /// Ensures that one more entry fits.
     #[inline]
     pub(super) fn make_room(&mut self) {
         let len = self.len() + 1;
-        if self.rehashing {
+        if let Some(target) = self.target() {
             // The new table is at most half full before this matters.
-            if len > self.tables[1].buckets() * 11 / 2 {
+            if len > target.buckets() * 11 / 2 {
                 self.make_room_in_target(len);
             }
         } else {
-            let buckets = self.tables[0].buckets();
+            let buckets = self.main.buckets();
             if len > full_load(buckets) {
                 self.grow(len);
             }
@@ -228,18 +240,19 @@ impl<T: Item> Dict<T> {
 
     #[cold]
     fn grow(&mut self, len: usize) {
-        if !memory::is_shared() || len > shared_load(self.tables[0].buckets()) {
+        if !memory::is_shared() || len > shared_load(self.main.buckets()) {
             self.start_resize(fitting(len));
         }
     }
 
     #[cold]
     fn make_room_in_target(&mut self, len: usize) {
-        let [old, new] = &self.tables;
+        let second = self.second.as_mut().expect(SECOND);
+        let (old, new) = (&mut self.main, &mut second.table);
         if new.buckets() < old.buckets() {
             if len > full_load(new.buckets()) {
-                self.tables.swap(0, 1);
-                self.rehash_at = 0;
+                std::mem::swap(old, new);
+                second.rehash_at = 0;
             }
         } else if memory::is_shared() {
             self.move_bucket();
@@ -249,7 +262,7 @@ impl<T: Item> Dict<T> {
     /// Called after a removal: an empty dict frees its memory, a sparse one shrinks.
     #[inline]
     pub(super) fn after_remove(&mut self) {
-        let table = &self.tables[0];
+        let table = &self.main;
         if self.rehashing {
             self.step();
             if self.unattended {
@@ -287,19 +300,19 @@ impl<T: Item> Dict<T> {
     #[cold]
     fn give_up_room(&mut self) {
         while self.rehash(usize::MAX) || self.shrink_if_sparse() {}
-        self.retired = None;
+        drop(self.take_retired());
     }
 
     /// The buckets that may hold entries: the rest of the old table, then the new one.
     pub(super) fn live_buckets(&self) -> usize {
-        self.tables[0].buckets() - self.rehash_at + self.tables[1].buckets()
+        self.main.buckets() - self.rehash_at() + self.target().map_or(0, Table::buckets)
     }
 
     /// Starts a rehash if too many buckets are marked *ever full*: to the same size, or to the next one if the table is
     /// nearly full anyway.
     #[cold]
     pub(super) fn tidy_marks(&mut self) {
-        let (buckets, used) = (self.tables[0].buckets(), self.tables[0].used());
+        let (buckets, used) = (self.main.buckets(), self.main.used());
         if self.rehashing || memory::is_shared() {
             return;
         }
@@ -310,23 +323,23 @@ impl<T: Item> Dict<T> {
     #[cold]
     fn start_resize(&mut self, buckets: usize) {
         debug_assert!(!self.rehashing);
-        self.retired = None;
+        drop(self.take_retired());
         // A dict within a value is small or one of few; a database has one for each hash slot in cluster mode.
         let new = Table::new(buckets, !self.unattended);
-        if self.tables[0].used() == 0 {
-            self.tables[0] = new;
+        if self.main.used() == 0 {
+            self.main = new;
         } else {
-            self.tables[1] = new;
+            self.second = Some(Box::new(Second { table: new, rehash_at: 0, retired: None }));
             self.rehashing = true;
-            self.rehash_at = 0;
         }
     }
 
     /// Moves the next bucket of the old table to the new one.
     #[inline(never)]
     fn move_bucket(&mut self) {
-        let at = self.rehash_at;
-        let [old, new] = &mut self.tables;
+        let second = self.second.as_deref_mut().expect(SECOND);
+        let at = second.rehash_at;
+        let (old, new) = (&mut self.main, &mut second.table);
         let (from_bits, to_bits) = (old.bits(), new.bits());
         let group = old.bucket(at).group();
         for slot in group.match_full() {
@@ -339,9 +352,12 @@ impl<T: Item> Dict<T> {
             let item = old.remove(Place { bucket: at, slot });
             new.insert(home, group.tag(slot), item, known);
         }
-        self.moves += 1;
-        self.rehash_at = at + 1;
-        if self.rehash_at == old.buckets() {
+        #[cfg(test)]
+        {
+            self.moves += 1;
+        }
+        second.rehash_at = at + 1;
+        if second.rehash_at == old.buckets() {
             self.finish_rehash();
         } else {
             for bucket in [old.bucket(at + 1), new.bucket(at + 1), new.bucket(at + 1 + old.buckets())] {
@@ -352,24 +368,32 @@ impl<T: Item> Dict<T> {
 
     #[cold]
     fn finish_rehash(&mut self) {
-        debug_assert_eq!(self.tables[0].used(), 0, "every bucket was moved");
-        self.tables.swap(0, 1);
+        debug_assert_eq!(self.main.used(), 0, "every bucket was moved");
         self.rehashing = false;
-        self.rehash_at = 0;
-        self.retired = std::mem::replace(&mut self.tables[1], Table::nothing()).into_pages().map(Retired);
+        let Second { table, .. } = *self.second.take().expect(SECOND);
+        let replaced = std::mem::replace(&mut self.main, table);
+        self.retire(replaced);
+    }
+
+    /// Keeps the memory of a table without entries for [`Dict::take_retired`], or frees it if that takes no time.
+    fn retire(&mut self, table: Table<T>) {
+        let retired = table.into_pages().map(Retired);
+        if retired.is_some() {
+            self.second = Some(Box::new(Second { table: Table::nothing(), rehash_at: 0, retired }));
+        }
     }
 
     /// Frees all memory; there must be no entries. The larger of two tables is retired.
     #[cold]
     pub(super) fn release(&mut self) {
-        let mut tables = std::mem::replace(&mut self.tables, [Table::nothing(), Table::nothing()]);
-        tables.sort_by_key(|table| std::cmp::Reverse(table.buckets()));
-        let [larger, _smaller] = tables;
-        if let Some(pages) = larger.into_pages() {
-            self.retired = Some(Retired(pages));
-        }
-        self.rehashing = false;
+        let mut larger = std::mem::replace(&mut self.main, Table::nothing());
         self.behind = false;
-        self.rehash_at = 0;
+        if std::mem::take(&mut self.rehashing)
+            && let Some(second) = self.second.take()
+            && second.table.buckets() > larger.buckets()
+        {
+            larger = second.table;
+        }
+        self.retire(larger);
     }
 }

@@ -8,7 +8,7 @@
 //! drawing stops after [`MOST_DRAWS`]; then a random number selects the entry, counted from the first bucket:
 //! O(buckets), and just as even.
 
-use super::table::Place;
+use super::table::{Place, Table};
 use super::{Dict, Item, Position, Ref};
 
 /// At a load of 1/8 the chance of needing this many is 10⁻²⁶.
@@ -27,7 +27,7 @@ impl<T: Item> Dict<T> {
                 continue;
             }
             let (table, bucket) = self.nth_bucket(self.random_bucket(word));
-            if self.tables[table].bucket(bucket).group().is_present(slot) {
+            if self.table(table).bucket(bucket).group().is_present(slot) {
                 return Some(self.position(table, Place { bucket, slot }));
             }
         }
@@ -40,8 +40,9 @@ impl<T: Item> Dict<T> {
     }
 
     fn nth_bucket(&self, n: usize) -> (usize, usize) {
-        let of_main = self.tables[0].buckets() - self.rehash_at;
-        if n < of_main { (0, self.rehash_at + n) } else { (1, n - of_main) }
+        let at = self.rehash_at();
+        let of_main = self.main.buckets() - at;
+        if n < of_main { (0, at + n) } else { (1, n - of_main) }
     }
 
     /// The entry with number `n` in memory order.
@@ -49,7 +50,7 @@ impl<T: Item> Dict<T> {
     fn nth(&self, mut n: usize) -> Option<Position> {
         (0..self.live_buckets()).find_map(|bucket| {
             let (table, bucket) = self.nth_bucket(bucket);
-            let mut slots = self.tables[table].bucket(bucket).group().match_full();
+            let mut slots = self.table(table).bucket(bucket).group().match_full();
             let count = slots.clone().count();
             if n >= count {
                 n -= count;
@@ -77,22 +78,28 @@ impl<T: Item> Dict<T> {
         Draw { table, bucket }
     }
 
+    /// The table of a drawn bucket, or the main one if there is no other now.
+    #[inline]
+    fn drawn_table(&self, draw: Draw) -> &Table<T> {
+        self.target().filter(|_| draw.table == 1).unwrap_or(&self.main)
+    }
+
     /// Prefetches a drawn bucket.
     #[inline]
     pub fn prefetch_draw(&self, draw: Draw) {
-        self.tables[draw.table].prefetch_bucket(draw.bucket as u64);
+        self.drawn_table(draw).prefetch_bucket(draw.bucket as u64);
     }
 
     /// Prefetches the entries of a drawn bucket. Reads the bucket.
     #[inline]
     pub fn prefetch_drawn(&self, draw: Draw) {
-        self.tables[draw.table].prefetch_entries(draw.bucket);
+        self.drawn_table(draw).prefetch_entries(draw.bucket);
     }
 
     /// Visits the entries of a drawn bucket.
     #[inline]
     pub fn visit_drawn(&self, draw: Draw, visit: &mut impl FnMut(&T)) {
-        let bucket = self.tables[draw.table].bucket(draw.bucket);
+        let bucket = self.drawn_table(draw).bucket(draw.bucket);
         for slot in bucket.group().match_full() {
             // SAFETY: the slot is present, so it holds an item that the table owns; the dict is borrowed, and the guard is
             // dropped before the next iteration.

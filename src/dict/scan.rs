@@ -64,7 +64,7 @@ impl<T: Item> Dict<T> {
     /// Emits the entries of a bucket. Prefetches all of them first, so that the waits overlap.
     #[inline]
     fn emit_bucket(&self, visit: Visit, emit: &mut impl FnMut(&T)) {
-        let table = &self.tables[visit.table];
+        let table = self.table(visit.table);
         table.prefetch_entries(visit.bucket);
         let bucket = table.bucket(visit.bucket);
         for slot in bucket.group().match_full() {
@@ -81,12 +81,12 @@ impl<T: Item> Dict<T> {
 
     /// [`Self::emit_bucket`] for modification.
     fn change_bucket(&mut self, visit: Visit, change: &mut impl FnMut(&mut T)) {
-        self.tables[visit.table].prefetch_entries(visit.bucket);
-        for at in self.tables[visit.table].bucket(visit.bucket).group().match_full() {
-            if !self.concerns(visit, self.tables[visit.table].bucket(visit.bucket).slot(at)) {
+        self.table(visit.table).prefetch_entries(visit.bucket);
+        for at in self.table(visit.table).bucket(visit.bucket).group().match_full() {
+            if !self.concerns(visit, self.table(visit.table).bucket(visit.bucket).slot(at)) {
                 continue;
             }
-            let bucket = self.tables[visit.table].bucket_mut(visit.bucket);
+            let bucket = self.table_mut(visit.table).bucket_mut(visit.bucket);
             // SAFETY: the slot is present, so it holds an item that the table owns; the dict is borrowed for writing, and
             // the guard is dropped before the next iteration.
             let mut item = unsafe { RefMut::new(bucket, at) };
@@ -97,7 +97,7 @@ impl<T: Item> Dict<T> {
     /// Whether the visit covers the entry in `slot`.
     #[inline]
     fn concerns(&self, visit: Visit, slot: Slot) -> bool {
-        let table = &self.tables[visit.table];
+        let table = self.table(visit.table);
         visit.around.is_none_or(|around| self.has_come_around(table, visit.bucket, slot) == around)
     }
 
@@ -136,13 +136,13 @@ struct Call {
 
 impl Call {
     fn new<T: Item>(dict: &Dict<T>, cursor: u64) -> Call {
-        let [main, target] = &dict.tables;
-        let (small, ratio) = match (dict.rehashing, main.buckets() <= target.buckets()) {
-            (false, _) => (0, None),
-            (true, true) => (0, Some(target.buckets() / main.buckets())),
-            (true, false) => (1, Some(main.buckets() / target.buckets())),
+        let main = dict.main.buckets();
+        let (small, ratio) = match dict.target().map(Table::buckets) {
+            None => (0, None),
+            Some(target) if main <= target => (0, Some(target / main)),
+            Some(target) => (1, Some(main / target)),
         };
-        let mut chain = Chain::new(small, cursor as usize & dict.tables[small].mask(), 1);
+        let mut chain = Chain::new(small, cursor as usize & dict.table(small).mask(), 1);
         if dict.is_empty() {
             chain.state = State::Over;
         }
@@ -151,7 +151,7 @@ impl Call {
 
     fn next<T: Item>(&mut self, dict: &Dict<T>) -> Option<Visit> {
         loop {
-            let visit = self.chain.next(&dict.tables[self.chain.table]);
+            let visit = self.chain.next(dict.table(self.chain.table));
             if visit.is_some() {
                 return visit;
             }

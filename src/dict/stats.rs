@@ -117,8 +117,8 @@ impl DictStats {
 impl<T: Item> Dict<T> {
     /// The dict's figures. O(buckets).
     pub fn stats(&self) -> DictStats {
-        let target = self.rehashing.then(|| (table_stats(&self.tables[1]), self.rehash_at));
-        DictStats { main: table_stats(&self.tables[0]), target }
+        let target = self.target().map(|table| (table_stats(table), self.rehash_at()));
+        DictStats { main: table_stats(&self.main), target }
     }
 }
 

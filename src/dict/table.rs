@@ -43,13 +43,14 @@ const REACH: usize = 32;
 
 static NOTHING: Bucket = Bucket::EMPTY;
 
-#[derive(Debug)]
-pub(super) enum Storage {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Storage {
     Nothing,
     Heap,
     /// A block of the keyspace's allocator.
     Slab,
-    Mapped(Pages),
+    /// Pages of their own.
+    Mapped,
 }
 
 /// A bucket array whose length is a power of two, and the items in it. Dropping it frees only the array: the owner of
@@ -59,7 +60,8 @@ pub(super) struct Table<T: Item> {
     buckets: NonNull<Bucket>,
     mask: usize,
     used: usize,
-    ever_full: usize,
+    /// Only a table of 2³² buckets, 256 GiB, could have more of them, and it would be replaced before.
+    ever_full: u32,
     storage: Storage,
     items: PhantomData<T>,
 }
@@ -105,7 +107,12 @@ impl<T: Item> Table<T> {
         }
         let (start, storage) = if layout.size() >= MAPPED_BYTES {
             let Ok(pages) = Pages::zeroed(layout.size()) else { out_of_memory::end(layout.size()) };
-            (pages.start().cast(), Storage::Mapped(pages))
+            assert_eq!(
+                pages.len(),
+                layout.size(),
+                "a power of two is a whole number of pages, of either size"
+            );
+            (pages.into_start().cast(), Storage::Mapped)
         } else {
             // SAFETY: the layout has at least one bucket, so its size is not zero.
             let Some(start) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
@@ -129,7 +136,7 @@ impl<T: Item> Table<T> {
 
     #[inline]
     fn owns_memory(&self) -> bool {
-        !matches!(self.storage, Storage::Nothing)
+        self.storage != Storage::Nothing
     }
 
     /// The number of buckets; 0 for a table that owns nothing.
@@ -164,7 +171,7 @@ impl<T: Item> Table<T> {
     /// The number of buckets marked *ever full*.
     #[inline]
     pub(super) fn ever_full(&self) -> usize {
-        self.ever_full
+        self.ever_full as usize
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -180,21 +187,24 @@ impl<T: Item> Table<T> {
 
     /// Address and length of the memory, if it is a mapping of its own.
     pub(super) fn mapping(&self) -> Option<(usize, usize)> {
-        match &self.storage {
-            Storage::Mapped(pages) => Some((pages.start().as_ptr().expose_provenance(), pages.len())),
-            _ => None,
-        }
+        let is_mapped = self.storage == Storage::Mapped;
+        is_mapped.then(|| (self.buckets.as_ptr().expose_provenance(), self.memory_bytes()))
     }
 
     /// The memory, if freeing it is worth another thread's time.
     pub(super) fn into_pages(mut self) -> Option<Pages> {
-        match std::mem::replace(&mut self.storage, Storage::Nothing) {
-            Storage::Mapped(pages) => Some(pages),
-            other => {
-                self.storage = other;
-                None
-            }
+        self.take_pages()
+    }
+
+    /// Takes the pages out of a table that is about to go.
+    fn take_pages(&mut self) -> Option<Pages> {
+        if self.storage != Storage::Mapped {
+            return None;
         }
+        let len = self.memory_bytes();
+        self.storage = Storage::Nothing;
+        // SAFETY: `new` made the mapping, of this length. The table owns no memory any more, so it makes no other value.
+        Some(unsafe { Pages::from_parts(self.buckets.cast(), len) })
     }
 
     /// The bucket at `index`, taken modulo the number of buckets.
@@ -442,13 +452,15 @@ impl<T: Item> Table<T> {
 
 impl<T: Item> Drop for Table<T> {
     fn drop(&mut self) {
-        if matches!(self.storage, Storage::Slab) {
+        if self.storage == Storage::Slab {
             // SAFETY: `slab` allocated the array for this size, and it is freed only here.
             unsafe { alloc::release(self.buckets.cast(), (self.mask + 1) * size_of::<Bucket>()) };
-        } else if matches!(self.storage, Storage::Heap) {
+        } else if self.storage == Storage::Heap {
             let layout = Layout::array::<Bucket>(self.mask + 1).expect("the layout that `new` computed");
             // SAFETY: `new` allocated the array with this layout, and it is freed only here.
             unsafe { dealloc(self.buckets.as_ptr().cast(), layout) };
+        } else {
+            drop(self.take_pages());
         }
     }
 }

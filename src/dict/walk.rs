@@ -1,12 +1,12 @@
 //! Walks over all entries at once, in memory order: to read them all, or to remove them all.
 
-use super::table::Place;
+use super::table::{Place, Table};
 use super::{Dict, Item, Ref};
 
 impl<T: Item> Dict<T> {
     /// All items, in no particular order.
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter { dict: self, table: 0, bucket: self.rehash_at, slots: None }
+        Iter { dict: self, table: 0, bucket: self.rehash_at(), slots: None }
     }
 
     /// Calls `see` with every item.
@@ -21,12 +21,12 @@ impl<T: Item> Dict<T> {
     /// changed in between, start at 0 again.
     pub fn drain(&mut self, from: usize, buckets: usize, take: &mut impl FnMut(T)) -> Option<usize> {
         self.invalidate_positions();
-        let of_main = self.tables[0].buckets();
-        let all = of_main + self.tables[1].buckets();
+        let of_main = self.main.buckets();
+        let all = of_main + self.target().map_or(0, Table::buckets);
         let to = from.saturating_add(buckets).min(all);
         for n in from..to {
             let (table, bucket) = if n < of_main { (0, n) } else { (1, n - of_main) };
-            let table = &mut self.tables[table];
+            let table = self.table_mut(table);
             for slot in table.bucket(bucket).group().match_full() {
                 take(table.remove(Place { bucket, slot }));
             }
@@ -68,7 +68,12 @@ impl<'a, T: Item> Iterator for Iter<'a, T> {
     type Item = Ref<'a, T>;
 
     fn next(&mut self) -> Option<Ref<'a, T>> {
-        while let Some(table) = self.dict.tables.get(self.table) {
+        loop {
+            let table = match self.table {
+                0 => &self.dict.main,
+                1 => self.dict.target()?,
+                _ => return None,
+            };
             if self.bucket == table.buckets() {
                 self.table += 1;
                 self.bucket = 0;
@@ -89,6 +94,5 @@ impl<'a, T: Item> Iterator for Iter<'a, T> {
             self.bucket += 1;
             self.slots = None;
         }
-        None
     }
 }

@@ -304,6 +304,7 @@ fn divide<'a>(
 mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream;
+    use std::sync::LazyLock;
 
     use super::*;
     use crate::command::Places;
@@ -312,7 +313,7 @@ mod tests {
     use crate::server::net::transport::Transport;
     use crate::sys::net::Socket;
 
-    const HASHER: KeyHasher = KeyHasher::new(Seed::new([7, 9]), false);
+    static HASHER: LazyLock<KeyHasher> = LazyLock::new(|| KeyHasher::new(Seed::new([7, 9]), false));
 
     /// A client that sends, with the intake that receives from it, without a server.
     struct Connection {

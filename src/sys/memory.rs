@@ -204,6 +204,19 @@ impl Pages {
         false
     }
 
+    /// Gives up the mapping without unmapping it, for an owner that calls [`Pages::from_parts`] later.
+    pub fn into_start(self) -> NonNull<u8> {
+        std::mem::ManuallyDrop::new(self).start
+    }
+
+    /// A mapping from its parts.
+    ///
+    /// # Safety
+    /// `start` came from [`Pages::into_start`] of a mapping of `len` bytes, of which no other value has been made since.
+    pub unsafe fn from_parts(start: NonNull<u8>, len: usize) -> Self {
+        Self { start, len }
+    }
+
     /// Returns the last `len` bytes to the kernel; fewer than all, and in whole pages.
     pub fn cut(&mut self, len: usize) {
         let len = len & !(SMALL_PAGE - 1);

@@ -4,19 +4,20 @@
 //! their own. A hash contains the slot (see `key_hasher`), so does a [`Position`], and a `SCAN` cursor:
 //!
 //! ```text
-//!   hash ──▶ slot ──▶ ┌───┬───┬───┬───┐
-//!                     │   │ ▪ │   │ ▪ │ …  16384 pointers to a dict, null for a slot without keys
-//!                     └───┴─┼─┴───┴─┼─┘
-//!                           ▼       ▼
-//!                          dict    dict    as one without slots, but small ones change size at once
+//!   hash ──▶ slot ──▶ ┌──────┬──────┬──────┬──────┐
+//!                     │ dict │ dict │ dict │ dict │ …  16384 cache lines
+//!                     └──────┴───┬──┴──────┴───┬──┘
+//!                                ▼             ▼
+//!                             buckets       buckets    as those without slots, but small dicts change size at once
 //! ```
 //!
 //! **Without slots** this type costs nothing: a dict tests for each lookup whether it is rehashing, and a position says
 //! whether it is in the first table. These two tests also lead to the slots, off the usual path: a [`SlottedDict`] with
 //! slots pretends to rehash forever.
 //!
-//! **With slots** the methods cost one cache miss more. The counts of all slots (`counts`) choose one at random in
-//! proportion to its keys. A scan visits the slots one after the other: its guarantee holds within each, so for all.
+//! **With slots** the methods cost one cache miss more, in 1 MiB for each database with keys. The counts of all slots
+//! (`counts`) choose one at random in proportion to its keys. A scan visits the slots one after the other: its guarantee
+//! holds within each, so for all.
 
 mod counts;
 mod slots;
@@ -31,7 +32,7 @@ pub struct SlottedDict<T: Item> {
     /// The dict without slots. With slots it stays empty, and its flag `rehashing` stays set.
     whole: Dict<T>,
     has_slots: bool,
-    /// The dicts of the slots, once there was a key.
+    /// The dicts of the slots, 1 MiB, once there was a key.
     slots: Option<Box<Slots<T>>>,
 }
 
@@ -93,13 +94,17 @@ impl<T: Item> SlottedDict<T> {
     /// The item at `position`, for reading.
     #[inline]
     pub fn get(&self, position: Position) -> Ref<'_, T> {
-        if position.is_in_first_table() { self.whole.get(position) } else { self.get_elsewhere(position) }
+        if position.is_in_first_table() {
+            self.whole.get_in_main(position)
+        } else {
+            self.get_elsewhere(position)
+        }
     }
 
     #[inline(never)]
     fn get_elsewhere(&self, position: Position) -> Ref<'_, T> {
         match (&self.slots, position.slot()) {
-            (Some(slots), Some(slot)) => slots.dict(slot).get(position.within_slot()),
+            (Some(slots), Some(slot)) => slots.get(slot).get(position.within_slot()),
             _ => self.whole.get(position),
         }
     }
@@ -108,7 +113,7 @@ impl<T: Item> SlottedDict<T> {
     #[inline]
     pub fn get_mut(&mut self, position: Position) -> RefMut<'_, T> {
         if position.is_in_first_table() {
-            self.whole.get_mut(position)
+            self.whole.get_mut_in_main(position)
         } else {
             self.get_mut_elsewhere(position)
         }
@@ -117,7 +122,7 @@ impl<T: Item> SlottedDict<T> {
     #[inline(never)]
     fn get_mut_elsewhere(&mut self, position: Position) -> RefMut<'_, T> {
         match (&mut self.slots, position.slot()) {
-            (Some(slots), Some(slot)) => slots.dict_mut(slot).get_mut(position.within_slot()),
+            (Some(slots), Some(slot)) => slots.get_mut(slot).get_mut(position.within_slot()),
             _ => self.whole.get_mut(position),
         }
     }
@@ -193,10 +198,8 @@ impl<T: Item> SlottedDict<T> {
     /// [`SlottedDict::prefetch_bucket`] some time before.
     #[inline]
     pub fn prefetch_bucket_in_slot(&self, hash: u64) {
-        if let Some(slots) = &self.slots
-            && let Some(dict) = slots.dict_of(hash)
-        {
-            dict.prefetch_bucket(hash);
+        if let Some(slots) = &self.slots {
+            slots.dict_of(hash).prefetch_bucket(hash);
         }
     }
 
@@ -212,17 +215,8 @@ impl<T: Item> SlottedDict<T> {
 
     #[inline(never)]
     fn prefetch_entry_elsewhere(&self, hash: u64) {
-        if let Some(dict) = self.dict_of(hash) {
-            dict.prefetch_entry(hash);
-        }
-    }
-
-    /// The dict that may contain a key with this hash.
-    fn dict_of(&self, hash: u64) -> Option<&Dict<T>> {
-        match &self.slots {
-            Some(slots) => slots.dict_of(hash),
-            None => Some(&self.whole),
-        }
+        let dict = self.slots.as_ref().map_or(&self.whole, |slots| slots.dict_of(hash));
+        dict.prefetch_entry(hash);
     }
 
     /// All items, in no particular order; with slots, slot by slot.
@@ -268,38 +262,31 @@ impl<T: Item> SlottedDict<T> {
         }
     }
 
-    /// The dict of a drawn bucket, which may be gone.
+    /// The dict of a drawn bucket.
     #[inline]
-    fn drawn_dict(&self, draw: SlottedDraw) -> Option<&Dict<T>> {
+    fn drawn_dict(&self, draw: SlottedDraw) -> &Dict<T> {
         match (draw.slot, &self.slots) {
-            (None, _) => Some(&self.whole),
             (Some(slot), Some(slots)) => slots.get(usize::from(slot)),
-            _ => None,
+            _ => &self.whole,
         }
     }
 
     /// Prefetches a drawn bucket.
     #[inline]
     pub fn prefetch_draw(&self, draw: SlottedDraw) {
-        if let Some(dict) = self.drawn_dict(draw) {
-            dict.prefetch_draw(draw.draw);
-        }
+        self.drawn_dict(draw).prefetch_draw(draw.draw);
     }
 
     /// Prefetches the entries of a drawn bucket. Reads the bucket.
     #[inline]
     pub fn prefetch_drawn(&self, draw: SlottedDraw) {
-        if let Some(dict) = self.drawn_dict(draw) {
-            dict.prefetch_drawn(draw.draw);
-        }
+        self.drawn_dict(draw).prefetch_drawn(draw.draw);
     }
 
     /// Visits the entries of a drawn bucket.
     #[inline]
     pub fn visit_drawn(&self, draw: SlottedDraw, visit: &mut impl FnMut(&T)) {
-        if let Some(dict) = self.drawn_dict(draw) {
-            dict.visit_drawn(draw.draw, visit);
-        }
+        self.drawn_dict(draw).visit_drawn(draw.draw, visit);
     }
 }
 
@@ -402,7 +389,7 @@ impl<T: Item> SlottedDict<T> {
 
     /// The entries of `slot`, in no particular order.
     pub fn iter_slot(&self, slot: u16) -> impl Iterator<Item = Ref<'_, T>> {
-        let dict = self.slots.as_ref().and_then(|slots| slots.get(usize::from(slot)));
+        let dict = self.slots.as_ref().map(|slots| slots.get(usize::from(slot)));
         dict.into_iter().flat_map(Dict::iter)
     }
 
@@ -412,7 +399,8 @@ impl<T: Item> SlottedDict<T> {
     }
 
     /// Removes all entries of `slot`, and returns the dict that contains them. O(1).
-    pub fn take_slot(&mut self, slot: u16) -> Option<Box<Dict<T>>> {
-        self.slots.as_mut()?.take(usize::from(slot))
+    pub fn take_slot(&mut self, slot: u16) -> Option<Dict<T>> {
+        let slots = self.slots.as_mut().filter(|slots| slots.len_of(slot.into()) > 0)?;
+        Some(slots.take(slot.into()))
     }
 }

@@ -1,11 +1,10 @@
-//! The dicts of the hash slots, each created with its first entry and freed with its last one.
+//! The dicts of the hash slots, one cache line each. A dict owns no memory while it has no entries.
 //!
 //! A dict of up to [`SMALL`] buckets changes size at once, since that takes a few microseconds. Larger ones rehash a
 //! bucket at a time and are listed while they do, so that housekeeping need not search for them.
 
 use super::counts::Counts;
 use super::{Dict, Item, Position, Retired, SlottedDraw};
-use crate::alloc;
 use crate::codec::hash_slot::HASH_SLOTS;
 use crate::dict::Seed;
 use crate::dict::bucket::Bucket;
@@ -13,8 +12,8 @@ use crate::dict::key_hasher::slot_of;
 use crate::dict::prefetch::prefetch;
 use crate::dict::sample::{Draw, below};
 use crate::dict::stats::DictStats;
+use crate::dict::table::Table;
 use crate::sys::memory;
-use std::alloc::Layout;
 
 /// The most buckets of a dict that changes size at once: it has at most 192 entries to move.
 const SMALL: usize = 32;
@@ -25,12 +24,14 @@ const SWEPT: usize = HASH_SLOTS / 256;
 /// The bits of a scan's cursor that contain the slot.
 const CURSOR_BITS: u32 = HASH_SLOTS.trailing_zeros();
 
+/// A dict that is alone in its cache line.
+#[repr(align(64))]
+struct Line<T: Item>(Dict<T>);
+
 /// See the module's head.
 pub(super) struct Slots<T: Item> {
     seed: Seed,
-    dicts: Box<[Option<Box<Dict<T>>>]>,
-    /// The number of dicts.
-    count: usize,
+    dicts: Box<[Line<T>; HASH_SLOTS]>,
     /// The entries of each slot.
     entries: Counts,
     /// The buckets of each slot, those included that a rehash has emptied.
@@ -49,10 +50,13 @@ pub(super) struct Slots<T: Item> {
 
 impl<T: Item> Slots<T> {
     pub(super) fn new(seed: Seed) -> Slots<T> {
+        // Debug builds and tests have more fields.
+        const { assert!(cfg!(any(test, debug_assertions)) || size_of::<Line<T>>() == 64) };
+        let dicts: Vec<_> = std::iter::repeat_with(|| Line(Dict::new(seed))).take(HASH_SLOTS).collect();
+        let Ok(dicts) = dicts.try_into() else { unreachable!("as many as were taken") };
         Slots {
             seed,
-            dicts: std::iter::repeat_with(|| None).take(HASH_SLOTS).collect(),
-            count: 0,
+            dicts,
             entries: Counts::new(),
             buckets: Counts::new(),
             largest: 0,
@@ -71,63 +75,48 @@ impl<T: Item> Slots<T> {
         self.entries.get(slot)
     }
 
-    /// The dict of `slot`, if it has entries.
+    /// The dict of `slot`.
     #[inline]
-    pub(super) fn get(&self, slot: usize) -> Option<&Dict<T>> {
-        self.dicts[slot].as_deref()
+    pub(super) fn get(&self, slot: usize) -> &Dict<T> {
+        &self.dicts[slot].0
     }
 
     #[inline]
-    pub(super) fn dict_of(&self, hash: u64) -> Option<&Dict<T>> {
+    pub(super) fn dict_of(&self, hash: u64) -> &Dict<T> {
         self.get(slot_of(hash))
     }
 
-    /// Prefetches the fields of the dict of a slot that a lookup reads.
+    /// Prefetches the dict of a slot.
     #[inline]
     pub(super) fn prefetch_dict(&self, hash: u64) {
-        if let Some(dict) = self.dict_of(hash) {
-            prefetch((&raw const dict.tables).cast());
-            prefetch((&raw const dict.rehashing).cast());
-        }
+        prefetch(std::ptr::from_ref(self.dict_of(hash)).cast());
     }
 
-    /// The dict of a slot that has a position.
+    /// [`Slots::get`] for writing.
     #[inline]
-    pub(super) fn dict(&self, slot: usize) -> &Dict<T> {
-        self.get(slot).expect("a position outlived its entry")
-    }
-
-    /// [`Slots::dict`] for writing.
-    #[inline]
-    pub(super) fn dict_mut(&mut self, slot: usize) -> &mut Dict<T> {
-        self.dicts[slot].as_deref_mut().expect("a position outlived its entry")
+    pub(super) fn get_mut(&mut self, slot: usize) -> &mut Dict<T> {
+        &mut self.dicts[slot].0
     }
 
     /// The dicts of all slots with entries.
     pub(super) fn dicts(&self) -> impl Iterator<Item = &Dict<T>> {
-        self.dicts.iter().filter_map(Option::as_deref)
+        self.used().map(|(slot, _)| self.get(slot.into()))
     }
 
     #[inline]
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
         let slot = slot_of(hash);
-        self.get(slot)?.find(hash, key).map(|at| at.in_slot(slot))
+        self.get(slot).find(hash, key).map(|at| at.in_slot(slot))
     }
 
     pub(super) fn find_by(&self, hash: u64, wanted: impl FnMut(&T) -> bool) -> Option<Position> {
         let slot = slot_of(hash);
-        self.get(slot)?.find_by(hash, wanted).map(|at| at.in_slot(slot))
+        self.get(slot).find_by(hash, wanted).map(|at| at.in_slot(slot))
     }
 
     pub(super) fn insert(&mut self, hash: u64, item: T) -> Position {
         let slot = slot_of(hash);
-        let dict = match &mut self.dicts[slot] {
-            Some(dict) => dict,
-            none => {
-                self.count += 1;
-                none.insert(Box::new(Dict::new(self.seed)))
-            }
-        };
+        let dict = self.get_mut(slot);
         let changes = dict.rehashing || dict.growth_bytes() > 0;
         if changes {
             dict.make_room();
@@ -143,7 +132,7 @@ impl<T: Item> Slots<T> {
     }
 
     pub(super) fn remove(&mut self, slot: usize, position: Position) -> T {
-        let dict = self.dict_mut(slot);
+        let dict = self.get_mut(slot);
         let before = dict.rehashing;
         let item = dict.remove(position);
         if dict.is_empty() {
@@ -159,26 +148,26 @@ impl<T: Item> Slots<T> {
         item
     }
 
-    /// Removes the dict of `slot`.
-    pub(super) fn take(&mut self, slot: usize) -> Option<Box<Dict<T>>> {
-        let mut dict = self.dicts[slot].take()?;
+    /// Removes the entries of `slot` and all memory of its dict.
+    pub(super) fn take(&mut self, slot: usize) -> Dict<T> {
+        let empty = Dict::new(self.seed);
+        let mut dict = std::mem::replace(self.get_mut(slot), empty);
         self.retired.extend(dict.take_retired());
-        self.count -= 1;
         self.entries.set(slot, 0);
         self.buckets.set(slot, 0);
-        Some(dict)
+        dict
     }
 
     /// Called after the tables of the dict of `slot` may have changed.
     #[cold]
     fn resized(&mut self, slot: usize) {
-        let Some(dict) = &self.dicts[slot] else { return };
+        let dict = &self.dicts[slot].0;
         self.buckets.set(slot, buckets(dict));
         if self.buckets.get(slot) > self.buckets.get(self.largest) {
             self.largest = slot;
         }
         let bit = 1 << (slot % 64);
-        if (dict.rehashing || dict.retired.is_some()) && self.is_listed[slot / 64] & bit == 0 {
+        if dict.second.is_some() && self.is_listed[slot / 64] & bit == 0 {
             self.is_listed[slot / 64] |= bit;
             self.listed.push(slot as u16);
         }
@@ -195,11 +184,11 @@ impl<T: Item> Slots<T> {
         }
         let Some(slot) = self.listed.pop().map(usize::from) else { return false };
         self.is_listed[slot / 64] &= !(1 << (slot % 64));
-        if let Some(dict) = &mut self.dicts[slot] {
-            dict.rehash(max_buckets);
-            self.retired.extend(dict.take_retired());
-            self.resized(slot);
-        }
+        let dict = self.get_mut(slot);
+        dict.rehash(max_buckets);
+        let retired = dict.take_retired();
+        self.retired.extend(retired);
+        self.resized(slot);
         !self.listed.is_empty()
     }
 
@@ -207,9 +196,8 @@ impl<T: Item> Slots<T> {
         let slots = self.sweep..self.sweep + SWEPT;
         self.sweep = slots.end % HASH_SLOTS;
         for slot in slots {
-            if let Some(dict) = &mut self.dicts[slot]
-                && dict.shrink_if_sparse()
-            {
+            let dict = self.get_mut(slot);
+            if dict.shrink_if_sparse() {
                 finish_small(dict);
                 self.resized(slot);
             }
@@ -221,7 +209,7 @@ impl<T: Item> Slots<T> {
     }
 
     pub(super) fn growth_bytes(&self) -> usize {
-        self.get(self.largest).map_or(0, Dict::growth_bytes)
+        self.get(self.largest).growth_bytes()
     }
 
     /// Returns the slot of a scan's cursor, or the next that has entries, and the cursor within it.
@@ -241,25 +229,25 @@ impl<T: Item> Slots<T> {
 
     pub(super) fn scan(&self, cursor: u64, emit: &mut impl FnMut(&T)) -> u64 {
         let Some((slot, cursor)) = self.scanned(cursor) else { return 0 };
-        let next = self.get(slot).map_or(0, |dict| dict.scan(cursor, emit));
+        let next = self.get(slot).scan(cursor, emit);
         self.cursor_after(slot, next)
     }
 
     pub(super) fn scan_mut(&mut self, cursor: u64, change: &mut impl FnMut(&mut T)) -> u64 {
         let Some((slot, cursor)) = self.scanned(cursor) else { return 0 };
-        let next = self.dicts[slot].as_mut().map_or(0, |dict| dict.scan_mut(cursor, change));
+        let next = self.get_mut(slot).scan_mut(cursor, change);
         self.cursor_after(slot, next)
     }
 
     pub(super) fn random(&self, random: &mut impl FnMut() -> u64) -> Option<Position> {
         let (slot, _) = self.entries.nth(below(random(), self.len()))?;
-        self.get(slot)?.random(random).map(|at| at.in_slot(slot))
+        self.get(slot).random(random).map(|at| at.in_slot(slot))
     }
 
     pub(super) fn draw(&self, word: u64) -> SlottedDraw {
         let found = self.buckets.nth(below(word, self.buckets.total()));
         let (slot, bucket) = found.expect("there is an entry");
-        let of_main = self.get(slot).map_or(0, |dict| dict.tables[0].buckets());
+        let of_main = self.get(slot).main.buckets();
         let draw = if bucket < of_main {
             Draw { table: 0, bucket }
         } else {
@@ -271,19 +259,18 @@ impl<T: Item> Slots<T> {
     pub(super) fn mappings(&self) -> impl Iterator<Item = (usize, usize)> {
         // Smaller tables are no mappings, so most dicts are not read.
         let is_large = |slot: &usize| self.buckets.get(*slot) * size_of::<Bucket>() >= 64 << 10;
-        (0..HASH_SLOTS).filter(is_large).filter_map(|slot| self.get(slot)).flat_map(Dict::mappings)
+        (0..HASH_SLOTS).filter(is_large).flat_map(|slot| self.get(slot).mappings())
     }
 
     /// Reads no dict: counts two tables of a dict as one.
     pub(super) fn memory_bytes(&self) -> usize {
-        let dict = alloc::heap_size(Layout::new::<Dict<T>>());
         let fixed = size_of::<Self>()
-            + HASH_SLOTS * size_of::<usize>()
+            + HASH_SLOTS * size_of::<Line<T>>()
             + self.entries.memory_bytes()
             + self.buckets.memory_bytes()
             + HASH_SLOTS / 8;
         let retired: usize = self.retired.iter().map(Retired::len_bytes).sum();
-        fixed + self.count * dict + self.buckets.total() * size_of::<Bucket>() + retired
+        fixed + self.buckets.total() * size_of::<Bucket>() + retired
     }
 
     pub(super) fn stats(&self) -> DictStats {
@@ -300,12 +287,12 @@ impl<T: Item> Slots<T> {
 }
 
 fn buckets<T: Item>(dict: &Dict<T>) -> usize {
-    dict.tables[0].buckets() + dict.tables[1].buckets()
+    dict.tables().map(Table::buckets).sum()
 }
 
 /// Ends the rehash of a small dict.
 fn finish_small<T: Item>(dict: &mut Dict<T>) {
-    if dict.rehashing && dict.tables[0].buckets() <= SMALL {
+    if dict.rehashing && dict.main.buckets() <= SMALL {
         dict.rehash(usize::MAX);
     }
 }
@@ -316,12 +303,11 @@ impl<T: Item> Slots<T> {
     pub(super) fn check(&self) {
         for slot in 0..HASH_SLOTS {
             let dict = self.get(slot);
-            assert_eq!(self.entries.get(slot), dict.map_or(0, Dict::len));
-            assert_eq!(self.buckets.get(slot), dict.map_or(0, buckets));
+            assert_eq!(self.entries.get(slot), dict.len());
+            assert_eq!(self.buckets.get(slot), buckets(dict));
             let listed = self.is_listed[slot / 64] >> (slot % 64) & 1 == 1;
             assert_eq!(listed, self.listed.contains(&(slot as u16)));
-            assert!(listed || dict.is_none_or(|dict| !dict.rehashing && dict.retired.is_none()));
+            assert!(listed || dict.second.is_none());
         }
-        assert_eq!(self.count, self.dicts().count());
     }
 }

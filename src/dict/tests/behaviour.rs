@@ -222,7 +222,7 @@ fn replaced_by_turns(count: u64, turns: u64) -> (Dict<Block>, usize) {
     for n in count..turns * count {
         remove(&mut dict, &Shape::Spread.key(n - count)).unwrap();
         insert(&mut dict, &Shape::Spread.key(n), n);
-        most_marked = most_marked.max(dict.tables[0].ever_full());
+        most_marked = most_marked.max(dict.main.ever_full());
     }
     assert_eq!(dict.moves(), moves, "nothing had to be rehashed");
     assert_sound(&dict);

@@ -72,7 +72,7 @@ fn rehashing_does_not_touch_the_keys() {
     dict.reserve(2_000);
     let mut add = |dict: &mut Dict<Untouchable>, n: usize| {
         let hash = random.next();
-        let table = &mut dict.tables[0];
+        let table = &mut dict.main;
         let home = hash as usize & table.mask();
         let entry = NonNull::new(std::ptr::without_provenance_mut((n + 1) * 16)).unwrap();
         table.insert(home, tag_of(hash), Untouchable(entry), Known::of_hash(hash, table.bits()));

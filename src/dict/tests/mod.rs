@@ -191,13 +191,13 @@ fn remove(dict: &mut Dict<Block>, key: &[u8]) -> Option<u64> {
 
 /// Checks all invariants between two operations.
 fn assert_sound<T: Item>(dict: &Dict<T>) {
-    for (number, table) in dict.tables.iter().enumerate() {
+    for (number, table) in dict.tables().enumerate() {
         let (mut used, mut ever_full) = (0, 0);
         for at in 0..table.buckets() {
             let bucket = table.bucket(at);
             ever_full += usize::from(bucket.group().ever_full());
             used += bucket.group().match_full().count();
-            if number == 0 && at < dict.rehash_at {
+            if number == 0 && at < dict.rehash_at() {
                 assert_eq!(bucket.group().match_full().count(), 0, "bucket {at} was moved");
             }
             for slot in bucket.group().match_full() {
@@ -228,6 +228,9 @@ fn assert_sound<T: Item>(dict: &Dict<T>) {
         assert_eq!((table.used(), table.ever_full()), (used, ever_full));
         assert!(used < table.slots() || used == 0);
     }
-    assert!(dict.rehashing || dict.tables[1].buckets() == 0);
+    assert_eq!(
+        dict.second.is_some(),
+        dict.rehashing || dict.second.as_ref().is_some_and(|second| second.retired.is_some())
+    );
     assert_eq!(dict.iter().count(), dict.len());
 }

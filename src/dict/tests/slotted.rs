@@ -348,7 +348,7 @@ fn slots_that_became_sparse_beside_a_child_are_shrunk_by_housekeeping() {
     (0..256).for_each(|_| both.dict.shrink_if_sparse());
     while both.dict.rehash(100) {}
     both.check();
-    let buckets: usize = both.dict.checked_dicts().iter().map(|dict| dict.tables[0].buckets()).sum();
+    let buckets: usize = both.dict.checked_dicts().iter().map(|dict| dict.main.buckets()).sum();
     assert_eq!(buckets, 8);
 }
 

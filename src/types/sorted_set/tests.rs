@@ -1,6 +1,7 @@
 //! The large form against a model: a `BTreeSet` of (score, member).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
@@ -9,7 +10,7 @@ use crate::alloc::tests::ALL_LEAVE;
 use crate::dict::Seed;
 use crate::types::{Container, MoveCursor, Moves};
 
-const SEED: Seed = Seed::new([1, 2]);
+static SEED: LazyLock<Seed> = LazyLock::new(|| Seed::new([1, 2]));
 
 /// A score that can be ordered: no NaN, one zero.
 #[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
@@ -169,7 +170,7 @@ fn apply(set: &mut SortedSet, model: &mut Model, step: &Step) {
 proptest! {
     #[test]
     fn a_large_sorted_set_behaves_like_an_ordered_set(steps in prop::collection::vec(step(), 1..400)) {
-        let (mut set, mut model) = (SortedSet::new(SEED), Model::default());
+        let (mut set, mut model) = (SortedSet::new(*SEED), Model::default());
         for (i, step) in steps.iter().enumerate() {
             apply(&mut set, &mut model, step);
             prop_assert_eq!(set.len(), model.scores.len());
@@ -190,8 +191,8 @@ proptest! {
         for (n, score) in &elements {
             model.set(&member(*n), *score);
         }
-        let mut set = SortedSet::new(SEED);
-        let mut gather = Gather::with_room(SEED, 3);
+        let mut set = SortedSet::new(*SEED);
+        let mut gather = Gather::with_room(*SEED, 3);
         for (member, score) in &model.scores {
             if gathered {
                 gather.insert(gather.hash(member), member, *score);
@@ -221,7 +222,7 @@ proptest! {
 
     #[test]
     fn members_of_one_score_are_in_the_order_of_their_bytes(mut numbers in prop::collection::vec(0..5000u32, 0..600)) {
-        let mut set = SortedSet::new(SEED);
+        let mut set = SortedSet::new(*SEED);
         for n in &numbers {
             set.set(&n.to_be_bytes(), 1.0);
         }
@@ -240,7 +241,7 @@ proptest! {
 #[test]
 fn ascending_and_descending_inserts_leave_full_leaves_behind() {
     for descending in [false, true] {
-        let mut set = SortedSet::new(SEED);
+        let mut set = SortedSet::new(*SEED);
         let empty = set.memory_bytes();
         for n in 0..4000 {
             let score = if descending { -f64::from(n) } else { f64::from(n) };
@@ -255,7 +256,7 @@ fn ascending_and_descending_inserts_leave_full_leaves_behind() {
 
 #[test]
 fn an_emptied_set_owns_no_more_than_a_new_one() {
-    let mut set = SortedSet::new(SEED);
+    let mut set = SortedSet::new(*SEED);
     let empty = set.memory_bytes();
     for round in 0..3 {
         for n in 0..1000 {
@@ -277,7 +278,7 @@ fn an_emptied_set_owns_no_more_than_a_new_one() {
 fn a_scan_returns_every_element_that_is_there_throughout_while_others_are_removed() {
     let member = |n: u32| format!("m{n}").into_bytes();
     for by_range in [false, true] {
-        let mut set = SortedSet::new(SEED);
+        let mut set = SortedSet::new(*SEED);
         for n in 0..3_000_u32 {
             set.set(&member(n), f64::from(n));
         }
@@ -302,7 +303,7 @@ fn a_scan_returns_every_element_that_is_there_throughout_while_others_are_remove
 
 #[test]
 fn a_scan_returns_every_element_that_is_there_throughout() {
-    let mut set = SortedSet::new(SEED);
+    let mut set = SortedSet::new(*SEED);
     for n in 0..500 {
         set.set(&member(n), f64::from(n));
     }
@@ -326,7 +327,7 @@ fn a_scan_returns_every_element_that_is_there_throughout() {
 #[test]
 fn a_sorted_set_that_has_shrunk_gives_its_memory_back() {
     for by_range in [false, true] {
-        let mut set = SortedSet::new(SEED);
+        let mut set = SortedSet::new(*SEED);
         for n in 0..50_000_u32 {
             set.set(format!("m{n}").as_bytes(), n.into());
         }
@@ -349,7 +350,7 @@ mod entries {
     use proptest::prelude::*;
 
     fn shapes() -> Shapes {
-        Shapes { zset_max_listpack_entries: 12, zset_max_listpack_value: 10, ..Shapes::new(SEED) }
+        Shapes { zset_max_listpack_entries: 12, zset_max_listpack_value: 10, ..Shapes::new(*SEED) }
     }
 
     /// Numbers in canonical and other spellings, short and long names.
@@ -514,7 +515,7 @@ mod entries {
         assert_eq!(long.encoding(), Encoding::Skiplist, "a long member");
         assert_eq!(create(b"key", 11, 1, &shapes).encoding(), Encoding::Skiplist);
         for (count, encoding) in [(12, Encoding::Listpack), (13, Encoding::Skiplist)] {
-            let mut gather = Gather::with_room(SEED, 0);
+            let mut gather = Gather::with_room(*SEED, 0);
             for n in 0..count {
                 let name = format!("{n}");
                 gather.insert(gather.hash(name.as_bytes()), name.as_bytes(), -f64::from(n));
@@ -522,12 +523,12 @@ mod entries {
             let entry = create_from(b"key", gather, &shapes).unwrap();
             assert_eq!((entry.encoding(), elements(&entry).len()), (encoding, count as usize));
         }
-        assert!(create_from(b"key", Gather::with_room(SEED, 5), &shapes).is_none());
+        assert!(create_from(b"key", Gather::with_room(*SEED, 5), &shapes).is_none());
     }
 
     #[test]
     fn a_small_sorted_set_has_the_bytes_of_redis() {
-        let shapes = Shapes::new(SEED);
+        let shapes = Shapes::new(*SEED);
         let mut set = create(b"key", 1, 1, &shapes);
         for (member, score) in
             [(&b"b"[..], 2.5), (b"7", -0.0), (b"c", f64::INFINITY), (b"a", 1e30), (b"d", 300.0)]
