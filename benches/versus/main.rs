@@ -163,7 +163,8 @@ fn command() -> Command {
         .arg(flag("fork", "pause of a fork, and copies while its child runs; runs only with this option"))
         .arg(flag(keyspace::SECTION, "pauses while many keys and large collections are created and deleted; runs only with this option"))
         .arg(flag(fragmentation::SECTION, "memory after scattered deletions, and active defragmentation; runs only with this option"))
-        .arg(flag("quick", "few requests: a test, not a measurement"))
+        .arg(flag("short", "three rounds of fewer requests and keys: figures that repeat less well"))
+        .arg(flag("quick", "few requests: a test, not a measurement").conflicts_with("short"))
         .arg(text("only", "NAME", "only rows with NAME in 'SECTION: NAME'; repeat for more").action(ArgAction::Append))
         .arg(text("peer", "NAME=PROGRAM", "another server, with more of Redis's directives or, with '{port}', complete arguments").action(ArgAction::Append))
         .arg(count("rounds", "visits to each server"))
@@ -181,27 +182,30 @@ fn command() -> Command {
 
 impl Scale {
     fn new(matches: &ArgMatches) -> Self {
-        let quick = matches.get_flag("quick");
-        let size = |name: &str, full: usize, small: usize| {
-            matches.get_one(name).copied().unwrap_or(if quick { small } else { full }).max(1)
+        let (quick, short) = (matches.get_flag("quick"), matches.get_flag("short"));
+        let pick = |[full, few, fewest]: [usize; 3]| match (quick, short) {
+            (true, _) => fewest,
+            (_, true) => few,
+            _ => full,
         };
-        let rounds = size("rounds", 5, 1);
+        let size = |name: &str, sizes| matches.get_one(name).copied().unwrap_or(pick(sizes)).max(1);
+        let rounds = size("rounds", [5, 3, 1]);
         Self {
             rounds,
-            requests: size("requests", 2_000_000, 40_000),
-            keys_alone: if quick { 10_000 } else { 100_000 },
-            keys_piped: if quick { 10_000 } else { 1_000_000 },
-            elements: size("elements", 1_000_000, 50_000),
-            idle_connections: size("connections", 10_000, 500),
-            tail_clients: if quick { 32 } else { 256 },
+            requests: size("requests", [2_000_000, 500_000, 40_000]),
+            keys_alone: pick([100_000, 100_000, 10_000]),
+            keys_piped: pick([1_000_000, 250_000, 10_000]),
+            elements: size("elements", [1_000_000, 250_000, 50_000]),
+            idle_connections: size("connections", [10_000, 10_000, 500]),
+            tail_clients: pick([256, 256, 32]),
             tail_rounds: rounds.min(3),
-            tail_length: Duration::from_secs(size("seconds", 10, 1) as u64),
-            rate: size("rate", 100_000, 10_000) as u64,
+            tail_length: Duration::from_secs(size("seconds", [10, 5, 1]) as u64),
+            rate: size("rate", [100_000, 100_000, 10_000]) as u64,
             grow_millions: matches.get_one("grow").copied().unwrap_or(0),
-            fork_keys: size("keys", 10_000_000, 100_000),
-            fragmented_keys: size("keys", 1_000_000, 50_000),
-            stored_keys: size("keys", 2_000_000, 50_000),
-            stall_divisor: if quick { 50 } else { 1 },
+            fork_keys: size("keys", [10_000_000, 1_000_000, 100_000]),
+            fragmented_keys: size("keys", [1_000_000, 250_000, 50_000]),
+            stored_keys: size("keys", [2_000_000, 1_000_000, 50_000]),
+            stall_divisor: pick([1, 4, 50]),
         }
     }
 }
@@ -332,7 +336,11 @@ fn run(arguments: &[String]) -> Result<()> {
         return Err("no row has such a name".into());
     }
     println!("{}", report.terminal());
-    let full = all && bench.only.is_empty() && !matches.get_flag("quick");
+    if matches.get_flag("short") {
+        report.notes.push("A short run, of fewer rounds, requests and keys.".into());
+    }
+    let is_whole = !matches.get_flag("quick") && !matches.get_flag("short");
+    let full = all && bench.only.is_empty() && is_whole;
     let (markdown, svg) = outputs(&matches, full);
     if let Some(svg) = &svg {
         write(svg, &report.svg())?;
@@ -378,6 +386,19 @@ mod tests {
             command().get_matches_from(["versus", "--bench", "--quick", "--rounds", "4", "--rate", "0"]);
         let scale = Scale::new(&matches);
         assert_eq!((scale.rounds, scale.tail_rounds, scale.requests, scale.rate), (4, 3, 40_000, 1));
+    }
+
+    #[test]
+    fn a_short_run_is_between_a_quick_and_a_full_one() {
+        let scale =
+            |options: &[&str]| Scale::new(&command().get_matches_from([&["versus"], options].concat()));
+        let [full, short, quick] = [&[][..], &["--short"], &["--quick"]].map(scale);
+        let sizes = |scale: &Scale| [scale.rounds, scale.requests, scale.stored_keys];
+        let smaller = |one: &Scale, other: &Scale| (0..3).all(|size| sizes(one)[size] < sizes(other)[size]);
+        assert!(smaller(&quick, &short) && smaller(&short, &full));
+        // The targets of tails and memory are for this rate.
+        assert_eq!(short.rate, full.rate);
+        assert!(command().try_get_matches_from(["versus", "--short", "--quick"]).is_err());
     }
 
     #[test]

@@ -12,13 +12,13 @@
 //!
 //! Limits: with fewer than four cores, the replica and the child share those of the load and the primary.
 
-use super::client::{Reply, numbered, push_request};
-use super::fork::info;
+use super::client::{Client, Reply, numbered, push_request};
+use super::fork::{field, info};
 use super::generator::{self, Outcome};
 use super::keyspace::{Fresh, Probe};
 use super::links::{Begun, Sink, Source, while_discarding};
 use super::load::{Load, Shot};
-use super::persistence::{Subject, fill, in_turn, value};
+use super::persistence::{Subject, fill, in_turn, value, wait_for_child};
 use super::report::{REDIS, Report, Row, Target};
 use super::servers::Server;
 use super::stats::{grouped, median};
@@ -56,6 +56,9 @@ const PROBES: u64 = 1000;
 
 /// The number of SETs sent together while memory is measured.
 const TOGETHER: u64 = 100;
+
+/// The share of the rate of SETs that a server has to reach while memory is measured.
+const SETS_EXECUTED: f64 = 0.95;
 
 /// The time between two readings of memory.
 const LOOK: Duration = Duration::from_millis(25);
@@ -420,9 +423,13 @@ fn probe(bench: &Bench, fresh: &Fresh, beside: Beside) -> Result<Sample> {
     Sample::new(&outcome, busy)
 }
 
-/// The memory of one synchronization, and the rate of SETs.
+/// The memory of one synchronization, in bytes, and the rate of SETs.
 struct Taken {
-    bytes: f64,
+    /// The growth of the primary and its child together: copies, buffers, and what the child itself allocates.
+    growth: f64,
+    /// The server's report: copies of the child, and the buffers of the stream.
+    copied: f64,
+    buffers: f64,
     sets_per_second: f64,
 }
 
@@ -448,21 +455,29 @@ fn memory(bench: &Bench, report: &mut Report) -> Result<()> {
         grouped(bench.scale.stored_keys as i64),
         grouped(bench.scale.rate as i64)
     );
-    report.rows.push(row(
-        &name,
-        "peak of the primary and its child over quiet",
-        "MB",
-        &of(|t| t.bytes / 1e6),
-        None,
-    ));
-    report.rows.push(row(&name, "SETs executed meanwhile", "1/s", &of(|t| t.sets_per_second), None));
+    let no_more = Some(Target::OfRedis(1.0));
+    // A server that executes fewer SETs copies less.
+    let at_rate = Some(Target::AtLeast(SETS_EXECUTED * bench.scale.rate as f64));
+    report.rows.extend([
+        row(&name, "peak of the primary and its child over quiet", "MB", &of(|t| t.growth / 1e6), no_more),
+        row(&name, "… of it copied, by `rdb_last_cow_size`", "MB", &of(|t| t.copied / 1e6), None),
+        row(
+            &name,
+            "… of it buffers, by `mem_total_replication_buffers`",
+            "MB",
+            &of(|t| t.buffers / 1e6),
+            None,
+        ),
+        row(&name, "SETs executed meanwhile", "1/s", &of(|t| t.sets_per_second), at_rate),
+    ]);
     Ok(())
 }
 
 fn taken(bench: &Bench, server: &Server) -> Result<Taken> {
     let over = AtomicBool::new(false);
     let begun = AtomicBool::new(false);
-    thread::scope(|scope| {
+    let mut observer = server.connect()?;
+    let mut taken = thread::scope(|scope| {
         let writer =
             scope.spawn(|| write_until(bench, server, &begun, &over).map_err(|error| error.to_string()));
         let replica = scope.spawn(|| {
@@ -472,27 +487,43 @@ fn taken(bench: &Bench, server: &Server) -> Result<Taken> {
             system::pin(bench.cores.replica).map_err(|error| error.to_string())?;
             Sink::attach(server).map_err(|error| error.to_string())
         });
-        let peak = peak_over_quiet(server, &begun, || replica.is_finished());
+        let peaks = peaks_over_quiet(server, &mut observer, &begun, || replica.is_finished());
         // Keeps the replica connected until the memory is measured.
         let sink = replica.join();
         over.store(true, Ordering::Relaxed);
         let sets_per_second = writer.join().map_err(|_| "the thread of the writer has died")??;
         drop(sink.map_err(|_| "the thread of the replica has died")??);
-        Ok(Taken { bytes: peak?, sets_per_second })
-    })
+        let (growth, buffers) = peaks?;
+        Ok::<_, Box<dyn std::error::Error>>(Taken { growth, copied: 0.0, buffers, sets_per_second })
+    })?;
+    // The child reports its copies when it exits.
+    wait_for_child(&mut observer, GLANCE)?;
+    taken.copied = field(&info(&mut observer)?, "rdb_last_cow_size").ok_or("INFO lacks rdb_last_cow_size")?;
+    Ok(taken)
 }
 
-/// Starts the synchronization. Returns the most memory until it has ended, minus that at the beginning.
-fn peak_over_quiet(server: &Server, begun: &AtomicBool, has_ended: impl Fn() -> bool) -> Result<f64> {
+/// Starts the synchronization. Returns the most memory until it has ended, minus that at the beginning, and the most
+/// memory of the buffers of the stream.
+fn peaks_over_quiet(
+    server: &Server,
+    observer: &mut Client,
+    begun: &AtomicBool,
+    has_ended: impl Fn() -> bool,
+) -> Result<(f64, f64)> {
     let quiet = server.family_bytes();
     begun.store(true, Ordering::Relaxed);
     let quiet = quiet?;
-    let mut peak = quiet;
-    while !has_ended() {
+    let (mut peak, mut buffers) = (quiet, 0.0_f64);
+    loop {
+        let is_last = has_ended();
         peak = peak.max(server.family_bytes()?);
+        let now = field(&info(observer)?, "mem_total_replication_buffers");
+        buffers = buffers.max(now.ok_or("INFO lacks mem_total_replication_buffers")?);
+        if is_last {
+            return Ok((peak.saturating_sub(quiet) as f64, buffers));
+        }
         sleep(LOOK);
     }
-    Ok(peak.max(server.family_bytes()?).saturating_sub(quiet) as f64)
 }
 
 /// Overwrites random keys at the rate of the run. Returns the achieved rate.
