@@ -431,7 +431,10 @@ impl Server {
             match ended.job.work {
                 Work::Snapshot => self.snapshot_ended(&ended),
                 Work::Rewrite => self.rewrite_ended(&ended),
-                Work::Transfer => self.transfer_ended(ended.exit == Exit::Status(0)),
+                Work::Transfer => {
+                    self.note_figures(&ended.job);
+                    self.transfer_ended(ended.exit == Exit::Status(0));
+                }
             }
             self.refresh_gate();
         }
@@ -487,12 +490,18 @@ impl Server {
         limited
     }
 
-    fn snapshot_ended(&mut self, ended: &Ended) {
-        let Ended { job, exit } = ended;
-        let now = self.unix_seconds();
+    /// `INFO` has the duration and the copies of the last snapshot, whether to a file or to replicas.
+    fn note_figures(&mut self, job: &Job) {
         let snapshots = &mut self.persistence.snapshots;
         snapshots.last_duration = Some(job.duration());
         snapshots.last_cow_bytes = job.copied().0;
+    }
+
+    fn snapshot_ended(&mut self, ended: &Ended) {
+        let Ended { job, exit } = ended;
+        self.note_figures(job);
+        let now = self.unix_seconds();
+        let snapshots = &mut self.persistence.snapshots;
         match exit {
             Exit::Status(status @ (0 | HAS_KEPT)) => {
                 let counters = &mut self.core.keyspace.counters;

@@ -80,6 +80,24 @@ fn the_log_names_the_replica_whose_connection_is_lost() {
 }
 
 #[test]
+fn the_duration_and_the_copies_of_a_snapshot_for_replicas_are_in_info() {
+    for kind in [Kind::Subject, Kind::Redis] {
+        for diskless in ["yes", "no"] {
+            let primary = start(kind, &format!("--repl-diskless-sync {diskless}"));
+            let mut writer = primary.client();
+            // The child allocates memory while it compresses the value.
+            writer.ok(&format!("SET key {}", "x".repeat(1 << 20)));
+            assert_eq!(writer.info_number("rdb_last_bgsave_time_sec"), -1);
+            let replica = start(Kind::Subject, "");
+            follow(&mut replica.client(), &primary);
+            writer.wait_for_info("rdb_bgsave_in_progress", |running| running == 0);
+            assert!(writer.info_number("rdb_last_bgsave_time_sec") >= 0, "{kind:?} {diskless}");
+            assert!(writer.info_number("rdb_last_cow_size") > 0, "{kind:?} {diskless}");
+        }
+    }
+}
+
+#[test]
 fn writes_are_refused_while_there_are_too_few_replicas() {
     let primary = start(Kind::Subject, "--min-replicas-to-write 1 --min-replicas-max-lag 10");
     let replica = start(Kind::Subject, "");
