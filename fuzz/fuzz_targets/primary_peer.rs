@@ -152,15 +152,18 @@ impl Primary {
     }
 
     fn configure(&mut self, index: usize, args: &[&[u8]]) {
+        let sent =
+            self.replicas[index].cursor.as_ref().map_or(0, |cursor| self.history.offset(cursor.offset()));
         let (now_ms, peer) = (self.now_ms, &mut self.replicas[index].peer);
         let before = peer.clone();
-        match peer.configure(args.iter().copied(), now_ms) {
-            Ok(Asked::Acknowledged) => {
+        match peer.configure(args.iter().copied(), sent, now_ms) {
+            Ok(Asked::Acknowledged | Asked::Overclaimed(_)) => {
                 assert!([now_ms, before.acknowledged_ms].contains(&peer.acknowledged_ms));
             }
             Ok(Asked::Ok | Asked::Acknowledge) => assert_eq!(peer.acknowledged_ms, before.acknowledged_ms),
             Err(text) => assert!(text.starts_with("ERR ") && args.len() > 0, "{text}"),
         }
+        assert!(peer.acknowledged == before.acknowledged || peer.acknowledged <= sent, "it was never sent");
         assert!(peer.acknowledged >= before.acknowledged);
         assert!(peer.acknowledged_on_disk >= before.acknowledged_on_disk);
         assert!(peer.acknowledged_ms >= before.acknowledged_ms);
@@ -351,8 +354,8 @@ impl Primary {
     fn confirm(&mut self) {
         let history = &self.history;
         let acknowledged = self.replicas.iter().filter_map(|replica| {
-            let sent = replica.cursor.as_ref()?.offset();
-            replica.peer.confirms(history, sent)
+            replica.cursor.as_ref()?;
+            replica.peer.confirms(history)
         });
         let before = self.confirmation.confirmed();
         self.confirmation.update(acknowledged);

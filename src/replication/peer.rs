@@ -93,6 +93,8 @@ pub struct Peer {
     pub acknowledged_on_disk: i64,
     /// The time of its last acknowledgement, in Unix milliseconds.
     pub acknowledged_ms: i64,
+    /// Whether it has ever acknowledged more than was sent to it.
+    pub has_overclaimed: bool,
 }
 
 impl Default for Peer {
@@ -107,6 +109,7 @@ impl Default for Peer {
             acknowledged: 0,
             acknowledged_on_disk: 0,
             acknowledged_ms: 0,
+            has_overclaimed: false,
         }
     }
 }
@@ -118,6 +121,8 @@ pub enum Asked {
     Ok,
     /// The replica has acknowledged an offset: no reply.
     Acknowledged,
+    /// The same, for the first time with an offset that was never sent to it, which is ignored.
+    Overclaimed(i64),
     /// The primary requests an acknowledgement: no reply.
     Acknowledge,
 }
@@ -129,13 +134,15 @@ const SYNTAX: &str = "ERR syntax error";
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 
 impl Peer {
-    /// Executes `REPLCONF` with these arguments, in pairs of a name and a value.
+    /// Executes `REPLCONF` with these arguments, in pairs of a name and a value. The stream was sent to the replica up to
+    /// the replication offset `sent`.
     ///
     /// # Errors
     /// The text of the error reply. Pairs before the wrong one have been applied, as in Redis.
     pub fn configure<'a>(
         &mut self,
         args: impl ExactSizeIterator<Item = &'a [u8]>,
+        sent: i64,
         now_ms: i64,
     ) -> Result<Asked, String> {
         if !args.len().is_multiple_of(2) {
@@ -157,8 +164,7 @@ impl Peer {
                 // Other capabilities are not used here.
                 b"capa" => {}
                 b"ack" => {
-                    self.acknowledge(value, args.next().zip(args.next()), now_ms);
-                    return Ok(Asked::Acknowledged);
+                    return Ok(self.acknowledge(value, args.next().zip(args.next()), sent, now_ms));
                 }
                 b"getack" => return Ok(Asked::Acknowledge),
                 b"rdb-only" => match integer(value)? {
@@ -178,24 +184,38 @@ impl Peer {
         Ok(Asked::Ok)
     }
 
-    /// Records an acknowledgement. Offsets never decrease.
-    fn acknowledge(&mut self, applied: &[u8], on_disk: Option<(&[u8], &[u8])>, now_ms: i64) {
-        let Some(applied) = number::parse_i64(applied) else { return };
-        self.acknowledged = self.acknowledged.max(applied);
-        if let Some((name, value)) = on_disk
-            && name.eq_ignore_ascii_case(b"fack")
-            && let Some(synced) = number::parse_i64(value)
-        {
-            self.acknowledged_on_disk = self.acknowledged_on_disk.max(synced);
-        }
+    /// Records an acknowledgement. Offsets never decrease, and those beyond `sent` do not count: the replica cannot have
+    /// this data.
+    fn acknowledge(
+        &mut self,
+        applied: &[u8],
+        on_disk: Option<(&[u8], &[u8])>,
+        sent: i64,
+        now_ms: i64,
+    ) -> Asked {
+        let Some(applied) = number::parse_i64(applied) else { return Asked::Acknowledged };
         self.acknowledged_ms = now_ms;
+        let on_disk = on_disk
+            .filter(|(name, _)| name.eq_ignore_ascii_case(b"fack"))
+            .and_then(|(_, synced)| number::parse_i64(synced));
+        let on_disk = on_disk.unwrap_or(0);
+        if applied <= sent {
+            self.acknowledged = self.acknowledged.max(applied);
+        }
+        if on_disk <= sent {
+            self.acknowledged_on_disk = self.acknowledged_on_disk.max(on_disk);
+        }
+        let most = applied.max(on_disk);
+        if most > sent && !std::mem::replace(&mut self.has_overclaimed, true) {
+            return Asked::Overclaimed(most);
+        }
+        Asked::Acknowledged
     }
 
-    /// The stream offset up to which it has confirmed the data, if the stream was sent to it up to `sent`. `None` if it
-    /// has confirmed nothing, or data that was never sent to it.
-    pub fn confirms(&self, history: &History, sent: u64) -> Option<u64> {
+    /// The stream offset up to which it has confirmed the data; `None` if it has confirmed nothing.
+    pub fn confirms(&self, history: &History) -> Option<u64> {
         let acknowledged = Some(self.acknowledged).filter(|offset| self.is_online() && *offset > 0)?;
-        history.stream_offset(acknowledged).filter(|offset| *offset <= sent)
+        history.stream_offset(acknowledged)
     }
 
     /// Whether the primary can send the requested snapshot: a filtered one is never written to a file, which would
@@ -233,9 +253,12 @@ mod tests {
     use super::*;
     use crate::replication::history::Id;
 
+    /// The offset up to which the stream was sent.
+    const SENT: i64 = 1050;
+
     fn configure(peer: &mut Peer, line: &str, now_ms: i64) -> Result<Asked, String> {
         let words: Vec<&[u8]> = line.split('|').map(str::as_bytes).collect();
-        peer.configure(words.into_iter(), now_ms)
+        peer.configure(words.into_iter(), SENT, now_ms)
     }
 
     #[test]
@@ -269,23 +292,37 @@ mod tests {
     }
 
     #[test]
-    fn only_data_that_was_sent_is_confirmed_and_only_by_a_replica_that_is_online() {
+    fn an_acknowledgement_of_what_was_never_sent_does_not_count_and_is_reported_once() {
+        let mut peer = Peer::default();
+        for (line, asked) in [
+            ("ack|1051", Asked::Overclaimed(1051)),
+            ("ack|9223372036854775807", Asked::Acknowledged),
+            ("ack|1051|fack|1052", Asked::Acknowledged),
+        ] {
+            peer.acknowledged_ms = 0;
+            assert_eq!(configure(&mut peer, line, 5), Ok(asked), "{line}");
+            assert_eq!((peer.acknowledged, peer.acknowledged_on_disk), (0, 0), "{line}");
+            assert_eq!(peer.acknowledged_ms, 5, "it is alive");
+        }
+        configure(&mut peer, "ack|1050|fack|1049", 6).unwrap();
+        assert_eq!((peer.acknowledged, peer.acknowledged_on_disk), (1050, 1049), "a later one counts");
+        let mut peer = Peer::default();
+        assert_eq!(configure(&mut peer, "ack|7|fack|1051", 0), Ok(Asked::Overclaimed(1051)));
+        assert_eq!((peer.acknowledged, peer.acknowledged_on_disk), (7, 0), "each counts for itself");
+    }
+
+    #[test]
+    fn data_is_confirmed_only_by_a_replica_that_is_online() {
         let mut history = History::new(Id::NONE);
         history.adopt(Id::NONE, 1000, 0);
         let mut peer = Peer { stage: Stage::Online, ..Peer::default() };
-        assert_eq!(peer.confirms(&history, 50), None, "it has acknowledged nothing");
-        for (offset, confirmed) in [
-            ("999", None),
-            ("1000", Some(0)),
-            ("1050", Some(50)),
-            ("1051", None),
-            ("9223372036854775807", None),
-        ] {
+        assert_eq!(peer.confirms(&history), None, "it has acknowledged nothing");
+        for (offset, confirmed) in [("999", None), ("1000", Some(0)), ("1050", Some(50))] {
             configure(&mut peer, &format!("ack|{offset}"), 0).unwrap();
-            assert_eq!(peer.confirms(&history, 50), confirmed, "{offset}");
+            assert_eq!(peer.confirms(&history), confirmed, "{offset}");
         }
         let loading = Peer { stage: Stage::Loading, acknowledged: 1050, ..Peer::default() };
-        assert_eq!(loading.confirms(&history, 50), None);
+        assert_eq!(loading.confirms(&history), None);
     }
 
     #[test]

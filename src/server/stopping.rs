@@ -129,11 +129,10 @@ impl Server {
         }
     }
 
-    /// The replicas that have not acknowledged `offset`. What was never sent counts as nothing.
+    /// The replicas that have not acknowledged `offset`.
     fn lagging(&self, offset: i64) -> Vec<&Replica> {
-        let end = self.replication_offset();
-        let has_all = |replica: &&Replica| !(offset..=end).contains(&replica.peer.acknowledged);
-        self.replication.synchronized().filter(|replica| !replica.peer.rdb_only).filter(has_all).collect()
+        let lags = |replica: &&Replica| replica.peer.acknowledged < offset;
+        self.replication.synchronized().filter(|replica| !replica.peer.rdb_only).filter(lags).collect()
     }
 
     /// Ends the wait for replicas. Saves the data and prepares the exit, or lets the server go on if the data cannot be

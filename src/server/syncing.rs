@@ -474,6 +474,16 @@ impl Server {
         }
     }
 
+    /// Logs that a replica has acknowledged `offset`, although the stream was sent to it only up to `sent`. Redis counts
+    /// such an acknowledgement for `WAIT`.
+    pub(super) fn note_overclaim(&self, token: Token, offset: i64, sent: i64) {
+        let name = self.replica_name(token);
+        self.process.log.warning(format_args!(
+            "Replica {name} acknowledges offset {offset}, but has been sent the stream only up to {sent}. Such \
+             acknowledgements do not count."
+        ));
+    }
+
     /// Notes a Redis 7.0 replica, which cannot read the latest RDB version: it reports no error but just disconnects.
     fn note_old_reader(&mut self, index: usize) {
         let replica = &self.replication.replicas[index];

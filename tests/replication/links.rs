@@ -488,7 +488,7 @@ fn a_second_snapshot_without_a_file_waits_until_the_bytes_of_the_first_are_sent(
 }
 
 /// Whether the mark that was announced before the snapshot has arrived after it, too.
-fn has_snapshot_with_mark(bytes: &[u8]) -> bool {
+pub fn has_snapshot_with_mark(bytes: &[u8]) -> bool {
     let Some(at) = bytes.windows(5).position(|part| part == b"$EOF:") else { return false };
     let Some((mark, rest)) = bytes[at + 5..].split_at_checked(40) else { return false };
     rest.windows(40).any(|part| part == mark)

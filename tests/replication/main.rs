@@ -9,6 +9,7 @@ mod chaos;
 mod directives;
 mod diskless;
 mod failover;
+mod hostile;
 mod links;
 mod load;
 mod messages;

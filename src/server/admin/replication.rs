@@ -143,10 +143,16 @@ impl Server {
         if words.first().is_some_and(|name| name.eq_ignore_ascii_case(b"ack")) && !is_replica {
             return Ok(());
         }
+        let history = self.replication.history.clone();
         let replica = self.replication.find_or_add(token, || self.net.ip_of(token), now_ms);
-        match replica.peer.configure(words.into_iter(), now_ms) {
+        let sent = replica.sent(&history);
+        match replica.peer.configure(words.into_iter(), sent, now_ms) {
             Ok(Asked::Ok) => caller.reply(&mut self.net).ok(),
             Ok(Asked::Acknowledged) => self.on_acknowledgement(token),
+            Ok(Asked::Overclaimed(offset)) => {
+                self.note_overclaim(token, offset, sent);
+                self.on_acknowledgement(token);
+            }
             Ok(Asked::Acknowledge) => {}
             Err(text) => return Err(text.into()),
         }

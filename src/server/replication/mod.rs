@@ -138,9 +138,9 @@ impl Replica {
         (ip, self.peer.listening_port)
     }
 
-    /// See [`Peer::confirms`].
-    fn confirms(&self, history: &History) -> Option<u64> {
-        self.peer.confirms(history, self.cursor.as_ref()?.offset())
+    /// The replication offset up to which the stream was sent to it.
+    pub fn sent(&self, history: &History) -> i64 {
+        self.cursor.as_ref().map_or(0, |cursor| history.offset(cursor.offset()))
     }
 }
 
@@ -224,7 +224,7 @@ impl Replication {
     /// Updates the confirmed offset (`min-replicas-to-ack`).
     pub fn confirm(&mut self) {
         let history = &self.history;
-        self.confirmation.update(self.replicas.iter().filter_map(|replica| replica.confirms(history)));
+        self.confirmation.update(self.replicas.iter().filter_map(|replica| replica.peer.confirms(history)));
     }
 
     /// The number of replicas that have acknowledged within the last `max_lag_s` seconds (`min-replicas-max-lag`); with
