@@ -52,21 +52,18 @@ impl Server {
         self.replication.history.offset(self.core.keyspace.journal.stream().settled())
     }
 
-    /// The name of a replica in the log.
+    /// The name of a replica in the log. After a reset of its connection, the system does not know its address any more.
     pub(super) fn replica_name(&self, token: Token) -> String {
         let replica = self.replication.replicas.iter().find(|replica| replica.token == token);
-        let Some(client) = self.net.clients.get(token) else { return String::new() };
-        let address = match replica {
-            Some(replica) if !replica.peer.address.is_empty() => {
-                String::from_utf8_lossy(&replica.peer.address).into_owned()
+        let (address, port) = replica.map_or_else(|| (self.net.ip_of(token), 0), Replica::address);
+        match (address.as_str(), port) {
+            ("", _) => {
+                let client = self.net.clients.get(token);
+                client.map_or_else(String::new, |client| format!("client id #{}", client.session.id))
             }
-            _ => client.transport.peer().ip_text(),
-        };
-        match replica {
-            Some(replica) if replica.peer.listening_port > 0 => {
-                format!("{address}:{}", replica.peer.listening_port)
-            }
-            _ => format!("client id #{}", client.session.id),
+            (address, 0) => format!("{address}:<unknown-replica-port>"),
+            (address, port) if address.contains(':') => format!("[{address}]:{port}"),
+            (address, port) => format!("{address}:{port}"),
         }
     }
 

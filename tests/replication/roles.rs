@@ -1,5 +1,9 @@
 //! The roles as clients see them: refusals, expiry, acknowledgements, promotion.
 
+#[cfg(target_os = "linux")]
+use crate::hostile::join;
+#[cfg(target_os = "linux")]
+use crate::support::socket_options::reset_on_close;
 use crate::support::{Random, Value};
 use crate::{
     Kind, PAIRS, chain, chain_with, field, follow, star_with, start, until, wait_for_equality,
@@ -77,6 +81,23 @@ fn the_log_names_the_replica_whose_connection_is_lost() {
     let port = replica.port();
     drop(replica);
     primary.wait_for_log(&format!("Connection with replica 127.0.0.1:{port} lost."));
+}
+
+/// Redis logs `client id #5`: the system does not know the address of a connection that was reset.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_log_names_the_replica_that_resets_its_connection() {
+    for (announced, name) in
+        [(&["listening-port", "4321"][..], "127.0.0.1:4321"), (&[], "127.0.0.1:<unknown-replica-port>")]
+    {
+        let primary = start(Kind::Subject, "");
+        let mut client = primary.client();
+        let replica = join(&primary, announced);
+        until("it is a replica", || field(&mut client, "connected_slaves") == "1");
+        reset_on_close(&replica);
+        drop(replica);
+        primary.wait_for_log(&format!("Connection with replica {name} lost."));
+    }
 }
 
 #[test]
