@@ -15,10 +15,12 @@
 use std::io::ErrorKind;
 
 use super::core::dispatch::Environment;
-use super::invoke::Caller;
+use super::invoke::{Caller, NOT_IN_STREAM};
+use super::loading::replay;
 use super::net::batch::{BATCH, Batch, Rest};
 use super::net::query::Query;
 use super::persistence::Denial;
+use super::transactions::{DISCARD_ALONE, EXEC_ALONE, NESTED};
 use super::{Io, Server, lookup};
 use crate::command::table::KeyspaceFn;
 use crate::command::{
@@ -228,17 +230,23 @@ impl Server {
         bytes: &[u8],
     ) {
         let which = found.ok().map(|command| command.handler);
-        if let Some(Handler::Server(ServerCommand::Multi)) = which {
-            self.applying.held = Some(Box::default());
-        }
         let Some(mut held) = self.applying.held.take() else {
+            if let Some(Handler::Server(ServerCommand::Multi)) = which {
+                let held = Held { bytes: bytes.to_vec(), ..Held::default() };
+                self.applying.held = Some(Box::new(held));
+                return;
+            }
             self.execute_for_primary(token, found, hash, places.args());
             self.settle_own();
             return self.pass_on(bytes, found.is_ok_and(changes_no_data));
         };
         held.bytes.extend_from_slice(bytes);
         match which {
-            Some(Handler::Server(ServerCommand::Multi)) => self.applying.held = Some(held),
+            Some(Handler::Server(ServerCommand::Multi)) => {
+                self.note_primary_error("multi", &NESTED);
+                self.applying.held = Some(held);
+            }
+            Some(Handler::Server(ServerCommand::Discard)) => self.pass_on(&held.bytes, true),
             Some(Handler::Server(ServerCommand::Exec)) => {
                 for index in 0.. {
                     let Some((request, places)) = held.requests.request(index) else { break };
@@ -277,6 +285,9 @@ impl Server {
             }
             Err(refusal) => return self.note_primary_error("<unknown>", &refusal.message(&args).into()),
         };
+        if let Err(error) = admit(command) {
+            return self.note_primary_error(command.full_name, &error);
+        }
         if let Some(denial) = self.gate.denial()
             && (command.has(flags::WRITE) || command.full_name == "ping")
         {
@@ -389,6 +400,19 @@ impl Server {
                 "This replica panicked sending an error to its master after processing the command '{called}'"
             ));
         }
+    }
+}
+
+/// Refuses a command that no primary propagates: it would change this server's role or settings, block all clients, or
+/// end the process. Redis 7.2 executes such commands; `REPLICAOF` and `SHUTDOWN` crash it.
+fn admit(command: &Command) -> Result<(), Error> {
+    use ServerCommand::{Discard, Exec, Publish, Replconf, Spublish};
+    match command.handler {
+        Handler::Server(Replconf | Publish | Spublish) => Ok(()),
+        Handler::Server(Exec) => Err(EXEC_ALONE),
+        Handler::Server(Discard) => Err(DISCARD_ALONE),
+        _ if replay::changes_data(command) => Ok(()),
+        _ => Err(NOT_IN_STREAM),
     }
 }
 

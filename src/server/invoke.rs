@@ -26,6 +26,10 @@ use crate::resp::Reply;
 use crate::sys::crash;
 use crate::sys::poller::Token;
 
+/// The reply to a primary whose stream has a command that none may have.
+pub(super) const NOT_IN_STREAM: Error =
+    Error::new("ERR This Redis command is not allowed in a replication stream");
+
 /// The caller of a command, with the destination of its reply.
 pub(super) struct Caller<'a> {
     /// The command.
@@ -58,9 +62,12 @@ impl<'a> Caller<'a> {
     /// The connected client on whose behalf the command is called.
     ///
     /// # Errors
-    /// There is no client: a script in an AOF calls a command that needs one.
+    /// There is no client: a script in an AOF, or the stream of a primary, calls a command that needs one.
     pub fn client(&self) -> Result<Token> {
-        self.client.ok_or(Error::new("ERR This Redis command is not allowed from a script of a log"))
+        self.client.ok_or(match self.origin {
+            Origin::Primary => NOT_IN_STREAM,
+            _ => Error::new("ERR This Redis command is not allowed from a script of a log"),
+        })
     }
 
     /// The client whose output gets the reply; `None` for a script or the AOF loader.

@@ -10,7 +10,7 @@
 //! [`replay`] executes the commands of an AOF. Nothing expires meanwhile, since an AOF contains its own deletions.
 
 mod received;
-mod replay;
+pub(in crate::server) mod replay;
 
 use std::collections::VecDeque;
 use std::fmt;

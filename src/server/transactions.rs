@@ -46,6 +46,10 @@ pub(super) struct Execution {
     closing: bool,
 }
 
+pub(super) const NESTED: Error = Error::new("ERR MULTI calls can not be nested");
+pub(super) const DISCARD_ALONE: Error = Error::new("ERR DISCARD without MULTI");
+pub(super) const EXEC_ALONE: Error = Error::new("ERR EXEC without MULTI");
+
 impl Server {
     /// Queues an admitted request if its client has a transaction open. Returns whether it did.
     pub(super) fn queue(
@@ -112,7 +116,7 @@ impl Server {
         let token = caller.client()?;
         let Some(client) = self.net.clients.get_mut(token) else { return Ok(()) };
         if client.transaction.is_some() {
-            return Err(Error::new("ERR MULTI calls can not be nested"));
+            return Err(NESTED);
         }
         client.transaction = Some(Box::default());
         client.session.flags.transaction = true;
@@ -124,7 +128,7 @@ impl Server {
     pub(super) fn discard(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let token = caller.client()?;
         if !caller.session(&mut self.net).flags.transaction {
-            return Err(Error::new("ERR DISCARD without MULTI"));
+            return Err(DISCARD_ALONE);
         }
         self.end_transaction(token);
         caller.reply(&mut self.net).ok();
@@ -145,7 +149,7 @@ impl Server {
         let token = caller.client()?;
         let Some(client) = self.net.clients.get_mut(token) else { return Ok(()) };
         let Some(transaction) = client.transaction.as_deref_mut() else {
-            return Err(Error::new("ERR EXEC without MULTI"));
+            return Err(EXEC_ALONE);
         };
         if transaction.is_refused() {
             self.end_transaction(token);

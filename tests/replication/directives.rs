@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A replica of a primary that the test plays.
-fn replica_of_test(kind: Kind, flags: &str) -> (Server, Client, TcpStream) {
+pub fn replica_of_test(kind: Kind, flags: &str) -> (Server, Client, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let replica = start(kind, flags);
     let mut client = replica.client();

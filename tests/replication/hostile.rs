@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use crate::directives::replica_of_test;
 use crate::links::has_snapshot_with_mark;
 use crate::support::client::encode;
 use crate::support::{Client, DEADLINE, Server};
@@ -82,4 +83,80 @@ fn a_reply_waits_for_a_replica_that_acknowledges_what_was_sent() {
         field(&mut admin, "withheld_replies") == "0"
     });
     assert_eq!(writer.read_reply().expect("a reply").value.text(), "OK");
+}
+
+/// The bytes of requests, one a line.
+fn stream_of(lines: &[&str]) -> Vec<u8> {
+    lines.iter().flat_map(|line| encode(&line.split(' ').collect::<Vec<_>>())).collect()
+}
+
+/// Sends requests and a write, and waits until the replica has executed the write. Returns the number of bytes.
+fn stream(client: &mut Client, primary: &mut TcpStream, lines: &[&str], number: usize) -> usize {
+    let bytes = [stream_of(lines), stream_of(&[&format!("SET after {number}")])].concat();
+    primary.write_all(&bytes).expect("sent");
+    until("the write after them", || {
+        client.run("EXISTS after").integer() == 1 && client.run("GET after").text() == number.to_string()
+    });
+    bytes.len()
+}
+
+/// Redis 7.2 crashes at `REPLICAOF` and `SHUTDOWN`, and executes most of the others.
+#[test]
+fn a_stream_changes_data_but_neither_the_role_nor_the_settings_nor_the_clients() {
+    let (replica, mut client, mut primary) = replica_of_test(Kind::Subject, "--maxmemory 100mb");
+    let mut sent = stream(&mut client, &mut primary, &["SELECT 0"], 0);
+    let refused = [
+        ("REPLICAOF NO ONE", "replicaof"),
+        ("SLAVEOF 127.0.0.1 1", "slaveof"),
+        ("SHUTDOWN NOSAVE NOW", "shutdown"),
+        ("FAILOVER ABORT", "failover"),
+        ("PSYNC ? -1", "psync"),
+        ("CONFIG SET maxmemory 1mb", "config|set"),
+        ("CLIENT PAUSE 100000000", "client|pause"),
+        ("CLIENT KILL TYPE normal SKIPME no", "client|kill"),
+        ("DEBUG SEGFAULT", "debug"),
+        ("SAVE", "save"),
+        ("MONITOR", "monitor"),
+        ("SUBSCRIBE channel", "subscribe"),
+        ("CLUSTER RESET", "cluster|reset"),
+        ("WAIT 1 0", "wait"),
+        ("WATCH key", "watch"),
+        ("QUIT", "quit"),
+        ("RESET", "reset"),
+    ];
+    for (number, (line, name)) in refused.into_iter().enumerate() {
+        sent += stream(&mut client, &mut primary, &[line], 2 * number + 1);
+        sent += stream(&mut client, &mut primary, &["MULTI", line, "INCR n", "EXEC"], 2 * number + 2);
+        let error = "'-ERR This Redis command is not allowed in a replication stream'";
+        let line = format!("{error} after processing the command '{name}'");
+        assert_eq!(replica.log().matches(&line).count(), 2, "{line}: {}", replica.log());
+    }
+    assert_eq!(client.run("GET n").text(), refused.len().to_string());
+    assert_eq!(client.run("CONFIG GET maxmemory").elements()[1].text(), "104857600");
+    assert_eq!(
+        (field(&mut client, "role"), field(&mut client, "master_link_status")),
+        ("slave".into(), "up".into())
+    );
+    assert_eq!(field(&mut client, "slave_repl_offset"), sent.to_string());
+}
+
+#[test]
+fn a_transaction_of_the_stream_may_be_discarded_or_wrong() {
+    for kind in [Kind::Subject, Kind::Redis] {
+        let (replica, mut client, mut primary) = replica_of_test(kind, "");
+        let mut sent = stream(&mut client, &mut primary, &["SELECT 0", "MULTI", "SET a 1", "DISCARD"], 0);
+        assert!(client.run("GET a").is_null(), "{kind:?}");
+        sent += stream(&mut client, &mut primary, &["MULTI", "SET b 1", "MULTI", "SET c 1", "EXEC"], 1);
+        assert_eq!((client.run("GET b").text(), client.run("GET c").text()), ("1".into(), "1".into()));
+        sent += stream(&mut client, &mut primary, &["EXEC", "DISCARD"], 2);
+        for (error, name) in [
+            ("MULTI calls can not be nested", "multi"),
+            ("EXEC without MULTI", "exec"),
+            ("DISCARD without MULTI", "discard"),
+        ] {
+            let line = format!("{error}' after processing the command '{name}'");
+            assert!(replica.log().contains(&line), "{kind:?}, {line}: {}", replica.log());
+        }
+        assert_eq!(field(&mut client, "slave_repl_offset"), sent.to_string(), "{kind:?}");
+    }
 }

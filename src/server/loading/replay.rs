@@ -49,8 +49,9 @@ impl Skipped {
     }
 }
 
-/// Whether a command of a log is executed: keyspace commands, function commands, and scripts with their writes.
-fn changes_data(command: &Command) -> bool {
+/// Whether a command of a log or of a primary's stream may change data: keyspace commands, function commands, and scripts
+/// with their writes.
+pub(in crate::server) fn changes_data(command: &Command) -> bool {
     match command.handler {
         Handler::Keyspace(_) => true,
         Handler::Server(which) => matches!(
