@@ -1,5 +1,5 @@
 //! A replica receives its primary's snapshot: into a file that is loaded when it is complete, or into the loader at once
-//! (`repl-diskless-load`).
+//! (`repl-diskless-load`). A file is checked while it is received.
 //!
 //! The log texts are those of Redis.
 
@@ -66,7 +66,7 @@ impl Server {
 
     fn create_spool(&self) -> Result<Spool, Failure> {
         let path = format!("temp-{}.{}.rdb", self.unix_seconds(), std::process::id());
-        Spool::create(path.into()).map_err(|error| {
+        Spool::create(path.into(), self.core.config.rdbchecksum).map_err(|error| {
             Failure(
                 Level::Warning,
                 format!(
@@ -114,7 +114,16 @@ impl Server {
         }
     }
 
+    /// Loads a received file. A damaged one replaces neither the data nor `dbfilename`; Redis notices it when the old
+    /// data is gone, and exits.
     fn load_spool(&mut self, linking: Box<Linking>, spool: Spool) {
+        if let Err(error) = spool.check() {
+            self.process.log.warning(format_args!(
+                "The snapshot from MASTER is damaged, the data and {} stay",
+                self.core.config.dbfilename.as_path().display()
+            ));
+            return self.primary_load_failed(&error, "disk");
+        }
         let target = self.core.config.dbfilename.as_path().to_path_buf();
         if self.persistence.is_at(Work::Snapshot) {
             self.process.log.notice(format_args!(

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 
-use crate::links::{accept_replica, begin_full, empty_snapshot};
+use crate::links::{UNLOADABLE, accept_replica, begin_full, empty_snapshot};
 use crate::support::client::encode;
 use crate::support::shim::Shim;
 use crate::support::{Client, Server};
@@ -213,7 +213,7 @@ fn a_snapshot_that_cannot_be_loaded_is_removed_too() {
     let replica = start(Kind::Subject, "--rdb-del-sync-files yes");
     replica.client().ok(&format!("REPLICAOF 127.0.0.1 {}", listener.local_addr().expect("bound").port()));
     let mut stream = accept_replica(&listener);
-    begin_full(&mut stream, b"REDIS0099garbage");
+    begin_full(&mut stream, UNLOADABLE);
     replica.wait_for_log(OBTAINED);
     until("it is gone", || !has_file(&replica));
 }

@@ -320,6 +320,9 @@ pub fn empty_snapshot() -> Vec<u8> {
     std::fs::read(server.directory().join("dump.rdb")).expect("a snapshot")
 }
 
+/// A snapshot whose damage only the loader finds: it has no checksum.
+pub const UNLOADABLE: &[u8] = b"REDIS0009\xfe\x00\x1fnothing\xff\0\0\0\0\0\0\0\0";
+
 pub fn begin_full(stream: &mut TcpStream, snapshot: &[u8]) {
     let head = format!("+FULLRESYNC {} 0\r\n${}\r\n", "a".repeat(40), snapshot.len());
     stream.write_all(&[head.as_bytes(), snapshot].concat()).expect("sent");
@@ -378,14 +381,22 @@ fn a_primary_that_sends_nonsense_costs_nobody_anything() {
     let snapshots: [Vec<u8>; 3] = [damaged, b"REDIS0099garbage".to_vec(), b"nothing".to_vec()];
     for (number, snapshot) in snapshots.into_iter().enumerate() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-        let replica = start(Kind::Subject, "");
+        let replica = start(Kind::Subject, "--appendonly yes");
         let mut reader = replica.client();
         reader.ok("SET own data");
+        reader.ok("SAVE");
+        let file = || std::fs::read(replica.directory().join("dump.rdb")).expect("a snapshot");
+        let before = file();
         reader.ok(&format!("REPLICAOF 127.0.0.1 {}", listener.local_addr().expect("bound").port()));
         let mut stream = accept_replica(&listener);
         begin_full(&mut stream, &snapshot);
         replica.wait_for_log("Failed trying to load the MASTER synchronization DB from disk");
         assert_eq!(reader.run("PING").text(), "PONG", "case {number}");
+        assert_eq!(reader.run("GET own").text(), "data", "case {number}");
+        assert_eq!(reader.info_number("aof_enabled"), 1, "case {number}");
+        assert!(file() == before, "case {number}");
+        let names = std::fs::read_dir(replica.directory()).expect("listed").flatten();
+        assert!(names.into_iter().all(|entry| !entry.file_name().to_string_lossy().starts_with("temp-")));
         // The next attempt works.
         let primary = start(Kind::Subject, "");
         primary.client().ok("SET good data");
@@ -404,7 +415,7 @@ fn a_log_that_was_closed_for_a_useless_snapshot_begins_again_with_another_primar
         let mut client = replica.client();
         client.ok(&format!("REPLICAOF 127.0.0.1 {}", listener.local_addr().expect("bound").port()));
         let mut stream = accept_replica(&listener);
-        begin_full(&mut stream, b"REDIS0099garbage");
+        begin_full(&mut stream, UNLOADABLE);
         replica.wait_for_log("Failed trying to load the MASTER synchronization DB from disk");
         client.wait_for_info("aof_enabled", |enabled| enabled == 0);
         match primary {

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use crate::persist::rdb::file::{Check, RdbError};
 use crate::replication::history::Id;
 use crate::replication::link::Link;
 use crate::sys::net::Socket;
@@ -37,16 +38,18 @@ pub enum Sink {
 pub struct Spool {
     file: File,
     path: Option<PathBuf>,
+    /// Of the received bytes, unless checksums are not verified.
+    check: Option<Check>,
 }
 
 impl Spool {
-    /// Creates a file.
+    /// Creates a file. `verifies`: whether to check the snapshot.
     ///
     /// # Errors
     /// The file cannot be created.
-    pub fn create(path: PathBuf) -> io::Result<Spool> {
+    pub fn create(path: PathBuf, verifies: bool) -> io::Result<Spool> {
         let file = File::options().write(true).create(true).truncate(true).open(&path)?;
-        Ok(Spool { file, path: Some(path) })
+        Ok(Spool { file, path: Some(path), check: verifies.then(Check::default) })
     }
 
     /// Appends bytes.
@@ -54,7 +57,18 @@ impl Spool {
     /// # Errors
     /// The write fails.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(check) = &mut self.check {
+            check.update(bytes);
+        }
         self.file.write_all(bytes)
+    }
+
+    /// Checks the whole snapshot.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn check(&self) -> Result<(), RdbError> {
+        self.check.as_ref().map_or(Ok(()), Check::finish)
     }
 
     /// Makes the file durable, and passes its path to the caller.

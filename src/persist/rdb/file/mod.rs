@@ -28,11 +28,13 @@
 //! | `source` | the input of the decoders: a file behind a buffer, with offset and checksum |
 //! | `records` | [`Records`]: what is in a file, one thing after the other |
 //! | `boundaries` | where the records of a file end that is still being received |
+//! | `check` | [`Check`]: the version, the end and the checksum of such a file |
 //! | `feed` | [`Incoming`]: loads such a file |
 //! | `loader` | [`Loader`]: from records to the keyspace, in slices |
 //! | `error` | [`RdbError`]: what is wrong with a file, and where |
 
 mod boundaries;
+mod check;
 mod error;
 mod feed;
 mod loader;
@@ -43,6 +45,7 @@ mod source;
 mod tests;
 mod writer;
 
+pub use check::Check;
 pub use error::{Doing, Fault, RdbError, type_name};
 pub use feed::Incoming;
 pub use loader::{About as LoadedAbout, LoadOptions, Loader, Report, Step, load};
