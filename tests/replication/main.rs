@@ -53,6 +53,11 @@ pub fn launch(kind: Kind) -> Launch {
         .flags("--save  --enable-debug-command yes --repl-diskless-sync-delay 0 --repl-ping-replica-period 1")
 }
 
+/// A text of Valkey with the words of Redis.
+pub fn in_words_of_redis(text: &str) -> String {
+    text.replace("Valkey", "Redis").replace("its primary", "its master").replace("the primary", "the master")
+}
+
 /// Waits until `probe` holds.
 pub fn until(what: &str, mut probe: impl FnMut() -> bool) {
     eventually(what, || probe().then_some(()));
