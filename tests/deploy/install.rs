@@ -115,6 +115,7 @@ fn assert_links_lead_somewhere(root: &Path) {
         "deploy/Dockerfile",
         "deploy/docker-compose.yml",
         "deploy/docker-compose.sentinel.yml",
+        "deploy/docker-compose.cluster.yml",
         "deploy/pack",
     ] {
         assert!(!root.join(only_with_source).exists(), "{only_with_source}");

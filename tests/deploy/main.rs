@@ -5,6 +5,7 @@
 //! * [`manifests`]: `Dockerfile`, the files for Compose and Kubernetes, and the unit for systemd, by schemas and
 //!   linters.
 //! * [`sentinel`]: the files for Compose and Kubernetes with replicas and Sentinel, as real processes.
+//! * [`cluster`]: those with a cluster. [`reader`] reads the files of both.
 //! * [`install`]: `make install`, `make uninstall` and `make dist`.
 //!
 //! `tests/prepare` installs the checkers that are not part of Rust. A test without its checker prints that and tests
@@ -13,9 +14,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cluster;
 mod generated;
 mod install;
 mod manifests;
+mod reader;
 mod roff;
 mod sentinel;
 

@@ -36,6 +36,18 @@ const KUBERNETES_OBJECTS: &[(&str, &[&str])] = &[
             "poddisruptionbudget/redstart-ha-sentinel",
         ],
     ),
+    (
+        "deploy/kubernetes-cluster",
+        &[
+            "statefulset/redstart-cluster",
+            "job/redstart-cluster-create",
+            "service/redstart-cluster",
+            "service/redstart-cluster-headless",
+            "networkpolicy/redstart-cluster",
+            "configmap/redstart-cluster",
+            "poddisruptionbudget/redstart-cluster",
+        ],
+    ),
 ];
 
 #[test]
