@@ -109,6 +109,30 @@ fn a_replica_takes_over_from_a_primary_that_is_gone_if_it_is_forced_to() {
 }
 
 #[test]
+fn commands_of_the_cluster_do_not_wait_for_replicas_that_a_new_cluster_has_not_got() {
+    let flags = format!("{NEVER} --min-replicas-to-ack 1 --min-replicas-ack-timeout 600000");
+    let node = (Kind::Subject, flags.as_str());
+    let nodes = cluster(3, [node; 6]);
+    for line in
+        ["CLUSTER SLOTS", "CLUSTER SHARDS", "CLUSTER LINKS", "CLUSTER SAVECONFIG", "ASKING", "READONLY"]
+    {
+        let reply = nodes[0].run(line);
+        assert!(!reply.is_error(), "{line}: {reply:?}");
+    }
+    until("writes are confirmed", || run_anywhere(&nodes, "SET b 1").text() == "OK");
+    // Names of keys are data.
+    nodes[3].server().signal(nix::sys::signal::Signal::SIGSTOP);
+    let mut writer = nodes[0].client();
+    writer.send(&["SET", "b", "2"]).expect("sent");
+    until("the write waits", || nodes[0].client().info("withheld_replies") == "1");
+    let mut reader = nodes[0].client();
+    reader.send(&["CLUSTER", "GETKEYSINSLOT", "3300", "10"]).expect("sent");
+    until("the names wait", || nodes[0].client().info("withheld_replies") == "2");
+    nodes[3].server().signal(nix::sys::signal::Signal::SIGCONT);
+    assert_eq!(reader.read_reply().expect("a reply").value.elements()[0].text(), "b");
+}
+
+#[test]
 fn a_cluster_without_a_majority_serves_nothing_and_heals() {
     let mut nodes = cluster(3, [(Kind::Subject, SOON), (Kind::Subject, SOON), (Kind::Subject, SOON)]);
     nodes[1].kill();
