@@ -56,11 +56,12 @@ bench: build ## Measure beside redis-server: a table, Markdown and a chart (some
 fuzz: ## Fuzz every target for FUZZ_SECONDS (30), from the corpora in fuzz/corpus
 	.ci/fuzz $(FUZZ_SECONDS) $(ARGS)
 
-soak: ## Kill the server and replicas, fail its disk, cut its power, send random commands from 24 clients, ROUNDS (500) times each (some hours)
+soak: ## Kill the server, replicas and nodes of a cluster, fail its disk, cut its power, send random commands from 24 clients, ROUNDS (500) times each (some hours)
 	@echo "REDSTART_SEED=$(SEED) repeats this run"
 	REDSTART_ROUNDS=$(ROUNDS) REDSTART_SEED=$(SEED) $(CARGO) test --release --locked \
 		--test killed --test faults --test power_cut --test storm -- --nocapture $(ARGS)
-	REDSTART_ROUNDS=$(ROUNDS) REDSTART_SEED=$(SEED) $(CARGO) test --release --locked --test replication -- --nocapture chaos
+	REDSTART_ROUNDS=$(ROUNDS) REDSTART_SEED=$(SEED) $(CARGO) test --release --locked --test replication --test cluster -- \
+		--nocapture chaos
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) build --locked --no-default-features \
 		--target $(HOST) --target-dir target/sanitized
 	REDSTART_BIN=$(CURDIR)/target/sanitized/$(HOST)/debug/redstart REDSTART_ROUNDS=$(ROUNDS) REDSTART_SEED=$(SEED) \

@@ -3,7 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chaos;
 mod failover;
 mod moves;
 mod nodes;
 mod replies;
+mod writers;

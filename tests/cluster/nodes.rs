@@ -23,6 +23,8 @@ pub const NEVER: &str = "--cluster-node-timeout 120000";
 /// A node.
 pub struct Node {
     pub bus_port: u16,
+    /// The ports of the proxies by which the others reach it, for clients and for the bus.
+    announced: Option<(u16, u16)>,
     process: Process,
 }
 
@@ -51,13 +53,36 @@ impl Node {
     /// Starts a node that knows no other.
     pub fn start(kind: Kind, flags: &str) -> Node {
         let (launch, bus_port) = launch(kind, flags);
-        Node { bus_port, process: Process::Running(launch.start()) }
+        Node { bus_port, announced: None, process: Process::Running(launch.start()) }
+    }
+
+    /// Starts a node that announces these ports: one for clients and one of the bus.
+    pub fn start_announced(launch: Launch, bus_port: u16, announced: (u16, u16)) -> Node {
+        let (client, bus) = announced;
+        let flags = format!(
+            "--cluster-announce-ip 127.0.0.1 --cluster-announce-port {client} --cluster-announce-bus-port {bus}"
+        );
+        let process = Process::Running(launch.flags(&flags).start());
+        Node { bus_port, announced: Some(announced), process }
+    }
+
+    /// The ports by which the others reach it.
+    fn ports(&self) -> (u16, u16) {
+        self.announced.unwrap_or_else(|| (self.port(), self.bus_port))
     }
 
     pub fn server(&self) -> &Server {
         match &self.process {
             Process::Running(server) => server,
             _ => panic!("the server is dead"),
+        }
+    }
+
+    /// The server, if it was not killed.
+    pub fn running(&self) -> Option<&Server> {
+        match &self.process {
+            Process::Running(server) => Some(server),
+            _ => None,
         }
     }
 
@@ -71,6 +96,13 @@ impl Node {
 
     pub fn run(&self, line: &str) -> Value {
         self.client().run(line)
+    }
+
+    /// The reply to a command. `None`: the connection was closed, as those of clients are when a node with
+    /// `min-replicas-to-ack` changes its role.
+    pub fn try_run(&self, line: &str) -> Option<Value> {
+        let words: Vec<&str> = line.split(' ').collect();
+        Some(self.server().try_client()?.try_call(&words).ok()?.value)
     }
 
     pub fn id(&self) -> String {
@@ -140,6 +172,12 @@ impl Node {
 /// Returns when all know it.
 pub fn cluster<const N: usize>(primaries: usize, nodes: [(Kind, &str); N]) -> [Node; N] {
     let nodes = nodes.map(|(kind, flags)| Node::start(kind, flags));
+    form(primaries, &nodes);
+    nodes
+}
+
+/// Makes a cluster of nodes that know no other; see [`cluster`].
+pub fn form(primaries: usize, nodes: &[Node]) {
     let share = 16384_usize.div_ceil(primaries);
     for (index, node) in nodes.iter().enumerate() {
         let mut client = node.client();
@@ -151,11 +189,12 @@ pub fn cluster<const N: usize>(primaries: usize, nodes: [(Kind, &str); N]) -> [N
     }
     for (index, node) in nodes.iter().enumerate() {
         for other in &nodes[..index] {
-            node.client().ok(&format!("CLUSTER MEET 127.0.0.1 {} {}", other.port(), other.bus_port));
+            let (port, bus_port) = other.ports();
+            node.client().ok(&format!("CLUSTER MEET 127.0.0.1 {port} {bus_port}"));
         }
     }
     until("all nodes are known", || {
-        nodes.iter().all(|node| node.info("cluster_known_nodes") == N.to_string())
+        nodes.iter().all(|node| node.info("cluster_known_nodes") == nodes.len().to_string())
     });
     let is_plain = |node: &Node| !node.run("CLUSTER NODES").text().contains("handshake");
     until("the handshakes are done", || nodes.iter().all(is_plain));
@@ -164,7 +203,7 @@ pub fn cluster<const N: usize>(primaries: usize, nodes: [(Kind, &str); N]) -> [N
         until("the primary is known", || node.flags_of(&primary.id()).contains(&"master".to_string()));
         node.client().ok(&format!("CLUSTER REPLICATE {}", primary.id()));
     }
-    wait_until_ok(&nodes);
+    wait_until_ok(nodes);
     for node in &nodes[primaries..] {
         until("the replica has its data", || node.client().info("master_link_status") == "up");
     }
@@ -172,7 +211,6 @@ pub fn cluster<const N: usize>(primaries: usize, nodes: [(Kind, &str); N]) -> [N
         let known = |other: &Node| other.line_of(&node.id()).get(3) == Some(&nodes[index % primaries].id());
         until("the replicas are known", || nodes.iter().all(known));
     }
-    nodes
 }
 
 /// Waits until all nodes serve.
@@ -199,7 +237,7 @@ pub fn run_anywhere(nodes: &[Node], line: &str) -> Value {
         let mut reply = client.run(line);
         let Some(port) = target(&reply) else { return reply };
         let text = reply.text();
-        let next = nodes.iter().position(|node| node.port() == port).expect("a node of the cluster");
+        let next = nodes.iter().position(|node| node.ports().0 == port).expect("a node of the cluster");
         if text.starts_with("ASK ") {
             let mut client = nodes[next].client();
             client.ok("ASKING");

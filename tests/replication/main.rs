@@ -15,7 +15,6 @@ mod load;
 mod messages;
 mod migrate;
 mod nodes;
-mod proxy;
 mod restarts;
 mod roles;
 mod sentinel;

@@ -1,6 +1,6 @@
 //! A server behind a proxy, which can be killed and started again. The others know it by the proxy's address.
 
-use crate::proxy::Proxy;
+use crate::support::proxy::Proxy;
 use crate::support::shim::Shim;
 use crate::support::{Client, Launch, Server, Value};
 use crate::{Kind, field_of, launch};

@@ -1,8 +1,8 @@
 //! Three nodes, and a proxy for each way from one to another: who follows whom, and what becomes of the links.
 
 use crate::nodes::Node;
-use crate::proxy::Proxy;
 use crate::support::Random;
+use crate::support::proxy::Proxy;
 use crate::{field, until};
 
 pub const NODES: usize = 3;

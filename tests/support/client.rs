@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 enum Stream {
     Tcp(TcpStream),
@@ -46,6 +47,15 @@ impl Client {
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
         Ok(Client { stream: Stream::Tcp(stream), buffer: Vec::new(), taken: 0 })
+    }
+
+    /// Limits how long a read waits, for a client that then gives up.
+    pub fn set_read_timeout(&self, longest: Duration) {
+        let set = match &self.stream {
+            Stream::Tcp(s) => s.set_read_timeout(Some(longest)),
+            Stream::Unix(s) => s.set_read_timeout(Some(longest)),
+        };
+        set.expect("a timeout");
     }
 
     pub fn unix(path: &Path) -> io::Result<Client> {

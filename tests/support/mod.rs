@@ -3,6 +3,7 @@
 //! * [`server`] starts the binary under test (or `redis-server` beside it) on a free port in a separate directory,
 //!   captures its log and kills it when the test ends.
 //! * [`client`] is a blocking RESP client that keeps the bytes of each reply beside its value.
+//! * [`proxy`] stands in front of a server, and cuts, delays, ends and resets connections.
 //! * [`http`] is a client for metrics.
 //! * [`reset`] makes connections end with a reset.
 //! * [`reply`] decodes RESP2 and RESP3.
@@ -24,6 +25,7 @@
 pub mod client;
 pub mod http;
 pub mod programs;
+pub mod proxy;
 pub mod random;
 pub mod reply;
 pub mod server;

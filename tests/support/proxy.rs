@@ -6,15 +6,16 @@
 //! ```
 //!
 //! A cut proxy is a network that loses everything: connections stay, new ones can be made, and no byte comes through. What
-//! was sent meanwhile arrives when it is healed.
+//! was sent meanwhile arrives when it is healed. It can also be cut for some of its clients, which it knows by their
+//! addresses.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use crate::support::{Random, socket_options};
+use super::{Random, socket_options};
 
 /// How long a thread stays in a write that its peer does not take, before it looks whether the connection was reset.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(20);
@@ -34,6 +35,8 @@ struct State {
     /// The port of the server.
     target: u16,
     is_cut: bool,
+    /// Clients with these addresses are cut.
+    cut_sources: Vec<IpAddr>,
     /// The longest delay of a piece; with one, pieces are small as well.
     delay: Duration,
     /// So many bytes come through before all connections are reset.
@@ -45,6 +48,7 @@ struct State {
 
 struct Connection {
     client: TcpStream,
+    source: IpAddr,
     server: TcpStream,
     is_reset: AtomicBool,
 }
@@ -76,6 +80,7 @@ impl Proxy {
         let state = State {
             target,
             is_cut: false,
+            cut_sources: Vec::new(),
             delay: Duration::ZERO,
             reset_after: None,
             random: Random::new(seed),
@@ -112,9 +117,15 @@ impl Proxy {
         self.change(|state| state.is_cut = true);
     }
 
+    /// No byte comes through from now on from this address or to it.
+    pub fn cut_from(&self, source: IpAddr) {
+        self.change(|state| state.cut_sources.push(source));
+    }
+
     /// Bytes come through again, at once and all of them.
     pub fn heal(&self) {
         self.change(|state| {
+            state.cut_sources.clear();
             (state.is_cut, state.delay, state.reset_after) = (false, Duration::ZERO, None);
         });
     }
@@ -158,9 +169,11 @@ impl Shared {
     /// Passes on what comes from `client`, and what the server says. A server that is not there is a connection that ends
     /// at once.
     fn connect(self: Arc<Shared>, client: TcpStream) {
-        let target = self.wait_until_open(None).target;
+        let Ok(peer) = client.peer_addr() else { return };
+        let target = self.wait_until_open(peer.ip(), None).target;
         let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { return };
-        let connection = Arc::new(Connection { client, server, is_reset: AtomicBool::new(false) });
+        let is_reset = AtomicBool::new(false);
+        let connection = Arc::new(Connection { client, source: peer.ip(), server, is_reset });
         for stream in [&connection.client, &connection.server] {
             stream.set_nodelay(true).expect("a socket");
             stream.set_write_timeout(Some(WRITE_TIMEOUT)).expect("a socket");
@@ -180,11 +193,11 @@ impl Shared {
     fn pass_on(&self, connection: &Connection, [mut from, to]: [&TcpStream; 2]) {
         let mut room = vec![0; 64 << 10];
         loop {
-            let Open { delay, piece, .. } = self.wait_until_open(Some(connection));
+            let Open { delay, piece, .. } = self.wait_until_open(connection.source, Some(connection));
             let most = if delay.is_zero() { room.len() } else { piece };
             let Ok(count @ 1..) = from.read(&mut room[..most]) else { break };
             std::thread::sleep(delay);
-            self.wait_until_open(Some(connection));
+            self.wait_until_open(connection.source, Some(connection));
             let admitted = self.admit(count);
             if !write_all(connection, to, &room[..admitted]) || admitted < count {
                 break;
@@ -213,9 +226,10 @@ impl Shared {
     }
 
     /// Waits while the proxy is cut, unless the connection was reset.
-    fn wait_until_open(&self, connection: Option<&Connection>) -> Open {
+    fn wait_until_open(&self, source: IpAddr, connection: Option<&Connection>) -> Open {
         let waits = |state: &mut State| {
-            state.is_cut && !state.has_ended && !connection.is_some_and(Connection::is_reset)
+            let is_cut = state.is_cut || state.cut_sources.contains(&source);
+            is_cut && !state.has_ended && !connection.is_some_and(Connection::is_reset)
         };
         let state = self.state.lock().expect("no panic");
         let mut state = self.changed.wait_while(state, waits).expect("no panic");
