@@ -134,6 +134,22 @@ impl Client {
         }
     }
 
+    /// Sends one request. Returns the strings of the array that is its reply.
+    pub fn strings(&mut self, arguments: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
+        self.flush()?;
+        push_request(&mut self.output, arguments);
+        self.send()?;
+        let mut line = String::new();
+        self.input.read_line(&mut line)?;
+        let count = line.strip_prefix('*').and_then(|count| count.trim_end().parse().ok());
+        let count: usize = count.ok_or_else(|| format!("expected an array, got {line:?}"))?;
+        let string = |_| match read_reply(&mut self.input)? {
+            Reply::Bulk(text) => Ok(text),
+            other => Err(format!("expected a string, got {other:?}").into()),
+        };
+        (0..count).map(string).collect()
+    }
+
     /// The connection itself, after all replies have been read.
     pub fn into_stream(mut self) -> Result<TcpStream> {
         self.flush()?;

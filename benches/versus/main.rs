@@ -17,6 +17,7 @@
 mod bare;
 mod chart;
 mod client;
+mod cluster;
 mod collections;
 mod expiry;
 mod fork;
@@ -86,6 +87,8 @@ struct Scale {
     fragmented_keys: usize,
     /// Keys of a server that saves and loads.
     stored_keys: usize,
+    /// Keys that move from a node of a cluster to another.
+    moved_keys: usize,
     /// The divisor of the sizes of the large commands whose stalls are measured.
     stall_divisor: usize,
 }
@@ -147,7 +150,7 @@ fn command() -> Command {
     Command::new("versus")
         .about("Measures Redstart beside redis-server and other servers")
         .after_help(
-            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork, --fragmentation, --keyspace, --pressure, --expiry, --stalls or --replication all but the last seven run. A full run writes docs/benchmarks.md and .svg; \
+            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork, --fragmentation, --keyspace, --pressure, --expiry, --stalls, --replication or --cluster all but the last eight run. A full run writes docs/benchmarks.md and .svg; \
              a partial one writes files only with --markdown or --svg.",
         )
         .arg(flag("cpu", "CPU time a request"))
@@ -160,6 +163,7 @@ fn command() -> Command {
         .arg(flag(expiry::SECTION, "latencies while a million keys expire, then five; runs only with this option"))
         .arg(flag(stalls::SECTION, "the longest PING of another client during single large commands; runs only with this option"))
         .arg(flag(replication::SECTION, "full synchronizations, the stream on a primary and a replica, latencies and memory; runs only with this option"))
+        .arg(flag(cluster::SECTION, "requests, memory and moving slots in cluster mode; runs only with this option"))
         .arg(flag("fork", "pause of a fork, and copies while its child runs; runs only with this option"))
         .arg(flag(keyspace::SECTION, "pauses while many keys and large collections are created and deleted; runs only with this option"))
         .arg(flag(fragmentation::SECTION, "memory after scattered deletions, and active defragmentation; runs only with this option"))
@@ -173,7 +177,7 @@ fn command() -> Command {
         .arg(count("connections", "connections of the idle row"))
         .arg(count("rate", "GETs a second for tails"))
         .arg(count("seconds", "length of each phase of tails"))
-        .arg(count("keys", "keys of a server that forks, saves and loads, synchronizes a replica, or becomes fragmented, or of a large keyspace"))
+        .arg(count("keys", "keys of a server that forks, saves and loads, synchronizes a replica, becomes fragmented, or moves slots, or of a large keyspace"))
         .arg(count("grow", "also tails while a table grows to N million keys"))
         .arg(text("markdown", "FILE", "the file for the page"))
         .arg(text("svg", "FILE", "the file for the chart"))
@@ -205,6 +209,7 @@ impl Scale {
             fork_keys: size("keys", [10_000_000, 1_000_000, 100_000]),
             fragmented_keys: size("keys", [1_000_000, 250_000, 50_000]),
             stored_keys: size("keys", [2_000_000, 1_000_000, 50_000]),
+            moved_keys: size("keys", [200_000, 100_000, 5_000]),
             stall_divisor: pick([1, 4, 50]),
         }
     }
@@ -309,7 +314,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ("tails", tails::run),
         (persistence::SECTION, persistence::run),
     ];
-    let extra: [(&str, Section); 7] = [
+    let extra: [(&str, Section); 8] = [
         ("fork", fork::run),
         (fragmentation::SECTION, fragmentation::run),
         (keyspace::SECTION, keyspace::run),
@@ -317,6 +322,7 @@ fn run(arguments: &[String]) -> Result<()> {
         (expiry::SECTION, expiry::run),
         (stalls::SECTION, stalls::run),
         (replication::SECTION, replication::run),
+        (cluster::SECTION, cluster::run),
     ];
     let all = !sections.iter().chain(&extra).any(|(name, _)| matches.get_flag(name));
     for (name, measure) in sections {

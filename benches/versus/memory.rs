@@ -209,7 +209,8 @@ fn idle_bytes(bench: &Bench, spec: &Spec, connections: usize) -> Result<f64> {
     Ok(grown as f64 / connections as f64)
 }
 
-fn warm(client: &mut Client) -> Result<()> {
+/// Has the server create its own buffers.
+pub fn warm(client: &mut Client) -> Result<()> {
     for _ in 0..WARM_REQUESTS {
         client.queue(&[b"PING"])?;
     }
@@ -217,7 +218,7 @@ fn warm(client: &mut Client) -> Result<()> {
 }
 
 /// Resident bytes once they have stopped changing.
-fn still_bytes(server: &Server) -> Result<u64> {
+pub fn still_bytes(server: &Server) -> Result<u64> {
     let deadline = Instant::now() + READING_DEADLINE;
     let mut last = server.resident_bytes()?;
     let mut still = 0;
