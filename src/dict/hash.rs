@@ -98,7 +98,7 @@ impl Seed {
 
     /// Whether `hash` is the hash of `key`, be it with a hash slot ([`super::KeyHasher`]) or without.
     #[inline]
-    pub(super) fn agrees(&self, hash: u64, key: &[u8]) -> bool {
+    pub(super) fn agrees(self, hash: u64, key: &[u8]) -> bool {
         (self.hash(key) ^ hash) & !SLOT_BITS == 0
     }
 }

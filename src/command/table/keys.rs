@@ -192,6 +192,9 @@ impl Keys {
     /// [`Keys::find`], and the names of sharded channels.
     pub fn find_names<A: Arguments + ?Sized>(&self, args: &A, found: &mut Vec<KeyPosition>) {
         self.find(args, found);
+        if found.is_empty() {
+            self.find_leading(args, found);
+        }
         for spec in self.specs.iter().filter(|spec| !spec.is_of_keys()) {
             if apply(spec, args, found).is_none() {
                 found.clear();
@@ -212,6 +215,19 @@ impl Keys {
             found.push(KeyPosition { index: usize::from(self.only), flags: self.specs[0].flags });
         } else {
             self.find_several(args, found);
+        }
+    }
+
+    /// Fills `found` with the keys of a call whose last specification begins where the call ends, as in `PFMERGE key`:
+    /// `COMMAND GETKEYS` refuses it, but it is executed, on the node of its other keys.
+    fn find_leading<A: Arguments + ?Sized>(&self, args: &A, found: &mut Vec<KeyPosition>) {
+        let Some((last, leading)) = self.specs.split_last() else { return };
+        let ends = matches!(last.begin, BeginSearch::Index(begin) if begin as usize == args.count());
+        if ends
+            && matches!(last.find, FindKeys::Range { .. })
+            && !leading.iter().all(|spec| !spec.is_of_keys() || apply(spec, args, found).is_some())
+        {
+            found.clear();
         }
     }
 
@@ -548,6 +564,21 @@ mod tests {
         };
         assert_eq!(flags(&["set", "get", "get"]), OW | UPDATE);
         assert_eq!(flags(&["set", "a", "b", "px", "10", "Get"]), RW | ACCESS | UPDATE);
+    }
+
+    #[test]
+    fn a_call_that_ends_before_its_last_keys_still_has_the_others() {
+        let names = |line: &str| {
+            let args: Vec<&str> = line.split(' ').collect();
+            let mut found = Vec::new();
+            lookup_full(args[0].as_bytes()).unwrap().keys.find_names(args.as_slice(), &mut found);
+            found.into_iter().map(|key| args[key.index]).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names("pfmerge a"), "a");
+        assert_eq!(names("pfmerge a b c"), "a b c");
+        for without in ["zunionstore a x b", "eval return 0", "ping"] {
+            assert_eq!(names(without), "", "{without}");
+        }
     }
 
     #[test]
