@@ -3,7 +3,7 @@
 //! Nodes live in a vector; a [`NodeIndex`] stays valid until its node is removed, and [`Table::remove`] removes it from
 //! every other node first. Iteration is in the order of the vector, hence the same in each run.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::node::{Flags, Node, NodeId, NodeIndex};
 use super::slots::SLOTS;
@@ -12,7 +12,8 @@ use super::slots::SLOTS;
 pub(super) struct Table {
     nodes: Vec<Option<Node>>,
     free: Vec<u32>,
-    by_id: BTreeMap<NodeId, NodeIndex>,
+    /// Looked up for each entry of a gossip section; never iterated, so that its order does not matter.
+    by_id: HashMap<NodeId, NodeIndex>,
     owners: Vec<Option<NodeIndex>>,
     assigned: u16,
     myself: NodeIndex,
@@ -20,7 +21,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(myself: Node) -> Table {
-        let by_id = BTreeMap::from([(myself.id, NodeIndex(0))]);
+        let by_id = HashMap::from([(myself.id, NodeIndex(0))]);
         let owners = vec![None; usize::from(SLOTS)];
         Table {
             nodes: vec![Some(myself)],
