@@ -11,7 +11,9 @@ impl Cluster {
         let Some(primary_id) = header.primary else { return self.set_as_primary(sender) };
         let primary = self.table.find(&primary_id).filter(|index| *index != sender);
         if self.table.node(sender).is_primary() {
-            self.take_demotion(sender, primary, header.config_epoch);
+            if !self.take_demotion(sender, primary, header.config_epoch) {
+                return;
+            }
             let node = self.table.node_mut(sender);
             node.flags.clear(Flags::MASTER | Flags::MIGRATE_TO);
             node.flags.set(Flags::SLAVE);
@@ -35,18 +37,25 @@ impl Cluster {
     }
 
     /// A primary has become a replica. Within its shard a failover gave its slots to the new primary; otherwise it has
-    /// left its shard and its slots.
-    fn take_demotion(&mut self, sender: NodeIndex, primary: Option<NodeIndex>, epoch: u64) {
+    /// left its shard and its slots. Returns whether that is so: the message may be older than the node's claim to its
+    /// slots. Then it says nothing about the present role: a replica with slots would keep them from its primary, which
+    /// claims them in the same epoch.
+    fn take_demotion(&mut self, sender: NodeIndex, primary: Option<NodeIndex>, epoch: u64) -> bool {
         let name = self.named(sender);
         let (shard_id, known) = (self.table.node(sender).shard_id, self.table.node(sender).config_epoch);
         let in_shard = primary.filter(|primary| self.table.node(*primary).shard_id == shard_id);
         if let Some(primary) = in_shard {
+            if self.table.node(sender).slots.is_empty() {
+                // Another node has claimed the slots, maybe after this message was sent: the primary that it names may
+                // have lost its role since.
+                return true;
+            }
             if known > epoch {
                 self.log(Level::Notice, format!(
                     "Ignore stale message from {name} in shard {shard_id}; gossip config epoch: {epoch}, current \
                      config epoch: {known}"
                 ));
-                return;
+                return false;
             }
             let slots = self.hand_over_slots(sender, primary);
             if primary == self.my_index() && self.myself().is_replica() {
@@ -54,7 +63,8 @@ impl Cluster {
                 self.act(Action::Promote);
             }
             self.set_as_primary(primary);
-            self.table.node_mut(primary).config_epoch = epoch;
+            let known = self.table.node(primary).config_epoch;
+            self.table.node_mut(primary).config_epoch = known.max(epoch);
             let to = self.named(primary);
             self.log(Level::Notice, format!(
                 "A failover occurred in shard {shard_id}; node {name} lost {slots} slot(s) to node {to} with a config \
@@ -72,6 +82,7 @@ impl Cluster {
                 self.log(Level::Notice, format!("Node {name} is now part of shard {shard_id}"));
             }
         }
+        true
     }
 
     /// Accepts the slots that a node or its primary claims, or sends it an `UPDATE` with a newer claim.

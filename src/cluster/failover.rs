@@ -159,6 +159,9 @@ impl Cluster {
         self.current_epoch += 1;
         self.election.epoch = self.current_epoch;
         self.election.is_sent = true;
+        // Its vote is its own, so that as the new primary it does not vote for another candidate of this epoch: with the
+        // votes of the other half that one would win, too.
+        self.last_vote_epoch = self.current_epoch;
         let epoch = self.current_epoch;
         self.log(Level::Notice, format!("Starting a failover election for epoch {epoch}."));
         // The epoch is on disk before it is used: it must not be requested twice.
@@ -226,7 +229,8 @@ impl Cluster {
     /// Takes an epoch greater than all others without a vote, unless this node has it. Returns whether it did.
     pub(super) fn bump(&mut self) -> bool {
         let greatest = self.greatest_epoch();
-        let mine = self.myself().config_epoch;
+        // After a restart a replica remembers the epoch of its primary as its own.
+        let mine = if self.myself().is_primary() { self.myself().config_epoch } else { 0 };
         if mine != 0 && mine == greatest {
             return false;
         }

@@ -111,7 +111,8 @@ impl Cluster {
             }
             if node.is_primary() && slots > 0 {
                 size += 1;
-                reachable += usize::from(!node.flags.has(Flags::FAIL | Flags::PFAIL));
+                // A node without an address cannot be suspected, because nobody pings it; but it is not reachable.
+                reachable += usize::from(!node.flags.has(Flags::FAIL | Flags::PFAIL | Flags::NOADDR));
             }
         }
         self.state.size = size;
