@@ -4,6 +4,10 @@ use super::message::Header;
 use super::node::{Address, Flags, Node, NodeId, NodeIndex};
 use super::{Action, Cluster, Level, LinkId};
 
+/// The most handshakes at a time: each needs a descriptor and about 3 KB until it ends, at most after the node timeout.
+/// The first node of a new cluster has one with each other node.
+pub(super) const HANDSHAKES: usize = 4096;
+
 /// For how long a forgotten node is not added again.
 pub(super) const BLACKLIST_MS: u64 = 60_000;
 
@@ -28,13 +32,28 @@ impl Cluster {
     }
 
     /// Adds a node with a random ID, which its `PONG` will replace, unless the same handshake is in progress.
-    pub(super) fn start_handshake(&mut self, ip: &str, port: u16, bus_port: u16) {
+    ///
+    /// # Errors
+    /// Too many handshakes are in progress.
+    pub(super) fn start_handshake(&mut self, ip: &str, port: u16, bus_port: u16) -> Result<(), String> {
         let (port, tls_port) = self.ports(port, 0);
         let address = Address { ip: ip.into(), port, tls_port, bus_port };
-        let is_same = |node: &Node| node.is_in_handshake() && node.address == address;
-        if !self.table.iter().any(|(_, node)| is_same(node)) {
-            self.add_in_handshake(address, Flags::HANDSHAKE | Flags::MEET);
+        if self.is_in_handshake_with(&address) {
+            return Ok(());
         }
+        if self.has_most_handshakes() {
+            return Err(format!("ERR {HANDSHAKES} handshakes are in progress, try again later"));
+        }
+        self.add_in_handshake(address, Flags::HANDSHAKE | Flags::MEET);
+        Ok(())
+    }
+
+    fn is_in_handshake_with(&self, address: &Address) -> bool {
+        self.table.iter().any(|(_, node)| node.is_in_handshake() && node.address == *address)
+    }
+
+    fn has_most_handshakes(&self) -> bool {
+        self.table.iter().filter(|(_, node)| node.is_in_handshake()).count() >= HANDSHAKES
     }
 
     pub(super) fn add_in_handshake(&mut self, address: Address, flags: Flags) -> NodeIndex {
@@ -79,7 +98,12 @@ impl Cluster {
 
     /// Adds the sender of a `MEET`.
     pub(super) fn add_sender(&mut self, link: LinkId, header: &Header) {
-        if let Some(address) = self.address_of(link, header) {
+        let address = self.address_of(link, header);
+        if let Some(address) = address.filter(|address| !self.is_in_handshake_with(address)) {
+            if self.has_most_handshakes() {
+                let text = format!("Ignoring a MEET: {HANDSHAKES} handshakes are in progress");
+                return self.log(Level::Verbose, text);
+            }
             self.add_in_handshake(address, Flags::HANDSHAKE);
             self.save_later(false);
         }

@@ -20,7 +20,8 @@ use super::cluster::config_file::ConfigFile;
 use super::cluster::link::Received;
 use super::redirect::Served;
 use super::replication::upstream::Progress;
-use super::startup::StartError;
+use super::startup::{RESERVED_FILES, StartError};
+use crate::cluster::message::Kind;
 use crate::cluster::{Action, Cluster, Facts, Level, LinkId, Settings, SlotSet, packet_len};
 use crate::command::Error;
 use crate::config::Config;
@@ -57,8 +58,10 @@ pub(super) struct Clustered {
     /// The type of packets that are ignored, and whether that closes their link (`DEBUG`).
     dropped: Option<u16>,
     closes_on_drop: bool,
-    /// When a failing `nodes.conf` was last logged.
+    /// When a failing `nodes.conf` was last logged. While it fails, this node neither votes nor asks for votes.
     complained_ms: Option<u64>,
+    /// The number of nodes for which descriptors were reserved.
+    reserved_nodes: u64,
 }
 
 /// The directives that the machine follows.
@@ -153,6 +156,7 @@ impl Server {
             dropped: None,
             closes_on_drop: false,
             complained_ms: None,
+            reserved_nodes: 0,
         };
         let text = node.machine.config_text();
         node.config_file.save(&text, true).map_err(|error| {
@@ -209,7 +213,37 @@ impl Server {
         let Some(node) = &mut self.cluster else { return };
         node.ticked_ms = now_ms;
         node.machine.tick(now_ms, &facts);
+        let is_unsaved = node.complained_ms.is_some();
         self.act();
+        if is_unsaved {
+            // Without this a change is lost if the node is killed before the next one.
+            let _ = self.save_cluster_config(true);
+        }
+        self.reserve_bus_files();
+    }
+
+    /// The descriptors of the bus: a connection to and from each other node.
+    pub(super) fn bus_files(&self) -> u64 {
+        self.cluster.as_ref().map_or(0, |node| 2 * (node.machine.nodes().count() as u64 - 1))
+    }
+
+    /// Raises the limit of open files as nodes join, so that the bus takes no descriptors from clients. Where the system
+    /// refuses, the bus and the clients compete for them, as always in Redis.
+    fn reserve_bus_files(&mut self) {
+        let files = self.bus_files();
+        let Some(node) = self.cluster.as_mut().filter(|node| node.reserved_nodes < files / 2) else { return };
+        node.reserved_nodes = files / 2;
+        let maxclients = self.core.config.maxclients;
+        let wanted = u64::from(maxclients) + RESERVED_FILES + files;
+        if let Ok(reached) = process::raise_open_files(wanted)
+            && reached < wanted
+        {
+            self.process.log.warning(format_args!(
+                "The bus to {} nodes and maxclients {maxclients} need {wanted} open files, but the limit is {reached}. \
+                 Raise it (ulimit -n, LimitNOFILE) or lower maxclients.",
+                files / 2
+            ));
+        }
     }
 
     /// Called at the end of each iteration: does the work that several messages share.
@@ -371,6 +405,8 @@ impl Server {
         while let Some(action) = self.cluster.as_mut().and_then(|node| node.machine.next_action()) {
             match action {
                 Action::Connect { link, ip, bus_port } => self.connect_to_node(link, &ip, bus_port),
+                // A vote that is not on disk could be given again after a restart.
+                Action::Send { bytes, .. } if self.is_vote_unsaved(&bytes) => {}
                 Action::Send { link, bytes } => {
                     let number = link.0 as u32;
                     if let Some(link) = self.cluster.as_mut().and_then(|node| node.bus.get_mut(number)) {
@@ -387,13 +423,19 @@ impl Server {
                     }
                 }
                 Action::SaveConfig { sync } => {
-                    // The machine saves again with its next change.
+                    // The next tick tries again.
                     let _ = self.save_cluster_config(sync);
                 }
                 Action::Log(level, text) => self.log_of_cluster(level, &text),
                 other => self.act_on_server(other),
             }
         }
+    }
+
+    /// Whether a packet is a vote or requests votes, and its epoch is not on disk.
+    fn is_vote_unsaved(&self, packet: &[u8]) -> bool {
+        self.cluster.as_ref().is_some_and(|node| node.complained_ms.is_some())
+            && [Kind::AuthRequest, Kind::AuthAck].map(|kind| Some(kind as u16)).contains(&kind_of(packet))
     }
 
     /// Executes an action that concerns more than the bus.

@@ -125,12 +125,14 @@ impl Server {
 
     /// Raises the limit of open files for the clients that `wanted` allows. Fails with the possible number of clients.
     fn check_open_files(&self, wanted: &Config) -> Result<(), String> {
-        let files = u64::from(wanted.maxclients) + RESERVED_FILES;
+        let files = u64::from(wanted.maxclients) + RESERVED_FILES + self.bus_files();
         match process::raise_open_files(files) {
             Ok(reached) if reached >= files => Ok(()),
             reached => Err(format!(
                 "The operating system is not able to handle the specified number of clients, try with {}",
-                reached.map_or(self.core.config.maxclients.into(), clients_for)
+                reached.map_or(self.core.config.maxclients.into(), |files| clients_for(
+                    files - self.bus_files().min(files)
+                ))
             )),
         }
     }
