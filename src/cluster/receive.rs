@@ -238,7 +238,7 @@ impl Cluster {
     fn process_entries(&mut self, sender: NodeIndex, entries: Entries) {
         for entry in entries {
             let (port, tls_port) = self.ports(entry.port, entry.other_port);
-            let address = Address { ip: entry.ip.into(), port, tls_port, bus_port: entry.bus_port };
+            let address = || Address { ip: entry.ip.into(), port, tls_port, bus_port: entry.bus_port };
             let is_failing = entry.flags.has(Flags::FAIL | Flags::PFAIL);
             let has_address = !entry.flags.has(Flags::NOADDR) && !entry.ip.is_empty();
             match self.table.find(&entry.id) {
@@ -246,16 +246,20 @@ impl Cluster {
                     self.take_report(index, sender, is_failing);
                     self.take_pong_time(index, is_failing, entry.pong_received);
                     let node = self.table.node(index);
-                    let is_elsewhere = has_address && !is_failing && node.address != address;
-                    if node.flags.has(Flags::FAIL | Flags::PFAIL) && is_elsewhere && self.is_plain(index) {
-                        self.move_node(index, address);
+                    if node.flags.has(Flags::FAIL | Flags::PFAIL)
+                        && has_address
+                        && !is_failing
+                        && node.address != address()
+                        && self.is_plain(index)
+                    {
+                        self.move_node(index, address());
                     }
                 }
                 None if has_address && !self.is_blacklisted(&entry.id) => {
                     let flags = entry.flags & Flags::GOSSIPED;
                     let shard_id = NodeId::random(&mut self.random);
                     let mut node = Node::new(entry.id, shard_id, flags, self.now_ms);
-                    node.address = address;
+                    node.address = address();
                     if node.is_failed() {
                         node.fail_time = self.now_ms;
                     }

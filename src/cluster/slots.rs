@@ -180,6 +180,19 @@ mod tests {
     }
 
     #[test]
+    fn ranges_and_slots_are_found_at_the_edges_of_words() {
+        for slots in
+            [vec![0], vec![63, 64], vec![62, 63], vec![64, 127, 128], vec![0, 16383], (60..200).collect()]
+        {
+            let set: SlotSet = slots.iter().copied().collect();
+            assert_eq!(set.iter().collect::<Vec<u16>>(), slots);
+            assert_eq!(set.ranges().flatten().collect::<Vec<u16>>(), slots);
+            assert!(set.ranges().zip(set.ranges().skip(1)).all(|(one, next)| one.end() + 1 < *next.start()));
+        }
+        assert_eq!(SlotSet::default().ranges().count(), 0);
+    }
+
+    #[test]
     fn a_set_counts_what_it_contains() {
         let mut set = SlotSet::default();
         assert!(set.insert(9) && !set.insert(9) && !set.insert(SLOTS));
