@@ -5,6 +5,9 @@ ARGS ?=
 FUZZ_SECONDS ?= 30
 ROUNDS ?= 500
 SEED ?= $(shell date +%s)
+SEEDS ?= 10000
+NODES ?= 3 30 300 1000/7500
+SIMULATION = $(CARGO) test --release --locked --manifest-path tests/simulation/Cargo.toml --target-dir target/simulation
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
 # Where `make install` puts files; DESTDIR precedes all of these paths.
@@ -27,7 +30,7 @@ OWN_LINKS = $(addprefix redstart-,$(TOOLS))
 COMPLETED = redstart $(OWN_LINKS)
 REDIS_LINKS = redis-server $(addprefix redis-,$(filter cli benchmark check-aof check-rdb,$(TOOLS)))
 
-.PHONY: help build run test apps compat bench fuzz soak static dist install uninstall generate lint cross-check
+.PHONY: help build run test apps compat bench fuzz soak simulate scale static dist install uninstall generate lint cross-check
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -62,10 +65,17 @@ soak: ## Kill the server, replicas and nodes of a cluster, fail its disk, cut it
 		--test killed --test faults --test power_cut --test storm -- --nocapture $(ARGS)
 	REDSTART_ROUNDS=$(ROUNDS) REDSTART_SEED=$(SEED) $(CARGO) test --release --locked --test replication --test cluster -- \
 		--nocapture chaos
+	REDSTART_SEED= $(MAKE) simulate SEEDS=$(SEED)+$$(($(ROUNDS) * 200))
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) build --locked --no-default-features \
 		--target $(HOST) --target-dir target/sanitized
 	REDSTART_BIN=$(CURDIR)/target/sanitized/$(HOST)/debug/redstart REDSTART_ROUNDS=$(ROUNDS) REDSTART_SEED=$(SEED) \
 		$(CARGO) test --release --locked --test storm
+
+simulate: ## Simulate clusters under SEEDS (10000) seeds of faults; REDSTART_SEED=n repeats one
+	REDSTART_SEEDS=$(SEEDS) $(SIMULATION) cluster::simulation::faults -- --nocapture
+
+scale: ## Simulate clusters of NODES ("3 30 300 1000/7500", each with its interval of PINGs): a table
+	REDSTART_NODES="$(NODES)" $(SIMULATION) cluster::simulation::scale -- --nocapture
 
 static: ## Build one static file that runs on any Linux: target/static/redstart
 	deploy/build $(HOST) target/static

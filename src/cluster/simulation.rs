@@ -18,15 +18,18 @@
 //! A failure names its seed; `REDSTART_SEED` runs that one alone, `REDSTART_SEEDS` the number of seeds.
 
 mod faults;
+mod rivals;
+mod scale;
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::thread;
 
-use super::message::{Body, decode};
+use super::message::{Kind, decode};
 use super::*;
+use rivals::Rivals;
 
 /// The node timeout of the simulated nodes.
 const TIMEOUT_MS: u64 = 2000;
@@ -55,6 +58,51 @@ enum Event {
     Unblock(usize, usize),
 }
 
+/// An event and its time. The order at the same time is that of creation.
+struct Due {
+    at_ms: u64,
+    number: u64,
+    event: Event,
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Due) -> Ordering {
+        (self.at_ms, self.number).cmp(&(other.at_ms, other.number))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Due) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Due) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Due {}
+
+/// How the network treats packets. Redis's bus runs over TCP, which neither loses, repeats nor reorders what a connection
+/// delivers; the protocol must not depend on that, because each pair of nodes has two connections and makes new ones.
+#[derive(Clone, Copy)]
+struct Network {
+    delay_ms: usize,
+    /// Percentages of the packets that are lost, that arrive twice, and that others of the connection may overtake.
+    lost: usize,
+    repeated: usize,
+    overtaken: usize,
+}
+
+impl Network {
+    const QUIET: Network = Network { delay_ms: 20, lost: 0, repeated: 0, overtaken: 0 };
+
+    /// For how long the second copy of a packet may be on its way.
+    const REPEAT_MS: usize = 3000;
+}
+
 /// A server: the machine, and what the machine has the server do.
 struct Host {
     cluster: Option<Cluster>,
@@ -78,20 +126,24 @@ struct Host {
 struct World {
     random: Random,
     now_ms: u64,
-    events: BinaryHeap<Reverse<(u64, u64)>>,
-    /// The events by their number, in which their order at the same time is that of their creation.
-    pending: BTreeMap<u64, Event>,
+    events: BinaryHeap<Reverse<Due>>,
     made: u64,
     hosts: Vec<Host>,
     wires: BTreeMap<u64, Wire>,
     next_wire: u64,
     blocked: BTreeSet<(usize, usize)>,
-    delay_ms: usize,
+    network: Network,
     primaries: usize,
     /// Whether epochs are also taken without votes.
     is_wild: bool,
-    votes: BTreeMap<(u64, NodeId), NodeId>,
+    /// Whether a primary has lost its file.
+    is_primary_wiped: bool,
+    /// Whether it is for figures: then pairs of nodes are not compared, and no text is kept.
+    is_large: bool,
+    /// The candidate of each vote, by its epoch and its voter.
+    votes: BTreeMap<(u64, NodeId), usize>,
     winners: BTreeMap<u64, NodeId>,
+    rivals: Rivals,
     packets: u64,
     bytes: u64,
     elections: u64,
@@ -154,17 +206,19 @@ impl World {
             random,
             now_ms: START_MS,
             events: BinaryHeap::new(),
-            pending: BTreeMap::new(),
             made: 0,
             hosts,
             wires: BTreeMap::new(),
             next_wire: 0,
             blocked: BTreeSet::new(),
-            delay_ms: 20,
+            network: Network::QUIET,
             primaries,
             is_wild: false,
+            is_primary_wiped: false,
+            is_large: false,
             votes: BTreeMap::new(),
             winners: BTreeMap::new(),
+            rivals: Rivals::default(),
             packets: 0,
             bytes: 0,
             elections: 0,
@@ -175,8 +229,7 @@ impl World {
 
     fn at(&mut self, at_ms: u64, event: Event) {
         self.made += 1;
-        self.events.push(Reverse((at_ms, self.made)));
-        self.pending.insert(self.made, event);
+        self.events.push(Reverse(Due { at_ms, number: self.made, event }));
     }
 
     fn after(&mut self, least_ms: usize, spread_ms: usize, event: Event) {
@@ -268,6 +321,9 @@ impl World {
                         self.end(wire, host, true);
                     }
                 }
+                Action::SaveConfig { .. } if self.is_large => {
+                    _ = entry.cluster.as_ref().expect("it runs").config_text();
+                }
                 Action::SaveConfig { sync } => {
                     entry.written = entry.cluster.as_ref().expect("it runs").config_text();
                     if sync {
@@ -306,63 +362,72 @@ impl World {
         }
         let is_up = self.hosts[to].cluster.is_some();
         let event = if is_up { Event::Established(number) } else { Event::Refused(number) };
-        self.after(1, self.delay_ms, event);
+        self.after(1, self.network.delay_ms, event);
     }
 
     fn send(&mut self, host: usize, link: LinkId, bytes: Arc<[u8]>) {
-        self.check_packet(host, &bytes);
         self.packets += 1;
         self.bytes += bytes.len() as u64;
         let Some(number) = self.hosts[host].wires.get(&link).copied() else { return };
-        let delay_ms = 1 + self.random.below(self.delay_ms) as u64;
         let Some(wire) = self.wires.get_mut(&number) else { return };
         let side = usize::from(wire.ends[0] != (host, Some(link)));
         let to = wire.ends[1 - side].0;
         wire.is_dead[side] |= self.blocked.contains(&(host, to));
-        if wire.is_dead[side] {
+        let (is_dead, last_ms) = (wire.is_dead[side], wire.last_ms[side]);
+        if !self.is_large {
+            self.check_packet(host, to, &bytes);
+        }
+        let Network { delay_ms, lost, repeated, overtaken } = self.network;
+        let mut at_ms = self.now_ms + 1 + self.random.below(delay_ms) as u64;
+        if is_dead || self.random.below(100) < lost {
             return;
         }
-        let at_ms = (self.now_ms + delay_ms).max(wire.last_ms[side]);
-        wire.last_ms[side] = at_ms;
+        if self.random.below(100) >= overtaken {
+            at_ms = at_ms.max(last_ms);
+            self.wires.get_mut(&number).expect("it was found").last_ms[side] = at_ms;
+        }
+        if self.random.below(100) < repeated {
+            let later_ms = self.random.below(Network::REPEAT_MS) as u64;
+            self.at(at_ms + later_ms, Event::Packet(number, 1 - side, bytes.clone()));
+        }
         self.at(at_ms, Event::Packet(number, 1 - side, bytes));
     }
 
     /// A vote is the only one of its voter in its epoch, and on disk.
-    fn check_packet(&mut self, host: usize, bytes: &[u8]) {
-        // The type of the packet: a vote or a request.
-        if bytes[12..14] != 6u16.to_be_bytes() {
+    fn check_packet(&mut self, host: usize, candidate: usize, bytes: &[u8]) {
+        // The type of the packet.
+        if bytes[12..14] != (Kind::AuthAck as u16).to_be_bytes() {
             return;
         }
         let packet = decode(bytes).expect("a packet of the machine");
-        let Body::AuthAck = packet.body else { panic!("not a vote") };
         let epoch = packet.header.current_epoch;
         let saved = format!("lastVoteEpoch {epoch}\n");
         assert!(self.hosts[host].synced.ends_with(&saved), "the vote in epoch {epoch} is not on disk");
         let (voter, cluster) = (packet.header.sender, self.hosts[host].cluster.as_ref().expect("it runs"));
         assert!(cluster.myself().is_primary(), "a replica voted");
-        let previous = self.votes.insert((epoch, voter), voter);
+        let previous = self.votes.insert((epoch, voter), candidate);
         assert_eq!(previous, None, "{voter} voted twice in epoch {epoch}");
     }
 
-    /// A node has become a primary.
+    /// A node has become a primary: with the votes of the majority for itself, and as the only one in this epoch.
     fn promoted(&mut self, host: usize, election: bool) {
-        if !election {
+        if !election || self.is_large {
             return;
         }
         self.elections += 1;
         let cluster = self.hosts[host].cluster.as_ref().expect("it runs");
-        let (id, epoch) = (cluster.myself().id, cluster.election.epoch.max(cluster.myself().config_epoch));
-        let votes = self.votes.range((epoch, NodeId::parse(&[b'0'; 40]).expect("an ID"))..);
-        let votes = votes.take_while(|((of, _), _)| *of == epoch).count();
+        let (id, epoch) = (cluster.myself().id, cluster.election.epoch);
+        let votes =
+            self.votes.iter().filter(|((of, _), candidate)| *of == epoch && **candidate == host).count();
         assert!(votes > self.primaries / 2, "{id} won epoch {epoch} with {votes} of {}", self.primaries);
         let winner = self.winners.insert(epoch, id);
-        assert_eq!(winner, None, "epoch {epoch} has two winners");
+        assert_eq!(winner, None, "{id} wins epoch {epoch}, too\n{}", self.report());
     }
 
     fn step(&mut self) {
-        let Reverse((at_ms, number)) = self.events.pop().expect("ticks go on");
-        self.now_ms = self.now_ms.max(at_ms);
-        match self.pending.remove(&number).expect("an event has a number") {
+        let Reverse(due) = self.events.pop().expect("ticks go on");
+        self.now_ms = self.now_ms.max(due.at_ms);
+        match due.event {
             Event::Tick(host, starts) => self.tick(host, starts),
             Event::Established(wire) => self.established(wire),
             Event::Refused(wire) => {
@@ -403,8 +468,8 @@ impl World {
         }
         self.replicate(host);
         self.call(host, Cluster::tick);
-        if !self.is_wild {
-            self.check_epochs(host);
+        if !self.is_large {
+            self.check_rivals(host);
         }
         let jitter = if self.random.below(50) == 0 { 300 } else { 5 };
         self.after(100, jitter, Event::Tick(host, starts));
@@ -449,24 +514,8 @@ impl World {
         (entry.offset, entry.heard_ms) = (offset.max(0), self.now_ms);
     }
 
-    /// No other primary has the configuration epoch of this one.
-    fn check_epochs(&self, host: usize) {
-        let own = |host: &Host| {
-            let me = host.cluster.as_ref()?.myself();
-            (me.is_primary() && !me.slots.is_empty()).then_some((me.config_epoch, me.id))
-        };
-        let Some((epoch, id)) = own(&self.hosts[host]) else { return };
-        for (other, other_id) in self.hosts.iter().filter_map(own) {
-            assert!(
-                other != epoch || id == other_id,
-                "{id} and {other_id} have the epoch {epoch}\n{}",
-                self.report()
-            );
-        }
-    }
-
     fn run_until(&mut self, end_ms: u64) {
-        while self.events.peek().is_some_and(|Reverse((at_ms, _))| *at_ms <= end_ms) {
+        while self.events.peek().is_some_and(|Reverse(due)| due.at_ms <= end_ms) {
             self.step();
         }
         self.now_ms = self.now_ms.max(end_ms);
@@ -481,9 +530,7 @@ impl World {
                 .nodes()
                 .map(|(_, node)| {
                     let primary = node.primary.and_then(|index| view.node(index)).map(|node| node.id);
-                    // An epoch that was taken without votes may be one that a replica announced before.
-                    let counts = node.is_primary() && !self.is_wild;
-                    let epoch = if counts { node.config_epoch } else { 0 };
+                    let epoch = if node.is_primary() { node.config_epoch } else { 0 };
                     (node.id, node.is_primary(), primary, epoch, node.slots.to_string(), node.shard_id)
                 })
                 .collect();
@@ -549,29 +596,53 @@ impl World {
     }
 }
 
-/// Runs the seeds on all processors. A failing one is named.
-fn run_all(count: u64, run: impl Fn(u64) -> u64 + Sync + std::panic::RefUnwindSafe) -> u64 {
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    if let Some(seed) = number("REDSTART_SEED") {
-        return run(seed);
+/// What happened in one or more simulations.
+#[derive(Default)]
+struct Outcome {
+    elections: u64,
+    /// The longest times of [`Rivals`], in milliseconds.
+    epoch_ms: u64,
+    slots_ms: u64,
+}
+
+impl Outcome {
+    fn and(self, other: Outcome) -> Outcome {
+        Outcome {
+            elections: self.elections + other.elections,
+            epoch_ms: self.epoch_ms.max(other.epoch_ms),
+            slots_ms: self.slots_ms.max(other.slots_ms),
+        }
     }
-    let count = number("REDSTART_SEEDS").unwrap_or(count);
+}
+
+/// Runs the seeds on all processors: `REDSTART_SEED` alone, or as many as `REDSTART_SEEDS` says, which is `COUNT` or
+/// `FIRST+COUNT`. A failing seed is named.
+fn run_all(count: u64, run: impl Fn(u64) -> Outcome + Sync + std::panic::RefUnwindSafe) -> Outcome {
+    let number =
+        |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("'{text}' is not a number of seeds"));
+    if let Some(seed) = std::env::var("REDSTART_SEED").ok().filter(|seed| !seed.is_empty()) {
+        return run(number(&seed));
+    }
+    let range = std::env::var("REDSTART_SEEDS").unwrap_or_else(|_| count.to_string());
+    let (first, count) = range.split_once('+').unwrap_or(("0", &range));
+    let (first, count) = (number(first), number(count));
     let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
     let run = &run;
     thread::scope(|scope| {
         let parts: Vec<_> = (0..threads)
             .map(|part| {
                 scope.spawn(move || {
-                    let seeds = (part..count).step_by(threads as usize);
+                    let seeds = (first + part..first + count).step_by(threads as usize);
                     seeds
                         .map(|seed| {
                             std::panic::catch_unwind(|| run(seed))
                                 .unwrap_or_else(|_| panic!("REDSTART_SEED={seed} repeats this simulation"))
                         })
-                        .sum::<u64>()
+                        .fold(Outcome::default(), Outcome::and)
                 })
             })
             .collect();
-        parts.into_iter().map(|part| part.join().expect("every simulation of this part")).sum()
+        let parts = parts.into_iter().map(|part| part.join().expect("every simulation of this part"));
+        parts.fold(Outcome::default(), Outcome::and)
     })
 }

@@ -1,0 +1,14 @@
+//! The machine of the cluster alone, with its tests: an optimized build takes seconds, that of the whole server minutes.
+//! `make simulate`, `make scale` and `make soak` run it.
+
+#[path = "../../src/cluster/mod.rs"]
+pub mod cluster;
+
+#[path = "../../src/text/mod.rs"]
+pub mod text;
+
+#[path = "../../src/types"]
+pub mod types {
+    #[path = "random.rs"]
+    pub mod random;
+}
