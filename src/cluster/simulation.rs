@@ -597,7 +597,7 @@ impl World {
 }
 
 /// What happened in one or more simulations.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Outcome {
     elections: u64,
     /// The longest times of [`Rivals`], in milliseconds.
