@@ -106,8 +106,10 @@ fn all_nodes_agree_on_a_failure_soon_after_the_node_timeout_and_the_traffic_is_t
     for word in shapes.split_whitespace() {
         let (nodes, interval) = word.split_once('/').unwrap_or((word, "1000"));
         let nodes = number(nodes);
-        let measured_ms = if nodes > 500 { 4000 } else { 10_000 };
-        let shape = Shape { nodes, ping_interval_ms: number(interval) as u64, measured_ms };
+        // Whole intervals: the PINGs of nodes that have started together come in waves.
+        let ping_interval_ms = number(interval) as u64;
+        let measured_ms = 10_000_u64.next_multiple_of(ping_interval_ms);
+        let shape = Shape { nodes, ping_interval_ms, measured_ms };
         let (figures, formula) = (shape.measure(), shape.formula());
         let Figures { packets, bytes, cpu_ms, first_fail_ms, all_fail_ms, new_owner_ms } = figures;
         println!(
