@@ -1,18 +1,18 @@
-//! Cluster mode: its surcharge for a request and for a key, and the time in which slots move to another node.
+//! Cluster mode: what a request and a key cost more with it, and how long slots take to move to another node.
 //!
 //! ```text
 //!   requests   a server ─────────── the same requests ─────────── a node of the same kind with all slots
 //!   moving     core 0: the source ──── MIGRATE ────▶ core 2: the target       core 1: this program
 //! ```
 //!
-//! A surcharge is the median over the rounds of the quotient of two visits that follow each other, so the drift of the
-//! machine is in neither. Both servers have a million keys in all slots. Commands with several keys have them in one
-//! slot, which needs a hash tag: these are ten thousand keys beside the million. A slot moves as with `redis-cli
-//! --cluster reshard`: CLUSTER SETSLOT on both nodes, CLUSTER GETKEYSINSLOT and MIGRATE until it is empty, and CLUSTER
-//! SETSLOT again.
+//! A surcharge is the ratio of the CPU times of a request with and without cluster mode, as the median of all rounds.
+//! The two follow each other in a round, so drift of the machine hardly affects the ratio. Both servers have a million
+//! keys in all slots, and ten thousand more with one hash tag for commands with several keys. A slot moves as with
+//! `redis-cli --cluster reshard`: CLUSTER SETSLOT on both nodes, CLUSTER GETKEYSINSLOT and MIGRATE until it is empty,
+//! and CLUSTER SETSLOT again.
 //!
-//! Limits: with fewer than three cores, the target shares that of the load. CLUSTER SETSLOT syncs `nodes.conf`, so the
-//! time of a whole move depends on the disk; the time within MIGRATE does not.
+//! Limits: with fewer than three cores, the target shares the core of the load. CLUSTER SETSLOT syncs `nodes.conf`, so
+//! the time of a whole move depends on the disk; the time within MIGRATE does not.
 
 use super::client::{Client, Reply, numbered};
 use super::load::{Load, Shot};
@@ -33,13 +33,13 @@ pub const SECTION: &str = "cluster";
 /// Connections of the load.
 const CLIENTS: usize = 50;
 
-/// The most that a request of a node may cost, over one of the same server without cluster mode.
+/// The target of the surcharge: at most this.
 const SURCHARGE: f64 = 1.05;
 
-/// The most additional bytes per key that count as none: less than the precision of resident pages.
+/// The target of additional bytes per key: less than the precision of resident pages.
 const NO_BYTES: f64 = 0.5;
 
-/// The most time for moving keys, over that of redis-server.
+/// The target of the time for moving keys, over that of redis-server.
 const MOVING: f64 = 0.6;
 
 /// The timeout until nodes agree, and the time between two checks.
@@ -135,11 +135,11 @@ fn medians(samples: &[Vec<f64>]) -> Vec<Option<f64>> {
     samples.iter().map(|samples| median(samples.iter().copied())).collect()
 }
 
-/// A server of the same kind in each mode.
+/// The mode of a server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Plain,
-    /// A node of a cluster, with all slots.
+    /// A node with all slots.
     Cluster,
 }
 
@@ -160,7 +160,7 @@ fn start(bench: &Bench, subject: &Subject, mode: Mode) -> Result<Server> {
 /// Starts a node without slots.
 fn start_node(bench: &Bench, subject: &Subject) -> Result<Server> {
     subject.empty()?;
-    // The default is the port plus 10,000, which may be more than there are.
+    // The default is the port plus 10,000, which may be above 65,535.
     let bus = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
     subject.start(bench, false, &["--cluster-enabled", "yes", "--cluster-port", &bus])
 }
@@ -214,7 +214,7 @@ fn pairs(bench: &Bench, subjects: &[Vec<Option<Subject>>; 2]) -> Result<Vec<Opti
     Ok(pairs)
 }
 
-/// The CPU time of requests in both modes, at both depths of the pipeline.
+/// Measures the CPU time of requests in both modes, at both depths of the pipeline.
 fn requests(bench: &Bench, report: &mut Report) -> Result<()> {
     let load = Load::new(bench.cores.load)?;
     let subjects = [Subject::all(bench)?, Subject::all(bench)?];
@@ -244,7 +244,7 @@ fn requests(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Microseconds of CPU time per request of each visit without and with cluster mode.
+/// Microseconds of CPU time per request, by visit: without and with cluster mode.
 type Samples = [Vec<f64>; 2];
 
 /// Visits all pairs in turn. Which mode is first alternates, so that neither has warmer caches.
@@ -287,7 +287,7 @@ fn visit(load: &Load, server: &Server, shot: &Shot) -> Result<(f64, f64)> {
     Ok((visit.cpu_us, visit.disturbed))
 }
 
-/// The median of the quotients of each round.
+/// The median of the ratios of all rounds.
 fn surcharge([plain, node]: &Samples) -> Option<f64> {
     median(plain.iter().zip(node).map(|(plain, node)| node / plain))
 }
@@ -308,11 +308,11 @@ fn add(report: &mut Report, name: &str, what: &str, samples: &[Samples]) {
     ]);
 }
 
-/// The name of the figure of a node.
+/// The name of a node's figure.
 const IN_CLUSTER: &str = "in cluster mode";
 
-/// Adds the means over the kinds of requests in the rows from `first` on: of the surcharges, and of the efficiency of a
-/// node over that of the best other one.
+/// Adds the means over the kinds of requests in the rows from `first` on: of the surcharges, and of a node's efficiency
+/// over that of the best other server.
 fn add_means(report: &mut Report, name: &str, first: usize, surcharges: &[Vec<f64>]) {
     let means = surcharges.iter().map(|all| geometric_mean(all)).collect();
     let nodes = report.rows[first..].iter().filter(|row| row.name.ends_with(IN_CLUSTER));
@@ -324,7 +324,7 @@ fn add_means(report: &mut Report, name: &str, first: usize, surcharges: &[Vec<f6
     report.rows.push(best);
 }
 
-/// Resident bytes per key in both modes.
+/// Measures the resident bytes per key in both modes.
 fn memory(bench: &Bench, report: &mut Report) -> Result<()> {
     let subjects = Subject::all(bench)?;
     let mut samples: Vec<Samples> = subjects.iter().map(|_| Samples::default()).collect();
@@ -364,7 +364,7 @@ fn key_bytes(server: &Server, keys: usize) -> Result<f64> {
 struct Move {
     /// From the first request to the last reply.
     elapsed: f64,
-    /// Of that, within MIGRATE.
+    /// Within MIGRATE.
     migrating: f64,
     /// CPU time of the nodes.
     source: f64,
@@ -415,7 +415,7 @@ impl Nodes {
         let bus = bus_port(&mut clients[1])?;
         let port = servers[1].port.to_string();
         clients[0].must(&[b"CLUSTER", b"MEET", b"127.0.0.1", port.as_bytes(), bus.as_bytes()])?;
-        // The source has the target's ID after the handshake; the target is fine when it knows who has the slots.
+        // The source has the target's ID after the handshake; the target is `ok` when it knows the owner of the slots.
         wait_for(&mut clients[0], b"NODES", std::str::from_utf8(&ids[1])?)?;
         wait_for(&mut clients[1], b"INFO", "cluster_state:ok")?;
         Ok(Self { servers, clients, ids })
@@ -523,7 +523,7 @@ mod tests {
 
     #[test]
     fn a_surcharge_is_the_median_of_the_rounds_quotients() {
-        // The machine slows down from round to round, which a quotient of medians would show.
+        // The machine slows down from round to round, which would distort a ratio of medians.
         assert_eq!(surcharge(&[vec![1.0, 2.0, 4.0], vec![1.5, 2.5, 4.0]]), Some(1.25));
         assert_eq!(surcharge(&[Vec::new(), Vec::new()]), None);
     }

@@ -87,7 +87,7 @@ struct Scale {
     fragmented_keys: usize,
     /// Keys of a server that saves and loads.
     stored_keys: usize,
-    /// Keys that move from a node of a cluster to another.
+    /// Keys that move from one node to another.
     moved_keys: usize,
     /// The divisor of the sizes of the large commands whose stalls are measured.
     stall_divisor: usize,
@@ -402,7 +402,7 @@ mod tests {
         let sizes = |scale: &Scale| [scale.rounds, scale.requests, scale.stored_keys];
         let smaller = |one: &Scale, other: &Scale| (0..3).all(|size| sizes(one)[size] < sizes(other)[size]);
         assert!(smaller(&quick, &short) && smaller(&short, &full));
-        // The targets of tails and memory are for this rate.
+        // The targets of tail latencies and memory are for this rate.
         assert_eq!(short.rate, full.rate);
         assert!(command().try_get_matches_from(["versus", "--short", "--quick"]).is_err());
     }

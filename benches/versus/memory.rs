@@ -209,7 +209,7 @@ fn idle_bytes(bench: &Bench, spec: &Spec, connections: usize) -> Result<f64> {
     Ok(grown as f64 / connections as f64)
 }
 
-/// Has the server create its own buffers.
+/// Makes the server allocate its own buffers.
 pub fn warm(client: &mut Client) -> Result<()> {
     for _ in 0..WARM_REQUESTS {
         client.queue(&[b"PING"])?;

@@ -57,7 +57,7 @@ const PROBES: u64 = 1000;
 /// The number of SETs sent together while memory is measured.
 const TOGETHER: u64 = 100;
 
-/// The share of the rate of SETs that a server has to reach while memory is measured.
+/// The target of executed SETs while memory is measured, as a share of the requested rate.
 const SETS_EXECUTED: f64 = 0.95;
 
 /// The time between two readings of memory.

@@ -63,7 +63,7 @@ struct Both {
     clock: u64,
 }
 
-/// A seed's words stay in memory, so there is one for all runs.
+/// One for all runs, because a seed's words are never freed.
 static SEED: LazyLock<Seed> = LazyLock::new(|| Seed::new([1, 2]));
 
 impl Both {

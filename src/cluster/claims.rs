@@ -37,17 +37,17 @@ impl Cluster {
     }
 
     /// A primary has become a replica. Within its shard a failover gave its slots to the new primary; otherwise it has
-    /// left its shard and its slots. Returns whether that is so: the message may be older than the node's claim to its
-    /// slots. Then it says nothing about the present role: a replica with slots would keep them from its primary, which
-    /// claims them in the same epoch.
+    /// left its shard and its slots. Returns false if the message is older than the node's claim to its slots. Then the
+    /// node keeps its role: as a replica with slots it would keep them from its primary, which claims them in the same
+    /// epoch.
     fn take_demotion(&mut self, sender: NodeIndex, primary: Option<NodeIndex>, epoch: u64) -> bool {
         let name = self.named(sender);
         let (shard_id, known) = (self.table.node(sender).shard_id, self.table.node(sender).config_epoch);
         let in_shard = primary.filter(|primary| self.table.node(*primary).shard_id == shard_id);
         if let Some(primary) = in_shard {
             if self.table.node(sender).slots.is_empty() {
-                // Another node has claimed the slots, maybe after this message was sent: the primary that it names may
-                // have lost its role since.
+                // Another node has claimed the slots, maybe after this message was sent. So the primary in the message
+                // may not be one any more.
                 return true;
             }
             if known > epoch {

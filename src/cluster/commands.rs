@@ -39,7 +39,7 @@ impl Cluster {
     /// `CLUSTER MEET`: starts a handshake.
     ///
     /// # Errors
-    /// The address is not one of IPv4 or IPv6, a port is 0, or too many handshakes are in progress.
+    /// The address is neither IPv4 nor IPv6, a port is 0, or too many handshakes are in progress.
     pub fn meet(&mut self, ip: &str, port: u16, bus_port: u16, now_ms: u64) -> Result<(), String> {
         self.advance(now_ms);
         let address = ip.parse::<IpAddr>().ok().filter(|_| port != 0 && bus_port != 0);

@@ -159,8 +159,8 @@ impl Cluster {
         self.current_epoch += 1;
         self.election.epoch = self.current_epoch;
         self.election.is_sent = true;
-        // Its vote is its own, so that as the new primary it does not vote for another candidate of this epoch: with the
-        // votes of the other half that one would win, too.
+        // It uses up its own vote: if it voted for another candidate of this epoch when it is the new primary, that one
+        // could win, too.
         self.last_vote_epoch = self.current_epoch;
         let epoch = self.current_epoch;
         self.log(Level::Notice, format!("Starting a failover election for epoch {epoch}."));
@@ -229,7 +229,7 @@ impl Cluster {
     /// Takes an epoch greater than all others without a vote, unless this node has it. Returns whether it did.
     pub(super) fn bump(&mut self) -> bool {
         let greatest = self.greatest_epoch();
-        // After a restart a replica remembers the epoch of its primary as its own.
+        // A restarted replica has its primary's epoch as its own.
         let mine = if self.myself().is_primary() { self.myself().config_epoch } else { 0 };
         if mine != 0 && mine == greatest {
             return false;

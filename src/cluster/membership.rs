@@ -4,8 +4,8 @@ use super::message::Header;
 use super::node::{Address, Flags, Node, NodeId, NodeIndex};
 use super::{Action, Cluster, Level, LinkId};
 
-/// The most handshakes at a time: each needs a descriptor and about 3 KB until it ends, at most after the node timeout.
-/// The first node of a new cluster has one with each other node.
+/// The most handshakes at a time. Each takes a descriptor and about 3 KB, at most for the node timeout. The first node
+/// of a new cluster has one with each other node.
 pub(super) const HANDSHAKES: usize = 4096;
 
 /// For how long a forgotten node is not added again.

@@ -58,7 +58,7 @@ enum Event {
     Unblock(usize, usize),
 }
 
-/// An event and its time. The order at the same time is that of creation.
+/// An event and its time. Events at the same time are in the order of their creation.
 struct Due {
     at_ms: u64,
     number: u64,
@@ -85,12 +85,12 @@ impl PartialEq for Due {
 
 impl Eq for Due {}
 
-/// How the network treats packets. Redis's bus runs over TCP, which neither loses, repeats nor reorders what a connection
-/// delivers; the protocol must not depend on that, because each pair of nodes has two connections and makes new ones.
+/// What the network does to packets. TCP neither loses, duplicates nor reorders the packets of a connection, but each
+/// pair of nodes has two connections and makes new ones, so the protocol must cope with all three.
 #[derive(Clone, Copy)]
 struct Network {
     delay_ms: usize,
-    /// Percentages of the packets that are lost, that arrive twice, and that others of the connection may overtake.
+    /// Percentages of the packets that are lost, that arrive twice, and that may overtake others of the connection.
     lost: usize,
     repeated: usize,
     overtaken: usize,
@@ -99,7 +99,7 @@ struct Network {
 impl Network {
     const QUIET: Network = Network { delay_ms: 20, lost: 0, repeated: 0, overtaken: 0 };
 
-    /// For how long the second copy of a packet may be on its way.
+    /// The longest time from the first copy of a packet to the second one.
     const REPEAT_MS: usize = 3000;
 }
 
@@ -136,11 +136,11 @@ struct World {
     primaries: usize,
     /// Whether epochs are also taken without votes.
     is_wild: bool,
-    /// Whether a primary has lost its file.
+    /// Whether a primary has lost its `nodes.conf`.
     is_primary_wiped: bool,
-    /// Whether it is for figures: then pairs of nodes are not compared, and no text is kept.
+    /// Whether this is a measurement: to save time, pairs of nodes are not compared, and no text is kept.
     is_large: bool,
-    /// The candidate of each vote, by its epoch and its voter.
+    /// The candidate of each vote, by epoch and voter.
     votes: BTreeMap<(u64, NodeId), usize>,
     winners: BTreeMap<u64, NodeId>,
     rivals: Rivals,
@@ -409,7 +409,7 @@ impl World {
         assert_eq!(previous, None, "{voter} voted twice in epoch {epoch}");
     }
 
-    /// A node has become a primary: with the votes of the majority for itself, and as the only one in this epoch.
+    /// Checks that a new primary has the votes of the majority, and is the only winner of its epoch.
     fn promoted(&mut self, host: usize, election: bool) {
         if !election || self.is_large {
             return;
@@ -596,7 +596,7 @@ impl World {
     }
 }
 
-/// What happened in one or more simulations.
+/// The results of one or more simulations.
 #[derive(Clone, Copy, Default)]
 struct Outcome {
     elections: u64,
@@ -615,8 +615,8 @@ impl Outcome {
     }
 }
 
-/// Runs the seeds on all processors: `REDSTART_SEED` alone, or as many as `REDSTART_SEEDS` says, which is `COUNT` or
-/// `FIRST+COUNT`. A failing seed is named.
+/// Runs the seeds on all cores: `REDSTART_SEED` alone, or those of `REDSTART_SEEDS`, which is `COUNT` or `FIRST+COUNT`.
+/// A failure names its seed.
 fn run_all(count: u64, run: impl Fn(u64) -> Outcome + Sync + std::panic::RefUnwindSafe) -> Outcome {
     let number =
         |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("'{text}' is not a number of seeds"));

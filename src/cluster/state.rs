@@ -111,7 +111,7 @@ impl Cluster {
             }
             if node.is_primary() && slots > 0 {
                 size += 1;
-                // A node without an address cannot be suspected, because nobody pings it; but it is not reachable.
+                // A node without an address is not reachable, but not flagged as failing either: nobody can ping it.
                 reachable += usize::from(!node.flags.has(Flags::FAIL | Flags::PFAIL | Flags::NOADDR));
             }
         }

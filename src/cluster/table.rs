@@ -12,7 +12,7 @@ use super::slots::SLOTS;
 pub(super) struct Table {
     nodes: Vec<Option<Node>>,
     free: Vec<u32>,
-    /// Looked up for each entry of a gossip section; never iterated, so that its order does not matter.
+    /// Looked up for each gossip entry. Never iterated, so its order does not matter.
     by_id: HashMap<NodeId, NodeIndex>,
     owners: Vec<Option<NodeIndex>>,
     assigned: u16,

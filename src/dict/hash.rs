@@ -41,8 +41,8 @@ use super::key_hasher::SLOT_BITS;
 /// The length of the longest key that is hashed in two steps.
 pub(super) const SHORT: usize = 16;
 
-/// The secret of hash tables. Without it nobody can predict the place of a key. Refers to its words, so that a dict is
-/// small.
+/// The secret of hash tables, without which nobody can predict the place of a key. It is a reference, so that a dict
+/// fits a cache line.
 #[derive(Clone, Copy)]
 pub struct Seed(&'static Secrets);
 
@@ -91,12 +91,12 @@ impl Seed {
         self.0.hash(key)
     }
 
-    /// The words themselves.
+    /// A copy of the words.
     pub(super) const fn secrets(self) -> Secrets {
         *self.0
     }
 
-    /// Whether `hash` is the hash of `key`, be it with a hash slot ([`super::KeyHasher`]) or without.
+    /// Whether `hash` is the hash of `key`, with or without a hash slot ([`super::KeyHasher`]).
     #[inline]
     pub(super) fn agrees(self, hash: u64, key: &[u8]) -> bool {
         (self.hash(key) ^ hash) & !SLOT_BITS == 0

@@ -26,7 +26,7 @@ pub(super) const SLOT_BITS: u64 = (HASH_SLOTS as u64 - 1) << SLOT_SHIFT;
 /// Hashes the keys of the databases.
 #[derive(Clone, Copy)]
 pub struct KeyHasher {
-    /// Those of the seed, so that a hash reads them without a detour.
+    /// A copy of the seed's words, which saves following its reference.
     secrets: Secrets,
     seed: Seed,
     /// The length of the longest key whose hash is that of the short path: −1 in cluster mode.

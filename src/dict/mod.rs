@@ -192,7 +192,7 @@ impl Position {
 pub struct Dict<T: Item> {
     main: Table<T>,
     seed: Seed,
-    /// What a dict has only while it changes size, and until the replaced table is freed.
+    /// Present only while the dict changes size, and until the memory of the replaced table is taken.
     second: Option<Box<Second<T>>>,
     /// Whether the entries of the main table move to the second one.
     rehashing: bool,
@@ -206,10 +206,10 @@ pub struct Dict<T: Item> {
     generation: Generation,
 }
 
-/// Why a second table exists.
+/// The panic message when the second table is missing.
 const SECOND: &str = "a position in the second table outlived it";
 
-/// See [`Dict::second`].
+/// The state of a change of size.
 struct Second<T: Item> {
     /// The table that entries of the main one move to.
     table: Table<T>,

@@ -179,7 +179,7 @@ impl<T: Item> Dict<T> {
         retired
     }
 
-    /// Frees what only a dict that changes size has, when it is of no use any more.
+    /// Frees `second` when the dict neither rehashes nor keeps the memory of a replaced table.
     fn drop_second(&mut self) {
         if !self.rehashing && self.second.as_ref().is_some_and(|second| second.retired.is_none()) {
             self.second = None;

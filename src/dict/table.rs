@@ -196,7 +196,7 @@ impl<T: Item> Table<T> {
         self.take_pages()
     }
 
-    /// Takes the pages out of a table that is about to go.
+    /// Takes the pages out of a table that is about to be dropped.
     fn take_pages(&mut self) -> Option<Pages> {
         if self.storage != Storage::Mapped {
             return None;

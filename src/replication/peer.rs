@@ -93,7 +93,7 @@ pub struct Peer {
     pub acknowledged_on_disk: i64,
     /// The time of its last acknowledgement, in Unix milliseconds.
     pub acknowledged_ms: i64,
-    /// Whether it has ever acknowledged more than was sent to it.
+    /// Whether it has ever acknowledged an offset that was never sent to it.
     pub has_overclaimed: bool,
 }
 
@@ -121,7 +121,7 @@ pub enum Asked {
     Ok,
     /// The replica has acknowledged an offset: no reply.
     Acknowledged,
-    /// The same, for the first time with an offset that was never sent to it, which is ignored.
+    /// The same, but for the first time with an offset that was never sent to the replica. It is ignored.
     Overclaimed(i64),
     /// The primary requests an acknowledgement: no reply.
     Acknowledge,
@@ -134,8 +134,8 @@ const SYNTAX: &str = "ERR syntax error";
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 
 impl Peer {
-    /// Executes `REPLCONF` with these arguments, in pairs of a name and a value. The stream was sent to the replica up to
-    /// the replication offset `sent`.
+    /// Executes `REPLCONF` with these arguments, in pairs of a name and a value. `sent` is the replication offset up to
+    /// which the stream was sent to the replica.
     ///
     /// # Errors
     /// The text of the error reply. Pairs before the wrong one have been applied, as in Redis.
@@ -184,8 +184,8 @@ impl Peer {
         Ok(Asked::Ok)
     }
 
-    /// Records an acknowledgement. Offsets never decrease, and those beyond `sent` do not count: the replica cannot have
-    /// this data.
+    /// Records an acknowledgement. Offsets never decrease. Those beyond `sent` do not count, because the replica cannot
+    /// have that data.
     fn acknowledge(
         &mut self,
         applied: &[u8],

@@ -191,7 +191,7 @@ impl Primary {
                             served.peer.stage = Stage::Online;
                         }
                         Ok(Asked::Acknowledged) => {}
-                        // Also `Overclaimed`: more than the sent stream.
+                        // `Overclaimed`, too: no replica here acknowledges more than was sent.
                         other => panic!("{other:?}"),
                     }
                 }

@@ -403,8 +403,8 @@ impl Server {
     }
 }
 
-/// Refuses a command that no primary propagates: it would change this server's role or settings, block all clients, or
-/// end the process. Redis 7.2 executes such commands; `REPLICAOF` and `SHUTDOWN` crash it.
+/// Refuses commands that no primary propagates: they could change this server's role or settings, block all clients, or
+/// end the process. Redis 7.2 executes them; `REPLICAOF` and `SHUTDOWN` crash it.
 fn admit(command: &Command) -> Result<(), Error> {
     use ServerCommand::{Discard, Exec, Publish, Replconf, Spublish};
     match command.handler {

@@ -58,7 +58,7 @@ pub(super) struct Clustered {
     /// The type of packets that are ignored, and whether that closes their link (`DEBUG`).
     dropped: Option<u16>,
     closes_on_drop: bool,
-    /// When a failing `nodes.conf` was last logged. While it fails, this node neither votes nor asks for votes.
+    /// When a failing `nodes.conf` was last logged. While it fails, this node neither votes nor requests votes.
     complained_ms: Option<u64>,
     /// The number of nodes for which descriptors were reserved.
     reserved_nodes: u64,
@@ -216,19 +216,19 @@ impl Server {
         let is_unsaved = node.complained_ms.is_some();
         self.act();
         if is_unsaved {
-            // Without this a change is lost if the node is killed before the next one.
+            // Retries: otherwise a change would be lost if the node is killed before the next one.
             let _ = self.save_cluster_config(true);
         }
         self.reserve_bus_files();
     }
 
-    /// The descriptors of the bus: a connection to and from each other node.
+    /// The number of descriptors of the bus: a connection to and from each other node.
     pub(super) fn bus_files(&self) -> u64 {
         self.cluster.as_ref().map_or(0, |node| 2 * (node.machine.nodes().count() as u64 - 1))
     }
 
-    /// Raises the limit of open files as nodes join, so that the bus takes no descriptors from clients. Where the system
-    /// refuses, the bus and the clients compete for them, as always in Redis.
+    /// Raises the limit of open files as nodes join, so that the bus takes no descriptors from clients. If the system
+    /// refuses, the bus and the clients compete for them, as they always do in Redis.
     fn reserve_bus_files(&mut self) {
         let files = self.bus_files();
         let Some(node) = self.cluster.as_mut().filter(|node| node.reserved_nodes < files / 2) else { return };
@@ -405,7 +405,7 @@ impl Server {
         while let Some(action) = self.cluster.as_mut().and_then(|node| node.machine.next_action()) {
             match action {
                 Action::Connect { link, ip, bus_port } => self.connect_to_node(link, &ip, bus_port),
-                // A vote that is not on disk could be given again after a restart.
+                // After a restart the node could vote again in an epoch that is not on disk.
                 Action::Send { bytes, .. } if self.is_vote_unsaved(&bytes) => {}
                 Action::Send { link, bytes } => {
                     let number = link.0 as u32;
@@ -423,7 +423,7 @@ impl Server {
                     }
                 }
                 Action::SaveConfig { sync } => {
-                    // The next tick tries again.
+                    // The next tick retries.
                     let _ = self.save_cluster_config(sync);
                 }
                 Action::Log(level, text) => self.log_of_cluster(level, &text),
@@ -432,7 +432,7 @@ impl Server {
         }
     }
 
-    /// Whether a packet is a vote or requests votes, and its epoch is not on disk.
+    /// Whether a packet is a vote or a request for votes whose epoch is not on disk.
     fn is_vote_unsaved(&self, packet: &[u8]) -> bool {
         self.cluster.as_ref().is_some_and(|node| node.complained_ms.is_some())
             && [Kind::AuthRequest, Kind::AuthAck].map(|kind| Some(kind as u16)).contains(&kind_of(packet))

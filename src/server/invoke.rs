@@ -26,7 +26,7 @@ use crate::resp::Reply;
 use crate::sys::crash;
 use crate::sys::poller::Token;
 
-/// The reply to a primary whose stream has a command that none may have.
+/// The error for a command that a replication stream must not contain.
 pub(super) const NOT_IN_STREAM: Error =
     Error::new("ERR This Redis command is not allowed in a replication stream");
 
@@ -62,7 +62,7 @@ impl<'a> Caller<'a> {
     /// The connected client on whose behalf the command is called.
     ///
     /// # Errors
-    /// There is no client: a script in an AOF, or the stream of a primary, calls a command that needs one.
+    /// There is no client: the command needs one, but comes from a script in an AOF or from a primary's stream.
     pub fn client(&self) -> Result<Token> {
         self.client.ok_or(match self.origin {
             Origin::Primary => NOT_IN_STREAM,

@@ -114,8 +114,8 @@ impl Server {
         }
     }
 
-    /// Loads a received file. A damaged one replaces neither the data nor `dbfilename`; Redis notices it when the old
-    /// data is gone, and exits.
+    /// Loads a received file. A damaged one replaces neither the data nor `dbfilename`; Redis notices the damage when
+    /// the old data is gone, and exits.
     fn load_spool(&mut self, linking: Box<Linking>, spool: Spool) {
         if let Err(error) = spool.check() {
             self.process.log.warning(format_args!(

@@ -490,7 +490,7 @@ impl Server {
         limited
     }
 
-    /// `INFO` has the duration and the copies of the last snapshot, whether to a file or to replicas.
+    /// Records the duration and the copied memory of a snapshot, to a file or to replicas, for `INFO`.
     fn note_figures(&mut self, job: &Job) {
         let snapshots = &mut self.persistence.snapshots;
         snapshots.last_duration = Some(job.duration());

@@ -52,7 +52,7 @@ impl Server {
         self.replication.history.offset(self.core.keyspace.journal.stream().settled())
     }
 
-    /// The name of a replica in the log. After a reset of its connection, the system does not know its address any more.
+    /// The name of a replica in the log. It is the client ID if the system does not know the address: after a reset.
     pub(super) fn replica_name(&self, token: Token) -> String {
         let replica = self.replication.replicas.iter().find(|replica| replica.token == token);
         let (address, port) = replica.map_or_else(|| (self.net.ip_of(token), 0), Replica::address);
@@ -471,7 +471,7 @@ impl Server {
         }
     }
 
-    /// Logs that a replica has acknowledged `offset`, although the stream was sent to it only up to `sent`. Redis counts
+    /// Logs that a replica has acknowledged `offset` although the stream was sent to it only up to `sent`. Redis counts
     /// such an acknowledgement for `WAIT`.
     pub(super) fn note_overclaim(&self, token: Token, offset: i64, sent: i64) {
         let name = self.replica_name(token);

@@ -204,7 +204,7 @@ impl Pages {
         false
     }
 
-    /// Gives up the mapping without unmapping it, for an owner that calls [`Pages::from_parts`] later.
+    /// Returns the address without unmapping the memory, which the caller passes to [`Pages::from_parts`] later.
     pub fn into_start(self) -> NonNull<u8> {
         std::mem::ManuallyDrop::new(self).start
     }

@@ -1,4 +1,4 @@
-//! Connections and commands that go wrong: ports that are confused, strangers, a storm of `MEET`, a full disk.
+//! Bad input and full disks: clients on the bus port, unknown nodes, thousands of `MEET`, a `nodes.conf` that fails.
 
 use std::net::Ipv4Addr;
 
@@ -6,10 +6,10 @@ use crate::nodes::{Kind, NEVER, Node, launch, until};
 use crate::support::shim::{ENOSPC, Shim};
 use crate::support::{Client, Value};
 
-/// A timeout after which a handshake ends.
+/// A node timeout, so that handshakes end soon.
 const SHORT: &str = "--cluster-node-timeout 1000";
 
-/// A `PING` of a node that nobody knows, with an entry about another one.
+/// A `PING` of an unknown node, with a gossip entry about another one.
 fn ping_of_a_stranger() -> Vec<u8> {
     let mut packet = vec![0; 2256 + 104];
     let mut put = |at: usize, bytes: &[u8]| packet[at..at + bytes.len()].copy_from_slice(bytes);
@@ -42,7 +42,7 @@ fn a_client_at_the_bus_port_is_disconnected() {
 fn a_packet_of_the_bus_at_the_port_for_clients_disconnects_its_sender() {
     let node = Node::start(Kind::Subject, NEVER);
     let mut sender = node.client();
-    // More than a line without an end may have.
+    // More than the limit of an inline request.
     for _ in 0..100 {
         if sender.send_raw(&ping_of_a_stranger()).is_err() {
             break;

@@ -1,17 +1,18 @@
-//! Three primaries with a replica each under writes, while nodes are killed, stopped and cut off, and replicas take over.
-//! Beside them, clusters of Redis and of Redstart without `min-replicas-to-ack` under the same schedule: what they lose is
-//! counted.
+//! Three primaries with a replica each execute writes while nodes are killed, stopped and cut off, and replicas take
+//! over. Clusters of Redis and of Redstart without `min-replicas-to-ack` run under the same schedule; their lost writes
+//! are counted.
 //!
 //! ```text
 //!   writers ──▶ a node's proxy for clients ──▶ node ◀── its proxy for the bus ◀── the other nodes
 //!                     ▲ its replica
 //! ```
 //!
-//! A node announces the ports of its proxies, and connects from an address of its own (127.0.0.2, …), by which the proxies
-//! of the others know it. So two nodes can be cut from each other while clients reach both.
+//! A node announces the ports of its proxies, and connects from its own address (127.0.0.2, …), by which the proxies of
+//! the others recognize it. So two nodes can be cut from each other while clients reach both.
 //!
-//! After healing all nodes agree about roles, slots and epochs, a replica has the data of its primary, and no write has
-//! happened twice. With `min-replicas-to-ack 1` none that was acknowledged is lost. [`crate::writers`] knows what was sent.
+//! After healing, all nodes must agree about roles, slots and epochs, each replica must have the data of its primary,
+//! and no write may have been executed twice. With `min-replicas-to-ack 1` no acknowledged write may be lost.
+//! [`crate::writers`] records the writes.
 //!
 //! `REDSTART_SEED` repeats a schedule, `REDSTART_ROUNDS` makes it longer.
 
@@ -28,13 +29,13 @@ use crate::writers::{Found, TAGS, Writers};
 
 const NODES: usize = 6;
 
-/// After this time a node counts as failing.
+/// The node timeout.
 const TIMEOUT_MS: u64 = 1500;
 
 /// Rounds between two checks of the data.
 const PERIOD: usize = 4;
 
-/// What runs.
+/// The server and its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Setting {
     /// Redstart with `min-replicas-to-ack`.
@@ -65,12 +66,12 @@ enum Event {
     KillPrimary,
     RestartPrimary,
     RestartReplica,
-    /// The primary stands still until it is replaced.
+    /// The primary is stopped (SIGSTOP) until it is replaced.
     StopPrimary,
     StopReplica,
     /// The primary is cut off from all nodes, and replaced.
     IsolatePrimary,
-    /// The same, but its replica has the replication link.
+    /// The same, but the replication link stays.
     CutBus,
     FailOver,
     ForceFailOver,
@@ -95,7 +96,7 @@ const EVENTS: [Event; 12] = [
     Event::Noise,
 ];
 
-/// How the others reach a node, and from where it connects to them.
+/// The proxies by which others reach a node, and the address from which it connects to them.
 struct Links {
     client: Proxy,
     bus: Proxy,
@@ -138,7 +139,7 @@ impl Chaos {
         Chaos { setting, random, nodes, links, writers }
     }
 
-    /// Repairs all, and waits until the cluster is whole. Returns the primary and the replica of each tag's slot.
+    /// Ends all faults, and waits until the cluster is whole. Returns the primary and the replica of each tag's slot.
     fn heal(&mut self) -> [(usize, usize); TAGS.len()] {
         for links in &self.links {
             links.client.heal();
@@ -203,7 +204,7 @@ impl Chaos {
         self.nodes[index].server().signal(signal);
     }
 
-    /// No byte of the bus passes between a node and the others; with `and_data` none of replication either.
+    /// Cuts the bus between a node and the others; with `and_data` also the replication links.
     fn isolate(&self, index: usize, and_data: bool) {
         for other in (0..NODES).filter(|other| *other != index) {
             for (from, to) in [(index, other), (other, index)] {
@@ -222,7 +223,7 @@ impl Chaos {
         });
     }
 
-    /// One round: see [`Event`]. What is drawn does not depend on what happens, so the schedule is the same for all.
+    /// One round: see [`Event`]. Random numbers do not depend on results, so all settings have the same schedule.
     fn round(&mut self, event: Event) {
         let shard = self.random.below(TAGS.len());
         let [before, during] = [0; 2].map(|_| 50 + self.random.below(200));
@@ -270,7 +271,7 @@ impl Chaos {
         self.writers.wait_until_sent(during);
     }
 
-    /// A primary that reaches no majority refuses writes once it has noticed that, until it is back.
+    /// Checks that a primary without a majority refuses writes once it has noticed that, until it is back.
     fn check_minority(&self, primary: usize, tag: &str) {
         let node = &self.nodes[primary];
         let cut = Instant::now();
@@ -288,7 +289,7 @@ impl Chaos {
 
     fn fail_over(&self, event: Event, primary: usize, replica: usize) {
         let word = if matches!(event, Event::ForceFailOver) { " FORCE" } else { "" };
-        // It is refused if the replica has taken over by itself meanwhile.
+        // The command fails if the replica has been elected meanwhile.
         let reply = self.nodes[replica].try_run(&format!("CLUSTER FAILOVER{word}"));
         println!("{:?}: {reply:?}", self.setting);
         if matches!(event, Event::BreakFailOver) {
@@ -312,7 +313,7 @@ impl Chaos {
         }
     }
 
-    /// Waits until replicas have the data of their primaries, and compares that with what the writers know.
+    /// Waits until replicas have the data of their primaries, and compares it with the records of the writers.
     fn check(&mut self) -> Found {
         self.writers.stop();
         for (primary, replica) in self.heal() {
@@ -325,7 +326,7 @@ impl Chaos {
     }
 }
 
-/// What a node says about another one, without what changes all the time.
+/// A node's line about another one, without fields that always change.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Line {
     id: String,
@@ -346,7 +347,7 @@ impl Line {
     }
 }
 
-/// The lines of `CLUSTER NODES`, if it does not load data and all nodes are connected.
+/// The lines of `CLUSTER NODES`, if the node is not loading and all nodes are connected.
 fn view(node: &Node) -> Option<Vec<Line>> {
     let text = node.try_run("CLUSTER NODES")?.text();
     let mut lines: Vec<Line> = text

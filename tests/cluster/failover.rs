@@ -120,7 +120,7 @@ fn commands_of_the_cluster_do_not_wait_for_replicas_that_a_new_cluster_has_not_g
         assert!(!reply.is_error(), "{line}: {reply:?}");
     }
     until("writes are confirmed", || run_anywhere(&nodes, "SET b 1").text() == "OK");
-    // Names of keys are data.
+    // The reply to GETKEYSINSLOT has names of keys, which are data: it waits.
     nodes[3].server().signal(nix::sys::signal::Signal::SIGSTOP);
     let mut writer = nodes[0].client();
     writer.send(&["SET", "b", "2"]).expect("sent");

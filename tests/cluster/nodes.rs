@@ -56,7 +56,7 @@ impl Node {
         Node { bus_port, announced: None, process: Process::Running(launch.start()) }
     }
 
-    /// Starts a node that announces these ports: one for clients and one of the bus.
+    /// Starts a node that announces these ports: for clients and of the bus.
     pub fn start_announced(launch: Launch, bus_port: u16, announced: (u16, u16)) -> Node {
         let (client, bus) = announced;
         let flags = format!(
@@ -98,8 +98,8 @@ impl Node {
         self.client().run(line)
     }
 
-    /// The reply to a command. `None`: the connection was closed, as those of clients are when a node with
-    /// `min-replicas-to-ack` changes its role.
+    /// The reply to a command; `None` if the connection was closed. A node with `min-replicas-to-ack` does that when
+    /// its role changes.
     pub fn try_run(&self, line: &str) -> Option<Value> {
         let words: Vec<&str> = line.split(' ').collect();
         Some(self.server().try_client()?.try_call(&words).ok()?.value)
@@ -176,7 +176,7 @@ pub fn cluster<const N: usize>(primaries: usize, nodes: [(Kind, &str); N]) -> [N
     nodes
 }
 
-/// Makes a cluster of nodes that know no other; see [`cluster`].
+/// Makes a cluster of nodes that do not know each other; see [`cluster`].
 pub fn form(primaries: usize, nodes: &[Node]) {
     let share = 16384_usize.div_ceil(primaries);
     for (index, node) in nodes.iter().enumerate() {

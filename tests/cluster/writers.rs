@@ -1,8 +1,8 @@
-//! Clients of a cluster that write while nodes fail, and what they know of their writes.
+//! Clients of a cluster that write while nodes fail, and record which writes were sent and acknowledged.
 //!
-//! Each writer has three keys of one slot, and sends pipelines of three kinds of requests: `INCR` of a counter, `RPUSH` of a
-//! number that is sent once, and a script that does both to two more keys. It follows redirections, and gives up a
-//! connection that stalls. A write without a reply may have happened; one with an error has not.
+//! The keys of a writer are in one slot. It sends pipelines of three kinds of requests: `INCR` of a counter, `RPUSH` of
+//! a number that is sent only once, and a script that does both to two more keys. It follows redirections, and closes a
+//! connection that stalls. A write without a reply may have been executed; one with an error was not.
 
 use std::collections::HashSet;
 use std::io;
@@ -21,7 +21,7 @@ pub const TAGS: [(&str, u16); 3] = [("b", 3300), ("c", 7365), ("a", 15495)];
 /// Two writers for each tag.
 const WRITERS: usize = 2 * TAGS.len();
 
-/// Requests of a pipeline.
+/// Requests in a pipeline.
 const DEPTH: u64 = 6;
 
 /// How long a client waits for a reply.
@@ -33,10 +33,10 @@ const REFUSALS: [&str; 7] =
 
 const PAIR: &str = "redis.call('INCR',KEYS[1]);return redis.call('RPUSH',KEYS[2],ARGV[1])";
 
-/// What a writer knows about its keys of this period.
+/// The sent and acknowledged writes of a writer in this period.
 #[derive(Default)]
 struct Known {
-    /// The numbers from which on and below which it has sent requests.
+    /// The first number that it sent in this period, and the next one.
     sent: (u64, u64),
     /// The acknowledged numbers of the list and of the script's list, and how many increments were acknowledged.
     list: Vec<u64>,
@@ -44,20 +44,20 @@ struct Known {
     increments: u64,
 }
 
-/// What was found after healing.
+/// The result of a comparison after healing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     pub acknowledged: u64,
-    /// Of those, the ones that are not there.
+    /// Acknowledged writes that are missing.
     pub lost: u64,
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Shared {
     /// The announced ports of all nodes.
     ports: Vec<u16>,
     known: [Mutex<Known>; WRITERS],
-    /// Pipelines that were sent, and replies that acknowledge.
+    /// The numbers of sent pipelines and of acknowledged writes.
     sent: AtomicUsize,
     acknowledged: AtomicUsize,
     stop: AtomicBool,
@@ -99,18 +99,18 @@ impl Writers {
         }
     }
 
-    /// Waits until so many more pipelines were sent.
+    /// Waits until `more` further pipelines were sent.
     pub fn wait_until_sent(&self, more: usize) {
         wait_for(&self.shared.sent, more);
     }
 
-    /// Waits until so many more writes were acknowledged.
+    /// Waits until `more` further writes were acknowledged.
     pub fn wait_until_acknowledged(&self, more: usize) {
         wait_for(&self.shared.acknowledged, more);
     }
 
-    /// Compares the data with what the writers know. Nothing may be there that was not sent, and nothing twice. The next
-    /// period has other keys.
+    /// Compares the data with the records of the writers. No write may be there that was not sent, and none twice. The
+    /// next period has other keys.
     pub fn check(&mut self, nodes: &[Node]) -> Found {
         let mut found = Found::default();
         for (index, known) in self.shared.known.iter().enumerate() {
@@ -170,7 +170,7 @@ fn read(nodes: &[Node], line: &str) -> Value {
     })
 }
 
-/// How many of the numbers in this range are of a kind.
+/// The count of numbers of a kind in this range.
 fn sent_of((first, end): (u64, u64), kind: u64) -> u64 {
     (first..end).filter(|number| number % 3 == kind).count() as u64
 }
@@ -205,12 +205,12 @@ impl Shared {
                     at = self.ports[(place + 1) % self.ports.len()];
                 }
             }
-            // Writers that do not wait for replies would use all of the machine.
+            // Without a pause the writers would use all cores.
             thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Sends a pipeline, and notes the replies. Returns the port of a redirection.
+    /// Sends a pipeline, and records the replies. Returns the port of a redirection.
     ///
     /// # Errors
     /// The connection is broken, or stalls.
@@ -245,7 +245,7 @@ impl Shared {
     }
 }
 
-/// The request of a number.
+/// The request with this number.
 fn request([counter, list, pair_counter, pair_list]: &[String; 4], number: u64) -> Vec<u8> {
     let text = number.to_string();
     match number % 3 {

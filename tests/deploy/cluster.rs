@@ -1,13 +1,13 @@
-//! The variants with a cluster, run without containers: the scripts, files and command lines for Compose and Kubernetes
-//! start six real servers.
+//! Runs the variants with a cluster without containers: the scripts, files and command lines for Compose and Kubernetes
+//! start six servers.
 //!
 //! ```text
-//!   a container   ─▶ a server on an address of its own (127.0.77.1, …), on a port that all of them have
-//!   the image     ─▶ a directory in front of the search path: redis-cli, which uses this port, and getent, which reads
+//!   a container   ─▶ a server on its own address (127.0.77.1, …), on a port that all of them share
+//!   the image     ─▶ a directory at the front of PATH: redis-cli, which uses this port, and getent, which reads
 //!   the resolver     a file of the test
 //! ```
 //!
-//! A pod that returns gets another address, as in Kubernetes; containers of Compose keep theirs.
+//! As in Kubernetes, a restarted pod gets a new address. Containers of Compose keep theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,13 +26,13 @@ const NODES: usize = 6;
 struct Variant {
     /// The names that the script resolves.
     hosts: [String; NODES],
-    /// The name that stands for all nodes, if there is one.
+    /// The name that resolves to all nodes, if there is one.
     all: Option<&'static str>,
     /// The command line of a server, without the binary.
     arguments: Vec<String>,
     /// Its configuration file.
     configuration: String,
-    /// The commands of the container that creates the cluster, of the one that looks for addresses, and of its probe.
+    /// The commands of the container that creates the cluster, of the one that finds addresses, and of its probe.
     create: Vec<String>,
     addresses: Option<Vec<String>>,
     probe: Option<Vec<String>>,
@@ -91,7 +91,7 @@ fn kubernetes(reader: &Reader) -> Variant {
     }
 }
 
-/// A server, and the process that looks for addresses.
+/// A server, and the process that finds addresses.
 struct Pod {
     address: Ipv4Addr,
     server: Option<Server>,
@@ -110,9 +110,9 @@ struct Deployment<'a> {
     variant: &'a Variant,
     port: u16,
     bus_port: u16,
-    /// They end before the directory is removed.
+    /// Dropped before the directory.
     pods: Vec<Pod>,
-    /// What the containers find in their search path.
+    /// The programs in the containers' PATH.
     image: Directory,
     /// The last byte of the next address.
     next: u8,
@@ -173,7 +173,7 @@ impl Deployment<'_> {
         words
     }
 
-    /// Starts a server on the address of its pod, and what runs beside it.
+    /// Starts a server on the address of its pod, and the process that finds addresses.
     fn run_pod(&mut self, index: usize, launch: Launch) {
         self.write_hosts();
         let server = launch.flags(&self.words(index).join(" ")).start_unlistened();
@@ -189,7 +189,7 @@ impl Deployment<'_> {
         }
     }
 
-    /// Kills a server and what is beside it. Returns its launch without flags.
+    /// Kills both processes of a pod. Returns the server's launch without flags.
     fn kill(&mut self, index: usize) -> Launch {
         let words = self.words(index).len();
         let pod = &mut self.pods[index];
@@ -199,7 +199,7 @@ impl Deployment<'_> {
         pod.server.take().expect("a server").stop().without_flags(words)
     }
 
-    /// Starts killed servers; in Kubernetes they have other addresses now.
+    /// Restarts killed servers, in Kubernetes with new addresses.
     fn revive(&mut self, launches: Vec<(usize, Launch)>) {
         if self.variant.addresses.is_some() {
             for (index, _) in &launches {
@@ -254,7 +254,7 @@ impl Deployment<'_> {
         self.client(index).run("CLUSTER MYID").text()
     }
 
-    /// What a node knows of each: the address, whether it is a replica, its primary, the epoch, the slots.
+    /// A node's view of each: the address, whether it is a replica, its primary, the epoch, the slots.
     fn view(&self, index: usize) -> BTreeMap<String, Vec<String>> {
         let text = self.client(index).run("CLUSTER NODES").text();
         let lines = text.lines().map(|line| {
@@ -300,7 +300,7 @@ impl Deployment<'_> {
     }
 }
 
-/// Creates a cluster, twice; loses a primary, then all nodes at once, then a volume.
+/// Runs the script twice; then loses a primary, all nodes at once, and a volume.
 fn survives_losses(variant: &Variant) {
     let mut deployment = Deployment::start(variant);
     let text = deployment.create();

@@ -26,7 +26,7 @@ if kind == 'compose' and isinstance(value, list):
 sys.stdout.write(value if isinstance(value, str) else ''.join(item + chr(0) for item in value))
 ";
 
-/// The Python that reads the files.
+/// The Python interpreter that reads the files.
 pub struct Reader(PathBuf);
 
 impl Reader {

@@ -137,7 +137,7 @@ fn every_mode_gives_a_replica_the_data_of_its_primary() {
                 // Its AOF has the new data.
                 reader.wait_for_info("aof_rewrite_in_progress", |value| value == 0);
                 until("the rewritten AOF", || reader.info("aof_last_bgrewrite_status") == "ok");
-                // A key that expires meanwhile is gone at once from the one and at its DEL from the other.
+                // A key that expires meanwhile is gone at once on the primary, but only with its DEL on the replica.
                 reader.ok("DEBUG LOADAOF");
                 wait_for_equality(&mut writer, &mut reader);
             }

@@ -1,4 +1,4 @@
-//! Replicas and primaries that do what Redis' never do, played by the test.
+//! The test plays replicas and primaries that do what those of Redis never do.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -74,7 +74,7 @@ fn a_reply_waits_for_a_replica_that_acknowledges_what_was_sent() {
     writer.send(&["SET", "k", "v"]).expect("sent");
     until("the reply waits", || field(&mut admin, "withheld_replies") == "1");
     acknowledge(&mut replica, "9223372036854775806");
-    // It has been read when the server sees that the replica is gone.
+    // The server has read the acknowledgements when it notices that the replica is gone.
     drop(replica);
     until("it is gone", || field(&mut admin, "connected_slaves") == "0");
     assert_eq!(field(&mut admin, "withheld_replies"), "1");
@@ -86,7 +86,7 @@ fn a_reply_waits_for_a_replica_that_acknowledges_what_was_sent() {
     assert_eq!(writer.read_reply().expect("a reply").value.text(), "OK");
 }
 
-/// The bytes of requests, one a line.
+/// Encodes requests, one per line.
 fn stream_of(lines: &[&str]) -> Vec<u8> {
     lines.iter().flat_map(|line| encode(&line.split(' ').collect::<Vec<_>>())).collect()
 }

@@ -221,7 +221,7 @@ fn bytes_between_primary_and_replica_are_counted_apart_from_those_of_clients() {
         writer.ok(&format!("SET k {value}"));
         wait_for_offset(&mut writer, &mut reader);
         // A server counts bytes a moment after it has sent them.
-        // Valkey counts those of the snapshot alone.
+        // Valkey counts only the bytes of the snapshot.
         let least = if primary_kind == Kind::Redis && redis_is_valkey() { 100_000 } else { 200_000 };
         let sent = writer.wait_for_info("total_net_repl_output_bytes", |bytes| bytes > least);
         let received = reader.wait_for_info("total_net_repl_input_bytes", |bytes| bytes > 200_000);

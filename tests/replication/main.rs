@@ -52,7 +52,7 @@ pub fn launch(kind: Kind) -> Launch {
         .flags("--save  --enable-debug-command yes --repl-diskless-sync-delay 0 --repl-ping-replica-period 1")
 }
 
-/// A text of Valkey with the words of Redis.
+/// Translates a text of Valkey to the words of Redis.
 pub fn in_words_of_redis(text: &str) -> String {
     text.replace("Valkey", "Redis").replace("its primary", "its master").replace("the primary", "the master")
 }

@@ -83,7 +83,7 @@ fn the_log_names_the_replica_whose_connection_is_lost() {
     primary.wait_for_log(&format!("Connection with replica 127.0.0.1:{port} lost."));
 }
 
-/// Redis logs `client id #5`: the system does not know the address of a connection that was reset.
+/// Redis logs `client id #5`, because the system does not know the address of a connection that was reset.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_log_names_the_replica_that_resets_its_connection() {

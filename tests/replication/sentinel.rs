@@ -278,7 +278,7 @@ fn info_has_every_field_of_redis_that_sentinel_reads() {
     let [(ours, mut our_primary), (_our_replica, mut our_reader)] = servers(Kind::Subject);
     let compare = |theirs: &mut Client, ours: &mut Client| {
         let own = field_names(ours);
-        // Those of Valkey alone, about its ways to send a snapshot.
+        // Fields that only Valkey has, about how it sends a snapshot.
         let is_of_redis = |name: &String| !name.starts_with("replicas_") || !redis_is_valkey();
         let names = field_names(theirs).into_iter().filter(is_of_redis);
         let lacking: Vec<_> = names.filter(|name| !own.contains(name)).collect();

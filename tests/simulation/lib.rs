@@ -1,4 +1,4 @@
-//! The machine of the cluster alone, with its tests: an optimized build takes seconds, that of the whole server minutes.
+//! The cluster's state machine alone, with its tests: its optimized build takes seconds, that of the server minutes.
 //! `make simulate`, `make scale` and `make soak` run it.
 
 #[path = "../../src/cluster/mod.rs"]

@@ -49,7 +49,7 @@ impl Client {
         Ok(Client { stream: Stream::Tcp(stream), buffer: Vec::new(), taken: 0 })
     }
 
-    /// Limits how long a read waits, for a client that then gives up.
+    /// Sets the timeout of reads.
     pub fn set_read_timeout(&self, longest: Duration) {
         let set = match &self.stream {
             Stream::Tcp(s) => s.set_read_timeout(Some(longest)),

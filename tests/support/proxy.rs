@@ -5,9 +5,8 @@
 //!                          └─ waits while the proxy is cut; divides and delays what it passes on
 //! ```
 //!
-//! A cut proxy is a network that loses everything: connections stay, new ones can be made, and no byte comes through. What
-//! was sent meanwhile arrives when it is healed. It can also be cut for some of its clients, which it knows by their
-//! addresses.
+//! A cut proxy is a network that loses everything: connections stay, new ones can be made, and no byte comes through.
+//! Data that was sent meanwhile arrives when it is healed. It can also be cut for clients with certain addresses only.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
@@ -35,7 +34,7 @@ struct State {
     /// The port of the server.
     target: u16,
     is_cut: bool,
-    /// Clients with these addresses are cut.
+    /// The addresses of clients that are cut.
     cut_sources: Vec<IpAddr>,
     /// The longest delay of a piece; with one, pieces are small as well.
     delay: Duration,
@@ -117,7 +116,7 @@ impl Proxy {
         self.change(|state| state.is_cut = true);
     }
 
-    /// No byte comes through from now on from this address or to it.
+    /// Cuts the connections of this address, in both directions.
     pub fn cut_from(&self, source: IpAddr) {
         self.change(|state| state.cut_sources.push(source));
     }

@@ -32,7 +32,7 @@ pub fn redis_binary() -> PathBuf {
     std::env::var_os("REDIS_BIN").map_or_else(|| PathBuf::from("redis-server"), PathBuf::from)
 }
 
-/// Whether that is Valkey, whose texts and some replies differ from those of Redis.
+/// Whether it is Valkey, whose texts and some replies differ from those of Redis.
 pub fn redis_is_valkey() -> bool {
     let binary = redis_binary();
     binary.file_name().is_some_and(|name| name.to_string_lossy().contains("valkey"))

@@ -135,15 +135,15 @@ impl Shim {
         }
     }
 
-    /// The records so far. One that is not complete yet is not among them.
+    /// The complete records so far.
     pub fn trace(&self) -> Vec<Record> {
         let bytes = fs::read(&self.trace).expect("the trace");
         let mut rest = &bytes[..];
         std::iter::from_fn(|| Record::take(&mut rest)).collect()
     }
 
-    /// Removes the part of a record with which the trace ends, after the server was killed: the kernel ends a write
-    /// early if its process gets a SIGKILL. Call it before another process appends to the trace.
+    /// Removes an incomplete record at the end of the trace, which a SIGKILL may leave because the kernel then cuts a
+    /// write short. Call it before another process appends to the trace.
     pub fn drop_cut_record(&self) {
         let bytes = fs::read(&self.trace).expect("the trace");
         let mut rest = &bytes[..];

@@ -88,11 +88,11 @@ impl World {
         }
     }
 
-    /// Restarts a node with an older `nodes.conf`, in which the epoch of the cluster, the other nodes and their slots may
-    /// be outdated. Its vote, its role, its own epoch and its own slots must be those of today: no protocol can do
-    /// without them, and Redis, too, syncs the file before it votes or announces a claim. With an old vote the node votes
-    /// twice in an epoch. With an old role or epoch it claims slots in an epoch that is over, while the others remember
-    /// the later one. A slot that it received since has no owner any more, as the node that had it has given it away.
+    /// Restarts a node with an older `nodes.conf`, in which the epoch of the cluster, the other nodes and their slots
+    /// may be outdated. Its vote, role, epoch and slots must be current: no protocol can do without them, and Redis,
+    /// too, syncs the file before it votes or announces a claim. With an old vote the node would vote twice in an
+    /// epoch. With an old role or epoch it would claim slots in an epoch that is over, while the others know a later
+    /// one. A slot that it received since would have no owner.
     fn restore_old_file(&mut self, host: usize) {
         let kept = |text: &str| -> Vec<String> {
             let line = text.lines().find(|line| line.contains("myself")).unwrap_or_default();
@@ -113,11 +113,11 @@ impl World {
         self.after(300, 3000, Event::Restart(host));
     }
 
-    /// Restarts a node without its `nodes.conf`. It returns as another node.
+    /// Restarts a node without its `nodes.conf`: it returns with a new ID.
     fn wipe(&mut self, host: usize) {
         let Some(cluster) = &self.hosts[host].cluster else { return };
         let me = cluster.myself();
-        // Once a primary is gone, its slots are what its replicas know.
+        // Only the replicas of a lost primary know its slots.
         if self.is_primary_wiped || (me.is_primary() && !self.has_copy(host)) {
             return;
         }
@@ -128,7 +128,7 @@ impl World {
         self.after(300, 3000, Event::Restart(host));
     }
 
-    /// Whether the majority can elect another node with the slots of this primary.
+    /// Whether the majority can elect a replica that has all slots of this primary.
     fn has_copy(&self, host: usize) -> bool {
         let Some(cluster) = &self.hosts[host].cluster else { return false };
         let me = cluster.myself();
@@ -181,7 +181,7 @@ impl World {
         self.replace_lost_nodes();
     }
 
-    /// The IDs that a node knows and that no node has.
+    /// The IDs in the table of a node that no running node has.
     fn lost(&self, host: usize) -> Vec<NodeId> {
         let ids: BTreeSet<NodeId> =
             self.hosts.iter().filter_map(|host| Some(host.cluster.as_ref()?.myself().id)).collect();
@@ -190,9 +190,9 @@ impl World {
         known.filter(|id| !ids.contains(id)).collect()
     }
 
-    /// An operator has a replica take the place of a primary that lost its file, unless one was elected. As in Redis,
-    /// that does not happen if the node returns at once with another ID: then the old one has no address, and does not
-    /// fail.
+    /// An operator lets a replica replace a primary that lost its `nodes.conf`, unless one was elected. As in Redis,
+    /// there is no election if the node returns at once with a new ID: then the old ID has no address, and is not
+    /// flagged as failed.
     fn replace_lost_primary(&mut self) {
         let from_ms = self.now_ms;
         loop {
@@ -217,7 +217,7 @@ impl World {
         }
     }
 
-    /// An operator forgets the nodes that lost their files, and has the new ones meet the others.
+    /// An operator forgets the old IDs of nodes that lost their `nodes.conf`, and adds the new ones (`MEET`).
     fn replace_lost_nodes(&mut self) {
         let alone = |host: &Host| host.cluster.as_ref().is_some_and(|cluster| cluster.nodes().count() == 1);
         let new: Vec<bool> = self.hosts.iter().map(alone).collect();
@@ -236,7 +236,7 @@ impl World {
 
 fn run(seed: u64) -> Outcome {
     let is_wild = seed % 4 == 3;
-    // Whether a replica's data is too old is not what is tested where a primary does not return.
+    // Where a primary does not return, a replica must take over however old its data is.
     let replica_validity_factor = if is_wild { 0 } else { 10 };
     let settings = Settings { node_timeout_ms: TIMEOUT_MS, replica_validity_factor, ..Settings::default() };
     let shape = [(3, 6), (3, 6), (3, 7), (5, 5), (3, 9), (2, 4)][(seed / 4 % 6) as usize];

@@ -1,30 +1,29 @@
-//! Two primaries that claim the same slots, or have the same configuration epoch: for how long the protocol allows it.
+//! For how long two primaries may serve the same slots or have the same configuration epoch.
 //!
-//! **The same epoch.** Elections never give an epoch twice. `TAKEOVER` and moved slots take one without votes, and two
-//! nodes may take the same; then the one with the smaller ID takes another as soon as it receives a message of the other
-//! one. Nodes that reach each other send one at least each second; a connection that was cut before is replaced after up
-//! to two node timeouts ([`EPOCH_MS`]). The time in which one cannot reach the other does not count.
+//! **The same epoch.** Elections never give an epoch twice. `TAKEOVER` and moved slots take one without votes, so two
+//! nodes may take the same; then the one with the smaller ID takes another when it receives a message of the other one.
+//! Nodes that reach each other send one at least each second; a connection that was cut before is replaced after up to
+//! two node timeouts ([`EPOCH_MS`]). Time in which one cannot reach the other does not count.
 //!
-//! **The same slot.** While a partition lasts, an old primary and its elected successor both have the slots, but must
-//! not both serve them: the old one stops (`cluster_state:fail`) when it has not received from the majority for a node
-//! timeout. Where only its own messages are lost, the others close their connections to it after at most another one.
-//! The election itself begins only a node timeout after the cut. What remains are few seconds ([`SLOTS_MS`]), in which
-//! Redis, too, accepts writes that the successor does not have: docs/cluster.md, "What is guaranteed". `TAKEOVER` asks no
-//! majority: replicas that take over all the slots on their side of a partition serve them until it heals, so with
-//! `TAKEOVER` only the time counts in which the two reach each other.
+//! **The same slot.** During a partition an old primary and its elected successor both have the slots. The old one
+//! stops serving them (`cluster_state:fail`) when it has received nothing from the majority for a node timeout. If only
+//! its own messages are lost, the others close their connections to it after up to another node timeout. The election
+//! begins only a node timeout after the cut. So both serve the slots for at most a few seconds ([`SLOTS_MS`]), in which Redis, too, accepts writes that the successor does not have (docs/cluster.md, "What is guaranteed").
+//! `TAKEOVER` needs no majority: replicas that take over all slots on their side of a partition serve them until it
+//! heals, so with `TAKEOVER` only the time counts in which the two reach each other.
 
 use super::*;
 
 /// For how long two primaries that reach each other may have the same epoch: two node timeouts until a dead connection
-/// is closed, a second until the next `PING`, and three times the greatest delay, for the connection, the `PING`, and the
-/// ticks.
+/// is closed, a second until the next `PING`, and three times the greatest delay (for the connection, the `PING` and
+/// the ticks).
 const EPOCH_MS: u64 = 2 * TIMEOUT_MS + 1000 + 3 * 1500;
 
-/// For how long two primaries may serve the same slot, whatever the network does: two node timeouts until the old one
-/// has not received for another one, and the greatest delay.
+/// For how long two primaries may serve the same slot, whatever the network does: up to two node timeouts until the old
+/// one receives nothing, another one until it stops, and the greatest delay.
 const SLOTS_MS: u64 = 3 * TIMEOUT_MS + 1500;
 
-/// Since when pairs of nodes are in a state that must end.
+/// When pairs of nodes got the same epoch or served the same slot.
 #[derive(Default)]
 pub(super) struct Rivals {
     same_epoch: BTreeMap<(usize, usize), u64>,

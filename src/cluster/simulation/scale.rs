@@ -1,21 +1,21 @@
-//! Clusters of many nodes: how long until all agree that one failed, the traffic of the bus, and the CPU time of a node.
+//! Measures large clusters: the time until all nodes agree on a failure, the traffic of the bus, and CPU time per node.
 //!
 //! Half of the nodes are primaries, each with a replica. After a warm-up the traffic is counted; then a primary loses
-//! its power. `make scale` runs it with the sizes of docs/cluster.md, a test run with small ones. The specification of
-//! Redis Cluster ("Heartbeat and gossip messages", "Failure detection") has the figures to compare with: each node pings
-//! each other one once in an interval, a gossip section has an entry for a tenth of the nodes, and a failure is agreed
-//! on within a node timeout and a few messages.
+//! its power. `make scale` runs it with the sizes of docs/cluster.md, a test run with small ones. The results are
+//! compared with the specification of Redis Cluster ("Heartbeat and gossip messages", "Failure detection"): each node
+//! pings every other one once in an interval, a gossip section has entries about a tenth of the nodes, and the nodes
+//! agree on a failure within a node timeout and a few messages.
 
 use super::*;
 use crate::cluster::message::{ENTRY, HEADER};
 
-/// The CPU time of this thread in milliseconds, with that of the simulator; 0 where the system has no such file.
+/// The CPU time of this thread in milliseconds, including the simulator; 0 where the system does not report it.
 fn thread_cpu_ms() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split(' ').next().and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0) / 1e6
 }
 
-/// The nodes of a measurement, and the directives that matter.
+/// The number of nodes and the directives of a measurement.
 #[derive(Clone, Copy)]
 struct Shape {
     nodes: usize,
@@ -24,7 +24,7 @@ struct Shape {
     measured_ms: u64,
 }
 
-/// What a node does in a second, and the milliseconds from the power loss to each stage.
+/// Per-second figures of a node, and the milliseconds from the power loss to each stage.
 struct Figures {
     packets: f64,
     bytes: f64,
@@ -35,8 +35,8 @@ struct Figures {
 }
 
 impl Shape {
-    /// Bytes that a node sends in a second by the specification: a `PING` to each other node in an interval, one to a
-    /// random node each second, and as many `PONG`s; each with the header, a tenth of the nodes, and the shard.
+    /// The bytes that a node sends in a second by the specification: a `PING` to each other node in an interval, one to
+    /// a random node each second, and as many `PONG`s; each with the header, a tenth of the nodes, and the shard ID.
     fn formula(self) -> f64 {
         let others = self.nodes as f64 - 1.0;
         let pings = others * 1000.0 / self.ping_interval_ms as f64 + 1.0;
@@ -70,8 +70,8 @@ impl Shape {
 }
 
 impl World {
-    /// Takes the power from a primary. Returns when the first node and when all have it as failed, and when all have
-    /// the slots at another node, or 0 if it has no replica.
+    /// Cuts the power of a primary. Returns after how many milliseconds the first node and all nodes flag it as failed,
+    /// and all know the new owner of its slots (0 if it has no replica).
     fn fail(&mut self, host: usize) -> [u64; 3] {
         let me = self.hosts[host].cluster.as_ref().expect("it runs").myself();
         let (id, slot) = (me.id, me.slots.iter().next().expect("a slot"));
@@ -106,7 +106,7 @@ fn all_nodes_agree_on_a_failure_soon_after_the_node_timeout_and_the_traffic_is_t
     for word in shapes.split_whitespace() {
         let (nodes, interval) = word.split_once('/').unwrap_or((word, "1000"));
         let nodes = number(nodes);
-        // Whole intervals: the PINGs of nodes that have started together come in waves.
+        // Whole intervals, because nodes that started together send their PINGs at the same time.
         let ping_interval_ms = number(interval) as u64;
         let measured_ms = 10_000_u64.next_multiple_of(ping_interval_ms);
         let shape = Shape { nodes, ping_interval_ms, measured_ms };

@@ -218,8 +218,8 @@ impl Keys {
         }
     }
 
-    /// Fills `found` with the keys of a call whose last specification begins where the call ends, as in `PFMERGE key`:
-    /// `COMMAND GETKEYS` refuses it, but it is executed, on the node of its other keys.
+    /// Fills `found` with the keys of a call that ends before the keys of its last specification, as in `PFMERGE key`.
+    /// `COMMAND GETKEYS` refuses such a call, but the node of its other keys executes it.
     fn find_leading<A: Arguments + ?Sized>(&self, args: &A, found: &mut Vec<KeyPosition>) {
         let Some((last, leading)) = self.specs.split_last() else { return };
         let ends = matches!(last.begin, BeginSearch::Index(begin) if begin as usize == args.count());

@@ -15,9 +15,9 @@
 //! whether it is in the first table. These two tests also lead to the slots, off the usual path: a [`SlottedDict`] with
 //! slots pretends to rehash forever.
 //!
-//! **With slots** the methods cost one cache miss more, in 1 MiB for each database with keys. The counts of all slots
-//! (`counts`) choose one at random in proportion to its keys. A scan visits the slots one after the other: its guarantee
-//! holds within each, so for all.
+//! **With slots** each method costs one more cache miss, and each database with keys 1 MiB. The counts of all slots
+//! (`counts`) choose one at random in proportion to its keys. A scan visits the slots one after the other: its
+//! guarantee holds within each, so for all.
 
 mod counts;
 mod slots;
@@ -32,7 +32,7 @@ pub struct SlottedDict<T: Item> {
     /// The dict without slots. With slots it stays empty, and its flag `rehashing` stays set.
     whole: Dict<T>,
     has_slots: bool,
-    /// The dicts of the slots, 1 MiB, once there was a key.
+    /// The dicts of the slots (1 MiB), created with the first key.
     slots: Option<Box<Slots<T>>>,
 }
 

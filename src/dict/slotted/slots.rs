@@ -24,7 +24,7 @@ const SWEPT: usize = HASH_SLOTS / 256;
 /// The bits of a scan's cursor that contain the slot.
 const CURSOR_BITS: u32 = HASH_SLOTS.trailing_zeros();
 
-/// A dict that is alone in its cache line.
+/// A dict aligned to its own cache line.
 #[repr(align(64))]
 struct Line<T: Item>(Dict<T>);
 
@@ -50,7 +50,7 @@ pub(super) struct Slots<T: Item> {
 
 impl<T: Item> Slots<T> {
     pub(super) fn new(seed: Seed) -> Slots<T> {
-        // Debug builds and tests have more fields.
+        // In debug builds and tests a dict has more fields.
         const { assert!(cfg!(any(test, debug_assertions)) || size_of::<Line<T>>() == 64) };
         let dicts: Vec<_> = std::iter::repeat_with(|| Line(Dict::new(seed))).take(HASH_SLOTS).collect();
         let Ok(dicts) = dicts.try_into() else { unreachable!("as many as were taken") };

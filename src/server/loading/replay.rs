@@ -49,8 +49,8 @@ impl Skipped {
     }
 }
 
-/// Whether a command of a log or of a primary's stream may change data: keyspace commands, function commands, and scripts
-/// with their writes.
+/// Whether a command of an AOF or of a primary's stream may change data: commands on the keyspace or on functions, and
+/// those that run scripts.
 pub(in crate::server) fn changes_data(command: &Command) -> bool {
     match command.handler {
         Handler::Keyspace(_) => true,

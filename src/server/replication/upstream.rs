@@ -38,12 +38,12 @@ pub enum Sink {
 pub struct Spool {
     file: File,
     path: Option<PathBuf>,
-    /// Of the received bytes, unless checksums are not verified.
+    /// The check of the received bytes; `None` with `rdbchecksum no`.
     check: Option<Check>,
 }
 
 impl Spool {
-    /// Creates a file. `verifies`: whether to check the snapshot.
+    /// Creates a file. With `verifies`, the snapshot will be checked.
     ///
     /// # Errors
     /// The file cannot be created.
@@ -66,7 +66,7 @@ impl Spool {
     /// Checks the whole snapshot.
     ///
     /// # Errors
-    /// It is damaged.
+    /// The snapshot is damaged.
     pub fn check(&self) -> Result<(), RdbError> {
         self.check.as_ref().map_or(Ok(()), Check::finish)
     }

@@ -1,12 +1,12 @@
-//! Checks a file while it is received, before anything is done with it: its version, its end and its checksum.
+//! Checks the version, the end and the checksum of a file while it is received, before it replaces anything.
 //!
 //! ```text
 //!   REDIS0011 │ records … │ 0xff │ checksum
 //!   ▲ head      ▲ summed    ▲ held: the last nine bytes so far
 //! ```
 //!
-//! It costs a pass over the bytes while they are in the cache, about 3 GB/s, and constant memory. It finds what
-//! transmission and disks damage, and files of an unknown version; what a correct checksum covers is not decoded.
+//! It costs constant memory and a pass over the bytes while they are in the cache (about 3 GB/s). It finds damage by
+//! the network or a disk, and unknown versions. It does not decode records, so they may be wrong all the same.
 
 use super::records::WITH_CHECKSUM;
 use super::{Doing, Fault, RdbError, Records, Source, opcode};
@@ -82,7 +82,7 @@ mod tests {
         file
     }
 
-    /// What the check says about `file`, however that is cut.
+    /// The result of the check, which must be the same for chunks of any size.
     fn check(file: &[u8]) -> Result<(), String> {
         let outcomes = [1, 2, 8, 9, 10, 17, 1000].map(|size| {
             let mut check = Check::default();
@@ -101,7 +101,7 @@ mod tests {
             for at in 0..whole.len() {
                 let mut damaged = whole.clone();
                 damaged[at] ^= 0x10;
-                // The last digit of the version then ends it: version 1 has no checksum.
+                // Damage to the last digit of the version ends the number before it: version 1 has no checksum.
                 assert_eq!(check(&damaged).is_ok(), at == HEAD - 1, "byte {at} of {}", whole.escape_ascii());
                 assert!(check(&whole[..at]).is_err(), "{at} bytes of {}", whole.escape_ascii());
             }
