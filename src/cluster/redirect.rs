@@ -80,6 +80,12 @@ impl Cluster {
         served
     }
 
+    /// Whether [`Cluster::served`] may have changed since the last [`Action::OwnershipChanged`](super::Action), which
+    /// [`Cluster::settle`] makes of all changes together.
+    pub fn owners_are_changing(&self) -> bool {
+        self.todo.ownership
+    }
+
     /// Decides whether this node executes a call.
     ///
     /// # Errors

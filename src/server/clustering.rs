@@ -402,6 +402,10 @@ impl Server {
 
     /// Executes the machine's actions.
     pub(super) fn act(&mut self) {
+        // The machine tells of changed owners once an iteration; the next request must not be executed by the old ones.
+        if self.cluster.as_ref().is_some_and(|node| node.machine.owners_are_changing()) {
+            self.refresh_served();
+        }
         while let Some(action) = self.cluster.as_mut().and_then(|node| node.machine.next_action()) {
             match action {
                 Action::Connect { link, ip, bus_port } => self.connect_to_node(link, &ip, bus_port),
