@@ -14,7 +14,8 @@ impl Cluster {
         // A replica sends its primary's slots and epoch.
         let owner = me.primary.map_or(me, |primary| self.table.node(primary));
         let (port, other_port) = self.wire_ports(&me.address);
-        let is_paused = me.is_primary() && self.manual.is_active();
+        // A slow script writes on during the pause: the offset is final when it has ended.
+        let is_paused = me.is_primary() && self.manual.is_active() && !self.facts.is_busy;
         let header = Header {
             current_epoch: self.current_epoch,
             config_epoch: owner.config_epoch,

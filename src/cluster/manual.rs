@@ -8,6 +8,9 @@
 //!   PONG: primary of the slots ──────▶ becomes a replica, ends the pause
 //! ```
 //!
+//! While a slow script runs on the primary, the flag is not set: what the script writes has no offset yet. The pause also
+//! stops what the primary itself adds to the stream (`PING`, `REPLCONF GETACK`): the replica waits for that very offset.
+//!
 //! Both give up after 5 seconds. `FORCE` starts with the election, `TAKEOVER` needs none.
 
 use super::message::{Body, Kind};

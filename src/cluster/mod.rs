@@ -142,6 +142,8 @@ pub struct Facts {
     pub data_age_ms: u64,
     /// Whether the keyspace has keys.
     pub has_keys: bool,
+    /// Whether a slow script is running: what it writes is not part of `offset` yet.
+    pub is_busy: bool,
 }
 
 /// The severity of a log line.

@@ -296,6 +296,7 @@ impl World {
             is_following: entry.follows.is_some(),
             data_age_ms: if entry.follows.is_some() { self.now_ms - entry.heard_ms } else { 0 },
             has_keys: true,
+            is_busy: false,
         }
     }
 

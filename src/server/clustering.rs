@@ -190,6 +190,7 @@ impl Server {
             is_following: self.replication.upstream.is_some(),
             data_age_ms: u64::try_from(data_age_ms).unwrap_or(0),
             has_keys: (0..self.core.keyspace.count()).any(|db| !self.core.keyspace.db(db).is_empty()),
+            is_busy: self.is_busy(),
         }
     }
 

@@ -14,6 +14,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsFd;
 
 use super::Server;
+use super::audience::pause::Purpose;
 use super::replication::Replica;
 use crate::db::Stream;
 use crate::replication::link::request;
@@ -36,9 +37,10 @@ impl Server {
     }
 
     fn feed_each(&mut self) {
-        if std::mem::take(&mut self.replication.asks_for_acknowledgements)
-            || self.has_to_request_acknowledgements()
-        {
+        let is_wanted = self.replication.asks_for_acknowledgements || self.has_to_request_acknowledgements();
+        // A replica that takes over has been told the offset at which it does so: the stream ends there.
+        if is_wanted && !self.audience.pause().is_for(Purpose::ManualFailover) {
+            self.replication.asks_for_acknowledgements = false;
             self.request_acknowledgements();
         }
         for index in 0..self.replication.replicas.len() {

@@ -14,6 +14,7 @@ use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 
 use super::Server;
+use super::audience::pause::Purpose;
 use super::persistence::job::Work;
 use super::replication::transfer::Transfer;
 use super::replication::{Outgoing, Replica};
@@ -545,6 +546,7 @@ impl Server {
         if has_replicas
             && self.replication.failover.is_none()
             && self.stopping.is_none()
+            && !self.audience.pause().is_for(Purpose::ManualFailover)
             && now_ms - self.replication.pinged_ms >= period_ms
         {
             self.replication.pinged_ms = now_ms;

@@ -92,6 +92,54 @@ fn a_replica_takes_over_by_command_without_a_lost_write() {
 }
 
 #[test]
+fn a_replica_takes_over_without_the_loss_of_what_a_slow_script_writes() {
+    let old_flags = format!("{NEVER} --busy-reply-threshold 10");
+    let nodes = cluster(2, [(Kind::Subject, &*old_flags), (Kind::Subject, NEVER), (Kind::Subject, NEVER)]);
+    let (old, new) = (&nodes[0], &nodes[2]);
+    let script = "redis.call('INCR',KEYS[1]) local from=os.clock() while os.clock()-from<1 do end \
+                  return redis.call('INCR',KEYS[1])";
+    let mut writer = old.client();
+    writer.send(&["EVAL", script, "1", "b"]).expect("sent");
+    until("the script is slow", || old.run("GET b").text().starts_with("BUSY"));
+    new.client().ok("CLUSTER FAILOVER");
+    let reply = writer.read_reply().expect("a reply").value;
+    assert_eq!(reply.text(), "2");
+    let mut requests = 1;
+    until("the replica is promoted", || {
+        // A node gives up an attempt after five seconds: on a busy machine it may need another one.
+        if new.server().log().matches("Manual failover timed out").count() == requests {
+            new.run("CLUSTER FAILOVER");
+            requests += 1;
+        }
+        new.is_primary()
+    });
+    assert_eq!(new.run("GET b").text(), "2");
+}
+
+#[test]
+fn the_stream_does_not_grow_while_a_replica_waits_for_its_end() {
+    let nodes = cluster(2, [(Kind::Subject, NEVER), (Kind::Subject, NEVER), (Kind::Subject, NEVER)]);
+    let (old, voter, new) = (&nodes[0], &nodes[1], &nodes[2]);
+    // Without a majority the replica is not elected: the pause lasts.
+    voter.server().signal(nix::sys::signal::Signal::SIGSTOP);
+    until("nothing was requested in a pause", || {
+        new.client().ok("CLUSTER FAILOVER");
+        let attempts = |node: &Node, end: &str| node.server().log().matches(end).count();
+        let (begin, end) = ("Manual failover requested by replica", "Manual failover timed out");
+        until("the primary pauses writes", || attempts(old, begin) > attempts(old, end));
+        let offset = || old.client().info("master_repl_offset");
+        let before = offset();
+        // No two replicas will acknowledge anything.
+        old.run("WAIT 2 1");
+        let after = offset();
+        let is_paused = attempts(old, begin) > attempts(old, end);
+        assert!(after == before || !is_paused, "{before} {after}");
+        is_paused
+    });
+    voter.server().signal(nix::sys::signal::Signal::SIGCONT);
+}
+
+#[test]
 fn a_replica_takes_over_from_a_primary_that_is_gone_if_it_is_forced_to() {
     for word in ["FORCE", "TAKEOVER"] {
         let kinds =

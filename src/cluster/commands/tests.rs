@@ -4,7 +4,8 @@ use super::*;
 use crate::cluster::{Settings, node::Node};
 use crate::types::random::Random;
 
-const NONE: &Facts = &Facts { offset: 0, is_following: false, data_age_ms: 0, has_keys: false };
+const NONE: &Facts =
+    &Facts { offset: 0, is_following: false, data_age_ms: 0, has_keys: false, is_busy: false };
 
 /// A node that knows `others` other primaries, and their IDs.
 fn cluster(others: u64) -> (Cluster, Vec<String>) {

@@ -60,6 +60,11 @@ impl Pause {
         self.purposes.contains(&true)
     }
 
+    /// Whether writes are stopped for `purpose`.
+    pub fn is_for(&self, purpose: Purpose) -> bool {
+        self.purposes[purpose as usize]
+    }
+
     /// Whether a command with these flags has to wait.
     pub fn stops(&self, command_flags: u64) -> bool {
         let writes = command_flags & (flags::WRITE | flags::MAY_REPLICATE) != 0;
@@ -181,6 +186,7 @@ mod tests {
         let mut pause = Pause::default();
         assert!(pause.stop_writes(Purpose::Shutdown, true).is_empty());
         assert!(pause.stop_writes(Purpose::Failover, true).is_empty());
+        assert!(pause.is_for(Purpose::Failover) && !pause.is_for(Purpose::ManualFailover));
         assert!(pause.is_active() && !pause.is_over(u64::MAX));
         assert!(pause.stops(flags("set")) && !pause.stops(flags("get")));
         pause.extend(PauseMode::All, 5);
