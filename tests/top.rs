@@ -248,7 +248,7 @@ fn the_live_view_acts_on_keys_and_gives_the_terminal_back() {
     terminal.send("q");
     assert!(terminal.wait_exit().success());
     assert!(terminal.is_restored());
-    assert!(terminal.transcript().ends_with("\x1b[?25h\x1b[?1049l"), "the screen of before is shown");
+    assert!(terminal.finish().ends_with("\x1b[?25h\x1b[?1049l"), "the screen of before is shown");
 }
 
 #[test]
@@ -424,7 +424,7 @@ fn without_colours_there_are_none() {
     command.arg("NO_COLOR=1").arg(tool.get_program()).args(tool.get_args());
     let mut terminal = Terminal::start(command, 80, 24);
     assert!(terminal.wait_exit().success());
-    let text = terminal.transcript();
+    let text = terminal.finish();
     let is_colour = |sequence: &str| {
         let end = sequence.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(0);
         sequence[end..].starts_with('m')
