@@ -37,6 +37,7 @@
 //! bits.
 
 use super::key_hasher::SLOT_BITS;
+use std::sync::{Mutex, PoisonError};
 
 /// The length of the longest key that is hashed in two steps.
 pub(super) const SHORT: usize = 16;
@@ -45,6 +46,9 @@ pub(super) const SHORT: usize = 16;
 /// fits a cache line.
 #[derive(Clone, Copy)]
 pub struct Seed(&'static Secrets);
+
+/// The words of all seeds, so that equal seeds share them.
+static SEEDS: Mutex<Vec<&'static Secrets>> = Mutex::new(Vec::new());
 
 /// The words of a seed.
 #[derive(Clone, Copy)]
@@ -70,11 +74,18 @@ impl Seed {
         let b = fold(random[1] ^ 0xa409_3822_299f_31d0, a ^ 0x082e_fa98_ec4e_6c89);
         let c = fold(random[0] ^ 0x4528_21e6_38d0_1377, b ^ 0xbe54_66cf_34e9_0c6c);
         let d = fold(random[1] ^ 0xc0ac_29b7_c97c_50dd, c ^ 0x3f84_d5b5_b547_0917);
-        Self(Box::leak(Box::new(Secrets {
-            words: [a ^ random[0], b ^ random[1], c ^ random[0], (d ^ random[1]) | 1 << 63],
+        let words = [a ^ random[0], b ^ random[1], c ^ random[0], (d ^ random[1]) | 1 << 63];
+        let mut seeds = SEEDS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = seeds.iter().find(|known| known.words == words) {
+            return Self(known);
+        }
+        let secrets: &'static Secrets = Box::leak(Box::new(Secrets {
+            words,
             #[cfg(any(test, fuzzing))]
             plain: false,
-        })))
+        }));
+        seeds.push(secrets);
+        Self(secrets)
     }
 
     /// A seed with which a key's first eight bytes *are* its hash (least significant byte first), for tests that choose
