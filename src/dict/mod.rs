@@ -207,7 +207,7 @@ pub struct Dict<T: Item> {
 }
 
 /// The panic message when the second table is missing.
-const SECOND: &str = "a position in the second table outlived it";
+const SECOND: &str = "a dict without a second table is not rehashing, and no position is in one";
 
 /// The state of a change of size.
 struct Second<T: Item> {

@@ -41,10 +41,8 @@ pub struct Keys {
     finder: KeyFinder,
     /// The index of the first key of every call that has keys; 0 if that depends on the call.
     first: u8,
-    /// The index of the only key, if every call has exactly one, at this index and accessed alike; 0 for other commands.
+    /// The index of the only key, if every call has exactly one, at this index; 0 for other commands.
     only: u8,
-    /// Whether every call has exactly one key, at the index `first`.
-    is_single: bool,
     /// The argument with a member of the collection under the first key; 0 if no argument has one.
     member: u8,
 }
@@ -140,14 +138,11 @@ impl Keys {
             first = specs[at].first();
             at += 1;
         }
-        let single = match specs {
-            [spec] if matches!(finder, KeyFinder::Specs | KeyFinder::Set | KeyFinder::Bitfield) => {
-                spec.only()
-            }
+        let only = match (specs, finder) {
+            ([spec], KeyFinder::Specs | KeyFinder::Set | KeyFinder::Bitfield) => spec.only(),
             _ => 0,
         };
-        let only = if matches!(finder, KeyFinder::Specs) { single } else { 0 };
-        Keys { specs, finder, first, only, is_single: single != 0, member }
+        Keys { specs, finder, first, only, member }
     }
 
     /// Whether calls never have keys.
@@ -163,7 +158,7 @@ impl Keys {
     /// Whether every call has exactly one key, the first one.
     #[inline]
     pub fn is_single(&self) -> bool {
-        self.is_single
+        self.only != 0
     }
 
     /// The argument that is the first key of a call of `count` arguments; `None` if the call has no key, or none at a
@@ -211,7 +206,7 @@ impl Keys {
         if found.capacity() > KEPT {
             found.shrink_to(KEPT);
         }
-        if self.only != 0 {
+        if self.only != 0 && self.finder == KeyFinder::Specs {
             found.push(KeyPosition { index: usize::from(self.only), flags: self.specs[0].flags });
         } else {
             self.find_several(args, found);

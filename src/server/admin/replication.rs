@@ -143,9 +143,8 @@ impl Server {
         if words.first().is_some_and(|name| name.eq_ignore_ascii_case(b"ack")) && !is_replica {
             return Ok(());
         }
-        let history = self.replication.history.clone();
+        let sent = self.replication.sent_to(token);
         let replica = self.replication.find_or_add(token, || self.net.ip_of(token), now_ms);
-        let sent = replica.sent(&history);
         match replica.peer.configure(words.into_iter(), sent, now_ms) {
             Ok(Asked::Ok) => caller.reply(&mut self.net).ok(),
             Ok(Asked::Acknowledged) => self.on_acknowledgement(token),

@@ -137,11 +137,6 @@ impl Replica {
         };
         (ip, self.peer.listening_port)
     }
-
-    /// The replication offset up to which the stream was sent to it.
-    pub fn sent(&self, history: &History) -> i64 {
-        self.cursor.as_ref().map_or(0, |cursor| history.offset(cursor.offset()))
-    }
 }
 
 impl Replication {
@@ -171,6 +166,13 @@ impl Replication {
     /// The replica with this connection.
     pub fn find(&mut self, token: Token) -> Option<&mut Replica> {
         self.replicas.iter_mut().find(|replica| replica.token == token)
+    }
+
+    /// The replication offset up to which the stream was sent to the replica; 0 if it has been sent nothing.
+    pub fn sent_to(&self, token: Token) -> i64 {
+        let replica = self.replicas.iter().find(|replica| replica.token == token);
+        let cursor = replica.and_then(|replica| replica.cursor.as_ref());
+        cursor.map_or(0, |cursor| self.history.offset(cursor.offset()))
     }
 
     /// Like [`Replication::find`]; adds a replica for the connection from `ip` if it has none.
