@@ -7,6 +7,8 @@
 //!
 //! Costs: 4 KiB of tables in the binary, computed at compile time; about five instructions a byte.
 
+use std::ops::Range;
+
 /// The number of hash slots of a cluster.
 pub const HASH_SLOTS: usize = 16384;
 
@@ -85,20 +87,30 @@ fn slices(word: u64) -> u16 {
     remainder
 }
 
+/// The place of the hash tag in `key`, without its braces.
+fn tag(key: &[u8]) -> Option<Range<usize>> {
+    let start = memchr::memchr(b'{', key)? + 1;
+    let len = memchr::memchr(b'}', &key[start..])?;
+    (len > 0).then_some(start..start + len)
+}
+
 /// The bytes of `key` that determine its hash slot: those of its hash tag, or all.
 pub fn hashed_part(key: &[u8]) -> &[u8] {
-    let Some(open) = memchr::memchr(b'{', key) else { return key };
-    let tag = &key[open + 1..];
-    match memchr::memchr(b'}', tag) {
-        None | Some(0) => key,
-        Some(close) => &tag[..close],
-    }
+    tag(key).map_or(key, |tag| &key[tag])
+}
+
+/// The first bytes of `key`, to the end of its hash tag: all keys that begin with them have the same slot.
+pub fn shared_prefix(key: &[u8]) -> Option<&[u8]> {
+    tag(key).map(|tag| &key[..=tag.end])
 }
 
 /// The hash slot of `key`, below [`HASH_SLOTS`].
 #[inline]
 pub fn of_key(key: &[u8]) -> u16 {
     const ONES: u64 = 0x0101_0101_0101_0101;
+    if key.first() == Some(&b'{') {
+        return of_tagged(key) & (HASH_SLOTS as u16 - 1);
+    }
     // Not zero if a byte is a brace: the test for a zero byte, after the bytes of a brace have become zero.
     let mut braces = 0;
     let crc = update(key, |group| {
@@ -174,6 +186,16 @@ mod tests {
         fn any_key_has_the_slot_of_the_part_that_counts(key in "[{}a-e]{0,30}") {
             let key = key.as_bytes();
             prop_assert_eq!(of_key(key), by_definition(hashed_part(key)) % HASH_SLOTS as u16);
+        }
+
+        #[test]
+        fn keys_that_begin_with_the_prefix_of_a_tag_have_its_slot(key in "[{}a-c]{0,12}", rest in "[{}a-c]{0,9}") {
+            let prefix = shared_prefix(key.as_bytes());
+            prop_assert_eq!(prefix.is_none(), hashed_part(key.as_bytes()) == key.as_bytes());
+            if let Some(prefix) = prefix {
+                let other = [prefix, rest.as_bytes()].concat();
+                prop_assert_eq!(of_key(&other), of_key(key.as_bytes()));
+            }
         }
     }
 }

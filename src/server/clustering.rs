@@ -403,7 +403,7 @@ impl Server {
 
     /// Executes the machine's actions.
     pub(super) fn act(&mut self) {
-        // The machine tells of changed owners once an iteration; the next request must not be executed by the old ones.
+        // The machine reports changed owners once an iteration, but the next request must already be redirected.
         if self.cluster.as_ref().is_some_and(|node| node.machine.owners_are_changing()) {
             self.refresh_served();
         }

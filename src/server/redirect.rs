@@ -34,6 +34,8 @@ impl Served {
 struct Names<'a> {
     call: Call,
     first: Option<&'a [u8]>,
+    /// What the names of one hash tag begin with: those of a call usually share theirs.
+    prefix: Option<&'a [u8]>,
 }
 
 impl<'a> Names<'a> {
@@ -42,9 +44,13 @@ impl<'a> Names<'a> {
         let Some(node) = &server.cluster else { return };
         for position in found {
             let name = args.get(position.index);
-            let slot = hash_slot::of_key(name);
+            let shared = self.prefix.filter(|prefix| name.starts_with(prefix)).and(self.call.slot);
+            let slot = shared.unwrap_or_else(|| hash_slot::of_key(name));
             match (self.call.slot, self.first) {
-                (None, _) | (_, None) => (self.call.slot, self.first) = (Some(slot), Some(name)),
+                (None, _) | (_, None) => {
+                    (self.call.slot, self.first) = (Some(slot), Some(name));
+                    self.prefix = hash_slot::shared_prefix(name);
+                }
                 (Some(before), Some(first)) => {
                     self.call.crosses |= slot != before;
                     self.call.has_several |= name != first;

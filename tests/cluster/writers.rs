@@ -184,7 +184,7 @@ fn numbers(value: &Value) -> Vec<u64> {
 }
 
 impl Shared {
-    /// Sends pipelines until it is told to stop.
+    /// Sends pipelines until `stop` is set.
     fn write(&self, index: usize, keys: &[String; 4]) {
         let mut at = self.ports[index % self.ports.len()];
         let mut connection = None;

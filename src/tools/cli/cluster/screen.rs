@@ -74,7 +74,7 @@ pub fn redraw(text: &str) -> Result<(), Failure> {
     Ok(console::draw(format!("\r\x1b[K{text}").as_bytes())?)
 }
 
-/// Asks for `yes`. Returns false for any other answer and at the end of the input.
+/// Asks the user to type `yes`. Returns false for any other answer and at the end of the input.
 pub fn confirm(question: &str) -> Result<bool, Failure> {
     let answer = ask(&format!("{question} (type 'yes' to accept): "))?;
     Ok(answer.is_some_and(|answer| answer == "yes"))
