@@ -121,13 +121,7 @@ fn title(workload: &Workload) -> String {
 
 /// A row with a figure for each server; the bare loop has none.
 fn row(name: &str, what: &str, unit: &'static str, servers: Vec<Option<f64>>, target: Option<Target>) -> Row {
-    Row {
-        section: format!("{SECTION}: {name}"),
-        name: what.into(),
-        unit,
-        values: std::iter::once(None).chain(servers).collect(),
-        target,
-    }
+    Row::of_servers(format!("{SECTION}: {name}"), what, unit, servers, target)
 }
 
 /// The medians of some samples.

@@ -101,13 +101,7 @@ fn primaries(bench: &Bench, subjects: &[Option<Subject>]) -> Result<Vec<Option<S
 /// A row of medians by server; the bare loop has none.
 fn row(name: &str, what: &str, unit: &'static str, samples: &[Vec<f64>], target: Option<Target>) -> Row {
     let servers = samples.iter().map(|samples| median(samples.iter().copied()));
-    Row {
-        section: format!("{SECTION}: {name}"),
-        name: what.into(),
-        unit,
-        values: std::iter::once(None).chain(servers).collect(),
-        target,
-    }
+    Row::of_servers(format!("{SECTION}: {name}"), what, unit, servers, target)
 }
 
 /// The figures of one synchronization, in seconds.

@@ -43,6 +43,18 @@ pub struct Row {
 }
 
 impl Row {
+    /// A row with a figure for each server. The bare loop, the first column, has none.
+    pub fn of_servers(
+        section: String,
+        name: &str,
+        unit: &'static str,
+        servers: impl IntoIterator<Item = Option<f64>>,
+        target: Option<Target>,
+    ) -> Row {
+        let values = std::iter::once(None).chain(servers).collect();
+        Row { section, name: name.into(), unit, values, target }
+    }
+
     fn value(&self, column: usize) -> Option<f64> {
         self.values.get(column).copied().flatten()
     }
