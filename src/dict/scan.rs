@@ -95,15 +95,16 @@ impl<T: Item> Dict<T> {
     }
 
     /// Whether the visit covers the entry in `slot`.
-    #[inline]
+    #[inline(always)]
     fn concerns(&self, visit: Visit, slot: Slot) -> bool {
-        let table = self.table(visit.table);
-        visit.around.is_none_or(|around| self.has_come_around(table, visit.bucket, slot) == around)
+        visit.around.is_none_or(|around| self.has_come_around(visit, slot) == around)
     }
 
-    /// Whether the entry in `slot` of bucket `index` has wrapped around: its home is near the end of the order, and
-    /// this bucket near the beginning.
-    fn has_come_around(&self, table: &Table<T>, index: usize, slot: Slot) -> bool {
+    /// Whether the entry in `slot` of a visited bucket has wrapped around: its home is near the end of the order, and
+    /// the bucket near the beginning.
+    #[inline(never)]
+    fn has_come_around(&self, visit: Visit, slot: Slot) -> bool {
+        let (table, index) = (self.table(visit.table), visit.bucket);
         let home = slot.rehome(index, table.bits(), table.bits()).map_or_else(
             || {
                 // SAFETY: the slot is present, so its pointer came from `into_raw`; the table owns the item.
@@ -135,6 +136,7 @@ struct Call {
 }
 
 impl Call {
+    #[inline]
     fn new<T: Item>(dict: &Dict<T>, cursor: u64) -> Call {
         let main = dict.main.buckets();
         let (small, ratio) = match dict.target().map(Table::buckets) {
@@ -149,6 +151,7 @@ impl Call {
         Call { chain, ratio: ratio.filter(|_| !dict.is_empty()), cursor: 0 }
     }
 
+    #[inline]
     fn next<T: Item>(&mut self, dict: &Dict<T>) -> Option<Visit> {
         loop {
             let visit = self.chain.next(dict.table(self.chain.table));
