@@ -246,13 +246,15 @@ impl Context<'_> {
         let db = self.session.db;
         let mut hashes = [0; GROUP];
         let mut from = first;
+        let tag = if first < args.len() { self.keyspace.hasher().tag(args.get(first)) } else { None };
         while from < args.len() {
             let count = (args.len() - from).div_ceil(step).min(GROUP);
             let group = &mut hashes[..count];
             for (i, hash) in group.iter_mut().enumerate() {
-                *hash = self.keyspace.hash(args.get(from + i * step));
+                *hash = self.keyspace.hasher().hash_tagged(args.get(from + i * step), tag);
                 self.db().prefetch_bucket(*hash);
             }
+            self.db().prefetch_buckets_in_slots(group.iter().copied());
             for hash in group.iter() {
                 self.db().prefetch_entry(*hash);
             }

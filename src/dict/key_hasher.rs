@@ -33,6 +33,22 @@ pub struct KeyHasher {
     plain: isize,
 }
 
+/// What the keys with one hash tag have in common.
+#[derive(Clone, Copy)]
+pub struct HashTag<'a> {
+    /// Their first bytes, to the end of the hash tag.
+    prefix: &'a [u8],
+    slot: u16,
+}
+
+impl<'a> HashTag<'a> {
+    #[inline(never)]
+    fn of(key: &'a [u8]) -> Option<HashTag<'a>> {
+        let prefix = hash_slot::shared_prefix(key)?;
+        Some(HashTag { prefix, slot: hash_slot::of_key(prefix) })
+    }
+}
+
 impl KeyHasher {
     /// A hasher with `seed`. With `slots`, hashes contain the hash slots of the keys.
     pub const fn new(seed: Seed, slots: bool) -> KeyHasher {
@@ -72,6 +88,23 @@ impl KeyHasher {
         }
     }
 
+    /// The hash tag of `key`, for [`KeyHasher::hash_tagged`]; `None` outside of cluster mode and for keys without one.
+    #[inline]
+    pub fn tag<'a>(&self, key: &'a [u8]) -> Option<HashTag<'a>> {
+        if self.has_slots() { HashTag::of(key) } else { None }
+    }
+
+    /// [`KeyHasher::hash`], without another CRC if `key` has this hash tag.
+    #[inline]
+    pub fn hash_tagged(&self, key: &[u8], tag: Option<HashTag<'_>>) -> u64 {
+        match tag {
+            Some(tag) if key.starts_with(tag.prefix) => {
+                self.secrets.hash(key) & !SLOT_BITS | u64::from(tag.slot) << SLOT_SHIFT
+            }
+            _ => self.hash(key),
+        }
+    }
+
     #[inline(never)]
     fn hash_with_slot(&self, key: &[u8]) -> u64 {
         self.secrets.hash(key) & !SLOT_BITS | u64::from(hash_slot::of_key(key)) << SLOT_SHIFT
@@ -101,6 +134,21 @@ mod tests {
                 assert_eq!((hash ^ seed.hash(&key)) & !SLOT_BITS, 0);
                 assert!(seed.agrees(hash, &key) && seed.agrees(seed.hash(&key), &key));
                 assert!(!seed.agrees(hash ^ 1, &key) && !seed.agrees(hash ^ 1 << 63, &key));
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_has_the_same_hash_whether_another_key_has_its_hash_tag_or_not() {
+        let seed = Seed::new([3, 4]);
+        let (plain, slotted) = (KeyHasher::new(seed, false), KeyHasher::new(seed, true));
+        let keys: [&[u8]; 9] =
+            [b"{tag}a", b"{tag}b", b"{tag}", b"x{tag}a", b"{tag", b"{}tag}", b"{tag}{other}", b"", b"tag"];
+        for first in keys {
+            assert!(plain.tag(first).is_none());
+            for key in keys {
+                assert_eq!(slotted.hash_tagged(key, slotted.tag(first)), slotted.hash(key));
+                assert_eq!(plain.hash_tagged(key, plain.tag(first)), plain.hash(key));
             }
         }
     }

@@ -33,7 +33,7 @@ impl Server {
             && command.accepts(args.len())
             && session.authenticated
             && (!self.gate.is_careful_with(command.flags)
-                || is_served(self.gate, self.cluster.as_deref(), command, hash))
+                || is_served(self.gate, self.cluster.as_deref(), command, hash, args))
             && !session.flags.needs_care()
             && !self.core.is_short_of_memory(session.db)
             && let Some((reply, splices)) = self.net.output.same_writer(token, session.protocol)

@@ -1,7 +1,7 @@
 //! Requests for keys of other nodes: describes a call to [`crate::cluster::redirect`], and words its refusal.
 //!
 //! A request for one key, whose slot this node owns and is not moving, is executed by a test of one bit
-//! ([`Served`]). Everything else takes the careful path.
+//! ([`Served`]); so is one for several keys with the same hash tag. Everything else takes the careful path.
 
 use super::Server;
 use super::clustering::Clustered;
@@ -72,12 +72,22 @@ fn is_of_channels(command: &Command) -> bool {
     matches!(command.handler, Handler::Server(C::Ssubscribe | C::Sunsubscribe | C::Spublish))
 }
 
-/// Whether the cluster is the only reason for care with a request, and its only key is in a slot that this node serves.
+/// Whether the cluster is the only reason for care with a request, and it names keys of one slot only, which this node
+/// serves. `hash` is that of its first key. May be false for several keys that do not share a hash tag.
 #[inline]
-pub(super) fn is_served(gate: Gate, node: Option<&Clustered>, command: &Command, hash: u64) -> bool {
+pub(super) fn is_served(
+    gate: Gate,
+    node: Option<&Clustered>,
+    command: &Command,
+    hash: u64,
+    args: Args<'_>,
+) -> bool {
+    let keys = &command.keys;
     !gate.is_careful_if_served(command.flags)
         && node.is_some_and(|node| {
-            command.keys.is_single() && node.served.has(hash) || command.keys.have_no_names()
+            keys.is_single() && node.served.has(hash)
+                || keys.have_no_names()
+                || node.served.has(hash) && keys.share_hash_tag(&args)
         })
 }
 

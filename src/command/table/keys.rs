@@ -12,6 +12,10 @@
 //! arguments from there on are keys (a range, or as many as an argument says). If a specification does not fit the
 //! call, because a count is not a number or exceeds the arguments, the call is malformed and no keys are found.
 
+use std::iter::StepBy;
+use std::ops::{Range, RangeInclusive};
+
+use crate::codec::hash_slot;
 use crate::command::Args;
 use crate::command::table::Arguments;
 use crate::command::table::vocabulary::{KEY_FLAGS, bit};
@@ -198,6 +202,18 @@ impl Keys {
         }
     }
 
+    /// Whether the first key of a call has a hash tag and all other names begin with the same bytes up to its end, so that
+    /// all are in one hash slot. May be false though they are.
+    #[inline(never)]
+    pub fn share_hash_tag<A: Arguments + ?Sized>(&self, args: &A) -> bool {
+        let first = self.first(args.count()).filter(|_| self.finder == KeyFinder::Specs);
+        let Some(prefix) = first.and_then(|first| hash_slot::shared_prefix(args.get(first))) else {
+            return false;
+        };
+        let has_prefix = |at| args.get(at).starts_with(prefix);
+        self.specs.iter().all(|spec| indices(spec, args).is_some_and(|mut found| found.all(has_prefix)))
+    }
+
     /// Fills `found` with the keys of a call, in the order of the specifications; with none if a specification does not
     /// fit. The caller must have checked the number of arguments.
     #[inline]
@@ -321,7 +337,7 @@ fn sort_destination<A: Arguments + ?Sized>(args: &A) -> Option<usize> {
 
 /// The keys of a call of MIGRATE. It has none if it has both the argument `key` and the option `KEYS`. As in Redis, the last
 /// word counts as that option only if another word is `KEYS`, too.
-fn migrate_keys<A: Arguments + ?Sized>(args: &A) -> std::ops::Range<usize> {
+fn migrate_keys<A: Arguments + ?Sized>(args: &A) -> Range<usize> {
     let is = |at: usize, word: &[u8]| args.get(at).eq_ignore_ascii_case(word);
     if !(1..args.count() - 1).any(|at| is(at, b"keys")) {
         return 3..4;
@@ -355,13 +371,20 @@ fn only_gets<A: Arguments + ?Sized>(args: &A) -> bool {
 
 /// Appends the keys that a specification finds; `None` if it does not fit the call.
 fn apply<A: Arguments + ?Sized>(spec: &KeySpec, args: &A, found: &mut Vec<KeyPosition>) -> Option<()> {
+    found.extend(indices(spec, args)?.map(|index| KeyPosition { index, flags: spec.flags }));
+    Some(())
+}
+
+/// The arguments that a specification finds; `None` if it does not fit the call.
+#[inline]
+fn indices<A: Arguments + ?Sized>(spec: &KeySpec, args: &A) -> Option<StepBy<RangeInclusive<usize>>> {
     let count = args.count() as i64;
     let begin = match spec.begin {
         BeginSearch::Index(index) => i64::from(index),
         BeginSearch::Keyword { keyword, from } => match after_keyword(keyword, from, args) {
             Some(begin) => begin,
             // The call does not use the option.
-            None => return Some(()),
+            None => return Some(RangeInclusive::new(1, 0).step_by(1)),
         },
         BeginSearch::Unknown => return None,
     };
@@ -388,9 +411,7 @@ fn apply<A: Arguments + ?Sized>(spec: &KeySpec, args: &A, found: &mut Vec<KeyPos
     if first >= count || last >= count || last < first {
         return None;
     }
-    let indices = (first as usize..=last as usize).step_by(step as usize);
-    found.extend(indices.map(|index| KeyPosition { index, flags: spec.flags }));
-    Some(())
+    Some((first as usize..=last as usize).step_by(step as usize))
 }
 
 /// Returns the argument after the keyword, which is searched forwards from argument `from`, or if that is negative,
@@ -573,6 +594,49 @@ mod tests {
         assert_eq!(names("pfmerge a b c"), "a b c");
         for without in ["zunionstore a x b", "eval return 0", "ping"] {
             assert_eq!(names(without), "", "{without}");
+        }
+    }
+
+    #[test]
+    fn names_that_begin_with_the_hash_tag_of_the_first_key_share_it() {
+        let share = |line: &str| {
+            let args: Vec<&str> = line.split(' ').collect();
+            let keys = &lookup_full(args[0].as_bytes()).unwrap().keys;
+            let mut found = Vec::new();
+            keys.find_names(args.as_slice(), &mut found);
+            let shares = keys.share_hash_tag(args.as_slice());
+            let slots: Vec<_> =
+                found.iter().map(|key| hash_slot::of_key(args[key.index].as_bytes())).collect();
+            assert!(!shares || !slots.is_empty() && slots.iter().all(|slot| *slot == slots[0]), "{line}");
+            shares
+        };
+        for line in [
+            "mget {a}1",
+            "mget {a}1 {a}2 {a}",
+            "mset x{a}1 {b} x{a}2 {c}",
+            "del {a}1 {a}1",
+            "rename {a}1 {a}2",
+            "zunionstore {a}1 2 {a}2 {a}3 weights 1 2",
+            "sinter {a}{b} {a}{c}",
+        ] {
+            assert!(share(line), "{line}");
+        }
+        for line in [
+            "mget 1 2",
+            "mget {a}1 {b}1",
+            "mget {a}1 {a",
+            "mget {}a {}a",
+            "mget {a}1 x{a}1",
+            "mset {a}1 {a} {b}1 {a}",
+            "rename {a}1 {b}2",
+            "zunionstore {a}1 2 {a}2 {b}3",
+            "zunionstore {a}1 x {a}2",
+            "xread streams {a}1 {a}2 0 0",
+            "sort {a}1 store {b}2",
+            "eval {a} 0",
+            "ping",
+        ] {
+            assert!(!share(line), "{line}");
         }
     }
 
