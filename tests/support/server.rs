@@ -6,7 +6,7 @@
 use super::client::Client;
 use super::{DEADLINE, eventually};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -55,12 +55,20 @@ pub fn free_port() -> u16 {
 pub struct Directory(PathBuf);
 
 impl Directory {
+    /// Makes a new one. A killed test, whose process ID is used again, may have left one of the same name.
     pub fn new() -> Directory {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("redstart-test-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).expect("a temporary directory");
-        Directory(path)
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("redstart-test-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                made => {
+                    made.expect("a temporary directory");
+                    return Directory(path);
+                }
+            }
+        }
     }
 
     pub fn path(&self) -> &Path {
