@@ -320,8 +320,7 @@ impl Boundaries {
         if self.held_len == HEAD {
             let is_valkey = self.held.starts_with(SIGNATURE_OF_VALKEY);
             let signature = if is_valkey { SIGNATURE_OF_VALKEY.len() } else { SIGNATURE.len() };
-            let digits = std::str::from_utf8(&self.held[signature..]).ok()?;
-            self.version = digits.parse().ok().filter(|_| super::is_signature(&self.held))?;
+            self.version = super::version_in(&self.held[signature..]);
             (self.held_len, self.next) = (0, Next::Unknown);
         }
         Some(())

@@ -68,6 +68,13 @@ pub fn is_signature(bytes: &[u8]) -> bool {
     bytes.starts_with(SIGNATURE) || bytes.starts_with(SIGNATURE_OF_VALKEY)
 }
 
+/// The version in the bytes after a signature: the number that their first digits are. As in Redis, other bytes may
+/// follow them.
+fn version_in(bytes: &[u8]) -> u16 {
+    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |version, digit| version * 10 + u16::from(digit - b'0'))
+}
+
 /// The number of keys in the header of the first database, the only count available without reading the keys. `None` if
 /// there is no such header, or this is not an RDB file.
 pub fn announced_keys(from: impl std::io::Read, len: u64) -> Option<u64> {

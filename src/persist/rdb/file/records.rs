@@ -7,7 +7,9 @@
 use std::io::Read;
 
 use super::super::{Input, LATEST, LoadError, Target, load_value, types};
-use super::{Doing, Fault, RdbError, SIGNATURE, SIGNATURE_OF_VALKEY, Source, VERSION_OF_VALKEY, opcode};
+use super::{
+    Doing, Fault, RdbError, SIGNATURE, SIGNATURE_OF_VALKEY, Source, VERSION_OF_VALKEY, opcode, version_in,
+};
 use crate::types::{Entry, Shapes};
 
 /// The first version that ends with a checksum.
@@ -104,8 +106,7 @@ impl<R: Read> Records<R> {
         }
         let is_valkey = head.starts_with(SIGNATURE_OF_VALKEY);
         let signature = if is_valkey { SIGNATURE_OF_VALKEY.len() } else { SIGNATURE.len() };
-        let digits = head[signature..].iter().take_while(|byte| byte.is_ascii_digit());
-        records.version = digits.fold(0, |version, digit| version * 10 + u16::from(digit - b'0'));
+        records.version = version_in(&head[signature..]);
         match (is_valkey, records.version) {
             (false, 1..=LATEST) | (true, VERSION_OF_VALKEY) => Ok(records),
             (false, other) => Err(records.error(Fault::Version(other.into()))),

@@ -292,6 +292,28 @@ fn what_has_arrived_is_loaded_before_the_rest_comes() {
 }
 
 #[test]
+fn only_the_first_digits_are_the_version_also_while_a_file_is_received() {
+    let body = [types::STRING, 1, b'k', 1, b'v', opcode::EOF];
+    for (digits, version) in [(b"001\x1c", 1), (b"3 11", 3), (b"4\xff\xff\xff", 4)] {
+        let file = [b"REDIS", &digits[..], &body].concat();
+        let whole = Records::open(Source::new(&file[..], file.len() as u64), false).expect("a known version");
+        assert_eq!(whole.version(), version);
+        for piece in 1..=file.len() {
+            let (to, report) = received(&file, None, piece).expect("a good file");
+            assert_eq!((report.keys, to.db(0).len()), (1, 1));
+        }
+    }
+    for digits in [b"+001", b"    ", b"\xff001", b"9999"] {
+        let file = [b"REDIS", &digits[..], &body].concat();
+        let error =
+            load(&mut keyspace(), &file[..], file.len() as u64, LOAD).expect_err("an unknown version");
+        for piece in 1..=file.len() {
+            assert_same_error(&received(&file, None, piece).err().expect("an unknown version"), &error);
+        }
+    }
+}
+
+#[test]
 fn a_value_that_was_received_leaves_no_memory_behind() {
     let mut from = keyspace();
     string(&mut from, 0, "large", &noise(8 << 20));
