@@ -10,7 +10,7 @@
 //!
 //! A specification first defines where the keys begin (at an argument's index, or after a keyword), then which
 //! arguments from there on are keys (a range, or as many as an argument says). If a specification does not fit the
-//! call, because a count is not a number or exceeds the arguments, the call is malformed and no keys are found.
+//! call, because a count is no number or exceeds the arguments, the call is malformed and no keys are found.
 
 use std::iter::StepBy;
 use std::ops::{Range, RangeInclusive};
@@ -20,7 +20,7 @@ use crate::command::Args;
 use crate::command::table::Arguments;
 use crate::command::table::vocabulary::{KEY_FLAGS, bit};
 use crate::db::KeyHasher;
-use crate::text::number::parse_i64;
+use crate::text::number::{leading_i64, parse_i64};
 
 /// The key is only read.
 pub const RO: u64 = bit(KEY_FLAGS, "RO");
@@ -371,7 +371,15 @@ fn only_gets<A: Arguments + ?Sized>(args: &A) -> bool {
 
 /// Appends the keys that a specification finds; `None` if it does not fit the call.
 fn apply<A: Arguments + ?Sized>(spec: &KeySpec, args: &A, found: &mut Vec<KeyPosition>) -> Option<()> {
+    let before = found.len();
     found.extend(indices(spec, args)?.map(|index| KeyPosition { index, flags: spec.flags }));
+    // As in Redis, a malformed number also makes the destination the last key.
+    if before > 0
+        && let (BeginSearch::Index(begin), FindKeys::KeyNum { at, .. }) = (spec.begin, spec.find)
+        && parse_i64(args.get((begin + at) as usize)).is_none_or(|keys| keys <= 0)
+    {
+        found.rotate_left(before);
+    }
     Some(())
 }
 
@@ -402,7 +410,7 @@ fn indices<A: Arguments + ?Sized>(spec: &KeySpec, args: &A) -> Option<StepBy<Ran
             if at >= count {
                 return None;
             }
-            let keys = parse_i64(args.get(at as usize)).filter(|keys| (1..=count).contains(keys))?;
+            let keys = key_count(args.get(at as usize), count)?;
             let first = begin + i64::from(first);
             (first, first + (keys - 1) * i64::from(step), step)
         }
@@ -412,6 +420,14 @@ fn indices<A: Arguments + ?Sized>(spec: &KeySpec, args: &A) -> Option<StepBy<Ran
         return None;
     }
     Some((first as usize..=last as usize).step_by(step as usize))
+}
+
+/// The number of keys that an argument says, from 1 to `most`. Redis reads an argument that is no such number once more, as
+/// `atoi` does: the owner of the key of `EVAL script 1.5 key`, not any node of a cluster, refuses the number.
+#[inline]
+fn key_count(text: &[u8], most: i64) -> Option<i64> {
+    let fits = |keys: &i64| (1..=most).contains(keys);
+    parse_i64(text).filter(fits).or_else(|| Some(i64::from(leading_i64(text).0 as i32)).filter(fits))
 }
 
 /// Returns the argument after the keyword, which is searched forwards from argument `from`, or if that is negative,
@@ -468,11 +484,23 @@ mod tests {
             spec(BeginSearch::Index(1), FindKeys::Range { last: 0, step: 1, limit: 0 }),
             spec(BeginSearch::Index(2), FindKeys::KeyNum { at: 0, first: 1, step: 1 }),
         ];
-        let keys = |line| keys_of(&zunionstore, line).map(|keys| keys.join(" "));
+        let keys = |line: &str| keys_of(&zunionstore, line).map(|keys| keys.join(" "));
         assert_eq!(keys("zunionstore d 2 a b").as_deref(), Some("d a b"));
         assert_eq!(keys("zunionstore d 1 a weights 2").as_deref(), Some("d a"));
-        for count in ["0", "5", "-1", "x", "", "9223372036854775807"] {
-            assert_eq!(keys_of(&zunionstore, &format!("zunionstore d {count} a b")), None);
+        for count in ["0", "5", "-1", "x", "", "0x1", "0.9", "9223372036854775807", "99999999999999999999"] {
+            assert_eq!(keys_of(&zunionstore, &format!("zunionstore d {count} a b")), None, "{count}");
+        }
+        for (count, wanted) in [
+            ("1.5", "a d"),
+            ("+1", "a d"),
+            ("01", "a d"),
+            ("1e3", "a d"),
+            ("\t1x", "a d"),
+            ("4294967297", "d a"),
+            ("-4294967295", "a d"),
+        ] {
+            let line = format!("zunionstore d {count} a b");
+            assert_eq!(keys(&line).as_deref(), Some(wanted), "{count}");
         }
         assert_eq!(keys("zunionstore d"), None);
     }
