@@ -247,3 +247,6 @@ impl Cluster {
         epochs.max().unwrap_or(0).max(self.current_epoch)
     }
 }
+
+#[cfg(test)]
+mod tests;

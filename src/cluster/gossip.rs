@@ -184,3 +184,6 @@ impl Cluster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,3 +118,6 @@ impl Cluster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

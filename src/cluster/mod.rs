@@ -42,6 +42,8 @@ mod membership;
 pub mod message;
 mod migration;
 pub mod node;
+#[cfg(test)]
+mod peers;
 mod queries;
 mod receive;
 pub mod redirect;

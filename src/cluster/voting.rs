@@ -62,3 +62,6 @@ impl Cluster {
         Ok(primary)
     }
 }
+
+#[cfg(test)]
+mod tests;
