@@ -506,10 +506,7 @@ fn a_crash_leaves_a_report_in_the_log_and_dies_by_its_signal() {
 #[test]
 fn open_files_are_raised_for_the_clients() {
     let server = Server::start("--maxclients 5000");
-    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("its limits");
-    let line = limits.lines().find(|l| l.starts_with("Max open files")).expect("the limit of open files");
-    let soft: u64 = line.split_whitespace().nth(3).expect("a number").parse().expect("a number");
-    assert!(soft >= 5032, "{line}");
+    assert!(server.open_files_limit() >= 5032);
     assert_eq!(directive(&mut server.client(), "maxclients"), "5000");
 }
 

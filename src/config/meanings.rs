@@ -20,7 +20,7 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("requirepass", "The password of the user `default`; \"\" for none."),
     (
         "bind-source-addr",
-        "The address from which the server connects to a primary and for `MIGRATE`; \"\": any.",
+        "The address from which the server connects to a primary, the cluster bus, and for `MIGRATE`; \"\": any.",
     ),
     (
         "socket-mark-id",

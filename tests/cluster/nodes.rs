@@ -53,6 +53,11 @@ impl Node {
     /// Starts a node that knows no other.
     pub fn start(kind: Kind, flags: &str) -> Node {
         let (launch, bus_port) = launch(kind, flags);
+        Node::start_as(launch, bus_port)
+    }
+
+    /// Starts what [`launch`] has made.
+    pub fn start_as(launch: Launch, bus_port: u16) -> Node {
         Node { bus_port, announced: None, process: Process::Running(launch.start()) }
     }
 

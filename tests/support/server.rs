@@ -114,7 +114,8 @@ pub struct Launch {
     stdin: Option<String>,
     environment: Vec<(String, String)>,
     inherits_environment: bool,
-    address_space_mb: Option<u64>,
+    /// Options of `ulimit` with their values.
+    limits: Vec<(&'static str, u64)>,
     port: u16,
 }
 
@@ -139,7 +140,7 @@ impl Launch {
             stdin: None,
             environment: Vec::new(),
             inherits_environment: true,
-            address_space_mb: None,
+            limits: Vec::new(),
             port,
         }
     }
@@ -191,7 +192,15 @@ impl Launch {
     /// Limits the address space of the server (`ulimit -v`), or removes the limit.
     #[must_use]
     pub fn address_space(mut self, mebibytes: Option<u64>) -> Launch {
-        self.address_space_mb = mebibytes;
+        self.limits.retain(|(option, _)| *option != "-v");
+        self.limits.extend(mebibytes.map(|mebibytes| ("-v", mebibytes << 10)));
+        self
+    }
+
+    /// Starts the server with this soft limit of open files (`ulimit -S -n`).
+    #[must_use]
+    pub fn open_files(mut self, limit: u64) -> Launch {
+        self.limits.push(("-Sn", limit));
         self
     }
 
@@ -257,19 +266,14 @@ impl Launch {
     }
 
     fn spawn(&self, listen: bool) -> Process {
-        let mut command = match self.address_space_mb {
-            None => Command::new(&self.binary),
-            Some(mebibytes) => {
-                let mut shell = Command::new("sh");
-                shell.args([
-                    "-c",
-                    "ulimit -v $1 && shift && exec \"$@\"",
-                    "sh",
-                    &(mebibytes << 10).to_string(),
-                ]);
-                shell.arg(&self.binary);
-                shell
-            }
+        let mut command = if self.limits.is_empty() {
+            Command::new(&self.binary)
+        } else {
+            let limits = self.limits.iter().map(|(option, value)| format!("ulimit {option} {value} && "));
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &(limits.collect::<String>() + "exec \"$@\""), "sh"]);
+            shell.arg(&self.binary);
+            shell
         };
         if self.has_config {
             command.arg(self.directory.join(CONFIG));
@@ -398,6 +402,14 @@ impl Server {
     /// The peak of the server's resident memory in bytes.
     pub fn peak_resident_bytes(&self) -> u64 {
         super::peak_resident_bytes(self.pid())
+    }
+
+    /// The soft limit of open files of the process.
+    pub fn open_files_limit(&self) -> u64 {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", self.pid())).expect("its limits");
+        let line =
+            limits.lines().find(|line| line.starts_with("Max open files")).expect("the limit of open files");
+        line.split_whitespace().nth(3).expect("a number").parse().expect("a number")
     }
 
     /// The number of open file descriptors of the server.
