@@ -301,7 +301,7 @@ pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let is_of_kind = |entry: &Entry| {
         options.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(entry.kind().name().as_bytes()))
     };
-    let (mut keys, mut expired) = (Vec::new(), Vec::new());
+    let (mut keys, mut expired) = (options.room(), Vec::new());
     let (mut found, mut typed) = (0, 0);
     let mut reply = Reply { buf: &mut keys, protocol: ctx.session.protocol };
     let cursor = options.walk(cursor, |cursor, looked| {

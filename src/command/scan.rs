@@ -23,6 +23,10 @@ pub fn parse_cursor(arg: &[u8]) -> Option<u64> {
     Some(if negative { value.wrapping_neg() } else { value })
 }
 
+/// The bytes of a short element in a reply, and the most elements that room is made for in advance.
+const ELEMENT_BYTES: usize = 48;
+const MOST_ROOM: u64 = 256;
+
 /// The options of a scan.
 pub struct ScanOptions<'a> {
     pattern: Option<&'a [u8]>,
@@ -75,6 +79,11 @@ impl<'a> ScanOptions<'a> {
     #[inline]
     pub fn matches(&self, name: &[u8]) -> bool {
         self.pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
+    }
+
+    /// Room for the replies of `COUNT` short elements, which otherwise grows several times: that takes longer than the walk.
+    pub fn room(&self) -> Vec<u8> {
+        Vec::with_capacity(self.count.min(MOST_ROOM) as usize * ELEMENT_BYTES)
     }
 
     /// Calls `visit` until `COUNT` elements have been visited. `visit` visits one probe chain and adds the number of

@@ -412,7 +412,7 @@ pub fn hscan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 }
 
 fn scan_fields(hash: &HashRef<'_>, cursor: u64, options: &ScanOptions<'_>, reply: &mut Reply<'_>) {
-    let (mut elements, mut found) = (Vec::new(), 0);
+    let (mut elements, mut found) = (options.room(), 0);
     let mut rows = Reply { buf: &mut elements, protocol: reply.protocol };
     let next = options.walk(cursor, |cursor, looked| {
         hash.scan(cursor, looked, &mut |item| {

@@ -307,7 +307,7 @@ pub fn sscan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let protocol = ctx.session.protocol;
     let entry = ctx.keyspace.db(ctx.session.db).get(at);
     let set = SetRef::of(&entry);
-    let (mut members, mut found, mut digits) = (Vec::new(), 0, Vec::new());
+    let (mut members, mut found, mut digits) = (options.room(), 0, Vec::new());
     let mut reply = Reply { buf: &mut members, protocol };
     let cursor = options.walk(cursor, |cursor, looked| {
         set.scan(cursor, &mut |member| {

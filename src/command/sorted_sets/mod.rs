@@ -358,7 +358,7 @@ pub fn zscan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let protocol = ctx.session.protocol;
     let entry = ctx.keyspace.db(ctx.session.db).get(at);
     let set = SortedSetRef::of(&entry);
-    let (mut elements, mut found, mut text) = (Vec::new(), 0, Vec::new());
+    let (mut elements, mut found, mut text) = (options.room(), 0, Vec::new());
     let mut reply = Reply { buf: &mut elements, protocol };
     let cursor = options.walk(cursor, |cursor, looked| {
         set.scan(cursor, &mut |member, score| {
