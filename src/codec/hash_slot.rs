@@ -87,8 +87,31 @@ fn slices(word: u64) -> u16 {
     remainder
 }
 
-/// The place of the hash tag in `key`, without its braces.
+/// Eight equal bytes: a byte repeated by multiplication.
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// The high bit of each byte that is zero, and maybe of bytes above the lowest of them.
+#[inline]
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & (ONES << 7)
+}
+
+/// The place of the hash tag in `key`, without its braces. Most tags are short and begin the key.
+#[inline]
 fn tag(key: &[u8]) -> Option<Range<usize>> {
+    if let Some([b'{', word @ ..]) = key.first_chunk::<9>() {
+        let ends = zeros(u64::from_le_bytes(*word) ^ (ONES * u64::from(b'}')));
+        if ends != 0 {
+            let len = ends.trailing_zeros() as usize / 8;
+            return (len > 0).then_some(1..1 + len);
+        }
+    }
+    any_tag(key)
+}
+
+/// [`tag`] for all keys.
+#[inline(never)]
+fn any_tag(key: &[u8]) -> Option<Range<usize>> {
     let start = memchr::memchr(b'{', key)? + 1;
     let len = memchr::memchr(b'}', &key[start..])?;
     (len > 0).then_some(start..start + len)
@@ -99,23 +122,65 @@ pub fn hashed_part(key: &[u8]) -> &[u8] {
     tag(key).map_or(key, |tag| &key[tag])
 }
 
-/// The first bytes of `key`, to the end of its hash tag: all keys that begin with them have the same slot.
-pub fn shared_prefix(key: &[u8]) -> Option<&[u8]> {
-    tag(key).map(|tag| &key[..=tag.end])
+/// The bytes that a [`Prefix`] compares at once.
+const WIDE: usize = 16;
+
+/// The first bytes of a key, to the end of its hash tag: all keys that begin with them have the same slot.
+///
+/// Keys of at least `WIDE` bytes are compared as one number, usually without a call.
+#[derive(Clone, Copy)]
+pub struct Prefix<'a> {
+    bytes: &'a [u8],
+    /// Where the hash tag begins.
+    start: usize,
+    /// The first bytes as a number, and those bits of it that belong to the prefix.
+    word: u128,
+    mask: u128,
+}
+
+impl<'a> Prefix<'a> {
+    /// The prefix of `key`; `None` if it has no hash tag.
+    #[inline]
+    pub fn of(key: &'a [u8]) -> Option<Prefix<'a>> {
+        let Range { start, end } = tag(key)?;
+        let bytes = &key[..=end];
+        let unused = 8 * WIDE.saturating_sub(bytes.len());
+        let mask = u128::MAX >> unused;
+        let word = match key.first_chunk::<WIDE>() {
+            Some(word) => u128::from_le_bytes(*word) & mask,
+            None => bytes.iter().rev().fold(0, |word, byte| word << 8 | u128::from(*byte)),
+        };
+        Some(Prefix { bytes, start, word, mask })
+    }
+
+    /// Whether `key` begins with these bytes.
+    #[inline]
+    pub fn begins(&self, key: &[u8]) -> bool {
+        match key.first_chunk::<WIDE>() {
+            Some(word) if self.bytes.len() <= WIDE => {
+                (u128::from_le_bytes(*word) ^ self.word) & self.mask == 0
+            }
+            _ => key.starts_with(self.bytes),
+        }
+    }
+
+    /// The hash slot of the keys that begin with these bytes.
+    #[inline]
+    pub fn slot(&self) -> u16 {
+        crc16(&self.bytes[self.start..self.bytes.len() - 1]) & (HASH_SLOTS as u16 - 1)
+    }
 }
 
 /// The hash slot of `key`, below [`HASH_SLOTS`].
 #[inline]
 pub fn of_key(key: &[u8]) -> u16 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
     if key.first() == Some(&b'{') {
         return of_tagged(key) & (HASH_SLOTS as u16 - 1);
     }
     // Not zero if a byte is a brace: the test for a zero byte, after the bytes of a brace have become zero.
     let mut braces = 0;
     let crc = update(key, |group| {
-        let others = group ^ (ONES * b'{' as u64);
-        braces |= others.wrapping_sub(ONES) & !others & (ONES << 7);
+        braces |= zeros(group ^ (ONES * u64::from(b'{')));
     });
     let crc = if braces == 0 { crc } else { of_tagged(key) };
     crc & (HASH_SLOTS as u16 - 1)
@@ -190,11 +255,26 @@ mod tests {
 
         #[test]
         fn keys_that_begin_with_the_prefix_of_a_tag_have_its_slot(key in "[{}a-c]{0,12}", rest in "[{}a-c]{0,9}") {
-            let prefix = shared_prefix(key.as_bytes());
+            let prefix = Prefix::of(key.as_bytes());
             prop_assert_eq!(prefix.is_none(), hashed_part(key.as_bytes()) == key.as_bytes());
             if let Some(prefix) = prefix {
-                let other = [prefix, rest.as_bytes()].concat();
+                let other = [prefix.bytes, rest.as_bytes()].concat();
                 prop_assert_eq!(of_key(&other), of_key(key.as_bytes()));
+                prop_assert_eq!(of_key(&other), prefix.slot());
+            }
+        }
+
+        #[test]
+        fn a_prefix_begins_the_keys_that_start_with_its_bytes(
+            key in "[{}a-c]{0,24}",
+            other in "[{}a-c]{0,24}",
+            cut in 0..25_usize,
+        ) {
+            if let Some(prefix) = Prefix::of(key.as_bytes()) {
+                let alike = [&key.as_bytes()[..cut.min(key.len())], other.as_bytes()].concat();
+                for other in [other.as_bytes(), &alike, key.as_bytes()] {
+                    prop_assert_eq!(prefix.begins(other), other.starts_with(prefix.bytes));
+                }
             }
         }
     }

@@ -212,13 +212,17 @@ impl Context<'_> {
         true
     }
 
-    /// Replies with the string at `at`, without a copy when it is large.
+    /// Replies with the string at `at`, without a copy when it is large. Returns false, without a reply, if the value is
+    /// not a string.
     #[inline]
-    pub fn reply_string(&mut self, at: Position) {
+    pub fn reply_string(&mut self, at: Position) -> bool {
         let entry = self.keyspace.db(self.session.db).get(at);
+        if entry.kind() != Kind::String {
+            return false;
+        }
         match entry.value() {
-            Text::Bytes(bytes) if bytes.len() >= ZERO_COPY_BYTES => {
-                let Some(splices) = &mut self.splices else { return self.reply.bulk(bytes) };
+            Text::Bytes(bytes) if bytes.len() >= ZERO_COPY_BYTES && self.splices.is_some() => {
+                let Some(splices) = &mut self.splices else { unreachable!("tested above") };
                 let block = entry.block().expect("a large string lies in a block").share();
                 self.reply.bulk_header(bytes.len());
                 splices.push(Splice { at: self.reply.buf.len(), block });
@@ -226,6 +230,7 @@ impl Context<'_> {
             }
             text => self.reply.text(text),
         }
+        true
     }
 }
 
@@ -252,12 +257,8 @@ impl Context<'_> {
             let group = &mut hashes[..count];
             for (i, hash) in group.iter_mut().enumerate() {
                 *hash = self.keyspace.hasher().hash_tagged(args.get(from + i * step), tag);
-                self.db().prefetch_bucket(*hash);
             }
-            self.db().prefetch_buckets_in_slots(group.iter().copied());
-            for hash in group.iter() {
-                self.db().prefetch_entry(*hash);
-            }
+            self.db().prefetch_group(group, tag.is_some());
             for (i, &hash) in group.iter().enumerate() {
                 let index = from + i * step;
                 visit(self, index, Key { db, hash, name: args.get(index) });

@@ -51,9 +51,21 @@ fn write(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value
         ctx.insert(key, value.into_entry(key.name, expire_at));
         return;
     };
+    let is_small = |entry: &Entry| entry.kind() == Kind::String && !entry.is_large();
+    // Most calls: one lookup of the entry is enough.
+    if let (NewExpiry::Discard, None) = (&expiry, &value.block)
+        && ctx.keyspace.modify(key.db, at, |entry| {
+            let is_plain = is_small(entry) && entry.expire_at().is_none();
+            if is_plain {
+                entry.set_string(value.bytes);
+            }
+            is_plain
+        })
+    {
+        return;
+    }
     let entry = ctx.keyspace.db(key.db).get(at);
-    let old_expiry = entry.expire_at();
-    let in_place = entry.kind() == Kind::String && !entry.is_large();
+    let (old_expiry, in_place) = (entry.expire_at(), is_small(&entry));
     let expire_at = match expiry {
         NewExpiry::Discard => None,
         NewExpiry::Keep => old_expiry,
@@ -226,9 +238,10 @@ fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// Replies with the string under `key`, or null, and returns where it is.
 #[inline(always)]
 fn reply_string_of(ctx: &mut Context<'_>, key: Key<'_>) -> Result<Option<Position>> {
-    let at = ctx.find_kind(key, Access::Read, Kind::String)?;
+    let at = ctx.find(key, Access::Read);
     match at {
-        Some(at) => ctx.reply_string(at),
+        Some(at) if !ctx.reply_string(at) => return Err(WRONG_TYPE),
+        Some(_) => {}
         None => ctx.reply.null(),
     }
     Ok(at)
@@ -323,9 +336,8 @@ pub fn mget(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         if ctx.reply.buf.len() > bound {
             return;
         }
-        match ctx.find(key, Access::Read) {
-            Some(at) if ctx.db().get(at).kind() == Kind::String => ctx.reply_string(at),
-            _ => ctx.reply.null(),
+        if !ctx.find(key, Access::Read).is_some_and(|at| ctx.reply_string(at)) {
+            ctx.reply.null();
         }
     });
     ctx.end_beyond(bound);

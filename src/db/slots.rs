@@ -23,6 +23,13 @@ impl Db {
         }
     }
 
+    /// Prefetches the buckets and then the entries of these hashes. `share_slot` if all are in one hash slot: then, and outside
+    /// of cluster mode, a single dict has them.
+    #[inline]
+    pub fn prefetch_group(&self, hashes: &[u64], share_slot: bool) {
+        self.dict.prefetch_group(hashes, share_slot);
+    }
+
     /// The hash slots with keys in ascending order, with the number of their keys. O(1) for each.
     pub fn used_slots(&self) -> impl Iterator<Item = (u16, usize)> {
         self.dict.used_slots()

@@ -16,7 +16,7 @@
 
 use super::Seed;
 use super::hash::{SHORT, Secrets};
-use crate::codec::hash_slot::{self, HASH_SLOTS};
+use crate::codec::hash_slot::{self, HASH_SLOTS, Prefix};
 
 const SLOT_SHIFT: u32 = 43;
 
@@ -36,17 +36,8 @@ pub struct KeyHasher {
 /// What the keys with one hash tag have in common.
 #[derive(Clone, Copy)]
 pub struct HashTag<'a> {
-    /// Their first bytes, to the end of the hash tag.
-    prefix: &'a [u8],
+    prefix: Prefix<'a>,
     slot: u16,
-}
-
-impl<'a> HashTag<'a> {
-    #[inline(never)]
-    fn of(key: &'a [u8]) -> Option<HashTag<'a>> {
-        let prefix = hash_slot::shared_prefix(key)?;
-        Some(HashTag { prefix, slot: hash_slot::of_key(prefix) })
-    }
 }
 
 impl KeyHasher {
@@ -91,14 +82,15 @@ impl KeyHasher {
     /// The hash tag of `key`, for [`KeyHasher::hash_tagged`]; `None` outside of cluster mode and for keys without one.
     #[inline]
     pub fn tag<'a>(&self, key: &'a [u8]) -> Option<HashTag<'a>> {
-        if self.has_slots() { HashTag::of(key) } else { None }
+        let prefix = if self.has_slots() { Prefix::of(key)? } else { return None };
+        Some(HashTag { prefix, slot: prefix.slot() })
     }
 
     /// [`KeyHasher::hash`], without another CRC if `key` has this hash tag.
     #[inline]
     pub fn hash_tagged(&self, key: &[u8], tag: Option<HashTag<'_>>) -> u64 {
         match tag {
-            Some(tag) if key.starts_with(tag.prefix) => {
+            Some(tag) if tag.prefix.begins(key) => {
                 self.secrets.hash(key) & !SLOT_BITS | u64::from(tag.slot) << SLOT_SHIFT
             }
             _ => self.hash(key),

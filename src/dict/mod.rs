@@ -173,11 +173,10 @@ impl Position {
         Self { number: self.number | (slot as u64) << Self::SLOT_SHIFT | Self::HAS_SLOT, ..self }
     }
 
-    /// The hash slot, if the position contains one.
+    /// The hash slot that the position contains; 0 without one.
     #[inline]
-    fn slot(self) -> Option<usize> {
-        let number = self.number.get();
-        (number & Self::HAS_SLOT != 0).then_some((number >> Self::SLOT_SHIFT) as usize)
+    fn slot(self) -> usize {
+        (self.number.get() >> Self::SLOT_SHIFT) as usize
     }
 
     /// The position in the dict of the slot.

@@ -9,7 +9,7 @@ use super::gate::Gate;
 use super::scripts::run::Run;
 use crate::cluster::redirect::{Call, Policy, Refusal};
 use crate::cluster::{NodeIndex, SlotSet};
-use crate::codec::hash_slot;
+use crate::codec::hash_slot::{self, Prefix};
 use crate::command::table::keys::KeyPosition;
 use crate::command::{Args, Command, Error, Handler, Refusal as Refused, ServerCommand, SessionFlags, flags};
 use crate::config::EndpointType;
@@ -35,7 +35,7 @@ struct Names<'a> {
     call: Call,
     first: Option<&'a [u8]>,
     /// What the names of one hash tag begin with: those of a call usually share theirs.
-    prefix: Option<&'a [u8]>,
+    prefix: Option<Prefix<'a>>,
 }
 
 impl<'a> Names<'a> {
@@ -44,12 +44,12 @@ impl<'a> Names<'a> {
         let Some(node) = &server.cluster else { return };
         for position in found {
             let name = args.get(position.index);
-            let shared = self.prefix.filter(|prefix| name.starts_with(prefix)).and(self.call.slot);
+            let shared = self.prefix.filter(|prefix| prefix.begins(name)).and(self.call.slot);
             let slot = shared.unwrap_or_else(|| hash_slot::of_key(name));
             match (self.call.slot, self.first) {
                 (None, _) | (_, None) => {
                     (self.call.slot, self.first) = (Some(slot), Some(name));
-                    self.prefix = hash_slot::shared_prefix(name);
+                    self.prefix = Prefix::of(name);
                 }
                 (Some(before), Some(first)) => {
                     self.call.crosses |= slot != before;

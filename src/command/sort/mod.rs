@@ -247,7 +247,7 @@ fn reply(ctx: &mut Context<'_>, request: &SortRequest<'_>, elements: &Texts, ord
         match text_of(&entry, field, now) {
             None => ctx.reply.null(),
             Some(text) if field.is_some() => ctx.reply.text(text),
-            Some(_) => ctx.reply_string(at),
+            Some(_) => _ = ctx.reply_string(at),
         }
     });
     ctx.end_beyond(bound);

@@ -70,9 +70,14 @@ impl<T: Item> SlottedDict<T> {
     }
 
     /// Finds `key`, whose hash is `hash`.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
-        if self.is_elsewhere() { self.find_elsewhere(hash, key) } else { self.whole.find_at_rest(hash, key) }
+        if self.is_elsewhere() { self.find_elsewhere(hash, key) } else { self.find_at_rest(hash, key) }
+    }
+
+    #[inline(never)]
+    fn find_at_rest(&self, hash: u64, key: &[u8]) -> Option<Position> {
+        self.whole.find_at_rest(hash, key)
     }
 
     #[inline(never)]
@@ -103,9 +108,9 @@ impl<T: Item> SlottedDict<T> {
 
     #[inline(never)]
     fn get_elsewhere(&self, position: Position) -> Ref<'_, T> {
-        match (&self.slots, position.slot()) {
-            (Some(slots), Some(slot)) => slots.get(slot).get(position.within_slot()),
-            _ => self.whole.get(position),
+        match &self.slots {
+            Some(slots) => slots.item(position),
+            None => self.whole.get(position),
         }
     }
 
@@ -121,9 +126,9 @@ impl<T: Item> SlottedDict<T> {
 
     #[inline(never)]
     fn get_mut_elsewhere(&mut self, position: Position) -> RefMut<'_, T> {
-        match (&mut self.slots, position.slot()) {
-            (Some(slots), Some(slot)) => slots.get_mut(slot).get_mut(position.within_slot()),
-            _ => self.whole.get_mut(position),
+        match &mut self.slots {
+            Some(slots) => slots.get_mut(position.slot()).get_mut(position.within_slot()),
+            None => self.whole.get_mut(position),
         }
     }
 
@@ -145,9 +150,9 @@ impl<T: Item> SlottedDict<T> {
 
     #[inline(never)]
     fn remove_elsewhere(&mut self, position: Position) -> T {
-        match (&mut self.slots, position.slot()) {
-            (Some(slots), Some(slot)) => slots.remove(slot, position.within_slot()),
-            _ => self.whole.remove(position),
+        match &mut self.slots {
+            Some(slots) => slots.remove(position.slot(), position.within_slot()),
+            None => self.whole.remove(position),
         }
     }
 
@@ -217,6 +222,22 @@ impl<T: Item> SlottedDict<T> {
     fn prefetch_entry_elsewhere(&self, hash: u64) {
         let dict = self.slots.as_ref().map_or(&self.whole, |slots| slots.dict_of(hash));
         dict.prefetch_entry(hash);
+    }
+
+    /// Prefetches the buckets and then the entries of a group of hashes, which with slots are all of one if `share_slot`.
+    #[inline]
+    pub fn prefetch_group(&self, hashes: &[u64], share_slot: bool) {
+        let dict = match (&self.slots, hashes.first()) {
+            (None, _) => &self.whole,
+            (Some(slots), Some(first)) if share_slot => slots.dict_of(*first),
+            (Some(slots), _) => return slots.prefetch_group(hashes),
+        };
+        for hash in hashes {
+            dict.prefetch_bucket(*hash);
+        }
+        for hash in hashes {
+            dict.prefetch_entry(*hash);
+        }
     }
 
     /// All items, in no particular order; with slots, slot by slot.

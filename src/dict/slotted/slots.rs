@@ -4,7 +4,7 @@
 //! bucket at a time and are listed while they do, so that housekeeping need not search for them.
 
 use super::counts::Counts;
-use super::{Dict, Item, Position, Retired, SlottedDraw};
+use super::{Dict, Item, Position, Ref, Retired, SlottedDraw};
 use crate::codec::hash_slot::HASH_SLOTS;
 use crate::dict::Seed;
 use crate::dict::bucket::Bucket;
@@ -81,6 +81,13 @@ impl<T: Item> Slots<T> {
         &self.dicts[slot].0
     }
 
+    /// The item at a position that contains its slot.
+    #[inline]
+    pub(super) fn item(&self, position: Position) -> Ref<'_, T> {
+        // The index of a bucket is taken modulo their number: the bits of the slot above it need not be removed.
+        self.get(position.slot()).get(position)
+    }
+
     #[inline]
     pub(super) fn dict_of(&self, hash: u64) -> &Dict<T> {
         self.get(slot_of(hash))
@@ -90,6 +97,20 @@ impl<T: Item> Slots<T> {
     #[inline]
     pub(super) fn prefetch_dict(&self, hash: u64) {
         prefetch(std::ptr::from_ref(self.dict_of(hash)).cast());
+    }
+
+    /// Prefetches the dicts, the buckets and the entries of these hashes.
+    #[inline(never)]
+    pub(super) fn prefetch_group(&self, hashes: &[u64]) {
+        for hash in hashes {
+            self.prefetch_dict(*hash);
+        }
+        for hash in hashes {
+            self.dict_of(*hash).prefetch_bucket(*hash);
+        }
+        for hash in hashes {
+            self.dict_of(*hash).prefetch_entry(*hash);
+        }
     }
 
     /// [`Slots::get`] for writing.
