@@ -118,6 +118,7 @@ fn all_nodes_agree_on_a_failure_soon_after_the_node_timeout_and_the_traffic_is_t
         );
         let timeout_ms = Settings::default().node_timeout_ms;
         assert!(bytes <= formula * 1.1, "more traffic than the specification has");
-        assert!(all_fail_ms <= timeout_ms * 3 / 2, "the nodes agree late");
+        // A node learns the time of the last PONG from others, so it may send the next PING a whole interval later.
+        assert!(all_fail_ms <= ping_interval_ms + timeout_ms * 5 / 4, "the nodes agree late");
     }
 }
