@@ -434,6 +434,7 @@ impl Server {
                 Work::Transfer => {
                     self.note_figures(&ended.job);
                     self.transfer_ended(ended.exit == Exit::Status(0));
+                    self.begin_transfer_if_due();
                 }
             }
             self.refresh_gate();
@@ -585,7 +586,8 @@ impl Server {
         }
     }
 
-    /// Kills the child, if there is one, and waits until it has exited.
+    /// Kills the child that writes a file, if there is one, and waits until it has exited: it must not replace a file any
+    /// more.
     pub(super) fn end_job(&mut self) {
         if let Some(job) = self.persistence.job.take() {
             if job.work == Work::Rewrite {
@@ -596,11 +598,9 @@ impl Server {
             drop(job);
             let _ = fs::remove_file(path);
             self.core.keyspace.share_memory(false);
-            // Replicas that waited for this child resynchronize.
-            match work {
-                Work::Snapshot => self.send_snapshot(false),
-                Work::Transfer => self.transfer_ended(false),
-                Work::Rewrite => {}
+            if work == Work::Snapshot {
+                // Replicas that waited for this child resynchronize.
+                self.send_snapshot(false);
             }
         }
     }

@@ -378,10 +378,11 @@ impl Server {
             self.process
                 .log
                 .warning(format_args!("Diskless rdb transfer, last replica dropped, killing fork child."));
-            self.replication.transfer = None;
-            if self.persistence.is_at(Work::Transfer) {
-                self.end_job();
+            // Nobody waits for its exit, in which the kernel frees its copy of the page tables.
+            if let Some(job) = self.persistence.job.as_mut().filter(|job| job.work == Work::Transfer) {
+                job.kill();
             }
+            self.replication.transfer = None;
             return;
         }
         if transfer.pipe.is_none()

@@ -165,3 +165,27 @@ fn a_transaction_of_the_stream_may_be_discarded_or_wrong() {
         assert_eq!(field(&mut client, "slave_repl_offset"), sent.to_string(), "{kind:?}");
     }
 }
+
+/// Redis lets the child run if nothing was sent yet.
+#[test]
+fn a_replica_that_leaves_within_a_snapshot_ends_its_child_and_the_next_one_gets_another() {
+    let primary = start(Kind::Subject, "--repl-diskless-sync-delay 0 --rdb-key-save-delay 100000");
+    let mut client = primary.client();
+    for n in 0..1000 {
+        client.ok(&format!("SET key:{n} value"));
+    }
+    let mut leaving = TcpStream::connect(("127.0.0.1", primary.port())).expect("connected");
+    leaving.write_all(&encode(&["REPLCONF", "capa", "eof"])).expect("sent");
+    leaving.read_exact(&mut [0; 5]).expect("+OK");
+    leaving.write_all(&encode(&["PSYNC", "?", "-1"])).expect("sent");
+    primary.wait_for_log("Background RDB transfer started");
+    client.ok("CONFIG SET rdb-key-save-delay 0");
+    drop(leaving);
+    primary.wait_for_log("last replica dropped, killing fork child");
+    until("the child has ended", || client.info_number("rdb_bgsave_in_progress") == 0);
+    let mut next = join(&primary, &[]);
+    go_online(&primary, &mut next, "0");
+    assert_eq!(primary.log().matches("Background RDB transfer started").count(), 2);
+    let persistence = client.run("INFO persistence").text();
+    assert!(persistence.contains("rdb_last_bgsave_status:ok"), "{persistence}");
+}

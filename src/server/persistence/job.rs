@@ -94,6 +94,11 @@ impl Job {
         (self.report.cow_bytes, self.cow_peak, self.reported.elapsed())
     }
 
+    /// Ends the child; [`Job::poll`] returns when it has exited.
+    pub fn kill(&mut self) {
+        self.child.kill();
+    }
+
     /// Reads the child's reports. Returns how it exited, if it has.
     pub fn poll(&mut self) -> Option<Exit> {
         let exit = self.child.poll();
