@@ -17,7 +17,7 @@ use std::io::ErrorKind;
 use super::core::dispatch::Environment;
 use super::invoke::{Caller, NOT_IN_STREAM};
 use super::loading::replay;
-use super::net::batch::{BATCH, Batch, Rest};
+use super::net::batch::{BATCH, Batch, Request, Rest};
 use super::net::query::Query;
 use super::persistence::Denial;
 use super::transactions::{DISCARD_ALONE, EXEC_ALONE, NESTED};
@@ -41,6 +41,9 @@ const KEEP_REPLY: usize = 64 << 10;
 /// Bytes of the backlog that are logged with a request that failed.
 const SHOWN_BACKLOG: u64 = 256;
 
+/// Bytes of requests that are passed on together.
+const TOGETHER: usize = 16 << 10;
+
 /// Log that commands are applied although the disk fails at most once per interval.
 const WARN_EVERY_MS: i64 = 10_000;
 
@@ -51,6 +54,16 @@ struct Held {
     bytes: Vec<u8>,
     /// Its requests.
     requests: Rest,
+}
+
+/// What the short path has done.
+enum Shortly {
+    /// It has executed the request; nothing else is to be done.
+    Done,
+    /// It has executed a request whose changes listeners must read, or that failed.
+    Executed(&'static Command, Result<(), Error>),
+    /// It is not for this request.
+    Not,
 }
 
 /// The state of applying.
@@ -201,23 +214,86 @@ impl Server {
             }
         }
         lookup::prefetch(batch, &self.core.keyspace, db, window, &[]);
+        if self.applying.replies.capacity() > KEEP_REPLY {
+            self.applying.replies = Vec::new();
+        }
         self.core.stopwatch.start();
-        let mut start = from;
+        // The bytes of requests that need no more than the call are passed on together.
+        let (mut passed, mut start) = (from, from);
         for index in 0..batch.requests.len() {
             let request = batch.requests[index];
             let places = Places { window, spans: request.spans(&batch.spans), blocks: &[] };
-            self.apply_request(token, request.command, request.hash, places, &window[start..request.end]);
+            let (earlier, own) = (&window[passed..start], &window[start..request.end]);
             start = request.end;
+            let outcome = match self.apply_at_once(token, &request, places.args()) {
+                Shortly::Done if own.len() + earlier.len() < TOGETHER => continue,
+                Shortly::Done => {
+                    self.pass_on(&window[passed..start], false);
+                    passed = start;
+                    continue;
+                }
+                Shortly::Executed(command, outcome) => Some((command, outcome)),
+                Shortly::Not => None,
+            };
+            if !earlier.is_empty() {
+                self.pass_on(earlier, false);
+            }
+            match outcome {
+                Some((command, outcome)) => {
+                    if let Err(error) = outcome {
+                        self.note_primary_error(command.full_name, &error);
+                    }
+                    self.settle_own();
+                    self.pass_on(own, false);
+                }
+                None => self.apply_request(token, request.command, request.hash, places, own),
+            }
+            passed = start;
             if self.net.clients.get(token).is_none_or(|client| client.session.is_closing()) {
                 // The remaining requests were not applied.
                 return Ok(start);
             }
+        }
+        if passed < start {
+            self.pass_on(&window[passed..start], false);
         }
         if start < at {
             // The rest is empty lines.
             self.pass_on(&window[start..at], true);
         }
         Ok(at)
+    }
+
+    /// The short path, as [`Server::execute`] has one for clients: calls and counts a write of the keyspace outside of a
+    /// transaction. Everything else takes [`Server::apply_request`].
+    #[inline(always)]
+    fn apply_at_once(&mut self, token: Token, request: &Request, args: Args<'_>) -> Shortly {
+        let Ok(command) = request.command else { return Shortly::Not };
+        let Handler::Keyspace(run) = command.handler else { return Shortly::Not };
+        if !command.has(flags::WRITE)
+            || !command.accepts(args.len())
+            || self.applying.held.is_some()
+            || self.gate.denial().is_some()
+        {
+            return Shortly::Not;
+        }
+        let Some(client) = self.net.clients.get_mut(token) else { return Shortly::Not };
+        crash::now_executing(command.id);
+        let session = &mut client.session;
+        session.last_command = Some(command.id);
+        self.applying.replies.clear();
+        let reply = Reply { buf: &mut self.applying.replies, protocol: session.protocol };
+        let environment = Environment { origin: Origin::Primary, session, reply, splices: None };
+        let outcome = self.core.dispatch(run, environment, request.hash, args);
+        if outcome.is_err() || self.core.keyspace.journal.is_unsettled() {
+            self.account(&Caller::of_client(command, token, Origin::Primary), args, &outcome);
+            return Shortly::Executed(command, outcome);
+        }
+        let ticks = self.core.stopwatch.lap();
+        if self.core.count_command(command, ticks) {
+            self.note_slow_command(&Caller::of_client(command, token, Origin::Primary), ticks, args);
+        }
+        Shortly::Done
     }
 
     /// Executes one request; `bytes` are its bytes as received.
@@ -292,9 +368,6 @@ impl Server {
             && (command.has(flags::WRITE) || command.full_name == "ping")
         {
             self.apply_in_spite_of(denial, command);
-        }
-        if self.applying.replies.capacity() > KEEP_REPLY {
-            self.applying.replies = Vec::new();
         }
         self.applying.replies.clear();
         let Some(client) = self.net.clients.get_mut(token) else { return };

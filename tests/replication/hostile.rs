@@ -166,6 +166,47 @@ fn a_transaction_of_the_stream_may_be_discarded_or_wrong() {
     }
 }
 
+#[test]
+fn a_replica_passes_on_what_it_has_received_byte_by_byte_whatever_it_executes() {
+    for (kind, flags) in
+        [(Kind::Subject, ""), (Kind::Subject, "--notify-keyspace-events KEA"), (Kind::Redis, "")]
+    {
+        let (replica, mut client, mut primary) = replica_of_test(kind, flags);
+        let mut last = join(&replica, &[]);
+        go_online(&replica, &mut last, "0");
+        let values: Vec<String> = (0..200).map(|n| format!("SET key:{n} {}", "v".repeat(n))).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let others = [
+            "SET a 1",
+            "LPUSH a fails",
+            "SET b 2",
+            "PING",
+            "SET c 3",
+            "PUBLISH channel message",
+            "INCR c",
+            "MULTI",
+            "INCR c",
+            "LPUSH a fails",
+            "EXEC",
+            "SET d 4",
+            "NOSUCH command",
+            "SELECT 3",
+            "SET e 5",
+            "GET e",
+            "DEL e",
+        ];
+        let sent = [stream_of(&["SELECT 0"]), stream_of(&values), stream_of(&others), stream_of(&values)];
+        let sent = sent.concat();
+        primary.write_all(&sent).expect("sent");
+        let mut received = vec![0; sent.len()];
+        last.read_exact(&mut received).expect("the stream");
+        assert!(received == sent, "{kind:?}, {flags}: {}", received.escape_ascii());
+        until("the offset", || field(&mut client, "slave_repl_offset") == sent.len().to_string());
+        assert_eq!(client.run("GET c").text(), "5", "{kind:?}");
+        assert_eq!(client.info_number("unexpected_error_replies"), 3, "{kind:?}");
+    }
+}
+
 /// Redis lets the child run if nothing was sent yet.
 #[test]
 fn a_replica_that_leaves_within_a_snapshot_ends_its_child_and_the_next_one_gets_another() {
