@@ -7,6 +7,9 @@
 //!                  └─ online: the pieces of the stream behind its cursor, by one writev
 //! ```
 //!
+//! A send costs the primary as much as several small writes, and wakes the replica. So while several clients write, small
+//! pieces of the stream are collected over some iterations, as long as nobody waits for them.
+//!
 //! Nothing is copied per replica. A slow replica costs the part of the stream that is kept for it;
 //! `client-output-buffer-limit replica` limits that.
 
@@ -27,22 +30,53 @@ const PIECES: usize = 64;
 /// The most bytes that one replica is sent in an iteration.
 const SHARE: usize = 1 << 20;
 
+/// While several clients send requests, fewer bytes than this wait for more, at most so many microseconds.
+const GRAIN: u64 = 32 << 10;
+const POSTPONED_US: u64 = 300;
+
 impl Server {
-    /// Sends to each replica as much as its socket accepts.
+    /// Sends to each replica as much as its socket accepts, unless more is worth waiting for.
     #[inline]
     pub(super) fn feed_replicas(&mut self) {
-        if !self.replication.replicas.is_empty() {
+        if !self.replication.replicas.is_empty() && !self.postpones_feeding() {
+            self.feed_each();
+        }
+    }
+
+    /// Whether the replicas are fed in a later iteration: several clients were ready in this one, so more follows; there
+    /// is little for the replicas yet, and nobody waits for them. [`Server::wait`] feeds them before the loop sleeps.
+    fn postpones_feeding(&mut self) -> bool {
+        let now_us = self.core.clock.monotonic_us();
+        let unfed = self.stream_end().saturating_sub(self.replication.fed_to);
+        let since_us = self.replication.unfed_since_us.unwrap_or(now_us);
+        let postpones = self.is_crowded
+            && (1..GRAIN).contains(&unfed)
+            && now_us - since_us < POSTPONED_US
+            && !self.replication.asks_for_acknowledgements
+            && self.audience.acknowledgements.is_empty()
+            && !self.gate.confirms()
+            && !self.process.exit
+            && self.replication.replicas.iter().all(|replica| !replica.peer.stage.is_receiving());
+        self.replication.unfed_since_us = postpones.then_some(since_us);
+        postpones
+    }
+
+    /// Feeds the replicas what was postponed, if anything was.
+    pub(super) fn feed_postponed(&mut self) {
+        if self.replication.unfed_since_us.is_some() {
             self.feed_each();
         }
     }
 
     fn feed_each(&mut self) {
+        self.replication.unfed_since_us = None;
         let is_wanted = self.replication.asks_for_acknowledgements || self.has_to_request_acknowledgements();
         // A replica that takes over has been told the offset at which it does so: the stream ends there.
         if is_wanted && !self.audience.pause().is_for(Purpose::ManualFailover) {
             self.replication.asks_for_acknowledgements = false;
             self.request_acknowledgements();
         }
+        self.replication.fed_to = self.stream_end();
         for index in 0..self.replication.replicas.len() {
             let replica = &self.replication.replicas[index];
             if replica.peer.stage != Stage::Greeting && !replica.is_full {

@@ -129,6 +129,8 @@ pub struct Server {
     stopping: Option<Box<Stopping>>,
     /// Clients whose next command waits until eviction has freed memory.
     waiting_for_memory: Vec<Token>,
+    /// Whether several sockets were ready in this iteration.
+    is_crowded: bool,
     /// Work of single clients that is spread over several iterations.
     parts: Parts,
     /// When a failing disk of the AOF was last logged.
@@ -141,7 +143,8 @@ impl Server {
         let mut io = Io { intake: Intake::new(), batch: Batch::default() };
         self.core.startup_memory = used_memory();
         loop {
-            let ready = self.wait(self.timeout_ms());
+            let ready = self.wait();
+            self.is_crowded = ready > 1;
             self.core.read_clock();
             self.core.stats.cycles.begin(clock::ticks(), self.core.stats.commands);
             if self.audience.pause().is_over(self.core.clock.monotonic_us()) && !self.is_busy() {
@@ -297,7 +300,22 @@ impl Server {
         self.audience.pause().milliseconds_left(now_us, until_deadline)
     }
 
-    fn wait(&mut self, timeout_ms: u32) -> usize {
+    /// Waits for events. Feeds the replicas what was postponed before it sleeps.
+    fn wait(&mut self) -> usize {
+        if self.replication.unfed_since_us.is_some() {
+            let ready = self.poll(0);
+            if ready > 0 {
+                return ready;
+            }
+            self.feed_postponed();
+            if self.net.has_doomed() {
+                return 0;
+            }
+        }
+        self.poll(self.timeout_ms())
+    }
+
+    fn poll(&mut self, timeout_ms: u32) -> usize {
         match self.net.poller.wait(Some(timeout_ms)) {
             Ok(ready) => ready,
             Err(error) => {

@@ -209,6 +209,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         gate: Gate::default(),
         stopping: None,
         waiting_for_memory: Vec::new(),
+        is_crowded: false,
         parts: Parts::default(),
         scripts: Scripts::default(),
         debugging: super::Debugging::default(),

@@ -138,6 +138,7 @@ impl Server {
     /// Ends the wait for replicas. Saves the data and prepares the exit, or lets the server go on if the data cannot be
     /// saved.
     fn finish_shutdown(&mut self, options: ShutdownOptions) -> Progress {
+        self.feed_postponed();
         self.log_replicas();
         if self.prepare_exit(options).is_err() {
             self.cancel_shutdown();

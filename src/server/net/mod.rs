@@ -150,6 +150,11 @@ impl Net {
         std::mem::take(&mut self.unblocked)
     }
 
+    /// Whether clients are to be closed.
+    pub fn has_doomed(&self) -> bool {
+        !self.doomed.is_empty()
+    }
+
     /// Takes the next client to close.
     pub fn next_doomed(&mut self) -> Option<Token> {
         self.doomed.pop()

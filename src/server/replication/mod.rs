@@ -118,6 +118,10 @@ pub struct Replication {
     pub confirmation: Confirmation,
     /// Whether to request acknowledgements from the replicas at the end of the iteration.
     pub asks_for_acknowledgements: bool,
+    /// The end of the stream when the replicas were last fed.
+    pub fed_to: u64,
+    /// Since when bytes for the replicas wait for more, on the monotonic clock.
+    pub unfed_since_us: Option<u64>,
     /// Numbers since the start: full synchronizations, partial ones, and refused partial ones.
     pub full_syncs: u64,
     /// See [`Replication::full_syncs`].
@@ -157,6 +161,8 @@ impl Replication {
             pinged_ms: 0,
             confirmation: Confirmation::default(),
             asks_for_acknowledgements: false,
+            fed_to: 0,
+            unfed_since_us: None,
             full_syncs: 0,
             partial_syncs: 0,
             refused_partial_syncs: 0,
