@@ -5,3 +5,4 @@ pub mod geohash;
 pub mod hash_slot;
 pub mod lzf;
 pub mod sha1;
+pub mod sha256;

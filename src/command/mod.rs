@@ -3,6 +3,7 @@
 //! A keyspace command is a function of a [`Context`] and its [`Args`]; commands that need the server itself (`CLIENT`,
 //! `CONFIG`, `INFO`, …) are only named here ([`ServerCommand`]) and executed by the layer above.
 
+pub mod acl;
 pub mod args;
 pub mod bitfield;
 pub mod bitmaps;

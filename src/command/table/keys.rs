@@ -31,6 +31,8 @@ pub const OW: u64 = bit(KEY_FLAGS, "OW");
 pub const ACCESS: u64 = bit(KEY_FLAGS, "access");
 /// The value is changed.
 pub const UPDATE: u64 = bit(KEY_FLAGS, "update");
+/// A part is added to the value.
+pub const INSERT: u64 = bit(KEY_FLAGS, "insert");
 /// The value may be deleted.
 pub const DELETE: u64 = bit(KEY_FLAGS, "delete");
 /// Not a key, but a name that belongs to a slot as keys do.
