@@ -586,8 +586,7 @@ impl Server {
         }
     }
 
-    /// Kills the child that writes a file, if there is one, and waits until it has exited: it must not replace a file any
-    /// more.
+    /// Kills the child, if there is one, and waits until it has exited: it must not replace a file any more.
     pub(super) fn end_job(&mut self) {
         if let Some(job) = self.persistence.job.take() {
             if job.work == Work::Rewrite {
@@ -598,9 +597,11 @@ impl Server {
             drop(job);
             let _ = fs::remove_file(path);
             self.core.keyspace.share_memory(false);
-            if work == Work::Snapshot {
-                // Replicas that waited for this child resynchronize.
-                self.send_snapshot(false);
+            // Replicas that waited for this child resynchronize.
+            match work {
+                Work::Snapshot => self.send_snapshot(false),
+                Work::Transfer => self.transfer_ended(false),
+                Work::Rewrite => {}
             }
         }
     }

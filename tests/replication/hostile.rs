@@ -10,14 +10,20 @@ use crate::support::server::redis_is_valkey;
 use crate::support::{Client, DEADLINE, Server};
 use crate::{Kind, field, start, until};
 
-/// A replica that announces these properties, and has received its snapshot.
-pub fn join(primary: &Server, announced: &[&str]) -> TcpStream {
+/// A replica that announces these properties and has asked for a snapshot.
+fn ask(primary: &Server, announced: &[&str]) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", primary.port())).expect("connected");
     stream.set_read_timeout(Some(DEADLINE)).expect("set");
     let request = [&["REPLCONF", "capa", "eof", "capa", "psync2"], announced].concat();
     stream.write_all(&encode(&request)).expect("sent");
     stream.read_exact(&mut [0; 5]).expect("+OK");
     stream.write_all(&encode(&["PSYNC", "?", "-1"])).expect("sent");
+    stream
+}
+
+/// A replica that announces these properties, and has received its snapshot.
+pub fn join(primary: &Server, announced: &[&str]) -> TcpStream {
+    let mut stream = ask(primary, announced);
     let mut received = Vec::new();
     while !has_snapshot_with_mark(&received) {
         let mut buffer = [0; 1000];
@@ -215,10 +221,7 @@ fn a_replica_that_leaves_within_a_snapshot_ends_its_child_and_the_next_one_gets_
     for n in 0..1000 {
         client.ok(&format!("SET key:{n} value"));
     }
-    let mut leaving = TcpStream::connect(("127.0.0.1", primary.port())).expect("connected");
-    leaving.write_all(&encode(&["REPLCONF", "capa", "eof"])).expect("sent");
-    leaving.read_exact(&mut [0; 5]).expect("+OK");
-    leaving.write_all(&encode(&["PSYNC", "?", "-1"])).expect("sent");
+    let leaving = ask(&primary, &[]);
     primary.wait_for_log("Background RDB transfer started");
     client.ok("CONFIG SET rdb-key-save-delay 0");
     drop(leaving);
@@ -229,4 +232,24 @@ fn a_replica_that_leaves_within_a_snapshot_ends_its_child_and_the_next_one_gets_
     assert_eq!(primary.log().matches("Background RDB transfer started").count(), 2);
     let persistence = client.run("INFO persistence").text();
     assert!(persistence.contains("rdb_last_bgsave_status:ok"), "{persistence}");
+}
+
+#[test]
+fn a_replica_whose_snapshot_ends_with_a_shutdown_that_fails_is_disconnected() {
+    let flags = "--appendonly yes --repl-diskless-sync-delay 0 --rdb-key-save-delay 100000";
+    let primary = start(Kind::Subject, flags);
+    let mut client = primary.client();
+    for n in 0..1000 {
+        client.ok(&format!("SET key:{n} value"));
+    }
+    let mut waiting = ask(&primary, &[]);
+    primary.wait_for_log("Background RDB transfer started");
+    // A snapshot cannot replace a directory.
+    std::fs::create_dir(primary.directory().join("dump.rdb")).expect("created");
+    client.ok("CONFIG SET rdb-key-save-delay 0");
+    let error = client.run("SHUTDOWN NOW SAVE").text();
+    assert!(error.starts_with("ERR Errors trying to SHUTDOWN"), "{error}");
+    waiting.read_to_end(&mut Vec::new()).expect("the end");
+    let mut next = join(&primary, &[]);
+    go_online(&primary, &mut next, "0");
 }
