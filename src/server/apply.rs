@@ -277,14 +277,9 @@ impl Server {
         {
             return Shortly::Not;
         }
-        let Some(client) = self.net.clients.get_mut(token) else { return Shortly::Not };
-        crash::now_executing(command.id);
-        let session = &mut client.session;
-        session.last_command = Some(command.id);
-        self.applying.replies.clear();
-        let reply = Reply { buf: &mut self.applying.replies, protocol: session.protocol };
-        let environment = Environment { origin: Origin::Primary, session, reply, splices: None };
-        let outcome = self.core.dispatch(run, environment, request.hash, args);
+        let Some(outcome) = self.dispatch_for_primary(token, command, run, request.hash, args) else {
+            return Shortly::Not;
+        };
         if outcome.is_err() || self.core.keyspace.journal.is_unsettled() {
             self.account(&Caller::of_client(command, token, Origin::Primary), args, &outcome);
             return Shortly::Executed(command, outcome);
@@ -369,11 +364,13 @@ impl Server {
         {
             self.apply_in_spite_of(denial, command);
         }
-        self.applying.replies.clear();
-        let Some(client) = self.net.clients.get_mut(token) else { return };
-        client.session.last_command = Some(command.id);
         let outcome = match command.handler {
-            Handler::Keyspace(run) => self.dispatch_for_primary(token, command, run, hash, args),
+            Handler::Keyspace(run) => {
+                let outcome = self.dispatch_for_primary(token, command, run, hash, args);
+                let Some(outcome) = outcome else { return };
+                self.account(&Caller::of_client(command, token, Origin::Primary), args, &outcome);
+                outcome
+            }
             Handler::Server(_) | Handler::Help | Handler::Container => {
                 self.invoke_for_primary(token, command, hash, args)
             }
@@ -406,8 +403,8 @@ impl Server {
         }
     }
 
-    /// Calls and counts a keyspace command, as [`Server::execute`] does for clients.
-    #[inline]
+    /// Calls a keyspace command; `None` if the connection is gone.
+    #[inline(always)]
     fn dispatch_for_primary(
         &mut self,
         token: Token,
@@ -415,15 +412,14 @@ impl Server {
         run: KeyspaceFn,
         hash: u64,
         args: Args<'_>,
-    ) -> Result<(), Error> {
+    ) -> Option<Result<(), Error>> {
+        let session = &mut self.net.clients.get_mut(token)?.session;
         crash::now_executing(command.id);
-        let Some(client) = self.net.clients.get_mut(token) else { return Ok(()) };
-        let session = &mut client.session;
+        session.last_command = Some(command.id);
+        self.applying.replies.clear();
         let reply = Reply { buf: &mut self.applying.replies, protocol: session.protocol };
         let environment = Environment { origin: Origin::Primary, session, reply, splices: None };
-        let outcome = self.core.dispatch(run, environment, hash, args);
-        self.account(&Caller::of_client(command, token, Origin::Primary), args, &outcome);
-        outcome
+        Some(self.core.dispatch(run, environment, hash, args))
     }
 
     /// Calls and counts any command. A server command may use the client, so the session is taken from it meanwhile.
@@ -436,7 +432,9 @@ impl Server {
     ) -> Result<(), Error> {
         let Some(client) = self.net.clients.get_mut(token) else { return Ok(()) };
         let mut session = std::mem::replace(&mut client.session, Session::new(0, true));
+        session.last_command = Some(command.id);
         let mut reply = std::mem::take(&mut self.applying.replies);
+        reply.clear();
         let mut caller = Caller::apart(command, Origin::Primary, None, &mut session, &mut reply);
         let outcome = self.invoke(&mut caller, hash, args);
         self.applying.replies = reply;
