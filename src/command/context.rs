@@ -221,8 +221,11 @@ impl Context<'_> {
             return false;
         }
         match entry.value() {
-            Text::Bytes(bytes) if bytes.len() >= ZERO_COPY_BYTES && self.splices.is_some() => {
-                let Some(splices) = &mut self.splices else { unreachable!("tested above") };
+            Text::Bytes(bytes) if bytes.len() >= ZERO_COPY_BYTES => {
+                let Some(splices) = &mut self.splices else {
+                    self.reply.bulk(bytes);
+                    return true;
+                };
                 let block = entry.block().expect("a large string lies in a block").share();
                 self.reply.bulk_header(bytes.len());
                 splices.push(Splice { at: self.reply.buf.len(), block });
