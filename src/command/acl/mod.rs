@@ -5,9 +5,9 @@
 //!                                                    └▶ Selector: bits of commands, patterns of keys and channels
 //! ```
 //!
-//! Rules are compiled when they are set (`selector.rs`); a request of a user without restrictions is not checked at all
-//! (see [`Users::is_unrestricted`]). Nothing here knows connections: whoever changes a user also updates the sessions
-//! and closes the connections that may no longer exist.
+//! Rules are compiled when they are set (`selector.rs`). A user without restrictions ([`Users::is_unrestricted`]) needs no
+//! check of its calls. This module does not know connections: its caller updates the sessions of a changed user, and
+//! closes those of a removed one.
 
 mod fault;
 mod file;
@@ -148,7 +148,7 @@ impl Users {
         gone
     }
 
-    /// Removes a user. The caller must see to its sessions before another user gets the id.
+    /// Removes a user. The caller ends its sessions before it adds another user, which may get the same id.
     pub fn remove(&mut self, name: &[u8]) -> Option<UserId> {
         let id = self.names.remove(name)?;
         debug_assert!(id != UserId::DEFAULT, "the default user is never removed");

@@ -162,17 +162,6 @@ impl Selector {
             || self.keys.iter().any(|pattern| &*pattern.glob.bytes == b"*" && pattern.access & READS != 0)
     }
 
-    /// Whether it permits every channel and pattern of `other`.
-    pub fn covers_channels(&self, other: &Selector) -> bool {
-        self.all_channels
-            || !other.all_channels && other.channels.iter().all(|channel| self.channels.contains(channel))
-    }
-
-    /// The channels' patterns; `None` for all channels.
-    pub fn channels(&self) -> Option<&[Box<[u8]>]> {
-        if self.all_channels { None } else { Some(&self.channels) }
-    }
-
     fn has(&self, id: u16) -> bool {
         self.commands[usize::from(id) / 64] & 1 << (id % 64) != 0
     }
