@@ -3,7 +3,8 @@
 //! The method is that of `workloads.rs` at pipeline 16. A request runs a script that calls commands, so the figure is
 //! mostly the cost of the script around its commands. `benches/lua.rs` measures the speed of the language itself.
 
-use redstart::codec::sha1::{hex, sha1};
+use redstart::codec::hex;
+use redstart::codec::sha1::sha1;
 
 use super::client::{Client, numbered};
 use super::load::{Load, Shot};

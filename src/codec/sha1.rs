@@ -64,12 +64,6 @@ impl Sha1 {
     }
 }
 
-/// A digest as text: forty hexadecimal digits.
-pub fn hex(digest: &Digest) -> String {
-    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-    digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
 fn compress(state: &mut [u32; 5], block: &[u8; 64]) {
     let mut schedule = [0_u32; 80];
     for (word, bytes) in schedule.iter_mut().zip(block.as_chunks::<4>().0) {
@@ -105,6 +99,7 @@ fn twenty(words: &mut [u32; 5], schedule: &[u32; 20], mix: impl Fn(u32, u32, u32
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::hex;
 
     fn digest(bytes: &[u8]) -> String {
         hex(&sha1(bytes))

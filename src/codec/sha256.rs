@@ -105,13 +105,7 @@ pub fn sha256(bytes: &[u8]) -> Digest {
     digest
 }
 
-/// A digest as text: 64 hexadecimal digits.
-pub fn hex(digest: &Digest) -> String {
-    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-    digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
-/// The digest whose [`hex`] is `text`; `None` if no digest's is.
+/// The digest whose [`hex`](super::hex) is `text`; `None` if no digest's is.
 pub fn from_hex(text: &[u8]) -> Option<Digest> {
     let value = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -159,6 +153,7 @@ fn compress(state: &mut [u32; 8], block: &[u8; BLOCK]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::hex;
 
     fn digest(bytes: &[u8]) -> String {
         hex(&sha256(bytes))

@@ -120,7 +120,7 @@ pub fn of_keyspace(keyspace: &Keyspace) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::sha1::hex;
+    use crate::codec::hex;
     use crate::dict::Seed;
     use crate::types::listpack::{self, Element};
     use crate::types::{Encoding, Shapes, set};

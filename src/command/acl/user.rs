@@ -3,6 +3,7 @@
 use super::fault::Fault;
 use super::selector::Selector;
 use super::{Denial, Reason};
+use crate::codec::hex;
 use crate::codec::sha256::{self, sha256};
 use crate::command::Command;
 use crate::command::table::Arguments;
@@ -172,7 +173,7 @@ impl User {
 
     /// The hashes of its passwords, in hexadecimal digits.
     pub fn hashes(&self) -> impl ExactSizeIterator<Item = String> {
-        self.passwords.iter().map(sha256::hex)
+        self.passwords.iter().map(|digest| hex(digest))
     }
 
     /// The line of `ACL LIST`, which is also that of an ACL file.

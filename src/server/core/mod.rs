@@ -16,6 +16,7 @@ use stats::Stats;
 use timing::{LoopClock, Stopwatch};
 
 use crate::alloc::{self, Counting};
+use crate::codec::hex;
 use crate::command::CommandNames;
 use crate::command::table::keys::KeyPosition;
 use crate::command::waiting::Parking;
@@ -159,8 +160,7 @@ fn slow_ns(config: &Config) -> u64 {
 fn random_id() -> String {
     let mut random = [0; 20];
     process::random_bytes(&mut random);
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-    random.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    hex(&random)
 }
 
 /// Returns `used_memory`: live blocks of the process's allocator and of the keyspace's, the tables' mappings, and the

@@ -12,6 +12,7 @@ use super::redis::Names;
 use super::shebang::{self, Flags};
 use super::{api, api::For};
 use crate::alloc::Apart;
+use crate::codec::hex;
 use crate::codec::sha1::{self, Digest};
 use crate::command::Error;
 use crate::lua::{Kept, Machine, Value};
@@ -153,7 +154,7 @@ impl Cache {
             .map_err(|message| Error::concat(&[b"ERR Error compiling script (new function): ", &message]))?;
         let function = engine.machine.keep(function);
         engine.count();
-        let name = sha1::hex(&digest).into_bytes().into();
+        let name = hex(&digest).into_bytes().into();
         let script = Script { name, flags: head.flags, function, digest, source: source.into(), hash };
         Ok(self.insert(script, stays))
     }

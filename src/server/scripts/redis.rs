@@ -4,7 +4,8 @@
 //! An error is a table with the field `err` in this interface: a code, a space, and words for people. One that has been
 //! counted already, when a command failed, has the field `ignore_error_stats_update`, too.
 
-use crate::codec::sha1::{self, Sha1};
+use crate::codec::hex;
+use crate::codec::sha1::Sha1;
 use crate::lua::{Call, Continue, Heap, Machine, Outcome, Raised, StringId, TableId, Value};
 use crate::text::words::shown;
 
@@ -252,7 +253,7 @@ impl Digesting {
                 return Ok(Outcome::Pause(Box::new(self)));
             }
         };
-        machine.push_bytes(sha1::hex(&digest).as_bytes());
+        machine.push_bytes(hex(&digest).as_bytes());
         Ok(Outcome::Values(1))
     }
 }

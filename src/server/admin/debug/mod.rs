@@ -17,7 +17,7 @@ mod protocol;
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::codec::sha1::hex;
+use crate::codec::hex;
 use crate::command::Args;
 use crate::command::args::integer;
 use crate::command::error::{Error, Result, SYNTAX};

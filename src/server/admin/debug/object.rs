@@ -6,7 +6,8 @@
 use std::fmt::Write;
 
 use super::leading_number;
-use crate::codec::sha1::{Digest, hex};
+use crate::codec::hex;
+use crate::codec::sha1::Digest;
 use crate::command::Args;
 use crate::command::args::integer;
 use crate::command::error::{Error, NO_SUCH_KEY, Result};

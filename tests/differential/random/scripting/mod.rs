@@ -12,7 +12,7 @@ use super::{Family, Generator};
 use crate::args;
 use crate::pair::Rule;
 use crate::support::random::Random;
-use redstart::codec::{crc64, sha1};
+use redstart::codec::{crc64, hex, sha1};
 
 pub const FAMILY: Family = Family {
     name: "scripting",
@@ -71,7 +71,7 @@ fn with_arguments(random: &mut Random, first: fn(&mut Random) -> Vec<u8>) -> Vec
 
 /// The SHA-1 of a handwritten script, or an unknown one.
 fn sha(random: &mut Random) -> Vec<u8> {
-    let mut name = sha1::hex(&sha1::sha1(&known::script(random)));
+    let mut name = hex(&sha1::sha1(&known::script(random)));
     match random.below(20) {
         0 => name.make_ascii_uppercase(),
         1 => name.truncate(39),
