@@ -18,7 +18,8 @@ from rq.group import Group
 from rq.job import Job
 
 URL = sys.argv[1] if __name__ == "__main__" else os.environ["RQ_TEST_URL"]
-client = redis.Redis.from_url(URL)
+# By default a request fails after five seconds, also one that waits for a result.
+client = redis.Redis.from_url(URL, socket_timeout=None)
 
 
 def add(left, right):
