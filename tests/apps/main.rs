@@ -5,10 +5,20 @@
 //! clients of the other server, cached pages. `tests/apps/prepare` installs the applications below `target/apps`, in
 //! the versions named here; without them these tests fail. `cargo test` does not run them.
 //!
+//! [`cluster`] runs cluster clients on a cluster; the one of the `redis` crate is in [`redis_rs`].
+//!
 //! `REDSTART_BIN=redis-server make apps` checks the scripts themselves.
 
 #[path = "../support/mod.rs"]
 mod support;
+
+mod cluster;
+
+#[allow(dead_code, reason = "the tests of the cluster use the rest")]
+#[path = "../cluster/nodes.rs"]
+mod nodes;
+
+mod redis_rs;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
