@@ -298,7 +298,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, form: GeoForm) -> Result {
         hit.member.with_bytes(|member| gather.insert(gather.hash(member), member, score));
     }
     let count = hits.len();
-    let result = sorted_set::create_from(destination, gather, &ctx.keyspace.shapes);
+    let result = sorted_set::create_from(destination, gather.finish(), &ctx.keyspace.shapes);
     let is_search = matches!(form.kind, FormKind::Search { .. });
     let event = if is_search { Event::GeoSearchStore } else { Event::GeoRadiusStore };
     ctx.keyspace.put_result(ctx.key(destination), result, event);

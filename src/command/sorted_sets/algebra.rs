@@ -396,7 +396,7 @@ fn store_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation, nam
     let (gather, _) = compute(ctx, args, 2, operation, name)?;
     let key = ctx.first_key(args.get(1));
     let count = gather.len();
-    let result = sorted_set::create_from(key.name, gather, &ctx.keyspace.shapes);
+    let result = sorted_set::create_from(key.name, gather.finish(), &ctx.keyspace.shapes);
     ctx.keyspace.put_result(key, result, operation.store_event());
     ctx.reply.integer(count as i64);
     Ok(())

@@ -240,7 +240,7 @@ pub fn zrangestore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         }
     }
     let count = gather.len();
-    let result = sorted_set::create_from(destination.name, gather, &ctx.keyspace.shapes);
+    let result = sorted_set::create_from(destination.name, gather.finish(), &ctx.keyspace.shapes);
     ctx.keyspace.put_result(destination, result, Event::ZRangeStore);
     ctx.reply.integer(count as i64);
     Ok(())

@@ -131,7 +131,7 @@ fn add(gather: &mut Gather, member: &[u8], score: f64) -> Result<(), LoadError> 
 }
 
 fn finish(gather: Gather, target: Target<'_>) -> Result<Entry, LoadError> {
-    let entry = sorted_set::create_from(target.key, gather, target.shapes);
+    let entry = sorted_set::create_from(target.key, gather.finish(), target.shapes);
     let mut entry = entry.ok_or(LoadError::EMPTY)?;
     entry.set_expire(target.expire_at);
     Ok(entry)

@@ -1,10 +1,11 @@
 //! A sorted set of any size: a dict that finds members, and a tree that orders them.
 //!
 //! Each element is one block, owned by the dict and referred to by the tree (`element`). Only this file inserts and
-//! removes elements, always in both together: this guarantees that every handle in the tree is a live element.
+//! removes elements, always in both together (`arriving` orders them a little later): this guarantees that every handle in
+//! the tree is a live element.
 
 use super::element::{Element, Handle};
-use super::leaf;
+use super::leaf::{self, Leaf};
 use super::node::OrderKey;
 use super::tree::Tree;
 use super::walk::Walk;
@@ -105,6 +106,13 @@ impl SortedSet {
         SortedSet { tree: Tree::new(), dict: Dict::unattended(seed), element_bytes: 0 }
     }
 
+    /// An empty set with room for about `room` elements.
+    pub fn with_room(seed: Seed, room: usize) -> SortedSet {
+        let mut set = SortedSet::new(seed);
+        set.dict.reserve(room);
+        set
+    }
+
     /// The number of elements.
     #[inline]
     pub fn len(&self) -> usize {
@@ -162,12 +170,29 @@ impl SortedSet {
     #[inline]
     pub fn insert(&mut self, hash: u64, member: &[u8], score: f64) {
         debug_assert!(!score.is_nan());
-        let element = Element::new(score, member);
+        let handle = self.own(hash, Element::new(score, member));
+        self.order(score, handle);
+    }
+
+    /// Inserts a new element into the dict alone. Its handle must be in the tree before the set is used.
+    #[inline]
+    pub(super) fn own(&mut self, hash: u64, element: Element) -> Handle {
         let handle = element.handle();
         self.element_bytes += element.memory_bytes();
         self.dict.insert(hash, element);
         self.dict.shed();
+        handle
+    }
+
+    /// Inserts the handle of an element of the dict into the tree.
+    #[inline]
+    pub(super) fn order(&mut self, score: f64, handle: Handle) {
         self.tree.insert(score, handle);
+    }
+
+    /// Makes a tree of leaves with all elements of the dict, see [`Tree::over`].
+    pub(super) fn order_all(&mut self, leaves: Vec<Leaf>) {
+        self.tree = Tree::over(leaves, self.dict.len());
     }
 
     /// Changes the score of the element at `at` from `old` to `score`, which must not be NaN.

@@ -70,6 +70,15 @@ impl Leaf {
         Leaf(at)
     }
 
+    /// A leaf of entries that are in order, at most [`MOST`].
+    pub(super) fn of(entries: impl ExactSizeIterator<Item = (f64, Handle)>) -> Leaf {
+        let mut leaf = Leaf::with_room(entries.len());
+        for (score, handle) in entries {
+            leaf.insert(leaf.len(), score, handle);
+        }
+        leaf
+    }
+
     #[inline(always)]
     fn header(&self) -> &Header {
         // SAFETY: the block is live and begins with an initialised header.

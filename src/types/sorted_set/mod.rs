@@ -16,10 +16,12 @@
 //! |---|---|
 //! | `packed` | the small form |
 //! | `large` | the large form: [`SortedSet`], and [`Gather`], which builds one from many elements at once |
+//! | `arriving` | [`Arriving`], which builds one element by element, at best from the last to the first |
 //! | `element` | a member and its score in one block |
 //! | `tree`, `node`, `leaf`, `walk` | their order: a B+ tree with counts |
 //! | `range` | ranges of scores and of members |
 
+mod arriving;
 mod element;
 mod iter;
 mod large;
@@ -32,6 +34,7 @@ mod tests;
 mod tree;
 mod walk;
 
+pub use arriving::Arriving;
 pub use iter::Elements;
 pub use large::{GROUP, Gather, SortedSet};
 pub use range::{LexBound, LexRange, ScoreRange};
@@ -112,13 +115,11 @@ pub fn expect(entry: &mut Entry, additional: usize, shapes: &Shapes) {
     }
 }
 
-/// Returns a sorted set of the gathered elements under `key`, in the encoding that fits; `None` if nothing was
-/// gathered.
-pub fn create_from(key: &[u8], gather: Gather, shapes: &Shapes) -> Option<Entry> {
-    if gather.is_empty() {
+/// Returns an entry with the elements of `set` under `key`, in the encoding that fits; `None` if there are none.
+pub fn create_from(key: &[u8], set: SortedSet, shapes: &Shapes) -> Option<Entry> {
+    if set.is_empty() {
         return None;
     }
-    let set = gather.finish();
     let fits = set.len() <= shapes.zset_max_listpack_entries
         && set.iter().all(|(member, _)| member.len() <= shapes.zset_max_listpack_value);
     if !fits {

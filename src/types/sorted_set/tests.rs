@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
-use super::{Gather, SortedSet};
+use super::{Arriving, Gather, SortedSet};
 use crate::alloc::tests::ALL_LEAVE;
 use crate::dict::Seed;
 use crate::types::{Container, MoveCursor, Moves};
@@ -218,6 +218,40 @@ proptest! {
             let backwards: Vec<_> = set.range((from + count).saturating_sub(1), count, true).collect();
             prop_assert!(backwards.iter().eq(forwards.iter().rev()));
         }
+    }
+
+    /// Mostly from the last element to the first, with some at other places.
+    #[test]
+    fn a_set_is_the_same_in_whatever_order_its_elements_arrive(
+        elements in prop::collection::vec((0..2000u32, score()), 0..500),
+        swaps in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..4),
+        room in 0..700usize,
+        removed in prop::collection::vec(0..2000u32, 0..100),
+    ) {
+        let mut model = Model::default();
+        for (n, score) in &elements {
+            model.set(&member(*n), *score);
+        }
+        let mut order: Vec<(Vec<u8>, f64)> =
+            model.elements().map(|(member, score)| (member.to_vec(), score)).collect();
+        order.reverse();
+        for (one, other) in swaps {
+            if !order.is_empty() {
+                let (one, other) = (one.index(order.len()), other.index(order.len()));
+                order.swap(one, other);
+            }
+        }
+        let mut arriving = Arriving::with_room(*SEED, room);
+        for (member, score) in &order {
+            prop_assert!(arriving.add(member, *score));
+            prop_assert!(!arriving.add(member, score + 1.0), "it has been added");
+        }
+        let mut set = arriving.finish();
+        compare(&set, &model);
+        for n in removed {
+            prop_assert_eq!(set.remove(&member(n)), model.remove(&member(n)));
+        }
+        compare(&set, &model);
     }
 
     #[test]
@@ -520,10 +554,10 @@ mod entries {
                 let name = format!("{n}");
                 gather.insert(gather.hash(name.as_bytes()), name.as_bytes(), -f64::from(n));
             }
-            let entry = create_from(b"key", gather, &shapes).unwrap();
+            let entry = create_from(b"key", gather.finish(), &shapes).unwrap();
             assert_eq!((entry.encoding(), elements(&entry).len()), (encoding, count as usize));
         }
-        assert!(create_from(b"key", Gather::with_room(*SEED, 5), &shapes).is_none());
+        assert!(create_from(b"key", SortedSet::with_room(*SEED, 5), &shapes).is_none());
     }
 
     #[test]

@@ -34,7 +34,7 @@ use super::walk::Walk;
 use crate::types::moves::{MoveCursor, Moves};
 
 /// How full [`Tree::build`] makes a leaf, so that the next inserts do not split it at once.
-const BUILT: usize = leaf::MOST * 7 / 8;
+pub(super) const BUILT: usize = leaf::MOST * 7 / 8;
 
 /// See the module's head.
 pub(super) struct Tree {
@@ -51,14 +51,14 @@ impl Tree {
     /// A tree of entries that are in order.
     pub(super) fn build(entries: &[(f64, Handle)]) -> Tree {
         let mut leaves = Vec::with_capacity(entries.len().div_ceil(BUILT));
-        for_each_share(entries.len(), BUILT, |range| {
-            let mut leaf = Leaf::with_room(range.len());
-            for &(score, handle) in &entries[range] {
-                leaf.insert(leaf.len(), score, handle);
-            }
-            leaves.push(leaf);
-        });
-        Tree { root: Node::over(leaves), len: entries.len() }
+        for_each_share(entries.len(), BUILT, |range| leaves.push(Leaf::of(entries[range].iter().copied())));
+        Tree::over(leaves, entries.len())
+    }
+
+    /// A tree of leaves that are in order, with `len` entries in all. Only the first leaf may have less than half of
+    /// [`BUILT`], and none is empty.
+    pub(super) fn over(leaves: Vec<Leaf>, len: usize) -> Tree {
+        Tree { root: Node::over(leaves), len }
     }
 
     /// The number of entries.
