@@ -66,6 +66,8 @@ pub struct Group {
     /// The number of entries ever added to the stream up to that ID, if known.
     pub entries_read: Option<i64>,
     pending: BTreeMap<Id, Delivery>,
+    /// The number of pending entries from a file that have no owner yet.
+    unowned: usize,
     consumers: Vec<Option<Consumer>>,
     /// Slots that are not in use.
     free: Vec<u32>,
@@ -80,7 +82,8 @@ impl Group {
     /// A group without consumers.
     pub fn new(name: &[u8], last_id: Id, entries_read: Option<i64>) -> Group {
         let (consumers, free, names) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Group { name: name.into(), last_id, entries_read, pending: BTreeMap::new(), consumers, free, names }
+        let (pending, unowned) = (BTreeMap::new(), 0);
+        Group { name: name.into(), last_id, entries_read, pending, unowned, consumers, free, names }
     }
 
     /// Its name.
@@ -244,20 +247,25 @@ impl Group {
     /// Adds a pending entry from a file; [`restore_owner`](Self::restore_owner) sets its owner.
     pub fn restore_pending(&mut self, id: Id, time: i64, count: u64) -> Result<(), InvalidStream> {
         let before = self.pending.insert(id, Delivery { time, count, consumer: NOBODY });
-        if before.is_some() { Err(InvalidStream) } else { Ok(()) }
+        if before.is_some() {
+            return Err(InvalidStream);
+        }
+        self.unowned += 1;
+        Ok(())
     }
 
     /// Sets the owner of an entry that [`restore_pending`](Self::restore_pending) added.
     pub fn restore_owner(&mut self, id: Id, slot: ConsumerSlot) -> Result<(), InvalidStream> {
         let delivery = self.pending.get_mut(&id).filter(|d| d.consumer == NOBODY).ok_or(InvalidStream)?;
         delivery.consumer = slot.0;
+        self.unowned -= 1;
         self.at_mut(slot.0).pending.insert(id);
         Ok(())
     }
 
-    /// Whether every pending entry has an owner. A restored group must not be used otherwise.
+    /// Whether every pending entry has an owner. A restored group must not be used otherwise. O(1).
     pub fn is_whole(&self) -> bool {
-        self.pending.values().all(|delivery| delivery.consumer != NOBODY)
+        self.unowned == 0
     }
 }
 
