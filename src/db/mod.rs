@@ -742,7 +742,7 @@ impl Keyspace {
     }
 
     /// Drops `entry`, in the background if it is large. With `lazily` the background thread also frees smaller ones.
-    fn free(&mut self, entry: Entry, lazily: bool) {
+    pub fn free(&mut self, entry: Entry, lazily: bool) {
         let leaves = if lazily { entry.is_freed_lazily() } else { entry.is_large() };
         if leaves {
             self.lazy.send(Garbage::Entry(entry));

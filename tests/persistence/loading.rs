@@ -1,9 +1,11 @@
 //! Commands that are served while data is loaded, and truncated or damaged AOF files.
 
 use crate::support::server::subject_is_redis;
+use crate::support::snapshot::Large;
 use crate::support::{Client, Launch, Server, Value, eventually};
 use crate::{begin, encoded, names, part, refused_after, restart, restart_after, start};
 use nix::sys::signal::Signal;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -112,6 +114,44 @@ fn commands_that_need_the_data_are_refused_while_it_is_loaded_and_others_are_ser
         assert!((0.0..=100.0).contains(&field("loading_loaded_perc")), "{text}");
         true
     });
+}
+
+/// A pipeline is executed in parts, between which the next slice is loaded: so its replies show where loading stood,
+/// however seldom this process runs. Retries with a larger value until it sees enough.
+#[test]
+fn clients_are_served_while_a_single_value_is_loaded() {
+    const PIPELINE: usize = 4000;
+    for kind in Large::ALL {
+        let mut count = 100_000;
+        loop {
+            let launch = Launch::subject();
+            let file = kind.snapshot(count);
+            fs::write(launch.directory().join("dump.rdb"), &file).expect("written");
+            let server = launch.start_or_exit();
+            let mut client = server.client();
+            let mut sender = client.twin();
+            let requests = encoded(&["INFO persistence", "PING"]).repeat(PIPELINE);
+            let sending = std::thread::spawn(move || sender.send_raw(&requests));
+            let mut places = BTreeSet::new();
+            for _ in 0..PIPELINE {
+                let info = client.read_reply().expect("a reply").value.text();
+                let ping = client.read_reply().expect("a reply").value;
+                assert!(is_refused(&ping) || ping.text() == "PONG", "{ping:?}");
+                let loaded = info.lines().find_map(|line| line.strip_prefix("loading_loaded_bytes:"));
+                places.extend(loaded.map(|bytes| bytes.parse::<usize>().expect("a number")));
+            }
+            sending.join().expect("it has ended").expect("sent");
+            client.wait_for_info("loading", |loading| loading == 0);
+            assert_eq!(client.run(&kind.count_command()).integer(), i64::from(count));
+            // Places within the value.
+            let seen = places.range(100..file.len() - 100).count();
+            if seen >= 5 || subject_is_redis() {
+                break;
+            }
+            count *= 2;
+            assert!(count < 10_000_000, "{kind:?}: clients were served at {seen} places");
+        }
+    }
 }
 
 /// The AOF contains the deletion of expired keys, whether or not clients are paused.

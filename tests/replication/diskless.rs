@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 
 use crate::links::accept_replica;
 use crate::support::client::encode;
+use crate::support::snapshot::Large;
 use crate::support::{Client, Random, Server};
 use crate::{
     Kind, PAIRS, field, field_of, follow, in_words_of_redis, start, until, wait_for_equality, wait_for_link,
@@ -175,6 +176,43 @@ fn a_replica_answers_while_half_of_a_snapshot_has_arrived() {
             // The stream follows.
             stream.write_all(&encode(&["SET", "after", "1"])).expect("sent");
             until("the stream", || client.run("EXISTS after").integer() == 1);
+        }
+    }
+}
+
+#[test]
+fn a_replica_loads_a_single_value_as_its_elements_arrive() {
+    // A slice may end up to this far before the last byte that was sent: with less than an element.
+    const ELEMENT: usize = 100;
+    for kind in Large::ALL {
+        let file = kind.snapshot(50_000);
+        for mode in ["on-empty-db", "swapdb"] {
+            let primary = Primary::new();
+            let (_replica, mut client) =
+                replica_of(Kind::Subject, &primary, &format!("--repl-diskless-load {mode}"));
+            // Once the link is cut in the middle of the value.
+            let mut stream = primary.begin('a', 0, &file, Framing::Length);
+            stream.write_all(&file[..file.len() / 2]).expect("sent");
+            wait_until_loaded_bytes(&mut client, (file.len() / 2 - ELEMENT) as i64);
+            assert_eq!(client.info_number("lazyfreed_objects"), 0);
+            drop(stream);
+            until("the end of loading", || client.info_number("loading") == 0);
+            assert_eq!(client.run("DBSIZE").integer(), 0, "{kind:?}, {mode}");
+            // The half is freed in the background.
+            until("the half is freed", || client.info_number("lazyfreed_objects") == 1);
+            let mut stream = primary.begin('a', 0, &file, Framing::Mark);
+            let mut sent = 0;
+            for piece in file.chunks(file.len() / 20) {
+                stream.write_all(piece).expect("sent");
+                sent += piece.len();
+                if sent < file.len() {
+                    wait_until_loaded_bytes(&mut client, (sent - ELEMENT) as i64);
+                    assert!(client.run("PING").text().starts_with("LOADING"), "{kind:?}, {mode}");
+                }
+            }
+            end(&mut stream, Framing::Mark);
+            wait_for_link(&mut client);
+            assert_eq!(client.run(&kind.count_command()).integer(), 50_000, "{kind:?}, {mode}");
         }
     }
 }

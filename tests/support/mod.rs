@@ -8,6 +8,7 @@
 //! * [`reset`] makes connections end with a reset.
 //! * [`reply`] decodes RESP2 and RESP3.
 //! * [`shim`] makes file operations fail, and records them.
+//! * [`snapshot`] makes files with a single large value.
 //! * [`terminal`] runs a program in a pseudo-terminal and reads its screen.
 //! * [`version`] is the version of Redis that a server implements.
 //! * [`workload`] writes under load, and checks the data after a crash.
@@ -30,6 +31,7 @@ pub mod random;
 pub mod reply;
 pub mod server;
 pub mod shim;
+pub mod snapshot;
 pub mod socket_options;
 pub mod terminal;
 pub mod version;

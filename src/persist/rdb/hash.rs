@@ -12,6 +12,7 @@
 //!
 //! Expired fields are written and read like others; the keyspace that has the key deletes them.
 
+use super::growing::Decoder;
 use super::{Encoder, Input, LoadError, Sink, Target, types, ziplist};
 use crate::types::hash::{self, Condition, FieldExpiry, Hash, HashMut, HashRef, LATEST_MS};
 use crate::types::listpack::{self, Listpack};
@@ -68,36 +69,6 @@ pub(super) fn live_fields(entry: &Entry, now: i64) -> usize {
     HashRef::new(entry, now).len()
 }
 
-/// Type 4.
-pub(super) fn load_fields(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
-    let count = input.length()?;
-    let mut fields = Fields::new(count, input.reservable(count, FIELD), target);
-    for _ in 0..count {
-        let field = input.string()?.into_bytes().into_owned();
-        fields.add(&field, &input.string()?.into_bytes(), None)?;
-    }
-    fields.finish()
-}
-
-/// Type 24.
-pub(super) fn load_timed_fields(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
-    let next = i64::from_le_bytes(input.array()?);
-    let count = input.length()?;
-    let mut fields = Fields::new(count, input.reservable(count, FIELD), target);
-    for _ in 0..count {
-        let time = match input.length()? {
-            0 => None,
-            after => {
-                let after = i64::try_from(after - 1).ok();
-                Some(after.and_then(|after| next.checked_add(after)).ok_or(BAD_TIME)?)
-            }
-        };
-        let field = input.string()?.into_bytes().into_owned();
-        fields.add(&field, &input.string()?.into_bytes(), time)?;
-    }
-    fields.finish()
-}
-
 /// Type 16.
 pub(super) fn load_listpack(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
     let bytes = input.string()?.into_bytes();
@@ -114,7 +85,7 @@ pub(super) fn load_timed_listpack(input: &mut impl Input, target: Target<'_>) ->
     if !pack.len().is_multiple_of(3) {
         return Err(LoadError::Malformed("a field without a value or expiry"));
     }
-    let mut fields = Fields::new(pack.len() as u64 / 3, pack.len() / 3, target);
+    let mut fields = Fields::new(pack.len() as u64 / 3, pack.len() / 3, None, target);
     HashMut::new(&mut fields.entry, target.shapes, BEFORE_ALL).allow_expiries();
     let mut elements = pack.iter();
     while let (Some(field), Some(value), Some(time)) = (elements.next(), elements.next(), elements.next()) {
@@ -123,9 +94,9 @@ pub(super) fn load_timed_listpack(input: &mut impl Input, target: Target<'_>) ->
             Text::Int(time) => Some(time),
             Text::Bytes(_) => return Err(BAD_TIME),
         };
-        field.with_bytes(|field| value.with_bytes(|value| fields.add(field, value, time)))?;
+        field.with_bytes(|field| value.with_bytes(|value| fields.add(field, value, time, target)))?;
     }
-    fields.finish()
+    fields.finish(target)
 }
 
 /// Type 13.
@@ -161,32 +132,60 @@ fn packed(bytes: &[u8], target: Target<'_>) -> Result<Entry, LoadError> {
 
 /// Makes a hash of the fields and values of a listpack, in the encoding for their number and lengths.
 fn unpacked(pack: Listpack<'_>, target: Target<'_>) -> Result<Entry, LoadError> {
-    let mut fields = Fields::new(pack.len() as u64 / 2, pack.len() / 2, target);
+    let mut fields = Fields::new(pack.len() as u64 / 2, pack.len() / 2, None, target);
     for (field, value) in pack.pairs() {
-        field.with_bytes(|field| value.with_bytes(|value| fields.add(field, value, None)))?;
+        field.with_bytes(|field| value.with_bytes(|value| fields.add(field, value, None, target)))?;
     }
-    fields.finish()
+    fields.finish(target)
 }
 
-/// A hash under construction, in the encoding for its number of fields.
-struct Fields<'a> {
+/// A hash under construction, field by field (types 4 and 24), in the encoding for its number of fields.
+pub(super) struct Fields {
     entry: Entry,
-    target: Target<'a>,
+    left: u64,
+    /// The time that those of the fields are relative to; `None`: the form has no times.
+    next: Option<i64>,
 }
 
-impl<'a> Fields<'a> {
+impl Fields {
+    /// Begins a hash of type 4.
+    pub(super) fn begin(input: &mut impl Input, target: Target<'_>) -> Result<Fields, LoadError> {
+        Fields::begin_with(None, input, target)
+    }
+
+    /// Begins a hash of type 24.
+    pub(super) fn begin_timed(input: &mut impl Input, target: Target<'_>) -> Result<Fields, LoadError> {
+        let next = i64::from_le_bytes(input.array()?);
+        Fields::begin_with(Some(next), input, target)
+    }
+
+    fn begin_with(
+        next: Option<i64>,
+        input: &mut impl Input,
+        target: Target<'_>,
+    ) -> Result<Fields, LoadError> {
+        let count = input.length()?;
+        Ok(Fields::new(count, input.reservable(count, FIELD), next, target))
+    }
+
     /// Begins a hash of `count` fields, as claimed by the input, with room for `room` of them.
-    fn new(count: u64, room: usize, target: Target<'a>) -> Self {
+    fn new(count: u64, room: usize, next: Option<i64>, target: Target<'_>) -> Fields {
         let entry = if count > target.shapes.hash_max_listpack_entries as u64 {
             Entry::with_container(target.key, Hash::new(target.shapes.seed, room), None)
         } else {
             hash::create(target.key, target.shapes, 0, std::iter::empty())
         };
-        Fields { entry, target }
+        Fields { entry, left: count, next }
     }
 
-    fn add(&mut self, field: &[u8], value: &[u8], time: Option<i64>) -> Result<(), LoadError> {
-        let mut hash = HashMut::new(&mut self.entry, self.target.shapes, BEFORE_ALL);
+    fn add(
+        &mut self,
+        field: &[u8],
+        value: &[u8],
+        time: Option<i64>,
+        target: Target<'_>,
+    ) -> Result<(), LoadError> {
+        let mut hash = HashMut::new(&mut self.entry, target.shapes, BEFORE_ALL);
         if !hash.set(field, Text::Bytes(value), None, FieldExpiry::Remove) {
             return Err(LoadError::DUPLICATE);
         }
@@ -199,12 +198,40 @@ impl<'a> Fields<'a> {
             None => Ok(()),
         }
     }
+}
 
-    fn finish(mut self) -> Result<Entry, LoadError> {
-        if HashMut::new(&mut self.entry, self.target.shapes, BEFORE_ALL).is_empty() {
+/// Reads the time of a field of type 24.
+fn read_time(next: i64, input: &mut impl Input) -> Result<Option<i64>, LoadError> {
+    let Some(after) = input.length()?.checked_sub(1) else { return Ok(None) };
+    let after = i64::try_from(after).ok();
+    Ok(Some(after.and_then(|after| next.checked_add(after)).ok_or(BAD_TIME)?))
+}
+
+impl Decoder for Fields {
+    fn is_complete(&self) -> bool {
+        self.left == 0
+    }
+
+    fn step(&mut self, input: &mut impl Input, target: Target<'_>) -> Result<(), LoadError> {
+        self.left -= 1;
+        let time = match self.next {
+            Some(next) => read_time(next, input)?,
+            None => None,
+        };
+        let field = input.string()?.into_bytes().into_owned();
+        self.add(&field, &input.string()?.into_bytes(), time, target)?;
+        // Commands leave this to the keyspace, which does not have this hash yet.
+        if let Some(table) = self.entry.container_mut::<Hash>() {
+            table.shed();
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, target: Target<'_>) -> Result<Entry, LoadError> {
+        if HashMut::new(&mut self.entry, target.shapes, BEFORE_ALL).is_empty() {
             return Err(LoadError::EMPTY);
         }
-        self.entry.set_expire(self.target.expire_at);
+        self.entry.set_expire(target.expire_at);
         Ok(self.entry)
     }
 }

@@ -9,9 +9,10 @@
 //!
 //! A list that is a single listpack in memory is written as a list of one node, as in Redis.
 
+use super::growing::Decoder;
 use super::{Encoder, Input, LoadError, Sink, Target, ziplist};
 use crate::types::list::{self, End, NodeLimits, Quicklist};
-use crate::types::{Encoding, Entry, Kind, listpack};
+use crate::types::{Encoding, Entry, Kind, Shapes, listpack};
 
 /// A node that is an element.
 const PLAIN: u64 = 1;
@@ -34,65 +35,105 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     assert!(left == 0, "{left} nodes were announced and not written");
 }
 
-/// Type 18.
-pub(super) fn load_nodes(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
-    let mut list = Quicklist::default();
-    for _ in 0..input.length()? {
+/// What a node of a list is in a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NodeForm {
+    /// Type 18: a listpack or an element.
+    Listpack,
+    /// Types 14 and 10: a ziplist.
+    Ziplist,
+}
+
+/// Types 18, 14 and 10 under construction, node by node.
+pub(super) struct Nodes {
+    list: Quicklist,
+    form: NodeForm,
+    left: u64,
+}
+
+impl Nodes {
+    /// Begins a list of `count` nodes.
+    pub(super) fn new(form: NodeForm, count: u64) -> Nodes {
+        Nodes { list: Quicklist::default(), form, left: count }
+    }
+
+    fn listpack_or_element(&mut self, input: &mut impl Input, shapes: &Shapes) -> Result<(), LoadError> {
         let container = input.length()?;
         let bytes = input.string()?.into_bytes();
         match container {
             // Only a large element has a node of its own.
             PLAIN if bytes.is_empty() => return Err(LoadError::Malformed("an empty node")),
-            PLAIN => list.push_node(true, &bytes, target.shapes),
+            PLAIN => self.list.push_node(true, &bytes, shapes),
             PACKED => {
                 let bytes =
                     listpack::normalize(&bytes).map_err(|_| LoadError::Malformed("a bad listpack"))?;
-                list.push_node(false, &bytes, target.shapes);
+                self.list.push_node(false, &bytes, shapes);
             }
             _ => return Err(LoadError::Malformed("an unknown kind of node")),
         }
+        Ok(())
     }
-    finish(list, target)
 }
 
-/// Types 14 and 10.
-pub(super) fn load_ziplists(
-    input: &mut impl Input,
-    count: u64,
-    target: Target<'_>,
-) -> Result<Entry, LoadError> {
-    let mut list = Quicklist::default();
-    for _ in 0..count {
-        let bytes = ziplist::to_listpack(&input.string()?.into_bytes())?;
-        list.push_node(false, &bytes, target.shapes);
+impl Decoder for Nodes {
+    fn is_complete(&self) -> bool {
+        self.left == 0
     }
-    finish(list, target)
-}
 
-fn finish(list: Quicklist, target: Target<'_>) -> Result<Entry, LoadError> {
-    if list.is_empty() {
-        return Err(LoadError::EMPTY);
-    }
-    Ok(match list.as_listpack(NodeLimits::new(target.shapes)) {
-        Some(bytes) => {
-            Entry::with_packed(target.key, Kind::List, Encoding::Listpack, &bytes, target.expire_at)
+    fn step(&mut self, input: &mut impl Input, target: Target<'_>) -> Result<(), LoadError> {
+        self.left -= 1;
+        if self.form == NodeForm::Listpack {
+            return self.listpack_or_element(input, target.shapes);
         }
-        None => Entry::with_container(target.key, list, target.expire_at),
-    })
+        let bytes = ziplist::to_listpack(&input.string()?.into_bytes())?;
+        self.list.push_node(false, &bytes, target.shapes);
+        Ok(())
+    }
+
+    fn finish(self, target: Target<'_>) -> Result<Entry, LoadError> {
+        if self.list.is_empty() {
+            return Err(LoadError::EMPTY);
+        }
+        Ok(match self.list.as_listpack(NodeLimits::new(target.shapes)) {
+            Some(bytes) => {
+                Entry::with_packed(target.key, Kind::List, Encoding::Listpack, &bytes, target.expire_at)
+            }
+            None => Entry::with_container(target.key, self.list, target.expire_at),
+        })
+    }
 }
 
-/// Type 1.
-pub(super) fn load_elements(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
-    let count = input.length()?;
-    if count == 0 {
-        return Err(LoadError::EMPTY);
+/// Type 1 under construction, element by element.
+pub(super) struct Elements {
+    entry: Entry,
+    left: u64,
+}
+
+impl Elements {
+    /// Begins a list.
+    pub(super) fn begin(input: &mut impl Input, target: Target<'_>) -> Result<Elements, LoadError> {
+        match input.length()? {
+            0 => Err(LoadError::EMPTY),
+            left => Ok(Elements { entry: list::create(target.key), left }),
+        }
     }
-    let mut entry = list::create(target.key);
-    for _ in 0..count {
+}
+
+impl Decoder for Elements {
+    fn is_complete(&self) -> bool {
+        self.left == 0
+    }
+
+    fn step(&mut self, input: &mut impl Input, target: Target<'_>) -> Result<(), LoadError> {
+        self.left -= 1;
         let element = input.string()?.into_bytes();
-        list::expect(&mut entry, std::iter::once(&*element), target.shapes);
-        list::push(&mut entry, End::Back, &element, target.shapes);
+        list::expect(&mut self.entry, std::iter::once(&*element), target.shapes);
+        list::push(&mut self.entry, End::Back, &element, target.shapes);
+        Ok(())
     }
-    entry.set_expire(target.expire_at);
-    Ok(entry)
+
+    fn finish(mut self, target: Target<'_>) -> Result<Entry, LoadError> {
+        self.entry.set_expire(target.expire_at);
+        Ok(self.entry)
+    }
 }

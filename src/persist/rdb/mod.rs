@@ -12,10 +12,14 @@
 //! a length: it returns only bytes that it has, so a claimed gigabyte allocates nothing. A value's encoding in memory
 //! affects its bytes only where it does so in Redis.
 //!
-//! To add a type, add a file beside `string`, its type bytes in [`types`], and an arm in each of the three functions here.
+//! A value that lists its elements can also be read in steps (`growing`).
+//!
+//! To add a type, add a file beside `string`, its type bytes in [`types`], and an arm in each of the functions here and
+//! in `growing`.
 
 mod encoder;
 pub mod file;
+mod growing;
 mod hash;
 mod input;
 mod list;
@@ -28,6 +32,7 @@ mod string;
 mod ziplist;
 
 pub use encoder::{Counted, Encoder, Sink};
+pub use growing::{Growing, load_value, load_whole};
 pub use input::{Input, LoadError, Loaded, SliceInput};
 
 use crate::types::{Entry, Kind, Shapes};
@@ -135,38 +140,6 @@ pub fn save_value(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
         Kind::SortedSet => sorted_set::save(entry, out),
         Kind::Hash => hash::save(entry, out),
         Kind::Stream => stream::save(entry, out),
-    }
-}
-
-/// Reads a value of type `type_byte` and makes an entry of it. Reads exactly the value's bytes. Refuses a collection
-/// without elements, unless it is a stream, and one with duplicate elements.
-pub fn load_value(type_byte: u8, input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
-    match type_byte {
-        types::STRING => string::load(input, target),
-        types::LIST => list::load_elements(input, target),
-        types::LIST_ZIPLIST => list::load_ziplists(input, 1, target),
-        types::LIST_QUICKLIST => {
-            let count = input.length()?;
-            list::load_ziplists(input, count, target)
-        }
-        types::LIST_QUICKLIST_2 => list::load_nodes(input, target),
-        types::SET => set::load_members(input, target),
-        types::SET_INTSET => set::load_intset(input, target),
-        types::SET_LISTPACK => set::load_listpack(input, target),
-        types::ZSET => sorted_set::load_elements(input, sorted_set::printed_score, target),
-        types::ZSET_2 => sorted_set::load_elements(input, sorted_set::binary_score, target),
-        types::ZSET_ZIPLIST => sorted_set::load_ziplist(input, target),
-        types::ZSET_LISTPACK => sorted_set::load_listpack(input, target),
-        types::HASH => hash::load_fields(input, target),
-        types::HASH_ZIPMAP => hash::load_zipmap(input, target),
-        types::HASH_ZIPLIST => hash::load_ziplist(input, target),
-        types::HASH_LISTPACK => hash::load_listpack(input, target),
-        types::HASH_METADATA => hash::load_timed_fields(input, target),
-        types::HASH_LISTPACK_EX => hash::load_timed_listpack(input, target),
-        types::STREAM => stream::load(stream::Form::Basic, input, target),
-        types::STREAM_2 => stream::load(stream::Form::Counted, input, target),
-        types::STREAM_3 => stream::load(stream::Form::Timed, input, target),
-        other => Err(LoadError::UnknownType(other)),
     }
 }
 

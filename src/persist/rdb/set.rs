@@ -6,6 +6,7 @@
 //!   2  members, then each
 //! ```
 
+use super::growing::Decoder;
 use super::{Encoder, Input, LoadError, Sink, Target, types};
 use crate::types::intset::{self, Intset};
 use crate::types::listpack::{self, Listpack};
@@ -34,16 +35,6 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
 pub(super) fn save_members(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     let set = SetRef::of(entry);
     out.counted(set.len(), set.members(), Encoder::text);
-}
-
-/// Type 2.
-pub(super) fn load_members(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
-    let count = input.length()?;
-    let mut members = Members::new(count, input.reservable(count, MEMBER), target);
-    for _ in 0..count {
-        members.add(&input.string()?.into_bytes())?;
-    }
-    members.finish()
 }
 
 /// Type 11.
@@ -79,43 +70,61 @@ pub(super) fn load_listpack(input: &mut impl Input, target: Target<'_>) -> Resul
     Ok(Entry::with_packed(target.key, Kind::Set, Encoding::Listpack, &bytes, target.expire_at))
 }
 
-/// A set under construction, in the encoding for its number of members.
-struct Members<'a> {
+/// A set under construction, member by member (type 2), in the encoding for its number of members.
+pub(super) struct Members {
     entry: Option<Entry>,
     expected: usize,
-    target: Target<'a>,
+    left: u64,
 }
 
-impl<'a> Members<'a> {
+impl Members {
+    /// Begins a set of type 2.
+    pub(super) fn begin(input: &mut impl Input, target: Target<'_>) -> Result<Members, LoadError> {
+        let count = input.length()?;
+        Ok(Members::new(count, input.reservable(count, MEMBER), target))
+    }
+
     /// Begins a set of `count` members, as claimed by the input, with room for `room` of them.
-    fn new(count: u64, room: usize, target: Target<'a>) -> Self {
+    fn new(count: u64, room: usize, target: Target<'_>) -> Members {
         let Shapes { set_max_intset_entries, set_max_listpack_entries, .. } = *target.shapes;
         let more_than_packed = set_max_intset_entries.max(set_max_listpack_entries).saturating_add(1);
         let expected = usize::try_from(count).unwrap_or(usize::MAX).min(more_than_packed.max(room));
-        Members { entry: None, expected, target }
+        Members { entry: None, expected, left: count }
     }
 
+    /// Makes a set of all `members`, of which there are `count`.
     fn collect<'t>(
         members: impl Iterator<Item = Text<'t>>,
         count: usize,
-        target: Target<'a>,
+        target: Target<'_>,
     ) -> Result<Entry, LoadError> {
         let mut all = Members::new(count as u64, count, target);
         for member in members {
-            member.with_bytes(|member| all.add(member))?;
+            member.with_bytes(|member| all.add(member, target))?;
         }
-        all.finish()
+        all.finish(target)
     }
 
-    fn add(&mut self, member: &[u8]) -> Result<(), LoadError> {
-        let Target { key, shapes, .. } = self.target;
+    fn add(&mut self, member: &[u8], target: Target<'_>) -> Result<(), LoadError> {
+        let Target { key, shapes, .. } = target;
         let entry = self.entry.get_or_insert_with(|| set::create(key, member, self.expected, shapes));
         if set::add(entry, member, shapes) { Ok(()) } else { Err(LoadError::DUPLICATE) }
     }
+}
 
-    fn finish(self) -> Result<Entry, LoadError> {
+impl Decoder for Members {
+    fn is_complete(&self) -> bool {
+        self.left == 0
+    }
+
+    fn step(&mut self, input: &mut impl Input, target: Target<'_>) -> Result<(), LoadError> {
+        self.left -= 1;
+        self.add(&input.string()?.into_bytes(), target)
+    }
+
+    fn finish(self, target: Target<'_>) -> Result<Entry, LoadError> {
         let mut entry = self.entry.ok_or(LoadError::EMPTY)?;
-        entry.set_expire(self.target.expire_at);
+        entry.set_expire(target.expire_at);
         Ok(entry)
     }
 }

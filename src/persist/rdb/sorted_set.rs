@@ -7,10 +7,11 @@
 //!   3  elements, then for each: member, digits (before 4.0)
 //! ```
 
+use super::growing::Decoder;
 use super::{Encoder, Input, LoadError, Sink, Target, types, ziplist};
 use crate::text::number;
 use crate::types::listpack::{self, Listpack};
-use crate::types::sorted_set::{self, Gather, SortedSetRef, is_packed_sorted_set};
+use crate::types::sorted_set::{self, Arriving, SortedSetRef, is_packed_sorted_set};
 use crate::types::{Encoding, Entry, Kind, Text};
 
 /// The minimum size of a member with its score in bytes, approximately.
@@ -32,29 +33,57 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     });
 }
 
-/// Reads types 5 and 3, which differ in how a score is written.
-pub(super) fn load_elements<I: Input>(
-    input: &mut I,
-    score: impl Fn(&mut I) -> Result<f64, LoadError>,
-    target: Target<'_>,
-) -> Result<Entry, LoadError> {
-    let count = input.length()?;
-    let mut gather = Gather::with_room(target.shapes.seed, input.reservable(count, ELEMENT));
-    for _ in 0..count {
-        let member = input.string()?.into_bytes().into_owned();
-        let score = score(input)?;
-        add(&mut gather, &member, score)?;
-    }
-    finish(gather, target)
+/// How a score is written.
+#[derive(Clone, Copy)]
+pub(super) enum ScoreForm {
+    /// Type 5: eight bytes.
+    Binary,
+    /// Type 3: digits.
+    Printed,
 }
 
-/// Reads the eight bytes of a type 5 score.
-pub(super) fn binary_score(input: &mut impl Input) -> Result<f64, LoadError> {
-    input.array().map(f64::from_le_bytes)
+/// A sorted set under construction, element by element (types 5 and 3).
+pub(super) struct Elements {
+    set: Arriving,
+    form: ScoreForm,
+    left: u64,
+}
+
+impl Elements {
+    /// Begins a sorted set.
+    pub(super) fn begin(
+        form: ScoreForm,
+        input: &mut impl Input,
+        target: Target<'_>,
+    ) -> Result<Elements, LoadError> {
+        let left = input.length()?;
+        let set = Arriving::with_room(target.shapes.seed, input.reservable(left, ELEMENT));
+        Ok(Elements { set, form, left })
+    }
+}
+
+impl Decoder for Elements {
+    fn is_complete(&self) -> bool {
+        self.left == 0
+    }
+
+    fn step(&mut self, input: &mut impl Input, _: Target<'_>) -> Result<(), LoadError> {
+        self.left -= 1;
+        let member = input.string()?.into_bytes().into_owned();
+        let score = match self.form {
+            ScoreForm::Binary => input.array().map(f64::from_le_bytes)?,
+            ScoreForm::Printed => printed_score(input)?,
+        };
+        add(&mut self.set, &member, score)
+    }
+
+    fn finish(self, target: Target<'_>) -> Result<Entry, LoadError> {
+        finish(self.set, target)
+    }
 }
 
 /// Reads the digits of a type 3 score: a byte with their number, or a special value in its place.
-pub(super) fn printed_score(input: &mut impl Input) -> Result<f64, LoadError> {
+fn printed_score(input: &mut impl Input) -> Result<f64, LoadError> {
     match input.byte()? {
         255 => Ok(f64::NEG_INFINITY),
         254 => Ok(f64::INFINITY),
@@ -93,11 +122,11 @@ fn packed(bytes: &[u8], target: Target<'_>) -> Result<Entry, LoadError> {
     if set.len() <= target.shapes.zset_max_listpack_entries && is_packed_sorted_set(pack) && in_order(set) {
         return Ok(entry);
     }
-    let mut gather = Gather::with_room(target.shapes.seed, set.len());
-    for (member, score) in set.iter() {
-        member.with_bytes(|member| add(&mut gather, member, score))?;
+    let mut large = Arriving::with_room(target.shapes.seed, set.len());
+    for (member, score) in set.span(0..set.len(), true) {
+        member.with_bytes(|member| add(&mut large, member, score))?;
     }
-    finish(gather, target)
+    finish(large, target)
 }
 
 fn is_number(score: Text<'_>) -> bool {
@@ -118,20 +147,15 @@ fn in_order(set: SortedSetRef<'_>) -> bool {
     })
 }
 
-fn add(gather: &mut Gather, member: &[u8], score: f64) -> Result<(), LoadError> {
+fn add(set: &mut Arriving, member: &[u8], score: f64) -> Result<(), LoadError> {
     if score.is_nan() {
         return Err(LoadError::Malformed("a score that is not a number"));
     }
-    let hash = gather.hash(member);
-    if gather.find(hash, member).is_some() {
-        return Err(LoadError::DUPLICATE);
-    }
-    gather.insert(hash, member, score);
-    Ok(())
+    if set.add(member, score) { Ok(()) } else { Err(LoadError::DUPLICATE) }
 }
 
-fn finish(gather: Gather, target: Target<'_>) -> Result<Entry, LoadError> {
-    let entry = sorted_set::create_from(target.key, gather.finish(), target.shapes);
+fn finish(set: Arriving, target: Target<'_>) -> Result<Entry, LoadError> {
+    let entry = sorted_set::create_from(target.key, set.finish(), target.shapes);
     let mut entry = entry.ok_or(LoadError::EMPTY)?;
     entry.set_expire(target.expire_at);
     Ok(entry)

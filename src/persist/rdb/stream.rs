@@ -14,9 +14,10 @@
 //! IDs of 16 bytes are big-endian, times little-endian Unix milliseconds. An unknown number of entries read is −1. Data
 //! that an older form lacks is derived as in Redis.
 
+use super::growing::Decoder;
 use super::{Encoder, Input, LoadError, Sink, Target};
 use crate::types::Entry;
-use crate::types::stream::{Figures, Group, Id, InvalidStream, Stream};
+use crate::types::stream::{ConsumerSlot, Figures, Group, Id, InvalidStream, Stream};
 
 /// The data that a version of the format adds to the basic form.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,69 +85,176 @@ fn save_group(group: &Group, form: Form, out: &mut Encoder<'_, impl Sink>) {
     assert!(unowned == 0, "{unowned} pending entries have no consumer");
 }
 
-/// Types 15, 19 and 21. A stream may be empty.
-pub(super) fn load(form: Form, input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
-    let mut stream = Stream::default();
-    for _ in 0..input.length()? {
+/// The part of a stream that is read next. The numbers are those of its parts that are left, which are not zero.
+#[derive(Clone, Copy)]
+enum Part {
+    Node(u64),
+    /// All that is between the nodes and the groups.
+    Figures,
+    Group,
+    Pending(u64),
+    /// The number of a group's consumers.
+    Consumers,
+    Consumer,
+    /// An entry that is pending for the consumer in this slot.
+    Owned(u64, ConsumerSlot),
+    End,
+}
+
+/// A stream under construction, part by part (types 15, 19 and 21). It may be empty.
+pub(super) struct Parts {
+    form: Form,
+    stream: Stream,
+    next: Part,
+    /// Groups left, including the current one.
+    groups: u64,
+    /// The current group.
+    group: Group,
+    /// Its consumers left, including the current one.
+    consumers: u64,
+}
+
+impl Parts {
+    /// Begins a stream.
+    pub(super) fn begin(form: Form, input: &mut impl Input) -> Result<Parts, LoadError> {
+        let group = Group::new(b"", Id::MIN, None);
+        let next = nodes(input.length()?);
+        Ok(Parts { form, stream: Stream::default(), next, groups: 0, group, consumers: 0 })
+    }
+
+    fn load_node(&mut self, input: &mut impl Input) -> Result<(), LoadError> {
         let key = input.string()?.into_bytes();
         let first = Id::from_bytes(key[..].try_into().map_err(|_| InvalidStream)?);
-        stream.push_node(first, &input.string()?.into_bytes())?;
+        Ok(self.stream.push_node(first, &input.string()?.into_bytes())?)
     }
-    if input.length()? != stream.len() {
-        return Err(LoadError::Malformed("a stream whose length differs from its header"));
+
+    fn load_figures(&mut self, input: &mut impl Input) -> Result<(), LoadError> {
+        if input.length()? != self.stream.len() {
+            return Err(LoadError::Malformed("a stream whose length differs from its header"));
+        }
+        let mut figures = Figures { last_id: load_id(input)?, ..Figures::default() };
+        figures.entries_added = self.stream.len();
+        if self.form >= Form::Counted {
+            // The first ID follows from the entries; these bytes are ignored.
+            load_id(input)?;
+            figures.max_deleted_id = load_id(input)?;
+            figures.entries_added = input.length()?;
+        }
+        Ok(self.stream.set_figures(figures)?)
     }
-    let mut figures = Figures { last_id: load_id(input)?, ..Figures::default() };
-    figures.entries_added = stream.len();
-    if form >= Form::Counted {
-        // The first ID follows from the entries; these bytes are ignored.
-        load_id(input)?;
-        figures.max_deleted_id = load_id(input)?;
-        figures.entries_added = input.length()?;
+
+    fn load_group(&self, input: &mut impl Input) -> Result<Group, LoadError> {
+        let name = input.string()?.into_bytes().into_owned();
+        let last_id = load_id(input)?;
+        let entries_read = if self.form >= Form::Counted {
+            Some(input.length()? as i64).filter(|read| *read != -1)
+        } else {
+            self.stream.entries_up_to(last_id)
+        };
+        Ok(Group::new(&name, last_id, entries_read))
     }
-    stream.set_figures(figures)?;
-    for _ in 0..input.length()? {
-        let group = load_group(form, input, &stream)?;
-        if !stream.add_group(group) {
+
+    fn load_pending(&mut self, input: &mut impl Input) -> Result<(), LoadError> {
+        let id = Id::from_bytes(input.array()?);
+        let time = i64::from_le_bytes(input.array()?);
+        Ok(self.group.restore_pending(id, time, input.length()?)?)
+    }
+
+    fn load_consumer(&mut self, input: &mut impl Input) -> Result<ConsumerSlot, LoadError> {
+        let name = input.string()?.into_bytes().into_owned();
+        let seen_time = i64::from_le_bytes(input.array()?);
+        let slot = self.group.add_consumer(&name, seen_time).ok_or(LoadError::DUPLICATE)?;
+        self.group.consumer_mut(slot).active_time = match self.form {
+            Form::Timed => i64::from_le_bytes(input.array()?),
+            Form::Basic | Form::Counted => seen_time,
+        };
+        Ok(slot)
+    }
+
+    /// The part that follows the entries of a consumer, of which `left` are left.
+    fn owned(&mut self, left: u64, slot: ConsumerSlot) -> Result<Part, LoadError> {
+        if left > 0 {
+            return Ok(Part::Owned(left, slot));
+        }
+        self.consumers -= 1;
+        self.next_consumer()
+    }
+
+    /// The next consumer of the group, or what follows the group.
+    fn next_consumer(&mut self) -> Result<Part, LoadError> {
+        if self.consumers > 0 {
+            return Ok(Part::Consumer);
+        }
+        if !self.group.is_whole() {
+            return Err(InvalidStream.into());
+        }
+        let group = std::mem::replace(&mut self.group, Group::new(b"", Id::MIN, None));
+        if !self.stream.add_group(group) {
             return Err(LoadError::DUPLICATE);
         }
+        self.groups -= 1;
+        Ok(groups(self.groups))
     }
-    Ok(Entry::with_container(target.key, stream, target.expire_at))
+}
+
+fn nodes(left: u64) -> Part {
+    if left > 0 { Part::Node(left) } else { Part::Figures }
+}
+
+fn groups(left: u64) -> Part {
+    if left > 0 { Part::Group } else { Part::End }
+}
+
+fn pending(left: u64) -> Part {
+    if left > 0 { Part::Pending(left) } else { Part::Consumers }
+}
+
+impl Decoder for Parts {
+    fn is_complete(&self) -> bool {
+        matches!(self.next, Part::End)
+    }
+
+    fn step(&mut self, input: &mut impl Input, _: Target<'_>) -> Result<(), LoadError> {
+        self.next = match self.next {
+            Part::Node(left) => {
+                self.load_node(input)?;
+                nodes(left - 1)
+            }
+            Part::Figures => {
+                self.load_figures(input)?;
+                self.groups = input.length()?;
+                groups(self.groups)
+            }
+            Part::Group => {
+                self.group = self.load_group(input)?;
+                pending(input.length()?)
+            }
+            Part::Pending(left) => {
+                self.load_pending(input)?;
+                pending(left - 1)
+            }
+            Part::Consumers => {
+                self.consumers = input.length()?;
+                self.next_consumer()?
+            }
+            Part::Consumer => {
+                let slot = self.load_consumer(input)?;
+                self.owned(input.length()?, slot)?
+            }
+            Part::Owned(left, slot) => {
+                self.group.restore_owner(Id::from_bytes(input.array()?), slot)?;
+                self.owned(left - 1, slot)?
+            }
+            Part::End => Part::End,
+        };
+        Ok(())
+    }
+
+    fn finish(self, target: Target<'_>) -> Result<Entry, LoadError> {
+        Ok(Entry::with_container(target.key, self.stream, target.expire_at))
+    }
 }
 
 fn load_id(input: &mut impl Input) -> Result<Id, LoadError> {
     Ok(Id { ms: input.length()?, seq: input.length()? })
-}
-
-fn load_group(form: Form, input: &mut impl Input, stream: &Stream) -> Result<Group, LoadError> {
-    let name = input.string()?.into_bytes().into_owned();
-    let last_id = load_id(input)?;
-    let entries_read = if form >= Form::Counted {
-        Some(input.length()? as i64).filter(|read| *read != -1)
-    } else {
-        stream.entries_up_to(last_id)
-    };
-    let mut group = Group::new(&name, last_id, entries_read);
-    for _ in 0..input.length()? {
-        let id = Id::from_bytes(input.array()?);
-        let time = i64::from_le_bytes(input.array()?);
-        group.restore_pending(id, time, input.length()?)?;
-    }
-    for _ in 0..input.length()? {
-        load_consumer(form, input, &mut group)?;
-    }
-    if group.is_whole() { Ok(group) } else { Err(InvalidStream.into()) }
-}
-
-fn load_consumer(form: Form, input: &mut impl Input, group: &mut Group) -> Result<(), LoadError> {
-    let name = input.string()?.into_bytes().into_owned();
-    let seen_time = i64::from_le_bytes(input.array()?);
-    let slot = group.add_consumer(&name, seen_time).ok_or(LoadError::DUPLICATE)?;
-    group.consumer_mut(slot).active_time = match form {
-        Form::Timed => i64::from_le_bytes(input.array()?),
-        Form::Basic | Form::Counted => seen_time,
-    };
-    for _ in 0..input.length()? {
-        group.restore_owner(Id::from_bytes(input.array()?), slot)?;
-    }
-    Ok(())
 }

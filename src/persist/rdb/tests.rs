@@ -410,7 +410,7 @@ fn string(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A ziplist of these entries, each starting at its encoding.
-fn ziplist(entries: &[&[u8]]) -> Vec<u8> {
+pub(super) fn ziplist(entries: &[&[u8]]) -> Vec<u8> {
     let (mut body, mut last, mut before) = (Vec::new(), 10, 0);
     for entry in entries {
         last = 10 + body.len();

@@ -131,7 +131,9 @@ impl Server {
     /// Drops the loaded part: the keyspace is empty afterwards, or has the old data.
     pub(super) fn discard_received(&mut self, loading: Loading) {
         let Source::Link(received) = loading.source else { return };
-        if let Some(aside) = received.aside {
+        let Received { incoming, aside, .. } = *received;
+        incoming.abandon(&mut self.core.keyspace);
+        if let Some(aside) = aside {
             self.core.keyspace.discard_aside(aside);
             self.process
                 .log

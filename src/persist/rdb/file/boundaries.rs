@@ -1,12 +1,16 @@
-//! Finds where the records of a file end, while the file is still being received.
+//! Finds where the records of a file and the elements of its values end, while the file is still being received.
 //!
-//! A decoder needs all bytes of a record, and cannot wait for them. So the bytes of a socket pass through
-//! [`Boundaries`] first, which reads lengths and skips contents: the form of each type is a list of [`Piece`]s.
+//! A decoder needs all bytes of a step (a record, or an element of a collection), and cannot wait for them. So the bytes
+//! of a socket pass through [`Boundaries`] first, which reads lengths and skips contents: the form of each type is a list
+//! of [`Piece`]s.
 //!
 //! ```text
-//!   bytes ─▶ Boundaries: …record│record│reco…          the decoder gets whole records only
-//!                                      ▲ whole     ▲ seen
+//!   bytes ─▶ Boundaries: …record│key, count│element│elem…          the decoder gets whole steps only
+//!                                                  ▲ whole  ▲ seen
 //! ```
+//!
+//! A step may end after the number of a [`Piece::Many`] and after each of its repetitions, also of one within another:
+//! the decoders of `growing` can stop at all these places.
 //!
 //! Costs: a step for each length, nothing for contents; a few bytes of state, whatever a record's size. A form that is
 //! unknown or malformed is no error here: everything counts as whole from then on, so that the decoder finds the same
@@ -31,7 +35,7 @@ enum Piece {
     Length,
     /// A string.
     String,
-    /// A length, and as many times these pieces.
+    /// A length, and as many times these pieces, the elements of a value.
     Many(&'static [Piece]),
     /// A score as digits, after a byte with their number.
     Digits,
@@ -158,13 +162,15 @@ enum Taken {
     Whole(Result<u64, u8>),
 }
 
-/// Pieces that are repeated.
+/// Pieces that may be repeated.
 #[derive(Debug)]
 struct Frame {
     pieces: &'static [Piece],
     at: usize,
     /// How many times, the current one included.
     left: u64,
+    /// Whether each time is an element of a value.
+    is_element: bool,
 }
 
 /// See the module's head.
@@ -205,7 +211,7 @@ impl Default for Boundaries {
 }
 
 impl Boundaries {
-    /// The number of bytes at the beginning that are whole records.
+    /// The number of bytes at the beginning that are whole records, and whole elements of the last one.
     pub fn whole(&self) -> u64 {
         if self.is_broken { self.seen } else { self.whole }
     }
@@ -263,6 +269,9 @@ impl Boundaries {
             return;
         };
         let Some(piece) = frame.pieces.get(frame.at) else {
+            if frame.is_element {
+                self.whole = self.seen;
+            }
             (frame.at, frame.left) = (0, frame.left - 1);
             if frame.left == 0 {
                 self.frames.pop();
@@ -331,10 +340,10 @@ impl Boundaries {
             self.is_last = true;
             self.skip = if self.version < WITH_CHECKSUM { 0 } else { 8 };
         } else if let Some(pieces) = special(byte) {
-            self.push(pieces, 1);
+            self.push(pieces);
         } else {
-            self.push(value(byte)?, 1);
-            self.push(STRING, 1);
+            self.push(value(byte)?);
+            self.push(STRING);
         }
         Some(())
     }
@@ -376,30 +385,34 @@ impl Boundaries {
             (For::String, Err(INT_32)) => self.skip = 4,
             (For::String, Err(LZF)) => self.next = Next::Length(For::Compressed),
             (For::Compressed, Ok(len)) => self.next = Next::Length(For::Uncompressed(len)),
-            (For::Many(pieces), Ok(count)) => self.push(pieces, count),
-            (For::Module, Ok(kind)) => self.push(
-                match kind {
-                    module::SINT | module::UINT => &[Length, ModuleData],
-                    module::FLOAT => &[Bytes(4), ModuleData],
-                    module::DOUBLE => &[Bytes(8), ModuleData],
-                    module::STRING => &[String, ModuleData],
-                    _ => return None,
-                },
-                1,
-            ),
+            (For::Many(pieces), Ok(left)) => {
+                self.whole = self.seen;
+                self.push_frame(Frame { pieces, at: 0, left, is_element: true });
+            }
+            (For::Module, Ok(kind)) => self.push(match kind {
+                module::SINT | module::UINT => &[Length, ModuleData],
+                module::FLOAT => &[Bytes(4), ModuleData],
+                module::DOUBLE => &[Bytes(8), ModuleData],
+                module::STRING => &[String, ModuleData],
+                _ => return None,
+            }),
             (_, Err(_)) => return None,
         }
         Some(())
     }
 
-    /// Begins `count` repetitions of `pieces`.
-    fn push(&mut self, pieces: &'static [Piece], count: u64) {
+    /// Begins `pieces`.
+    fn push(&mut self, pieces: &'static [Piece]) {
+        self.push_frame(Frame { pieces, at: 0, left: 1, is_element: false });
+    }
+
+    fn push_frame(&mut self, frame: Frame) {
         // Otherwise the data of a module would add a frame for each of its parts.
         while self.frames.last().is_some_and(|frame| frame.left == 1 && frame.at == frame.pieces.len()) {
             self.frames.pop();
         }
-        if count > 0 {
-            self.frames.push(Frame { pieces, at: 0, left: count });
+        if frame.left > 0 {
+            self.frames.push(frame);
         }
     }
 }

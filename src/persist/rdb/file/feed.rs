@@ -1,12 +1,12 @@
 //! Loads a file while it is being received.
 //!
 //! ```text
-//!   push ─▶ Feed: bytes, Boundaries ─▶ Loader: whole records only ─▶ keyspace
+//!   push ─▶ Feed: bytes, Boundaries ─▶ Loader: whole steps only ─▶ keyspace
 //! ```
 //!
-//! The owner passes bytes on as they arrive ([`Incoming::push`]), and loads slices of the records that are whole
-//! ([`Incoming::load_some`]), so it never waits for bytes. A record that has begun to arrive is in memory, compressed and
-//! not decoded, until it is whole.
+//! The owner passes bytes on as they arrive ([`Incoming::push`]), and loads slices of the records and elements that are
+//! whole ([`Incoming::load_some`]), so it never waits for bytes. A string or an element of a collection that has begun to
+//! arrive is in memory, compressed and not decoded, until it is whole.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -15,7 +15,7 @@ use super::boundaries::Boundaries;
 use super::{LoadOptions, Loader, RdbError, Report, Step};
 use crate::db::Keyspace;
 
-/// The buffer is freed above this size once it is empty, since a large value has made it grow.
+/// The buffer is freed above this size once it is empty, since a large string has made it grow.
 const KEEP: usize = 1 << 20;
 
 /// The assumed length of a file of unknown length: it limits the memory that is reserved for what the file claims to
@@ -164,10 +164,18 @@ impl Incoming {
         }
         let loadable = self.loadable();
         let Reading::Body(loader) = &mut self.reading else { unreachable!("the signature has been read") };
-        // Beyond the last whole record, a closed file ends too early.
+        // Beyond the last whole element, a closed file ends too early.
         let most = if loader.input_mut().is_closed { loadable.max(1) } else { loadable };
         let step = loader.load_some(keyspace, budget_bytes.min(most))?;
         self.is_done = step == Step::Done;
         Ok(step)
+    }
+
+    /// Frees what was received and is not in the keyspace yet, in the background if it is large. For the end of loading
+    /// before that of the file.
+    pub fn abandon(self, keyspace: &mut Keyspace) {
+        if let Reading::Body(mut loader) = self.reading {
+            loader.abandon(keyspace);
+        }
     }
 }

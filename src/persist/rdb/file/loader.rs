@@ -4,7 +4,11 @@
 //! enough for that many. Entries wait in a short queue before they are inserted: meanwhile their buckets arrive in the
 //! cache.
 //!
-//! A slice ends after the value that exceeds its budget: a single large collection is not split.
+//! A slice ends after the element that exceeds its budget. A collection of which the slice has read a part stays in the
+//! loader: no key has it before it is whole.
+//!
+//! Everything that may be large and is not inserted is freed in the background: values of expired keys, and what is left
+//! when loading ends early.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,6 +16,7 @@ use std::io::Read;
 
 use super::{Checksum, Fault, KeyHead, RdbError, Record, Records, Source};
 use crate::db::Keyspace;
+use crate::persist::rdb::Growing;
 use crate::types::Entry;
 
 /// The number of entries that wait for their buckets.
@@ -103,6 +108,8 @@ pub struct Loader<R = File> {
     db: usize,
     /// Entries of that database that have not been inserted yet, with the hashes of their keys.
     waiting: VecDeque<(u64, Entry)>,
+    /// The value that the last slice has not finished.
+    growing: Option<(KeyHead, Growing)>,
     report: Report,
 }
 
@@ -123,7 +130,7 @@ impl<R: Read> Loader<R> {
     /// Loads the records that have not been read yet.
     pub fn of_records(records: Records<R>, options: LoadOptions) -> Self {
         let waiting = VecDeque::with_capacity(AHEAD);
-        Loader { records, options, db: 0, waiting, report: Report::default() }
+        Loader { records, options, db: 0, waiting, growing: None, report: Report::default() }
     }
 
     /// The number of bytes read so far.
@@ -160,9 +167,32 @@ impl<R: Read> Loader<R> {
     /// Loads about `budget_bytes` of the file. After an error, the part already loaded stays in the keyspace.
     pub fn load_some(&mut self, keyspace: &mut Keyspace, budget_bytes: u64) -> Result<Step, RdbError> {
         let until = self.offset().saturating_add(budget_bytes);
+        let step = self.load_until(until, keyspace);
+        if step.is_err() {
+            self.abandon(keyspace);
+        }
+        step
+    }
+
+    /// Frees what is not in the keyspace yet, in the background if it is large. For the end of loading before that of the
+    /// file.
+    pub fn abandon(&mut self, keyspace: &mut Keyspace) {
+        if let Some((_, growing)) = self.growing.take() {
+            keyspace.discard(Some(Box::new(growing)));
+        }
+        for (_, entry) in self.waiting.drain(..) {
+            keyspace.free(entry, false);
+        }
+    }
+
+    fn load_until(&mut self, until: u64, keyspace: &mut Keyspace) -> Result<Step, RdbError> {
+        if let Some((head, growing)) = self.growing.take() {
+            self.grow(head, growing, until, keyspace)?;
+        }
+        // A value that is not whole has reached `until`.
         while self.offset() < until {
             match self.records.next_record()? {
-                Record::Key(head) => self.load_key(&head, keyspace)?,
+                Record::Key(head) => self.load_key(head, until, keyspace)?,
                 other => {
                     self.insert_waiting(keyspace, 0)?;
                     if self.take(other, keyspace)? == Step::Done {
@@ -198,20 +228,59 @@ impl<R: Read> Loader<R> {
     }
 
     #[inline]
-    fn load_key(&mut self, head: &KeyHead, keyspace: &mut Keyspace) -> Result<(), RdbError> {
-        let entry = match self.records.value(head, &keyspace.shapes) {
-            Ok(entry) => entry,
-            Err(error) if error.is_empty() => {
-                self.report.empty += 1;
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
+    fn load_key(&mut self, head: KeyHead, until: u64, keyspace: &mut Keyspace) -> Result<(), RdbError> {
+        match self.records.whole_value(&head, &keyspace.shapes) {
+            Ok(Some(entry)) => self.take_entry(&head, entry, keyspace),
+            Ok(None) => self.begin_to_grow(head, until, keyspace),
+            Err(error) => self.take_error(error),
+        }
+    }
+
+    #[inline(never)]
+    fn begin_to_grow(&mut self, head: KeyHead, until: u64, keyspace: &mut Keyspace) -> Result<(), RdbError> {
+        match self.records.begin_value(&head, &keyspace.shapes) {
+            Ok(growing) => self.grow(head, growing, until, keyspace),
+            Err(error) => self.take_error(error),
+        }
+    }
+
+    /// Reads elements of a value up to the offset `until`.
+    fn grow(
+        &mut self,
+        head: KeyHead,
+        mut growing: Growing,
+        until: u64,
+        keyspace: &mut Keyspace,
+    ) -> Result<(), RdbError> {
+        let stepped = self.records.step_value(&head, &mut growing, until, &keyspace.shapes);
+        if !matches!(stepped, Ok(true)) {
+            self.growing = Some((head, growing));
+            return stepped.map(|_| ());
+        }
+        match self.records.finish_value(&head, growing, &keyspace.shapes) {
+            Ok(entry) => self.take_entry(&head, entry, keyspace),
+            Err(error) => self.take_error(error),
+        }
+    }
+
+    /// Counts a value that is empty; any other error ends loading.
+    #[cold]
+    fn take_error(&mut self, error: RdbError) -> Result<(), RdbError> {
+        if !error.is_empty() {
+            return Err(error);
+        }
+        self.report.empty += 1;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn take_entry(&mut self, head: &KeyHead, entry: Entry, keyspace: &mut Keyspace) -> Result<(), RdbError> {
         if let (Some(time), Some(before)) = (head.expire_at, self.options.drop_expired_before)
             && time < before
             && self.report.about.replication_id.is_none()
         {
             self.report.expired += 1;
+            keyspace.free(entry, false);
             return Ok(());
         }
         entry.set_access(keyspace.access_of(head.idle_seconds, head.frequency));
@@ -230,7 +299,9 @@ impl<R: Read> Loader<R> {
                 Ok(()) => self.report.keys += 1,
                 Err(entry) => {
                     let error = self.records.error(Fault::Duplicate(self.db));
-                    return Err(RdbError { key: Some(entry.key().to_vec()), type_byte: None, ..error });
+                    let key = Some(entry.key().to_vec());
+                    keyspace.free(entry, false);
+                    return Err(RdbError { key, type_byte: None, ..error });
                 }
             }
         }

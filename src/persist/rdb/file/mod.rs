@@ -27,7 +27,7 @@
 //! | `writer` | [`save`] |
 //! | `source` | the input of the decoders: a file behind a buffer, with offset and checksum |
 //! | `records` | [`Records`]: what is in a file, one thing after the other |
-//! | `boundaries` | where the records of a file end that is still being received |
+//! | `boundaries` | where records and the elements of values end in a file that is still being received |
 //! | `check` | [`Check`]: the version, the end and the checksum of such a file |
 //! | `feed` | [`Incoming`]: loads such a file |
 //! | `loader` | [`Loader`]: from records to the keyspace, in slices |

@@ -6,7 +6,7 @@
 
 use std::io::Read;
 
-use super::super::{Input, LATEST, LoadError, Target, load_value, types};
+use super::super::{Growing, Input, LATEST, LoadError, Target, load_value, load_whole, types};
 use super::{
     Doing, Fault, RdbError, SIGNATURE, SIGNATURE_OF_VALKEY, Source, VERSION_OF_VALKEY, opcode, version_in,
 };
@@ -59,7 +59,7 @@ pub enum Record {
     ModuleAux(u64),
     /// Figures about a slot of a cluster, which were skipped.
     SlotInfo,
-    /// A key. Its value is next: call [`Records::value`] or [`Records::skip_module_value`].
+    /// A key. Its value is next: call [`Records::value`], [`Records::whole_value`] or [`Records::skip_module_value`].
     Key(KeyHead),
     /// The end of the file.
     End(Checksum),
@@ -275,18 +275,64 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// Reads the value of the key that `head` describes. Returns it as an entry under that key and with its expiry.
-    /// After an error that [`is_empty`](RdbError::is_empty), the next record can still be read.
-    #[inline]
+    /// Reads the value of the key that `head` describes, with all its elements. Returns it as an entry under that key and
+    /// with its expiry. After an error that [`is_empty`](RdbError::is_empty), the next record can still be read.
     pub fn value(&mut self, head: &KeyHead, shapes: &Shapes) -> Result<Entry, RdbError> {
+        self.read_value(head, shapes, load_value)
+    }
+
+    /// [`Records::value`] for a value that is not stored element by element. `None`: [`Records::begin_value`] is next.
+    #[inline]
+    pub fn whole_value(&mut self, head: &KeyHead, shapes: &Shapes) -> Result<Option<Entry>, RdbError> {
+        self.read_value(head, shapes, load_whole)
+    }
+
+    /// Begins to read a value that is stored element by element; [`Records::step_value`] is next.
+    pub fn begin_value(&mut self, head: &KeyHead, shapes: &Shapes) -> Result<Growing, RdbError> {
+        self.read_value(head, shapes, Growing::begin)
+    }
+
+    #[inline]
+    fn read_value<T>(
+        &mut self,
+        head: &KeyHead,
+        shapes: &Shapes,
+        read: impl FnOnce(u8, &mut Source<R>, Target<'_>) -> Result<T, LoadError>,
+    ) -> Result<T, RdbError> {
         self.doing = Doing::Value;
         if matches!(head.type_byte, types::MODULE | types::MODULE_PRE_GA) {
             return Err(self.error(Fault::Module));
         }
         let target = Target { key: &self.key, expire_at: head.expire_at, shapes };
-        let loaded = load_value(head.type_byte, &mut self.source, target);
+        let loaded = read(head.type_byte, &mut self.source, target);
         self.source.forget_long_string();
         loaded.map_err(|error| self.value_error(error))
+    }
+
+    /// Reads elements of the value that was begun, up to the first that ends at the offset `until` or behind it. Returns
+    /// whether all elements have been read; [`Records::finish_value`] is next then.
+    pub fn step_value(
+        &mut self,
+        head: &KeyHead,
+        growing: &mut Growing,
+        until: u64,
+        shapes: &Shapes,
+    ) -> Result<bool, RdbError> {
+        let target = Target { key: &self.key, expire_at: head.expire_at, shapes };
+        let stepped = growing.step(&mut self.source, target, |source| source.offset() < until);
+        self.source.forget_long_string();
+        stepped.map_err(|error| self.value_error(error))
+    }
+
+    /// Returns the value whose elements have all been read, as [`Records::value`] does.
+    pub fn finish_value(
+        &mut self,
+        head: &KeyHead,
+        growing: Growing,
+        shapes: &Shapes,
+    ) -> Result<Entry, RdbError> {
+        let target = Target { key: &self.key, expire_at: head.expire_at, shapes };
+        growing.finish(target).map_err(|error| self.value_error(error))
     }
 
     /// Skips the value of a module.

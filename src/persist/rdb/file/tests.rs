@@ -12,6 +12,7 @@ use crate::dict::Seed;
 use crate::persist::rdb::types;
 use crate::types::access::Lfu;
 use crate::types::hash::{self, HashRef};
+use crate::types::stream::{Group, Id, Stream};
 use crate::types::{Encoding, Entry, Kind, Shapes};
 use proptest::prelude::*;
 
@@ -289,6 +290,134 @@ fn what_has_arrived_is_loaded_before_the_rest_comes() {
     assert_eq!(incoming.surplus(), Some(6));
     assert_eq!(incoming.load_some(&mut to, u64::MAX).expect("a good file"), Step::Done);
     assert_same(&from, &to);
+}
+
+/// A stream with many pending entries.
+fn long_stream(entries: u64, shapes: &Shapes) -> Entry {
+    let mut stream = Stream::default();
+    for ms in 1..=entries {
+        stream.append(Id { ms, seq: 0 }, 1, [&b"field"[..], b"value"].into_iter(), shapes);
+    }
+    for name in [&b"one"[..], b"two"] {
+        let mut group = Group::new(name, Id::MIN, Some(0));
+        let consumer = group.add_consumer(b"consumer", 5).expect("a new one");
+        stream.add_group(group);
+        stream.deliver(name, consumer, (usize::MAX, false, 7), |_| ());
+    }
+    Entry::with_container(b"", stream, None)
+}
+
+/// A value of each type, whose elements take many times more bytes than the slices below.
+fn huge_values(shapes: &Shapes) -> Vec<Entry> {
+    let texts: Vec<Vec<u8>> = (0..2_000).map(|n| format!("{n} of many elements").into_bytes()).collect();
+    vec![
+        list_of(&texts, shapes),
+        set_of(&texts, shapes),
+        sorted_set_of(&texts, shapes),
+        hash_of(&texts, false, shapes),
+        // The times of more fields would be before the epoch.
+        hash_of(&texts[..900], true, shapes),
+        long_stream(2_000, shapes),
+    ]
+}
+
+#[test]
+fn the_elements_of_a_value_that_have_arrived_are_loaded_before_the_rest_comes() {
+    let shapes = Shapes::new(Seed::plain());
+    for value in huge_values(&shapes) {
+        let kind = value.kind();
+        let mut from = keyspace();
+        add(&mut from, 0, b"huge", value, None);
+        let file = saved(&from);
+        let mut to = keyspace();
+        let mut incoming = Incoming::new(Some(file.len() as u64), LOAD);
+        let (last, pieces) =
+            file.len().checked_sub(100).map(|at| (&file[at..], file[..at].chunks(1000))).expect("long");
+        for piece in pieces {
+            incoming.push(piece);
+            while incoming.can_load() {
+                incoming.load_some(&mut to, 300).expect("a good file");
+            }
+            // A node of a list has up to 8 KiB.
+            assert!(incoming.buffered() < 40_000, "{kind:?}: {} bytes wait", incoming.buffered());
+            assert_eq!(to.db(0).len(), 0, "{kind:?}: no key has a part of a value");
+        }
+        assert!(incoming.offset() as usize > file.len() - 10_000, "{kind:?}: {} bytes", incoming.offset());
+        incoming.push(last);
+        assert_eq!(incoming.load_some(&mut to, u64::MAX).expect("a good file"), Step::Done);
+        assert_same(&from, &to);
+    }
+}
+
+#[test]
+fn a_value_is_loaded_in_slices_of_a_file() {
+    let shapes = Shapes::new(Seed::plain());
+    for value in huge_values(&shapes) {
+        let kind = value.kind();
+        let mut from = keyspace();
+        add(&mut from, 0, b"huge", value, None);
+        let file = saved(&from);
+        let mut to = keyspace();
+        let mut loader = Loader::new(&file[..], file.len() as u64, LOAD).expect("a good file");
+        let mut before = 0;
+        while loader.load_some(&mut to, 1000).expect("a good file") == Step::More {
+            let passed = loader.offset() - before;
+            assert!((1..=10_000).contains(&passed), "{kind:?}: {passed} bytes in a slice");
+            before = loader.offset();
+        }
+        assert_same(&from, &to);
+    }
+}
+
+#[test]
+fn a_part_of_a_value_is_freed_in_the_background_when_loading_ends_early() {
+    let shapes = Shapes::new(Seed::plain());
+    for value in huge_values(&shapes) {
+        let (kind, is_large) = (value.kind(), value.is_large());
+        let mut from = keyspace();
+        add(&mut from, 0, b"huge", value, None);
+        let file = saved(&from);
+        let half = &file[..file.len() / 2];
+        let freed = |to: &Keyspace| {
+            assert!(to.db(0).is_empty());
+            let last = to.lazy().latest();
+            while !to.lazy().is_done(last) {
+                std::thread::yield_now();
+            }
+            to.lazy().freed()
+        };
+
+        let mut to = keyspace();
+        let mut incoming = Incoming::new(None, LOAD);
+        incoming.push(half);
+        while incoming.can_load() {
+            incoming.load_some(&mut to, 1000).expect("a good file");
+        }
+        incoming.abandon(&mut to);
+        assert_eq!(freed(&to), 1, "{kind:?}: the link is cut");
+
+        let mut to = keyspace();
+        let mut loader = Loader::new(half, file.len() as u64, LOAD).expect("a good file");
+        let error = loop {
+            if let Err(error) = loader.load_some(&mut to, 1000) {
+                break error;
+            }
+        };
+        assert!(matches!(error.fault, Fault::Ended), "{error}");
+        assert_eq!(error.key.as_deref(), Some(&b"huge"[..]));
+        assert_eq!(freed(&to), 1, "{kind:?}: the file is truncated");
+
+        // So is a whole value that has expired, if it is large.
+        let mut to = keyspace();
+        let key = from.key(0, b"huge");
+        let at = from.db(0).find(key.hash, b"huge").expect("it is there");
+        from.set_expiry(key, at, Some(NOW_MS - 1));
+        let file = saved(&from);
+        let mut loader = Loader::new(&file[..], file.len() as u64, LOAD).expect("a good file");
+        while loader.load_some(&mut to, 1000).expect("a good file") == Step::More {}
+        assert_eq!((loader.report().expired, loader.report().keys), (1, 0));
+        assert_eq!(freed(&to), u64::from(is_large), "{kind:?}: it has expired");
+    }
 }
 
 #[test]
