@@ -374,12 +374,14 @@ fn only_gets<A: Arguments + ?Sized>(args: &A) -> bool {
 fn apply<A: Arguments + ?Sized>(spec: &KeySpec, args: &A, found: &mut Vec<KeyPosition>) -> Option<()> {
     let before = found.len();
     found.extend(indices(spec, args)?.map(|index| KeyPosition { index, flags: spec.flags }));
-    // As in Redis, a malformed number also makes the destination the last key.
-    if before > 0
-        && let (BeginSearch::Index(begin), FindKeys::KeyNum { at, .. }) = (spec.begin, spec.find)
+    // As in Redis, a malformed number also makes the destination the last key, and leaves the keys without flags.
+    if let (BeginSearch::Index(begin), FindKeys::KeyNum { at, .. }) = (spec.begin, spec.find)
         && parse_i64(args.get((begin + at) as usize)).is_none_or(|keys| keys <= 0)
     {
         found.rotate_left(before);
+        for key in found {
+            key.flags = 0;
+        }
     }
     Some(())
 }
