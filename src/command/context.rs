@@ -1,5 +1,6 @@
 //! The context of a keyspace command: the databases, its session, the reply, the configuration.
 
+use crate::command::acl::Users;
 use crate::command::args::Args;
 use crate::command::error::{Result, WRONG_TYPE};
 use crate::command::origin::Origin;
@@ -36,6 +37,8 @@ pub struct Context<'a> {
     pub splices: Option<&'a mut Vec<Splice>>,
     /// The configuration.
     pub config: &'a Config,
+    /// The users and their permissions.
+    pub users: &'a mut Users,
     /// The hash of the request's first key, 0 if it has none.
     pub hash: u64,
     /// The place to register a wait; `None` if the command must not block (in a transaction or a script).

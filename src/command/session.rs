@@ -1,5 +1,6 @@
 //! The properties of a connection that commands use.
 
+use crate::command::acl::Rights;
 use crate::command::waiting::Blocked;
 use crate::resp::Protocol;
 
@@ -80,8 +81,8 @@ pub struct Session {
     pub db: usize,
     /// RESP2 until `HELLO 3`.
     pub protocol: Protocol,
-    /// Whether `requirepass` is satisfied.
-    pub authenticated: bool,
+    /// Its user, and what that may do.
+    pub rights: Rights,
     /// The end of its last write in the stream of propagated calls.
     pub last_write: u64,
     /// Why its latest request waits, if it does. Later requests wait behind it.
@@ -109,12 +110,12 @@ impl SessionFlags {
 
 impl Session {
     /// A new connection's state.
-    pub fn new(id: u64, authenticated: bool) -> Self {
+    pub fn new(id: u64, rights: Rights) -> Self {
         Session {
             id,
             db: 0,
             protocol: Protocol::Resp2,
-            authenticated,
+            rights,
             last_write: 0,
             blocked: None,
             flags: SessionFlags::default(),

@@ -14,7 +14,7 @@
 use super::refused;
 use super::special::system_reason;
 use super::table::flag;
-use super::{Config, Effect, OTHER_LINES, RenamedCommand, find};
+use super::{Config, Effect, OTHER_LINES, RenamedCommand, UserLine, find};
 use crate::sys::file;
 use crate::text::{glob, words};
 use std::borrow::Cow;
@@ -283,6 +283,11 @@ impl Loader {
         Err(ConfigError { reason: why.to_owned(), ..place.clone() })
     }
 
+    /// The position of the line that is being read.
+    fn place(&self, file: &str) -> String {
+        if self.line > 0 { format!("{file}:{}", self.line) } else { file.to_owned() }
+    }
+
     /// Takes a line of `OTHER_LINES`.
     fn take_other(
         &mut self,
@@ -298,16 +303,16 @@ impl Loader {
         match (*name, values) {
             ("include", [pattern]) => self.include(pattern, file, depth),
             ("rename-command", [from, to]) => {
-                let place = if self.line > 0 { format!("{file}:{}", self.line) } else { file.to_owned() };
+                let place = self.place(file);
                 let line = RenamedCommand { from: from.clone(), to: to.clone(), place };
                 self.config.renamed_commands.push(line);
                 Ok(())
             }
-            ("user", [user, ..]) => {
-                // The words after the name can contain a password, even in one argument: `--user "default on >secret"`.
-                let user = user.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-                let text = || format!("user {}", user.escape_ascii());
-                refused::user(values).map_or(Ok(()), |why| Err(Problem::new(text(), why)))
+            ("user", [name, modifiers @ ..]) => {
+                let place = self.place(file);
+                let line = UserLine { name: name.clone(), modifiers: modifiers.to_vec(), place };
+                self.config.user_lines.push(line);
+                Ok(())
             }
             ("loadmodule", _) => Err(Problem::new(*name, Effect::NoModules.why().unwrap_or_default())),
             ("sentinel", _) => Err(Problem::new(*name, NO_SENTINEL)),
@@ -548,11 +553,6 @@ mod tests {
             argument_error(&["--foo", "1"]),
             "command line: 'foo': Bad directive or wrong number of arguments (no directive has this name)"
         );
-        for arguments in [&["--user", "default on >secret"][..], &["--user", "default", "on", ">secret"]] {
-            let error = argument_error(arguments);
-            assert!(error.starts_with("command line: 'user default': ACL users are"), "{error}");
-            assert!(!error.contains("secret"), "{error}");
-        }
         assert_eq!(argument_error(&["--hz"]), "command line: 'hz': wrong number of arguments");
         assert_eq!(
             argument_error(&["--hz", "1", "2"]),

@@ -68,6 +68,12 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("shutdown-on-sigterm", "How SIGTERM ends the server."),
     ("enable-protected-configs", "Who may `CONFIG SET` what is *guarded*; `local`: clients of this machine."),
     ("enable-debug-command", "Who may call `DEBUG`, which can stop or crash the server."),
+    (
+        "aclfile",
+        "The file of the users, which `ACL LOAD` reads and `ACL SAVE` writes; \"\" for none, so that `user` lines define them.",
+    ),
+    ("acllog-max-len", "The number of entries that `ACL LOG` keeps."),
+    ("acl-pubsub-default", "Whether a new user may use all channels or none."),
     ("databases", "How many databases there are for `SELECT`."),
     ("hz", "How often in a second cron looks after expired keys, idle clients and the like; at most 500."),
     ("dynamic-hz", "More often while many clients are connected."),

@@ -32,7 +32,7 @@ pub use rewrite::rewrite;
 pub use size::{format_size, parse_size};
 pub use special::{
     BindAddress, Directory, EventClasses, MemoryShare, OomScores, OutputLimit, OutputLimits, Percentiles,
-    Primary, RenamedCommand, SaveRule, SaveRules, ShutdownOptions, expand_title,
+    Primary, RenamedCommand, SaveRule, SaveRules, ShutdownOptions, UserLine, expand_title,
 };
 pub use table::{Config, DIRECTIVES, Directive};
 pub use value::{
@@ -49,7 +49,6 @@ pub enum Effect {
     AlwaysVerified,
     NoTls,
     NoModules,
-    NoUsers,
     NoLocale,
     NoStartWarnings,
     NoMemoryTest,
@@ -66,7 +65,6 @@ impl Effect {
             Effect::AlwaysVerified => "what is loaded is always verified in full",
             Effect::NoTls => "connections are not encrypted",
             Effect::NoModules => "there is no interface for modules",
-            Effect::NoUsers => "there are no ACL users, requirepass alone guards the server",
             Effect::NoLocale => "texts are compared byte by byte",
             Effect::NoStartWarnings => "the start does not stop at a warning",
             Effect::NoMemoryTest => "a crash report does not test the memory",
@@ -86,10 +84,7 @@ const OTHER_LINES: &[(&str, &str)] = &[
         "rename-command",
         "renames a command, or with `\"\"` disables it; the server starts only if the command exists",
     ),
-    (
-        "user",
-        "is refused, except for a default user without password and restrictions: there are no ACL users",
-    ),
+    ("user", "defines a user as `ACL SETUSER` does; not together with `aclfile`, which has such lines, too"),
     ("loadmodule", "is refused: there is no interface for modules, and data would be missing"),
     ("sentinel", "is refused: this is not a sentinel"),
     ("list-max-ziplist-entries", "is ignored, as by Redis: list-max-listpack-size replaced it"),

@@ -392,6 +392,17 @@ pub struct RenamedCommand {
     pub place: String,
 }
 
+/// A `user` line. The rules of users are not known here, so the server may still refuse the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserLine {
+    /// The name of the user.
+    pub name: Vec<u8>,
+    /// The modifiers, as `ACL SETUSER` takes them.
+    pub modifiers: Vec<Vec<u8>>,
+    /// The position of the line: `redstart.conf:12`, or `command line`.
+    pub place: String,
+}
+
 /// One address of `bind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindAddress<'a> {

@@ -96,6 +96,8 @@ macro_rules! directives {
             pub file: Option<std::path::PathBuf>,
             /// Every `rename-command` line.
             pub renamed_commands: Vec<RenamedCommand>,
+            /// Every `user` line.
+            pub user_lines: Vec<UserLine>,
             $(#[doc = concat!("`", $name, "`")] pub $field: $type,)*
         }
 
@@ -104,6 +106,7 @@ macro_rules! directives {
                 Config {
                     file: None,
                     renamed_commands: Vec::new(),
+                    user_lines: Vec::new(),
                     $($field: $default,)*
                 }
             }
@@ -172,9 +175,9 @@ directives! {
     "enable-protected-configs", enable_protected_configs: Allowed = Allowed::No, PLAIN, START, Acts;
     "enable-debug-command", enable_debug_command: Allowed = Allowed::No, PLAIN, START, Acts;
     "enable-module-command", enable_module_command: Allowed = Allowed::No, PLAIN, START, NoModules;
-    "aclfile", aclfile: ByteText = "".into(), TEXT, START, NoUsers;
-    "acllog-max-len", acllog_max_len: usize = 128, LONG, RUN, NoUsers;
-    "acl-pubsub-default", acl_pubsub_default: PubsubDefault = PubsubDefault::Resetchannels, PLAIN, RUN, NoUsers;
+    "aclfile", aclfile: ByteText = "".into(), TEXT, START, Acts;
+    "acllog-max-len", acllog_max_len: usize = 128, LONG, RUN, Acts;
+    "acl-pubsub-default", acl_pubsub_default: PubsubDefault = PubsubDefault::Resetchannels, PLAIN, RUN, Acts;
 
     "databases", databases: u32 = 16, int(1, INT_MAX), START, Acts;
     "hz", hz: u32 = 10, COUNT.kept(1, 500), RUN, Acts;

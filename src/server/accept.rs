@@ -58,7 +58,7 @@ impl Server {
             let _ = transport.send(b"-ERR max number of clients reached\r\n");
             return;
         }
-        let open = self.core.config.protected_mode && self.core.config.requirepass.is_empty();
+        let open = self.core.config.protected_mode && self.core.users.needs_no_password();
         if open && !transport.peer().is_loopback() {
             self.core.stats.rejected_connections += 1;
             let _ = transport.send(PROTECTED);
@@ -71,8 +71,8 @@ impl Server {
 
     fn add_client(&mut self, transport: Transport) -> std::io::Result<()> {
         transport.tune(self.core.config.tcp_keepalive);
-        let open = self.core.config.requirepass.is_empty();
-        self.net.add_client(transport, open, self.core.keyspace.moment.unix_ms)?;
+        let rights = self.core.users.initial_rights();
+        self.net.add_client(transport, rights, self.core.keyspace.moment.unix_ms)?;
         self.core.stats.connections += 1;
         Ok(())
     }

@@ -35,7 +35,7 @@ impl Server {
             return self.reject(token, command, args, &not_allowed(command));
         }
         let client = self.net.clients.get(token)?;
-        if !client.session.authenticated && !command.has(flags::NO_AUTH) {
+        if !client.session.rights.authenticated && !command.has(flags::NO_AUTH) {
             return self.reject(token, command, args, &Error::new("NOAUTH Authentication required."));
         }
         if client.session.flags.transaction && command.has(flags::NO_MULTI) {
@@ -45,6 +45,12 @@ impl Server {
                 args,
                 &Error::new("ERR Command not allowed inside a transaction"),
             );
+        }
+        let client = self.net.clients.get(token)?;
+        if !client.session.rights.unrestricted
+            && let Some(error) = self.deny_request(token, command, args)
+        {
+            return self.reject(token, command, args, &error);
         }
         if self.cluster.is_some()
             && let Some(error) = self.redirect(token, command, args)
@@ -193,7 +199,11 @@ impl Server {
     pub(super) fn admit_from_script(&mut self, run: &Run, args: Args<'_>) -> Result<&'static Command, Error> {
         let (command, error) = match self.core.names.find(&args) {
             Ok(command) if command.accepts(args.len()) => {
-                let refused = self.refuse_from_script(run, command, args);
+                let mut refused = self.forbid_in_script(run, command, args);
+                if refused.is_none() && !run.session.rights.unrestricted {
+                    refused = self.deny_script(run, command, args);
+                }
+                let refused = refused.or_else(|| self.refuse_from_script(run, command));
                 match refused.or_else(|| self.redirect_from_script(run, command, args)) {
                     None => return Ok(command),
                     Some(error) => (Some(command), error),
@@ -216,10 +226,9 @@ impl Server {
         self.core.stats.count_error(error.code());
     }
 
-    /// Returns the error if a script may not call `command`.
+    /// Returns the error if no script may call `command`, or none on this replica.
     #[inline]
-    fn refuse_from_script(&self, run: &Run, command: &Command, args: Args<'_>) -> Option<Error> {
-        const WRITES: u64 = flags::WRITE | flags::MAY_REPLICATE;
+    fn forbid_in_script(&self, run: &Run, command: &Command, args: Args<'_>) -> Option<Error> {
         if command.has(flags::NOSCRIPT)
             && !(self.core.scripts_call_all && may_run_within_script(command, args))
         {
@@ -228,6 +237,13 @@ impl Server {
         if self.gate.replica_denial().stale && !command.has(flags::STALE) && !run.origin.must_obey() {
             return Some(Error::new("ERR Can not execute the command on a stale replica"));
         }
+        None
+    }
+
+    /// Returns the error if this script may not call `command` now.
+    #[inline]
+    fn refuse_from_script(&self, run: &Run, command: &Command) -> Option<Error> {
+        const WRITES: u64 = flags::WRITE | flags::MAY_REPLICATE;
         if run.is_read_only && command.flags & WRITES != 0 {
             return Some(Error::new("ERR Write commands are not allowed from read-only scripts."));
         }

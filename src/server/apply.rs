@@ -22,6 +22,7 @@ use super::net::query::Query;
 use super::persistence::Denial;
 use super::transactions::{DISCARD_ALONE, EXEC_ALONE, NESTED};
 use super::{Io, Server, lookup};
+use crate::command::acl::Rights;
 use crate::command::table::KeyspaceFn;
 use crate::command::{
     Args, Command, CommandNames, Error, Handler, Origin, Places, Refusal, ServerCommand, Session, flags,
@@ -431,7 +432,7 @@ impl Server {
         args: Args<'_>,
     ) -> Result<(), Error> {
         let Some(client) = self.net.clients.get_mut(token) else { return Ok(()) };
-        let mut session = std::mem::replace(&mut client.session, Session::new(0, true));
+        let mut session = std::mem::replace(&mut client.session, Session::new(0, Rights::SERVER));
         session.last_command = Some(command.id);
         let mut reply = std::mem::take(&mut self.applying.replies);
         reply.clear();

@@ -9,6 +9,7 @@ use super::core::dispatch::Environment;
 use super::invoke::Caller;
 use super::net::output::Mark;
 use super::redirect::is_served;
+use super::rights::is_permitted;
 use crate::command::{Args, Command, Error, Handler, Origin, Refusal, ServerCommand};
 use crate::sys::poller::Token;
 
@@ -31,7 +32,8 @@ impl Server {
         if let Ok(command) = found
             && let Handler::Keyspace(run) = command.handler
             && command.accepts(args.len())
-            && session.authenticated
+            && (session.rights.unrestricted
+                || is_permitted(session.rights, &mut self.core.users, command, args))
             && (!self.gate.is_careful_with(command.flags)
                 || is_served(self.gate, self.cluster.as_deref(), command, hash, args))
             && !session.flags.needs_care()

@@ -162,7 +162,7 @@ impl Server {
         let Some(pending) = client.pending.as_mut() else { return };
         let bytes = pending.bytes() as u64;
         let hard = limit.hard > 0 && bytes >= limit.hard;
-        let unknown = !client.session.authenticated && bytes >= MAX_UNAUTHENTICATED;
+        let unknown = !client.session.rights.authenticated && bytes >= MAX_UNAUTHENTICATED;
         let soft = limit.soft > 0 && bytes >= limit.soft;
         let since = if soft { Some(*pending.over_soft_limit_since.get_or_insert(now)) } else { None };
         pending.over_soft_limit_since = since;

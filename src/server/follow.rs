@@ -17,6 +17,7 @@ use super::Server;
 use super::net::transport::Transport;
 use super::replication::upstream::{Linking, Progress, Sink, Upstream};
 use super::syncing::random_id;
+use crate::command::acl::Rights;
 use crate::replication::failover::Failover;
 use crate::replication::history::Id;
 use crate::replication::link::{Event, Failure, Greeting, Level, Link};
@@ -409,7 +410,7 @@ impl Server {
         self.applying.forget();
         let transport = Transport::new(socket);
         transport.tune(self.core.config.tcp_keepalive);
-        let added = self.net.add_client(transport, true, now_ms);
+        let added = self.net.add_client(transport, Rights::SERVER, now_ms);
         let Some(upstream) = &mut self.replication.upstream else { return };
         match added {
             Ok(token) => {

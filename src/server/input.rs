@@ -243,7 +243,8 @@ impl Server {
     #[inline]
     fn terms(&self, token: Token) -> (Terms<'_>, &Db) {
         let client = self.net.clients.get(token);
-        let (authenticated, db) = client.map_or((false, 0), |c| (c.session.authenticated, c.session.db));
+        let (authenticated, db) =
+            client.map_or((false, 0), |c| (c.session.rights.authenticated, c.session.db));
         let limits = Limits { authenticated, max_bulk: self.core.config.proto_max_bulk_len as usize };
         let keyspace = &self.core.keyspace;
         (Terms { limits, names: self.core.names, hasher: keyspace.hasher() }, keyspace.db(db))

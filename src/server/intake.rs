@@ -308,6 +308,7 @@ mod tests {
 
     use super::*;
     use crate::command::Places;
+    use crate::command::acl::Rights;
     use crate::dict::Seed;
     use crate::resp::BIG_ARGUMENT;
     use crate::server::net::transport::Transport;
@@ -334,7 +335,7 @@ mod tests {
             far.set_nonblocking(true).unwrap();
             Connection {
                 far,
-                client: Client::new(Transport::new(Socket::new(near).unwrap()), 1, true, 0),
+                client: Client::new(Transport::new(Socket::new(near).unwrap()), 1, Rights::SERVER, 0),
                 intake: Intake::new(),
                 authenticated: true,
                 requests: Vec::new(),

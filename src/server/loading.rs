@@ -29,6 +29,7 @@ use super::net::batch::{Batch, Rest};
 use super::persistence::snapshots::Known;
 use super::scripts::libraries::{Libraries, Terms};
 use crate::command::Session;
+use crate::command::acl::Rights;
 use crate::db::Ticket;
 use crate::persist::aof::{Manifest, ReadError, Reader, Tally};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
@@ -178,7 +179,7 @@ impl Loading {
             done: 0,
             told_done: 0,
             after: None,
-            session: Session::new(0, true),
+            session: Session::new(0, Rights::SERVER),
             transaction: None,
             failed: 0,
             skipped: None,

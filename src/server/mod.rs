@@ -49,6 +49,7 @@ mod process;
 mod receiving;
 mod redirect;
 mod replication;
+mod rights;
 mod saving;
 mod scripting;
 mod scripts;

@@ -21,6 +21,7 @@ use super::Server;
 use super::core::memory_limit;
 use super::durability::MASTERDOWN;
 use super::invoke::Caller;
+use super::rights::is_permitted;
 use super::scripts::redis::{self, REPL_ALL};
 use super::scripts::run::{End, Host, Kind, Room, Run};
 use super::scripts::shebang::Flags;
@@ -313,11 +314,13 @@ impl Server {
             }
             _ => {
                 let known = run.room.words.fill(run.host.machine(), call).and_then(|()| {
-                    let places = run.room.words.places();
-                    let found = self.core.names.find(&places.args());
-                    found.map_err(|_| "ERR Invalid command passed to redis.acl_check_cmd()")
+                    let (places, rights) = (run.room.words.places(), run.session.rights);
+                    let args = places.args();
+                    let found = self.core.names.find(&args);
+                    let command = found.map_err(|_| "ERR Invalid command passed to redis.acl_check_cmd()")?;
+                    Ok(rights.unrestricted || is_permitted(rights, &mut self.core.users, command, args))
                 });
-                known.map(|_| Some(Value::Boolean(true)))
+                known.map(|permitted| Some(Value::Boolean(permitted)))
             }
         };
         if let (Err(text), Some(debugger)) = (&outcome, self.debugging.debugger()) {
@@ -396,7 +399,7 @@ impl Server {
 
 /// The session in which a script of `caller` calls commands: in RESP2 until the script switches with `redis.setresp`.
 fn session_within(caller: &Session) -> Session {
-    let mut session = Session::new(caller.id, true);
+    let mut session = Session::new(caller.id, caller.rights);
     session.db = caller.db;
     session.flags.no_touch = caller.flags.no_touch;
     session

@@ -1,6 +1,7 @@
 //! Starts the server with a configuration. Everything that can fail does so here, with one clear line, before a client
 //! is served.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 
@@ -19,8 +20,9 @@ use super::scripts::libraries::Libraries;
 use super::system;
 use super::{Audience, Core, Net, Parts, Process, Server, Web};
 use crate::alloc;
+use crate::command::acl::{self, User};
 use crate::command::{CommandNames, table};
-use crate::config::{BindAddress, ByteText, Config, LogLevel, RenamedCommand};
+use crate::config::{BindAddress, ByteText, Config, LogLevel, PubsubDefault, RenamedCommand, UserLine};
 use crate::persist::aof::Directory;
 use crate::persist::syncer::Syncer;
 use crate::sys::net::Listener;
@@ -136,6 +138,58 @@ fn rename_commands(config: &Config) -> Result<CommandNames, StartError> {
     })
 }
 
+/// Defines the users of the ACL file, or those of `user` lines.
+fn load_users(core: &mut Core) -> Result<(), StartError> {
+    let lines = std::mem::take(&mut core.config.user_lines);
+    if !core.config.aclfile.is_empty() {
+        if !lines.is_empty() {
+            return Err(StartError(
+                "Configuring Redis with users defined in redis.conf and at the same setting an ACL file path is invalid. \
+                 This setup is very likely to lead to configuration errors and security holes, please define either an \
+                 ACL file or declare users directly in your redis.conf, but not both."
+                    .into(),
+            ));
+        }
+        let users = read_acl_file(&core.config).map_err(|why| {
+            StartError(format!(
+                "Aborting Redis startup because of ACL errors: {}",
+                String::from_utf8_lossy(&why)
+            ))
+        })?;
+        core.users.replace(users);
+        return Ok(());
+    }
+    let mut names = HashSet::new();
+    for UserLine { name, modifiers, place } in &lines {
+        let all_channels = core.config.acl_pubsub_default == PubsubDefault::Allchannels;
+        let words = modifiers.iter().map(Vec::as_slice);
+        let user = acl::parse_user(name, words, all_channels);
+        // On the command line, one argument can have the modifiers, and a password, too: `--user "default on >secret"`.
+        let shown = name.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+        let refused = |why: String| StartError(format!("{place}: user {}: {why}", shown.escape_ascii()));
+        if !names.insert(name) {
+            return Err(refused(
+                "Duplicate user found. A user can only be defined once in config files".into(),
+            ));
+        }
+        core.users.put(user.map_err(refused)?);
+    }
+    Ok(())
+}
+
+/// Reads the users of the ACL file.
+///
+/// # Errors
+/// The reasons, in Redis's words.
+pub(super) fn read_acl_file(config: &Config) -> Result<Vec<User>, Vec<u8>> {
+    let path = config.aclfile.as_path();
+    let name = path.display().to_string();
+    let text = std::fs::read(path).map_err(|error| {
+        format!("Error loading ACLs, opening file '{name}': {}", file::reason(&error)).into_bytes()
+    })?;
+    acl::parse_file(&name, &text, config.acl_pubsub_default == PubsubDefault::Allchannels)
+}
+
 /// The listening sockets.
 struct Listeners {
     clients: Vec<Listener>,
@@ -187,7 +241,8 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     out_of_memory::set_used_memory(used_memory);
     alloc::when_refused(out_of_memory::end);
     watch_for_crashes(&config).map_err(failed("Can't install the crash handler"))?;
-    let core = Core::new(config, names);
+    let mut core = Core::new(config, names);
+    load_users(&mut core)?;
     let net = Net::new(poller);
     let process = Process::new(log, core.clock.unix_ms());
     let cron = Cron::new(core.config.hz);

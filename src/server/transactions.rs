@@ -178,7 +178,10 @@ impl Server {
             let Ok(command) = request.command else { unreachable!("only admitted requests are queued") };
             let start = self.net.output.mark(token);
             execution.closing = self.net.session(token).is_closing();
-            self.invoke_for_client(token, command, request.hash, places.args(), Origin::Exec);
+            match self.deny_queued(token, command, places.args()) {
+                None => self.invoke_for_client(token, command, request.hash, places.args(), Origin::Exec),
+                Some(error) => self.reply_error(token, &error),
+            }
             if self.is_suspended(token) {
                 self.suspend_execution(execution);
                 return false;

@@ -74,6 +74,31 @@ fn parse_line(place: &str, line: &[u8], all_channels: bool, errors: &mut Vec<u8>
     Some(user)
 }
 
+/// Reads the modifiers of a user, those of a `user` line in a configuration file.
+///
+/// # Errors
+/// The first modifier that is refused, which is named only if it cannot be a password.
+pub fn parse_user<'a>(
+    name: &[u8],
+    modifiers: impl IntoIterator<Item = &'a [u8]>,
+    all_channels: bool,
+) -> Result<User, String> {
+    if has_spaces(name) {
+        return Err("Usernames can't contain spaces or null characters".into());
+    }
+    // The word that opens the parenthesis could be meant as a password.
+    let modifiers =
+        join_parentheses(modifiers).map_err(|_| "Unmatched parenthesis in selector definition".to_owned())?;
+    let mut user = User::new(name, all_channels);
+    for modifier in &modifiers {
+        user.apply(modifier, all_channels).map_err(|fault| match fault {
+            Fault::Unknown => format!("Error in user declaration '{}': {fault}", modifier.escape_ascii()),
+            _ => format!("Error in user declaration: {fault}"),
+        })?;
+    }
+    Ok(user)
+}
+
 /// The text of a file with all users.
 pub fn format_file(users: &Users) -> Vec<u8> {
     let mut text = Vec::new();

@@ -59,11 +59,19 @@ pub struct Entry {
 pub struct Log {
     entries: VecDeque<Entry>,
     next_id: u64,
+    /// The number of denials for each [`Reason`] since the start.
+    counts: [u64; 4],
 }
 
 impl Log {
-    /// Adds a denial. The log has at most `most` entries afterwards.
+    /// The number of denials for this reason since the start.
+    pub fn count(&self, reason: Reason) -> u64 {
+        self.counts[reason as usize]
+    }
+
+    /// Counts and adds a denial. A log that a new entry makes longer than `most` entries loses the oldest ones.
     pub fn add(&mut self, denied: Denied, client: Vec<u8>, now_ms: u64, most: usize) {
+        self.counts[denied.reason as usize] += 1;
         let is_alike =
             |entry: &Entry| entry.denied == denied && now_ms.saturating_sub(entry.updated_ms) <= GROUPED_MS;
         let alike = self.entries.iter().take(COMPARED).position(is_alike);
@@ -74,13 +82,8 @@ impl Log {
             let (created_ms, updated_ms, id) = (now_ms, now_ms, self.next_id);
             self.next_id += 1;
             self.entries.push_front(Entry { denied, count: 1, created_ms, updated_ms, client, id });
-            self.trim(most);
+            self.entries.truncate(most);
         }
-    }
-
-    /// Removes the oldest entries beyond `most`.
-    pub fn trim(&mut self, most: usize) {
-        self.entries.truncate(most);
     }
 
     /// Removes all entries.
@@ -139,7 +142,7 @@ mod tests {
             log.add(denied(object), Vec::new(), 0, 2);
         }
         assert_eq!(shape(&log), [("c", 1, 2), ("b", 1, 1)]);
-        log.trim(0);
-        assert_eq!(log.entries().len(), 0);
+        log.add(denied("d"), Vec::new(), 0, 0);
+        assert_eq!((log.entries().len(), log.count(Reason::Key), log.count(Reason::Auth)), (0, 4, 0));
     }
 }

@@ -23,11 +23,10 @@ use crate::codec::sha256::sha256;
 use crate::command::Command;
 use crate::command::table::Arguments;
 use crate::command::table::keys::KeyPosition;
-use crate::text::words::shown;
 
 pub use fault::Fault;
-pub use file::{format_file, parse_file};
-pub use selector::Selector;
+pub use file::{format_file, parse_file, parse_user};
+pub use selector::{Selector, has_spaces};
 pub use user::{User, join_parentheses};
 
 /// The name of the user of connections that have not authenticated.
@@ -73,7 +72,7 @@ impl Denial {
             Reason::Channel => b"channel",
         };
         if names_object {
-            let name = shown(args.get(self.index));
+            let name = args.get(self.index);
             [b"User ", user, b" has no permissions to access the '", name, b"' ", object].concat()
         } else {
             [b"No permissions to access a ", object].concat()
@@ -88,6 +87,29 @@ pub struct UserId(u32);
 impl UserId {
     /// The user `default`, which always exists.
     pub const DEFAULT: UserId = UserId(0);
+}
+
+/// What a session may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Its user.
+    pub user: UserId,
+    /// Whether it has logged in, or did not have to when it connected.
+    pub logged_in: bool,
+    /// Whether it may send commands: it has logged in, or nobody has to.
+    pub authenticated: bool,
+    /// Whether it may make every call, so that none of them is checked.
+    pub unrestricted: bool,
+}
+
+impl Rights {
+    /// The rights of the server itself, such as the loader of an AOF or the connection to the primary.
+    pub const SERVER: Rights =
+        Rights { user: UserId::DEFAULT, logged_in: true, authenticated: true, unrestricted: true };
+
+    /// The rights of a session whose user is gone.
+    pub const NONE: Rights =
+        Rights { user: UserId::DEFAULT, logged_in: false, authenticated: false, unrestricted: false };
 }
 
 /// All users.
@@ -171,10 +193,20 @@ impl Users {
         self.names.values().map(|id| self.get(*id))
     }
 
+    /// The users and their ids, sorted by name.
+    pub fn entries(&self) -> impl Iterator<Item = (UserId, &User)> {
+        self.names.values().map(|id| (*id, self.get(*id)))
+    }
+
     /// Whether a new connection may send commands without authentication.
     pub fn is_open(&self) -> bool {
         let user = self.get(UserId::DEFAULT);
         user.is_enabled && user.needs_no_password
+    }
+
+    /// Whether `default` needs no password, so that whoever can connect can do whatever it may do.
+    pub fn needs_no_password(&self) -> bool {
+        self.get(UserId::DEFAULT).needs_no_password
     }
 
     /// The user with this name and password, if it may log in. Takes the same time whether the name or the password is
@@ -187,9 +219,16 @@ impl Users {
         id.filter(|_| user.is_enabled && (user.needs_no_password || has_password))
     }
 
-    /// Whether the user may make every call.
-    pub fn is_unrestricted(&self, id: UserId) -> bool {
-        self.get(id).is_unrestricted()
+    /// The rights of a session of this user.
+    pub fn rights(&self, user: UserId, logged_in: bool) -> Rights {
+        let authenticated = logged_in || self.is_open();
+        let unrestricted = authenticated && self.get(user).is_unrestricted();
+        Rights { user, logged_in, authenticated, unrestricted }
+    }
+
+    /// The rights of a new connection.
+    pub fn initial_rights(&self) -> Rights {
+        self.rights(UserId::DEFAULT, self.is_open())
     }
 
     /// Whether the user may make this call.

@@ -60,7 +60,8 @@ impl Pattern {
 
     fn matches(&self, text: &[u8]) -> bool {
         match &*self.bytes {
-            [prefix @ .., _] if self.is_prefix => text.starts_with(prefix),
+            // As in Redis, not even `*` matches an empty key.
+            [prefix @ .., _] if self.is_prefix => !text.is_empty() && text.starts_with(prefix),
             bytes => glob::matches(bytes, text, false),
         }
     }
@@ -110,7 +111,7 @@ impl Selector {
         if !self.permits_command(command, args) {
             return Err(Denial { reason: Reason::Command, index: 0 });
         }
-        if !self.all_keys && !command.keys.are_none() {
+        if !self.all_keys && !command.keys.are_none() && command.accepts(args.count()) {
             command.keys.find(args, found);
             let denied = found.iter().find(|key| !self.permits_key(args.get(key.index), key.flags));
             if let Some(key) = denied {
@@ -162,6 +163,16 @@ impl Selector {
             || self.keys.iter().any(|pattern| &*pattern.glob.bytes == b"*" && pattern.access & READS != 0)
     }
 
+    /// Whether all channels are permitted.
+    pub fn has_all_channels(&self) -> bool {
+        self.all_channels
+    }
+
+    /// The patterns of channels; none if all are permitted.
+    pub fn channels(&self) -> impl Iterator<Item = &[u8]> {
+        self.channels.iter().map(|channel| &**channel)
+    }
+
     fn has(&self, id: u16) -> bool {
         self.commands[usize::from(id) / 64] & 1 << (id % 64) != 0
     }
@@ -191,6 +202,7 @@ impl Selector {
         } else {
             return match rule {
                 [b'~', pattern @ ..] => self.add_key_pattern(READS | WRITES, pattern),
+                [b'%', ..] if self.all_keys => Err(Fault::PatternAfterAll),
                 [b'%', rest @ ..] => {
                     let (access, pattern) = split_access(rest)?;
                     self.add_key_pattern(access, pattern)
@@ -371,7 +383,8 @@ fn split_access(rest: &[u8]) -> Result<(u64, &[u8]), Fault> {
         }
         access |= one;
     }
-    Err(Fault::Syntax)
+    // Without a `~` the pattern is empty.
+    if access == 0 { Err(Fault::Syntax) } else { Ok((access, &[])) }
 }
 
 /// Whether a name or pattern has white space or a zero byte, which a line of a file could not hold.
@@ -382,7 +395,7 @@ pub fn has_spaces(bytes: &[u8]) -> bool {
 /// The arguments of a call that are channels to publish or subscribe to, and whether they are patterns.
 fn channels_of(command: &Command, count: usize) -> impl Iterator<Item = (usize, bool)> + use<> {
     let (end, is_pattern) = match command.name {
-        "publish" | "spublish" => (2, false),
+        "publish" | "spublish" => (count.min(2), false),
         "subscribe" | "ssubscribe" => (count, false),
         "psubscribe" => (count, true),
         _ => (0, false),

@@ -207,7 +207,7 @@ fn users_that_are_replaced_keep_their_ids() {
     assert!(!users.is_open());
     assert_eq!((users.find(b"ann"), users.find(b"bob")), (None, Some(bob)));
     assert_eq!(users.replace(Vec::new()).len(), 2);
-    assert!(users.is_open() && users.is_unrestricted(UserId::DEFAULT));
+    assert!(users.is_open() && users.initial_rights().unrestricted);
 }
 
 #[test]

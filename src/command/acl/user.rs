@@ -91,6 +91,15 @@ impl User {
         Ok(())
     }
 
+    /// Makes `password` the only one, or if it is empty, accepts any.
+    pub fn set_only_password(&mut self, password: &[u8]) {
+        self.passwords.clear();
+        self.needs_no_password = password.is_empty();
+        if !password.is_empty() {
+            self.add_password(sha256(password));
+        }
+    }
+
     fn add_password(&mut self, digest: sha256::Digest) {
         if !self.passwords.contains(&digest) {
             self.passwords.push(digest);
@@ -125,6 +134,21 @@ impl User {
     /// The selectors in parentheses.
     pub fn others(&self) -> &[Selector] {
         &self.others
+    }
+
+    /// Whether subscriptions that `before` permitted need not be checked: all channels are permitted, or at least all
+    /// patterns of `before`.
+    pub fn covers_channels(&self, before: &User) -> bool {
+        let has = |name: &[u8]| self.selectors().flat_map(Selector::channels).any(|known| known == name);
+        self.selectors().any(Selector::has_all_channels)
+            || before
+                .selectors()
+                .all(|selector| !selector.has_all_channels() && selector.channels().all(&has))
+    }
+
+    /// Whether a selector permits this channel, or this pattern of channels.
+    pub fn permits_channel(&self, name: &[u8], is_pattern: bool) -> bool {
+        self.selectors().any(|selector| selector.permits_channel(name, is_pattern))
     }
 
     /// Whether every call is permitted.

@@ -21,6 +21,7 @@ use super::args::Args;
 use super::error::{Error, Result, SYNTAX, WRONG_TYPE};
 use crate::command::args::integer;
 use crate::command::context::Context;
+use crate::command::table;
 use crate::db::{Access, Event};
 use crate::types::hash::HashRef;
 use crate::types::{Entry, Kind, Text};
@@ -56,7 +57,7 @@ struct SortRequest<'a> {
 }
 
 impl<'a> SortRequest<'a> {
-    fn parse(args: Args<'a>, may_store: bool, in_cluster: bool) -> Result<Self> {
+    fn parse(args: Args<'a>, may_store: bool, in_cluster: bool, reads_all: bool) -> Result<Self> {
         let mut request = SortRequest {
             sorted: true,
             by: None,
@@ -90,12 +91,22 @@ impl<'a> SortRequest<'a> {
                 if in_cluster && has_star(pattern) {
                     return Err(Error::new("ERR BY option of SORT denied in Cluster mode."));
                 }
+                if !reads_all && has_star(pattern) {
+                    return Err(Error::new(
+                        "ERR BY option of SORT denied due to insufficient ACL permissions.",
+                    ));
+                }
                 request.sorted &= has_star(pattern);
                 request.by = Some(Pattern::parse(pattern));
                 at += 1;
             } else if word("get") && left >= 1 {
                 if in_cluster {
                     return Err(Error::new("ERR GET option of SORT denied in Cluster mode."));
+                }
+                if !reads_all {
+                    return Err(Error::new(
+                        "ERR GET option of SORT denied due to insufficient ACL permissions.",
+                    ));
                 }
                 request.get.push(Pattern::parse(args.get(at + 1)));
                 at += 1;
@@ -116,7 +127,11 @@ impl<'a> SortRequest<'a> {
 }
 
 fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result {
-    let mut request = SortRequest::parse(args, may_store, ctx.config.cluster_enabled)?;
+    let rights = ctx.session.rights;
+    let name: &[u8] = if may_store { b"sort" } else { b"sort_ro" };
+    let reads_all = rights.unrestricted
+        || table::lookup(name).is_some_and(|command| ctx.users.reads_all_keys(rights.user, command, &args));
+    let mut request = SortRequest::parse(args, may_store, ctx.config.cluster_enabled, reads_all)?;
     let (elements, order) = match ctx.find(ctx.first_key(args.get(1)), Access::Read) {
         None => (Texts::default(), Vec::new()),
         Some(at) => {

@@ -42,7 +42,7 @@ const NOTES: &[(&str, &str)] = &[
 ];
 
 /// The commands of Redis 7.2 that are missing here, and the feature to which they belong.
-const MISSING: &[(&str, &str)] = &[("acl", "users and their permissions; `requirepass` guards the only one")];
+const MISSING: &[(&str, &str)] = &[];
 
 /// A group's heading.
 fn heading(group: &str) -> &str {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::os::fd::AsRawFd;
 
 use super::tracking::redirection;
+use crate::command::acl::{UserId, Users};
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::{Args, table};
 use crate::resp::Protocol;
@@ -56,6 +57,7 @@ struct Filter<'a> {
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
     class: Option<Class>,
+    user: Option<UserId>,
     skip: Option<Token>,
 }
 
@@ -64,6 +66,9 @@ impl Filter<'_> {
         !client.session.flags.close_now
             && self.skip != Some(token)
             && self.class.is_none_or(|class| Class::of(client) == class)
+            && self
+                .user
+                .is_none_or(|user| !client.session.flags.primary && client.session.rights.user == user)
             && self.id.is_none_or(|id| client.session.id == id)
             && self.addr.is_none_or(|addr| client.transport.peer().to_string().as_bytes() == addr)
             && self.laddr.is_none_or(|addr| client.transport.local().to_string().as_bytes() == addr)
@@ -125,7 +130,11 @@ impl Server {
             names.map_or(String::new(), |n| String::from_utf8_lossy(pick(n)).into_owned())
         };
         let command = session.last_command.map_or("NULL", |id| table::all()[usize::from(id)].full_name);
-        let user = if session.flags.primary { "(superuser)" } else { "default" };
+        let user = if session.flags.primary {
+            "(superuser)".into()
+        } else {
+            String::from_utf8_lossy(&self.core.users.get(session.rights.user).name)
+        };
         // Writing to a String cannot fail.
         let _ = write!(
             line,
@@ -217,7 +226,7 @@ impl Server {
         let filter = if old_style {
             Filter { addr: Some(args.get(2)), ..Filter::default() }
         } else {
-            parse_kill(token, args)?
+            parse_kill(token, args, &self.core.users)?
         };
         let victims: Vec<Token> =
             self.net.clients.iter().filter(|(t, c)| filter.accepts(*t, c)).map(|(t, _)| t).collect();
@@ -240,7 +249,7 @@ impl Server {
     }
 }
 
-fn parse_kill(own: Token, args: Args<'_>) -> Result<Filter<'_>, Error> {
+fn parse_kill<'a>(own: Token, args: Args<'a>, users: &Users) -> Result<Filter<'a>, Error> {
     let mut filter = Filter { skip: Some(own), ..Filter::default() };
     let mut i = 2;
     while i < args.len() {
@@ -256,8 +265,11 @@ fn parse_kill(own: Token, args: Args<'_>) -> Result<Filter<'_>, Error> {
             b"type" => filter.class = Some(Class::parse(value)?),
             b"addr" => filter.addr = Some(value),
             b"laddr" => filter.laddr = Some(value),
-            b"user" if value == b"default" => {}
-            b"user" => return Err(Error::concat(&[b"ERR No such user '", shown(value), b"'"])),
+            b"user" => {
+                let user = users.find(value);
+                let error = || Error::concat(&[b"ERR No such user '", shown(value), b"'"]);
+                filter.user = Some(user.ok_or_else(error)?);
+            }
             b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip = Some(own),
             b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip = None,
             _ => return Err(SYNTAX),

@@ -87,6 +87,10 @@ impl Server {
         if change.changed.iter().any(|directive| directive.name.contains("defrag")) {
             self.defrag.reconsider();
         }
+        if changed("requirepass") {
+            self.core.apply_password();
+            self.users_changed();
+        }
         self.core.apply_config();
         self.cluster_config_changed();
         if changed("repl-backlog-size") && self.replication.has_backlog {
@@ -200,7 +204,7 @@ impl Server {
         let Some(path) = &self.core.config.file else { return Ok(()) };
         // A deleted file is written anew.
         let old = std::fs::read(path).unwrap_or_default();
-        let written = file::replace(path, &config::rewrite(&self.core.config, &old, all));
+        let written = file::replace(path, &config::rewrite(&self.core.config, &self.user_lines(), &old, all));
         match &written {
             Ok(()) => self.process.log.notice(format_args!("CONFIG REWRITE executed with success.")),
             Err(error) => self.process.log.warning(format_args!("CONFIG REWRITE failed: {error}")),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "commands have one form, whether they can fail or not")]
 
+mod acl;
 mod clients;
 mod cluster;
 mod config;
@@ -71,16 +72,6 @@ impl Server {
             self.net.session(token).flags.close_now = true;
         }
     }
-}
-
-/// Compares in a time that does not depend on the position of the first difference.
-fn same_secret(given: &[u8], secret: &[u8]) -> bool {
-    let mut difference = given.len() ^ secret.len();
-    for (i, byte) in given.iter().enumerate() {
-        let other = secret.get(i % secret.len().max(1)).copied().unwrap_or(0);
-        difference |= usize::from(byte ^ other);
-    }
-    difference == 0
 }
 
 /// The error of a subcommand with more arguments than it takes.

@@ -1,9 +1,8 @@
 //! `AUTH`, `HELLO`, `RESET`, `QUIT`, and `CLIENT` subcommands: a client's identity, its protocol and its flags.
 
-use super::same_secret;
 use crate::command::REDIS_VERSION;
 use crate::command::error::{Error, Result, SYNTAX};
-use crate::command::{Args, Session};
+use crate::command::{Args, Session, acl};
 use crate::resp::Protocol;
 use crate::server::Server;
 use crate::server::invoke::Caller;
@@ -22,26 +21,28 @@ impl Server {
     /// `AUTH [username] password`: `OK`, or `WRONGPASS`.
     pub(super) fn auth(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         match args.len() {
-            2 if self.core.config.requirepass.is_empty() => {
+            2 if self.core.users.needs_no_password() => {
                 return Err(Error::new(
                     "ERR AUTH <password> called without any password configured for the default user. Are you sure \
                      your configuration is correct?",
                 ));
             }
-            2 => self.check_password(b"default", args.get(1))?,
-            3 => self.check_password(args.get(1), args.get(2))?,
+            2 => self.log_in(caller, acl::DEFAULT, args.get(1), args)?,
+            3 => self.log_in(caller, args.get(1), args.get(2), args)?,
             _ => return Err(SYNTAX),
         }
-        caller.session(&mut self.net).authenticated = true;
         caller.reply(&mut self.net).ok();
         Ok(())
     }
 
-    fn check_password(&mut self, user: &[u8], password: &[u8]) -> Result {
-        let secret = self.core.config.requirepass.as_bytes();
-        let known = user == b"default" && (secret.is_empty() || same_secret(password, secret));
-        self.core.denied_logins += u64::from(!known);
-        if known { Ok(()) } else { Err(Error::new(WRONG_PASSWORD)) }
+    /// Changes the user of the session, if this is its password.
+    fn log_in(&mut self, caller: &mut Caller<'_>, name: &[u8], password: &[u8], args: Args<'_>) -> Result {
+        let Some(user) = self.core.users.authenticate(name, password) else {
+            self.log_failed_login(caller, name, args.get(0));
+            return Err(Error::new(WRONG_PASSWORD));
+        };
+        caller.session(&mut self.net).rights = self.core.users.rights(user, true);
+        Ok(())
     }
 
     /// `HELLO [protover [AUTH username password] [SETNAME name]]`: a map that describes the server.
@@ -103,11 +104,10 @@ impl Server {
             }
         }
         if let Some((user, password)) = credentials {
-            self.check_password(user, password)?;
-            caller.session(&mut self.net).authenticated = true;
+            self.log_in(caller, user, password, args)?;
         }
         let session = caller.session(&mut self.net);
-        if !session.authenticated {
+        if !session.rights.authenticated {
             return Err(Error::new(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
                 <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
@@ -129,7 +129,7 @@ impl Server {
         if !self.remove_subscriptions(caller, token) {
             return Ok(());
         }
-        let open = self.core.config.requirepass.is_empty();
+        let rights = self.core.users.initial_rights();
         if caller.session(&mut self.net).flags.monitor {
             self.stop_monitoring(token);
         }
@@ -141,7 +141,7 @@ impl Server {
             .take()
             .map_or((Vec::new(), Vec::new()), |names| (names.lib_name, names.lib_version));
         let reply_skip = session.flags.reply_skip;
-        *session = Session { last_command: session.last_command, ..Session::new(session.id, open) };
+        *session = Session { last_command: session.last_command, ..Session::new(session.id, rights) };
         // `CLIENT REPLY SKIP` drops the reply to `RESET` itself.
         session.flags.reply_skip = reply_skip;
         if !lib_name.is_empty() || !lib_version.is_empty() {

@@ -74,10 +74,10 @@ impl Core {
         args: Args<'_>,
     ) -> Result {
         let Environment { origin, session, reply, splices } = environment;
-        let Core { keyspace, config, wait, .. } = self;
+        let Core { keyspace, config, wait, users, .. } = self;
         let wait = origin.may_wait().then_some(wait);
         let before = reply.buf.len();
-        let mut context = Context { keyspace, origin, session, reply, splices, config, hash, wait };
+        let mut context = Context { keyspace, origin, session, reply, splices, config, users, hash, wait };
         let outcome = run(&mut context, args);
         debug_assert!(
             outcome.is_ok() || context.reply.buf.len() == before,

@@ -18,6 +18,7 @@ use timing::{LoopClock, Stopwatch};
 use crate::alloc::{self, Counting};
 use crate::codec::hex;
 use crate::command::CommandNames;
+use crate::command::acl;
 use crate::command::table::keys::KeyPosition;
 use crate::command::waiting::Parking;
 use crate::config::Config;
@@ -48,8 +49,10 @@ pub struct Core {
     pub(super) run_id: String,
     /// Whether this server is a replica, whose primary evicts keys for it (`replica-ignore-maxmemory`).
     pub(super) is_replica: bool,
-    /// Logins with a wrong user or password since the start.
-    pub(super) denied_logins: u64,
+    /// Who may do what.
+    pub(super) users: acl::Users,
+    /// Denied calls and logins (`ACL LOG`).
+    pub(super) acl_log: acl::log::Log,
     /// Whether scripts may call `noscript` commands (`DEBUG SET-DISABLE-DENY-SCRIPTS`).
     pub(super) scripts_call_all: bool,
     /// What the command that was just called waits for.
@@ -79,7 +82,8 @@ impl Core {
             names,
             run_id: random_id(),
             is_replica: false,
-            denied_logins: 0,
+            users: acl::Users::default(),
+            acl_log: acl::log::Log::default(),
             scripts_call_all: false,
             wait: None,
             wait_ticks: 0,
@@ -88,7 +92,15 @@ impl Core {
         };
         core.keyspace.moment = Moment::at(core.clock.unix_ms());
         core.apply_config();
+        core.apply_password();
         core
+    }
+
+    /// Gives the default user the password of `requirepass`, or none: called at the start and after `CONFIG SET`.
+    pub fn apply_password(&mut self) {
+        let mut user = self.users.get(acl::UserId::DEFAULT).clone();
+        user.set_only_password(self.config.requirepass.as_bytes());
+        self.users.put(user);
     }
 
     /// Reads the clock, and sets the time by which later commands execute.

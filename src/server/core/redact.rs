@@ -17,6 +17,9 @@ pub fn shown_words<'a>(command: &'static Command, args: Args<'a>) -> impl Iterat
 fn is_secret(command: &Command, args: Args<'_>, index: usize) -> bool {
     match command.handler {
         Handler::Server(ServerCommand::Auth) => index > 0,
+        Handler::Server(
+            ServerCommand::AclSetuser | ServerCommand::AclGetuser | ServerCommand::AclDeluser,
+        ) => index > 1,
         Handler::Server(ServerCommand::Migrate) => is_migrate_secret(args, index),
         Handler::Server(ServerCommand::Hello) => is_hello_secret(args, index),
         Handler::Server(ServerCommand::ConfigSet) => {
@@ -88,6 +91,8 @@ mod tests {
         for (line, expected) in [
             ("AUTH secret", "AUTH (redacted)"),
             ("auth default secret", "auth (redacted) (redacted)"),
+            ("ACL SETUSER bob >secret on", "ACL SETUSER (redacted) (redacted) (redacted)"),
+            ("ACL WHOAMI", "ACL WHOAMI"),
             ("HELLO 3", "HELLO 3"),
             ("HELLO 3 AUTH default secret", "HELLO 3 AUTH (redacted) (redacted)"),
             ("HELLO 2 SETNAME auth AUTH default secret", "HELLO 2 SETNAME auth AUTH (redacted) (redacted)"),

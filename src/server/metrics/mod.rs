@@ -109,7 +109,7 @@ impl Server {
 
     /// Whether protected mode is in force.
     fn serves_this_machine_only(&self) -> bool {
-        self.core.config.protected_mode && self.core.config.requirepass.is_empty()
+        self.core.config.protected_mode && self.core.users.needs_no_password()
     }
 
     /// Adds a connection, unless protected mode or the number of connections forbids it: then it is sent an error.

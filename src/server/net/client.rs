@@ -8,6 +8,7 @@
 use std::os::fd::AsRawFd;
 
 use crate::command::Session;
+use crate::command::acl::Rights;
 use crate::server::net::batch::{Rest, argument_bytes};
 use crate::server::net::pending::Pending;
 use crate::server::net::query::Query;
@@ -45,11 +46,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a connection. `authenticated`: it needs no password.
-    pub fn new(transport: Transport, id: u64, authenticated: bool, now_ms: i64) -> Client {
+    /// Creates a connection.
+    pub fn new(transport: Transport, id: u64, rights: Rights, now_ms: i64) -> Client {
         Client {
             transport,
-            session: Session::new(id, authenticated),
+            session: Session::new(id, rights),
             query: None,
             rest: None,
             transaction: None,
@@ -214,6 +215,11 @@ impl Clients {
             let token = Token { slot: i as u32, generation: slot.generation };
             slot.client.as_deref().map(|client| (token, client))
         })
+    }
+
+    /// The connections, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
+        self.slots.iter_mut().filter_map(|slot| slot.client.as_deref_mut())
     }
 
     /// Visits `count` slots from `*cursor` on, and wraps around at the end: each run of cron checks a share of the

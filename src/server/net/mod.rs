@@ -20,6 +20,7 @@ use output::Output;
 use transport::Transport;
 
 use crate::command::Session;
+use crate::command::acl::Rights;
 use crate::resp::{Protocol, Reply};
 use crate::sys::net::Listener;
 use crate::sys::poller::{Interest, NativePoller, Poller, Source, Token};
@@ -113,20 +114,15 @@ impl Net {
         self.listeners.drain(..).filter_map(|listener| listener.path().map(Path::to_owned)).collect()
     }
 
-    /// Adds a connection. `authenticated`: it needs no password.
+    /// Adds a connection.
     ///
     /// # Errors
     /// The kernel refuses to watch the socket.
-    pub fn add_client(
-        &mut self,
-        transport: Transport,
-        authenticated: bool,
-        now_ms: i64,
-    ) -> io::Result<Token> {
+    pub fn add_client(&mut self, transport: Transport, rights: Rights, now_ms: i64) -> io::Result<Token> {
         let token = self.clients.next_token();
         self.poller.add(transport.as_fd(), Source::Client(token), Interest::READ)?;
         self.next_client_id += 1;
-        self.clients.insert(Client::new(transport, self.next_client_id, authenticated, now_ms));
+        self.clients.insert(Client::new(transport, self.next_client_id, rights, now_ms));
         Ok(token)
     }
 
@@ -172,7 +168,7 @@ impl Net {
 
     /// Begins the turn of a client.
     pub fn begin_turn(&mut self, token: Token) {
-        let known = self.clients.get(token).is_some_and(|client| client.session.authenticated);
+        let known = self.clients.get(token).is_some_and(|client| client.session.rights.authenticated);
         let most = if known { MAX_OUTPUT } else { MAX_OUTPUT_UNAUTHENTICATED };
         self.output.begin_turn(token, most);
     }

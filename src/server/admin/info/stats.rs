@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::command::acl::Reason;
 use crate::command::table;
 use crate::config::Percentiles;
 use crate::server::Server;
@@ -77,10 +78,10 @@ pub(super) fn stats(server: &Server, out: &mut String) {
         "eventloop_duration_cmd_sum": stats.command_us(),
         "instantaneous_eventloop_cycles_per_sec": stats.cycle_rate.mean(),
         "instantaneous_eventloop_duration_usec": stats.cycle_us.mean(),
-        "acl_access_denied_auth": server.core.denied_logins,
-        "acl_access_denied_cmd": 0,
-        "acl_access_denied_key": 0,
-        "acl_access_denied_channel": 0,
+        "acl_access_denied_auth": server.core.acl_log.count(Reason::Auth),
+        "acl_access_denied_cmd": server.core.acl_log.count(Reason::Command),
+        "acl_access_denied_key": server.core.acl_log.count(Reason::Key),
+        "acl_access_denied_channel": server.core.acl_log.count(Reason::Channel),
     );
 }
 

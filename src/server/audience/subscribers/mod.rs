@@ -220,6 +220,15 @@ impl Subscribers {
         Counts { channels: self.channels.len(), patterns: self.patterns.len(), shards: self.shards.len() }
     }
 
+    /// Whether a name that `token` is subscribed to passes the test. O(subscriptions).
+    pub fn any_name(&self, token: Token, passes: impl Fn(Kind, &[u8]) -> bool) -> bool {
+        let mut any = false;
+        if let Some(client) = self.clients.get(&token) {
+            client.each(|kind, key| any |= passes(kind, self.long.name(key.bytes())));
+        }
+        any
+    }
+
     /// How many subscriptions `token` has.
     pub fn counts(&self, token: Token) -> Counts {
         self.clients.get(&token).map_or(Counts::default(), Subscriptions::counts)
