@@ -4,7 +4,7 @@
 //! built from COMMAND DOCS with all pairs of options, a million random commands, and another million for each family of
 //! commands. After each sequence of random commands the data sets are compared, and after every eighth one both servers
 //! load the AOF. The keyspace events and the propagated calls of the scripts and of random commands are compared too,
-//! and with several clients the bytes that each of them receives. Differences are printed and counted, and do not stop
+//! and with several clients the bytes that each of them receives. Random users ask a million times which calls they may make. Differences are printed and counted, and do not stop
 //! the run.
 //!
 //! ```text
@@ -37,6 +37,8 @@ mod random;
 #[path = "../differential/reload/mod.rs"]
 mod reload;
 mod report;
+#[path = "../differential/rights.rs"]
+mod rights;
 #[path = "../differential/roles/mod.rs"]
 mod roles;
 #[path = "../differential/script.rs"]
@@ -79,13 +81,15 @@ fn command() -> Command {
     };
     Command::new("compat")
         .about("Compares Redstart's replies with those of redis-server, command by command")
-        .after_help("Without --scripts, --calls, --random, --effects, --clients or --roles all six are run.")
+        .after_help("Without --scripts, --calls, --random, --effects, --clients, --roles or --users all seven are run.")
         .arg(flag("scripts", "the scripts of tests/differential"))
         .arg(flag("calls", "calls built from COMMAND DOCS"))
         .arg(flag("random", "random commands"))
         .arg(flag("effects", "keyspace events and propagated calls, after commands of the scripts and random ones"))
         .arg(flag("clients", "scripts and random acts of several clients, and what each of them receives"))
         .arg(flag("roles", "a script and random commands on primaries and replicas of all kinds"))
+        .arg(flag("users", "random users with random rules, and which calls of every command they permit"))
+        .arg(number("asked", "calls that random users ask for").default_value("1000000"))
         .arg(number("acts", "random acts of several clients").default_value("200000"))
         .arg(number("seed", "the seed of the first random sequence").default_value("1"))
         .arg(number("count", "random commands of all families").default_value("1000000"))
@@ -105,13 +109,14 @@ fn command() -> Command {
 /// A part of a run.
 type Part = (&'static str, fn(&mut Run));
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("scripts", Run::scripts),
     ("calls", Run::calls),
     ("random", Run::random),
     ("effects", Run::effects),
     ("clients", Run::clients),
     ("roles", Run::roles),
+    ("users", Run::users),
 ];
 
 /// The parts to run, and their results.
@@ -158,6 +163,25 @@ impl Run {
                 self.report.count_of("(roles)", Verdict::Different, "roles");
             }
         }
+    }
+
+    /// Which calls random users may make: see [`rights`].
+    fn users(&mut self) {
+        let pair = Pair::start("");
+        let pool = rights::Pool::new(&pair);
+        let (first, count) = (self.number("seed"), self.number("asked"));
+        let (mut done, mut differences) = (0, 0);
+        for seed in first.. {
+            if done >= count || differences >= ENOUGH {
+                break;
+            }
+            let steps = pool.sequence(seed, SEQUENCE);
+            let origin = format!("random users, seed {seed}");
+            let equal = self.sequence(&pair, 2 + (seed % 2) as u8, &steps, Pace::Piped, &origin, "users");
+            differences += usize::from(!equal);
+            done += steps.iter().filter(|step| step.args[1] == b"DRYRUN").count() as u64;
+        }
+        eprintln!("compat: {done} calls that random users asked for, {differences} differences");
     }
 
     fn chosen(&self, command: &str) -> bool {

@@ -8,6 +8,7 @@
 //! * [`changes`] compares the number of changes that the commands of the scripts count.
 //! * [`effects`] compares keyspace events and propagated commands.
 //! * [`replicated`] compares the bytes sent to replicas.
+//! * [`rights`] compares random users: their rules, and which calls they permit.
 //! * [`roles`] compares the replies of primaries and replicas.
 //! * [`files`] exchanges snapshots and AOF files between the servers.
 //! * [`streams`] compares the replies to whole byte streams, broken ones included.
@@ -29,6 +30,7 @@ mod pair;
 mod random;
 mod reload;
 mod replicated;
+mod rights;
 mod roles;
 mod script;
 mod streams;
@@ -111,6 +113,7 @@ scripts! {
     introspection_commands_reply_as_redis_does: "introspection.txt",
     wrong_types_are_refused_as_redis_does: "wrong_types.txt",
     requests_before_authentication_reply_as_redis_does: "password.txt",
+    users_and_what_they_may_do_are_as_in_redis: "acl.txt",
 }
 
 /// A script that is not listed above would never run.
