@@ -5,7 +5,7 @@
 //!                                                    └▶ Selector: bits of commands, patterns of keys and channels
 //! ```
 //!
-//! Rules are compiled when they are set (`selector.rs`). A user without restrictions ([`Users::is_unrestricted`]) needs no
+//! Rules are compiled when they are set (`selector.rs`). A user without restrictions ([`User::is_unrestricted`]) needs no
 //! check of its calls. This module does not know connections: its caller updates the sessions of a changed user, and
 //! closes those of a removed one.
 
