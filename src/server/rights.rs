@@ -45,9 +45,7 @@ impl Server {
         let why: &[u8] = match denial.reason {
             Reason::Command => b"no permission to execute the command or subcommand",
             Reason::Key => b"no permission to touch the specified keys",
-            Reason::Channel => {
-                b"no permission to access one of the channels used as arguments to the command"
-            }
+            Reason::Channel => b"no permission to access one of the channels used as arguments",
             Reason::Auth => b"no permission",
         };
         Some(Error::concat(&[

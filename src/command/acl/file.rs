@@ -51,13 +51,10 @@ fn parse_line(place: &str, line: &[u8], all_channels: bool, errors: &mut Vec<u8>
         return None;
     }
     let mut user = User::new(name, all_channels);
-    let modifiers = match join_parentheses(words) {
-        Ok(modifiers) => modifiers,
-        Err(open) => {
-            let start = format!("{place}: Unmatched parenthesis in selector definition starting at '");
-            errors.extend([start.as_bytes(), open, b"'. "].concat());
-            return Some(user);
-        }
+    let Ok(modifiers) = join_parentheses(words) else {
+        // The word that opens the parenthesis could be meant as a password.
+        errors.extend(format!("{place}: Unmatched parenthesis in selector definition.").into_bytes());
+        return Some(user);
     };
     let mut has_fault = false;
     for modifier in &modifiers {

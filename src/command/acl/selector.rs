@@ -281,7 +281,8 @@ impl Selector {
         if !command.subcommands().is_empty() {
             return Err(Fault::Unknown);
         }
-        if first.is_empty() {
+        // With white space it would be other words in a file. (Redis accepts that, and dies when it writes the file.)
+        if first.is_empty() || has_spaces(first) {
             return Err(Fault::Syntax);
         }
         let is_known =

@@ -99,7 +99,10 @@ fn a_modifier_that_is_none_is_refused_with_its_reason() {
         assert_eq!(user(modifiers).map(|_| ()), Err(fault), "{modifiers}");
     }
     let mut user = User::new(b"bob", false);
+    // In a file these would be other rules.
     assert_eq!(user.apply(b"~a b", false), Err(Fault::Syntax));
+    assert_eq!(user.apply(b"+get|x +@all", false), Err(Fault::Syntax));
+    assert_eq!(user.apply(b"+get|x\nuser eve on nopass +@all", false), Err(Fault::Syntax));
     assert_eq!(user.apply(b"+get ", false), Err(Fault::Unknown));
     assert_eq!(user.apply(b"", false), Ok(()));
 }
@@ -237,7 +240,7 @@ fn a_file_with_a_fault_is_refused_with_every_fault() {
         ),
         ("user a b~x x", "f:1: Syntax error. "),
         ("user a\ton", "'f:1: username 'a\ton' contains invalid characters. "),
-        ("user a (+get ~x", "f:1: Unmatched parenthesis in selector definition starting at '(+get'. "),
+        ("user a (+get ~x", "f:1: Unmatched parenthesis in selector definition."),
     ] {
         let found = parse_file("f", text.as_bytes(), false).map(|users| users.len());
         assert_eq!(found.map_err(|e| String::from_utf8(e).unwrap()), Err(format!("{errors}{END}")));
