@@ -78,18 +78,19 @@ fn databases(client: &mut Client) -> Vec<usize> {
 
 /// Kills running scripts, waits for children, restores the configuration, and removes all times to live.
 pub fn settle(server: &Server, before: &Before) -> Client {
-    let mut client = eventually("a server that serves", || {
+    let mut client = eventually("a server that serves nobody else", || {
         let mut client = server.try_client()?;
-        let reply = client.try_call(&["PING"]).ok()?.value;
+        let reply = client.try_call(&["CLIENT", "UNPAUSE"]).ok()?.value;
         if reply.is_error() {
             client.try_call(&["SCRIPT", "KILL"]).ok()?;
             client.try_call(&["FUNCTION", "KILL"]).ok()?;
+            return None;
         }
-        (!reply.is_error()).then_some(client)
+        // Requests of clients that have gone may still run scripts.
+        let clients = client.try_call(&["INFO", "clients"]).ok()?.value;
+        (!clients.is_error() && clients.text().contains("connected_clients:1\r\n")).then_some(client)
     });
-    client.ok("CLIENT UNPAUSE");
     restore_configuration(&mut client, &before.configuration);
-    eventually("no other client", || (client.info_number("connected_clients") == 1).then_some(()));
     for field in [
         "aof_rewrite_in_progress",
         "aof_rewrite_scheduled",
