@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Client, Launch, Server, Value};
+use support::{Client, Launch, Server, Value, eventually};
 
 /// A client that has logged in as this user with the password `pw`.
 fn client_of(server: &Server, user: &str) -> Client {
@@ -129,12 +129,12 @@ fn users_come_from_an_acl_file_and_return_to_it() {
     let server = server.stop().start();
     let mut admin = server.client();
     assert_eq!(texts(&mut admin, "ACL LIST"), listed);
-    // ACL LOAD ends the clients of users that are gone.
+    // ACL LOAD ends the clients of all users but the default one: their passwords may have changed.
     let (mut bob, mut eve) = (client_of(&server, "bob"), client_of(&server, "eve"));
     std::fs::write(&path, USERS).expect("write");
     admin.ok("ACL LOAD");
+    bob.wait_closed();
     eve.wait_closed();
-    assert!(bob.run("GET b:1").is_null());
     assert_eq!(texts(&mut admin, "ACL USERS"), ["bob", "default"]);
 }
 
@@ -302,4 +302,41 @@ fn the_log_shows_what_was_denied_to_whom_and_how_often() {
     assert_eq!(admin.run("ACL LOG 1").elements().len(), 1);
     admin.ok("ACL LOG RESET");
     assert!(admin.run("ACL LOG").elements().is_empty());
+}
+
+#[test]
+fn a_long_subscription_does_not_go_on_to_channels_that_are_no_longer_allowed() {
+    let server = Server::start("");
+    let mut admin = server.client();
+    let names: Vec<String> = (0..100_000).map(|n| format!("a{n}")).collect();
+    for word in ["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"] {
+        // A pattern is permitted by itself alone.
+        let rules: String = if word == "PSUBSCRIBE" { "&a1 &b1" } else { "&a* &b1" }.into();
+        admin.ok(&format!("ACL SETUSER bob reset on >pw +@pubsub {rules}"));
+        let mut bob = client_of(&server, "bob");
+        let name = |n: usize| if word == "PSUBSCRIBE" { "a1" } else { &*names[n] };
+        let call: Vec<&str> = [word].into_iter().chain((0..names.len()).map(name)).chain(["b1"]).collect();
+        bob.send(&call).expect("send");
+        eventually("the first names are subscribed", || {
+            admin.run("CLIENT LIST TYPE pubsub").text().contains("user=bob").then_some(())
+        });
+        admin.ok(&format!("ACL SETUSER bob resetchannels {}", rules.replace(" &b1", "")));
+        bob.wait_closed();
+        assert_eq!(admin.run("PUBLISH b1 x").integer() + admin.run("SPUBLISH b1 x").integer(), 0, "{word}");
+    }
+}
+
+#[test]
+fn subscriptions_of_an_earlier_user_end_when_the_present_one_changes() {
+    let server = Server::start("");
+    let mut admin = server.client();
+    for (user, channel) in [("bob", "one"), ("eve", "two")] {
+        admin.ok(&format!("ACL SETUSER {user} on >pw &{channel} +@pubsub +@connection"));
+    }
+    let mut client = server.client();
+    client.run("HELLO 3 AUTH bob pw");
+    client.run("SUBSCRIBE one");
+    client.ok("AUTH eve pw");
+    admin.ok("ACL SETUSER eve on");
+    client.wait_closed();
 }

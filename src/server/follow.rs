@@ -29,6 +29,9 @@ use crate::sys::poller::{self, Interest, Poller, Source, Token};
 const CHUNK: usize = 64 << 10;
 const RECEIVES: usize = 16;
 
+/// Connections to the primary are made at most once per interval.
+const RETRY_MS: i64 = 1000;
+
 impl Server {
     /// `REPLICAOF host port`: replicates this primary from now on.
     pub(super) fn follow(&mut self, host: &str, port: u16) {
@@ -442,9 +445,11 @@ impl Server {
         let (host, port) = (upstream.host.clone(), upstream.port);
         self.process.log.notice(format_args!("Connection with master lost."));
         self.refresh_gate();
-        if !self.process.exit {
+        // A link that is lost at once each time must not be made as often as the machine can.
+        let now_ms = self.core.keyspace.moment.unix_ms;
+        if !self.process.exit && now_ms - self.replication.tried_ms >= RETRY_MS {
             self.process.log.notice(format_args!("Reconnecting to MASTER {host}:{port}"));
-            self.replication.tried_ms = self.core.keyspace.moment.unix_ms;
+            self.replication.tried_ms = now_ms;
             self.connect_upstream();
         }
     }
@@ -485,7 +490,9 @@ impl Server {
         let timeout_ms = i64::from(self.core.config.repl_timeout) * 1000;
         let Some(upstream) = &mut self.replication.upstream else { return };
         match &upstream.progress {
-            Progress::Apart if now_ms - self.replication.tried_ms >= 1000 && !self.loading.is_active() => {
+            Progress::Apart
+                if now_ms - self.replication.tried_ms >= RETRY_MS && !self.loading.is_active() =>
+            {
                 self.replication.tried_ms = now_ms;
                 self.process
                     .log

@@ -102,13 +102,12 @@ impl Server {
         self.core.config.acl_pubsub_default == PubsubDefault::Allchannels
     }
 
-    /// Adds a user or replaces it. Closes the connections of its clients with subscriptions that it no longer permits,
-    /// but that of `current` only after its reply.
+    /// Adds a user or replaces it. Closes the connections of its clients with subscriptions that it does not permit, but
+    /// that of `current` only after its reply.
     pub(super) fn put_user(&mut self, user: User, current: Option<Token>) {
-        let id = self.core.users.find(&user.name);
-        let checks = id.filter(|id| !user.covers_channels(self.core.users.get(*id)));
-        self.core.users.put(user);
-        if let Some(id) = checks {
+        let permits_all = user.permits_all_channels();
+        let id = self.core.users.put(user);
+        if !permits_all {
             self.close_clients(current, |server, token, rights| {
                 rights.user == id && server.has_denied_subscription(token, id)
             });
@@ -116,20 +115,12 @@ impl Server {
         self.users_changed();
     }
 
-    /// Replaces all users. Closes the connections of users that are gone, and those with subscriptions that their user no
-    /// longer permits.
+    /// Replaces all users. Closes the connections of all users but `default`, as Redis does, and of that user those with
+    /// subscriptions that it does not permit.
     pub(super) fn replace_users(&mut self, users: Vec<User>, current: Option<Token>) {
-        let before: Vec<(UserId, User)> =
-            self.core.users.entries().map(|(id, user)| (id, user.clone())).collect();
-        let gone = self.core.users.replace(users);
-        let checked: Vec<UserId> = before
-            .iter()
-            .filter(|(id, user)| !gone.contains(id) && !self.core.users.get(*id).covers_channels(user))
-            .map(|(id, _)| *id)
-            .collect();
+        self.core.users.replace(users);
         self.close_clients(current, |server, token, rights| {
-            gone.contains(&rights.user)
-                || checked.contains(&rights.user) && server.has_denied_subscription(token, rights.user)
+            rights.user != UserId::DEFAULT || server.has_denied_subscription(token, UserId::DEFAULT)
         });
         self.users_changed();
     }

@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::client::encode;
 use crate::support::server::redis_is_valkey;
-use crate::support::{Client, DEADLINE, Random};
+use crate::support::{Client, DEADLINE, Random, Value};
 use crate::{
     Kind, PAIRS, chain, chain_with, field, follow, star_with, start, until, wait_for_equality, wait_for_link,
     wait_for_offset, write_much,
@@ -506,4 +506,22 @@ pub fn has_snapshot_with_mark(bytes: &[u8]) -> bool {
     let Some(at) = bytes.windows(5).position(|part| part == b"$EOF:") else { return false };
     let Some((mark, rest)) = bytes[at + 5..].split_at_checked(40) else { return false };
     rest.windows(40).any(|part| part == mark)
+}
+
+#[test]
+fn a_replica_that_may_not_acknowledge_does_not_connect_as_often_as_it_can() {
+    let (primary, replica) =
+        (start(Kind::Subject, ""), start(Kind::Subject, "--masteruser copy --masterauth pw"));
+    let (mut writer, mut reader) = (primary.client(), replica.client());
+    writer.ok("ACL SETUSER copy on >pw +psync +replconf +ping");
+    follow(&mut reader, &primary);
+    let (before, started) = (writer.info_number("total_connections_received"), Instant::now());
+    writer.ok("ACL SETUSER copy -replconf");
+    writer.wait_for_info("acl_access_denied_cmd", |count| count >= 20);
+    let made = writer.info_number("total_connections_received") - before;
+    let most = started.elapsed().as_secs() as i64 + 2;
+    assert!(made <= most, "{made} connections, one a second would be {most}");
+    writer.ok("ACL SETUSER copy +replconf");
+    writer.ok("SET k v");
+    until("it follows again", || reader.run("GET k") == Value::Bulk(b"v".to_vec()));
 }

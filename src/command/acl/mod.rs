@@ -158,16 +158,17 @@ impl Users {
     }
 
     /// Replaces all users. A user keeps its id if one of the same name was there; without a `default` among the new
-    /// ones, that is made anew. Returns the ids of the users that are gone.
-    pub fn replace(&mut self, users: Vec<User>) -> Vec<UserId> {
+    /// ones, that is made anew. The caller ends the sessions of the users that are gone.
+    pub fn replace(&mut self, users: Vec<User>) {
         let stay = |name: &[u8]| name == DEFAULT || users.iter().any(|user| *user.name == *name);
         let leaving: Vec<Box<[u8]>> = self.names.keys().filter(|name| !stay(name)).cloned().collect();
-        let gone = leaving.iter().filter_map(|name| self.remove(name)).collect();
+        for name in leaving {
+            self.remove(&name);
+        }
         self.put(unlimited_default());
         for user in users {
             self.put(user);
         }
-        gone
     }
 
     /// Removes a user. The caller ends its sessions before it adds another user, which may get the same id.
@@ -191,11 +192,6 @@ impl Users {
     /// The users, sorted by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &User> {
         self.names.values().map(|id| self.get(*id))
-    }
-
-    /// The users and their ids, sorted by name.
-    pub fn entries(&self) -> impl Iterator<Item = (UserId, &User)> {
-        self.names.values().map(|id| (*id, self.get(*id)))
     }
 
     /// Whether a new connection may send commands without authentication.

@@ -168,11 +168,6 @@ impl Selector {
         self.all_channels
     }
 
-    /// The patterns of channels; none if all are permitted.
-    pub fn channels(&self) -> impl Iterator<Item = &[u8]> {
-        self.channels.iter().map(|channel| &**channel)
-    }
-
     fn has(&self, id: u16) -> bool {
         self.commands[usize::from(id) / 64] & 1 << (id % 64) != 0
     }

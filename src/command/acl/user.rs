@@ -136,14 +136,9 @@ impl User {
         &self.others
     }
 
-    /// Whether subscriptions that `before` permitted need not be checked: all channels are permitted, or at least all
-    /// patterns of `before`.
-    pub fn covers_channels(&self, before: &User) -> bool {
-        let has = |name: &[u8]| self.selectors().flat_map(Selector::channels).any(|known| known == name);
+    /// Whether a selector permits all channels.
+    pub fn permits_all_channels(&self) -> bool {
         self.selectors().any(Selector::has_all_channels)
-            || before
-                .selectors()
-                .all(|selector| !selector.has_all_channels() && selector.channels().all(&has))
     }
 
     /// Whether a selector permits this channel, or this pattern of channels.

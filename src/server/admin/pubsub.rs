@@ -58,11 +58,23 @@ impl Server {
         }
         let protocol = session.protocol;
         self.for_some_names(caller, args, |server, caller, name| {
+            if server.is_no_longer_permitted(caller, kind, name) {
+                return server.net.doom(token);
+            }
             server.audience.subscribers.subscribe(token, protocol, kind, name);
             server.confirm(caller, kind, kind.subscribe_word(), Some(name));
         });
         self.subscriptions_changed(token);
         Ok(())
+    }
+
+    /// Whether the rights of the caller have changed since the first part of the command, so that the user may not have
+    /// this subscription. Others that it may not have have been looked for by the change.
+    fn is_no_longer_permitted(&mut self, caller: &mut Caller<'_>, kind: Kind, name: &[u8]) -> bool {
+        let rights = caller.session(&mut self.net).rights;
+        self.continues_from() > 0
+            && !rights.unrestricted
+            && !self.core.users.get(rights.user).permits_channel(name, kind == Kind::Pattern)
     }
 
     /// Calls `each` with the names of this part of a command.

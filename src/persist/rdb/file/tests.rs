@@ -321,14 +321,20 @@ fn huge_values(shapes: &Shapes) -> Vec<Entry> {
     ]
 }
 
+/// A keyspace with this value alone, and its file.
+fn saved_alone(value: Entry) -> (Keyspace, Vec<u8>) {
+    let mut keyspace = keyspace();
+    add(&mut keyspace, 0, b"huge", value, None);
+    let file = saved(&keyspace);
+    (keyspace, file)
+}
+
 #[test]
 fn the_elements_of_a_value_that_have_arrived_are_loaded_before_the_rest_comes() {
     let shapes = Shapes::new(Seed::plain());
     for value in huge_values(&shapes) {
         let kind = value.kind();
-        let mut from = keyspace();
-        add(&mut from, 0, b"huge", value, None);
-        let file = saved(&from);
+        let (from, file) = saved_alone(value);
         let mut to = keyspace();
         let mut incoming = Incoming::new(Some(file.len() as u64), LOAD);
         let (last, pieces) =
@@ -354,9 +360,7 @@ fn a_value_is_loaded_in_slices_of_a_file() {
     let shapes = Shapes::new(Seed::plain());
     for value in huge_values(&shapes) {
         let kind = value.kind();
-        let mut from = keyspace();
-        add(&mut from, 0, b"huge", value, None);
-        let file = saved(&from);
+        let (from, file) = saved_alone(value);
         let mut to = keyspace();
         let mut loader = Loader::new(&file[..], file.len() as u64, LOAD).expect("a good file");
         let mut before = 0;
@@ -374,9 +378,7 @@ fn a_part_of_a_value_is_freed_in_the_background_when_loading_ends_early() {
     let shapes = Shapes::new(Seed::plain());
     for value in huge_values(&shapes) {
         let (kind, is_large) = (value.kind(), value.is_large());
-        let mut from = keyspace();
-        add(&mut from, 0, b"huge", value, None);
-        let file = saved(&from);
+        let (mut from, file) = saved_alone(value);
         let half = &file[..file.len() / 2];
         let freed = |to: &Keyspace| {
             assert!(to.db(0).is_empty());
