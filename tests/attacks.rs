@@ -1,5 +1,5 @@
-//! The attacks of docs/security.md that no other test file has: whoever tries them gets an error or nothing, takes little
-//! memory, and holds nobody else up.
+//! The attacks of docs/security.md that no other test file covers: a client that tries one gets an error or
+//! nothing, takes little memory, and does not delay other clients.
 
 mod support;
 
@@ -57,7 +57,7 @@ fn no_file_name_leads_out_of_the_directory() {
         }
     }
     assert!(client.call(&["CONFIG", "SET", "dir", "/no/such/directory"]).is_error());
-    // By default no client can say where files are written.
+    // By default no client can change where files are written.
     let server = Server::start("");
     let mut client = server.client();
     for (name, value) in [("dir", "/tmp"), ("dbfilename", "x.rdb")] {
@@ -251,7 +251,7 @@ fn deep_nesting_ends_in_an_error() {
     assert_eq!(client.run("PING").text(), "PONG");
     client.send(&["EVAL", "local t = {} for i = 1, 200000 do t = {t} end return t", "0"]).expect("send");
     let end = b"-ERR reached lua stack limit\r\n";
-    // As many arrays as Redis returns.
+    // Redis returns as many arrays before the error.
     let reply = client.read_raw(7995 * 4 + end.len()).expect("the reply");
     assert!(reply.ends_with(end));
     // A request is an array of strings: there is no array within it.

@@ -81,7 +81,7 @@ pub struct Session {
     pub db: usize,
     /// RESP2 until `HELLO 3`.
     pub protocol: Protocol,
-    /// Its user, and what that may do.
+    /// Its user, and what that user may do.
     pub rights: Rights,
     /// The end of its last write in the stream of propagated calls.
     pub last_write: u64,

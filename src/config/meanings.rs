@@ -70,7 +70,7 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("enable-debug-command", "Who may call `DEBUG`, which can stop or crash the server."),
     (
         "aclfile",
-        "The file of the users, which `ACL LOAD` reads and `ACL SAVE` writes; \"\" for none, so that `user` lines define them.",
+        "The file of the users, which `ACL LOAD` reads and `ACL SAVE` writes; \"\" if `user` lines define them.",
     ),
     ("acllog-max-len", "The number of entries that `ACL LOG` keeps."),
     ("acl-pubsub-default", "Whether a new user may use all channels or none."),

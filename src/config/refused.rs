@@ -1,8 +1,8 @@
 //! Unsupported directives that protect the server or define its role.
 //!
-//! Unsupported tuning directives can be ignored. But a server that ignored one of the directives here would run without
-//! encryption, contrary to its configuration. So the server refuses to start and prints the line and
-//! the remedy. CONFIG SET refuses the value.
+//! Unsupported tuning directives can be ignored. But a server that ignored one of the directives here would
+//! run without encryption, contrary to its configuration. So the server refuses to start and prints the line
+//! and the remedy. CONFIG SET refuses the value.
 //!
 //! The default is accepted, since the configuration files of Redis contain it: `tls-port 0`.
 

@@ -1,11 +1,12 @@
 //! CONFIG REWRITE: writes a config file that describes the current configuration.
 //!
-//! The rewrite keeps as much of the old text as possible: comments, blank lines and the order of directives stay, a
-//! directive's line gets its current value, and any further lines of that directive become blank. Directives without a
-//! line are added at the end, if they differ from their default, under a comment that marks where the server's own
-//! lines begin. (Redis adds `dir`, `save` and the percentiles even if they have their default.) The `user` lines become
-//! those of the current users. Other lines that are not values (`include`, `rename-command`) stay as they are; an unknown line becomes a comment, since the server
-//! would not start with it.
+//! The rewrite keeps as much of the old text as possible: comments, blank lines and the order of directives
+//! stay, a directive's line gets its current value, and any further lines of that directive become blank.
+//! Directives without a line are added at the end, if they differ from their default, under a comment that
+//! marks where the server's own lines begin. (Redis adds `dir`, `save` and the percentiles even if they have
+//! their default.) The `user` lines become those of the current users. Other lines that are not values
+//! (`include`, `rename-command`) stay as they are; an unknown line becomes a comment, since the server would
+//! not start with it.
 //!
 //! This is a function from text to text: the caller reads and replaces the file.
 

@@ -392,7 +392,7 @@ pub struct RenamedCommand {
     pub place: String,
 }
 
-/// A `user` line. The rules of users are not known here, so the server may still refuse the line.
+/// A `user` line. Its modifiers are not parsed here, so the server may still refuse the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserLine {
     /// The name of the user.

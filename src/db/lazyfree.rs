@@ -157,8 +157,8 @@ impl LazyFree {
     }
 
     fn start(&self) -> Option<Sender<Work>> {
-        // Without a thread, garbage is freed at once. The leak detector would report what the thread has not freed yet,
-        // since it does not see pointers that are not aligned, such as those in entries.
+        // Fuzz targets have no thread and free garbage at once. Otherwise the leak detector would report what
+        // the thread has not freed yet, since it does not see unaligned pointers, such as those in entries.
         if cfg!(fuzzing) {
             return None;
         }

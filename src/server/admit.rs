@@ -226,7 +226,7 @@ impl Server {
         self.core.stats.count_error(error.code());
     }
 
-    /// Returns the error if no script may call `command`, or none on this replica.
+    /// Returns the error if no script may call `command`, or no script on this replica.
     #[inline]
     fn forbid_in_script(&self, run: &Run, command: &Command, args: Args<'_>) -> Option<Error> {
         if command.has(flags::NOSCRIPT)

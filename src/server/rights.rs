@@ -16,14 +16,14 @@ use crate::config::PubsubDefault;
 use crate::server::audience::subscribers::Kind;
 use crate::sys::poller::Token;
 
-/// Whether a session with these rights may call a command, if it is not unrestricted.
+/// Whether a session with these rights may make this call. The caller has checked `unrestricted`.
 #[inline(never)]
 pub(super) fn is_permitted(rights: Rights, users: &mut Users, command: &Command, args: Args<'_>) -> bool {
     rights.authenticated && users.check(rights.user, command, &args).is_ok()
 }
 
 impl Server {
-    /// Returns the error if the user of `token` may not make this request; it has been logged.
+    /// Returns the error if the user of `token` may not make this request, and logs the denial.
     #[cold]
     pub(super) fn deny_request(&mut self, token: Token, command: &Command, args: Args<'_>) -> Option<Error> {
         let session = &self.net.clients.get(token)?.session;
@@ -102,8 +102,8 @@ impl Server {
         self.core.config.acl_pubsub_default == PubsubDefault::Allchannels
     }
 
-    /// Adds a user or replaces it. Closes the connections of its clients with subscriptions that it does not permit, but
-    /// that of `current` only after its reply.
+    /// Adds or replaces a user. Closes the connections of its clients with subscriptions that it does not
+    /// permit; the connection of `current` closes only after its reply.
     pub(super) fn put_user(&mut self, user: User, current: Option<Token>) {
         let permits_all = user.permits_all_channels();
         let id = self.core.users.put(user);
@@ -133,8 +133,8 @@ impl Server {
         true
     }
 
-    /// Closes the connections of clients that `ends`. A client that has to stay for its reply becomes one of the default
-    /// user that has not authenticated, if its own user is gone.
+    /// Closes the connections for which `ends` returns true. One that stays open for its reply becomes a
+    /// connection of the default user that has not logged in.
     fn close_clients(&mut self, current: Option<Token>, ends: impl Fn(&Server, Token, Rights) -> bool) {
         let clients = self.net.clients.iter();
         let victims: Vec<Token> = clients

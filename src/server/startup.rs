@@ -164,7 +164,8 @@ fn load_users(core: &mut Core) -> Result<(), StartError> {
         let all_channels = core.config.acl_pubsub_default == PubsubDefault::Allchannels;
         let words = modifiers.iter().map(Vec::as_slice);
         let user = acl::parse_user(name, words, all_channels);
-        // On the command line, one argument can have the modifiers, and a password, too: `--user "default on >secret"`.
+        // One argument can hold the name and a password: `--user "default on >secret"`. Show only its first
+        // word.
         let shown = name.split(u8::is_ascii_whitespace).next().unwrap_or_default();
         let refused = |why: String| StartError(format!("{place}: user {}: {why}", shown.escape_ascii()));
         if !names.insert(name) {

@@ -3,9 +3,10 @@
 //! A client is a program that first does its typical requests, then executes the commands of the harness on standard
 //! input:
 //!
-//! * `start MODE`: one worker for each tag sends requests about keys of its own, again and again, whose values it
-//!   knows: counters, texts, scripts, pipelines. In the mode `failover` it also sends transactions, which no client can
-//!   send to a slot that moves. In the mode `crash` it does not check values: a crash loses acknowledged writes.
+//! * `start MODE`: one worker for each tag repeatedly sends requests for its own keys, whose values it knows:
+//!   counters, texts, scripts, pipelines. In the mode `failover` it also sends transactions, which no client
+//!   can send to a slot that moves. In the mode `crash` it does not check values: a crash loses acknowledged
+//!   writes.
 //! * `advance`: replies `> advanced` when each worker has finished a few more rounds.
 //! * `stop`: stops the workers, and replies with a line `> error KIND` for each kind of error or wrong value, then
 //!   `> stopped ROUNDS`.
@@ -35,8 +36,8 @@ const MOVES: [(u16, usize, usize); 2] = [(7365, 1, 2), (15495, 2, 0)];
 /// The node timeout while a primary is killed, in milliseconds.
 const SHORT: &str = "2000";
 
-/// The node timeout at other times: no machine is so busy that it replaces a primary. A manual failover that fails can
-/// be repeated after twice this time.
+/// The node timeout at other times: long enough that no primary is replaced on a busy machine. A manual
+/// failover that fails can be repeated after twice this time.
 const LONG: &str = "15000";
 
 /// A running client.
@@ -239,7 +240,7 @@ fn reshard(nodes: &[Node], source: usize, target: usize) {
     assert!(first.contains(&format!("0-{}", LOWEST - 1)), "{first:?}\n{text}");
 }
 
-/// Moves a slot step by step. The load goes on in each state between.
+/// Moves a slot step by step. The load continues in each intermediate state.
 fn move_slot(nodes: &[Node], program: &mut Program, slot: u16, source: usize, target: usize) {
     let [mut from, mut to] = [source, target].map(|index| nodes[index].client());
     let [from_id, to_id] = [source, target].map(|index| nodes[index].id());
@@ -247,7 +248,7 @@ fn move_slot(nodes: &[Node], program: &mut Program, slot: u16, source: usize, ta
     from.ok(&format!("CLUSTER SETSLOT {slot} MIGRATING {to_id}"));
     program.advance();
     let port = nodes[target].port();
-    // Keys that are used together move together: requests with keys on both sides get TRYAGAIN.
+    // Keys that are used together move together: requests with keys on both sides would get TRYAGAIN.
     for is_wanted in [|key: &str| key.ends_with(":single"), |_: &str| true] {
         let keys = from.run(&format!("CLUSTER GETKEYSINSLOT {slot} 1000"));
         let keys: Vec<String> =

@@ -30,21 +30,23 @@ function kindOf(error) {
   return error.code ?? (/^[A-Z]+$/.test(word) ? word : error.message.split('.')[0]);
 }
 
-/// Requests about the keys of one tag. It knows their values, and collects the kinds of errors and wrong values.
+/// Sends requests for the keys of one tag, whose values it knows. Collects the kinds of errors and wrong
+/// values.
 class Worker {
   rounds = 0;
   isStopped = false;
   errors = new Set();
   #generation = 0;
 
-  /// `requests(keys, state, mode)` yields the requests of a round: functions that return a reply and what it should be.
+  /// `requests(keys, state, mode)` yields the requests of a round: functions that return the reply and the
+  /// expected one.
   constructor(tag, period, mode, requests) {
     Object.assign(this, { tag, period, mode, requests });
     this.#renew();
     this.done = this.#run();
   }
 
-  /// Other keys: the values of the last ones are not known after an error.
+  /// Switches to new keys: after an error, the values of the old ones are unknown.
   #renew() {
     const key = (name) => `{${this.tag}}:${this.period}:${this.#generation}:${name}`;
     this.#generation += 1;

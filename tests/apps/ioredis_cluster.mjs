@@ -35,7 +35,7 @@ async function typicalRequests(cluster) {
   await Promise.all(cluster.nodes('master').map((node) => node.flushall()));
 }
 
-/// Channels of all nodes, sharded and not.
+/// Pub/sub and sharded pub/sub, on channels of all nodes.
 async function messages(cluster) {
   const heard = new Set();
   cluster.on('smessage', (channel, message) => heard.add(message));

@@ -12,7 +12,7 @@ async function connect(RESP) {
   });
   const rootNodes = ports.map((port) => ({ url: `redis://127.0.0.1:${port}` }));
   const cluster = createCluster({ RESP, rootNodes, scripts: { pair } });
-  // A lost connection is opened again.
+  // The client reconnects by itself.
   cluster.on('error', (error) => console.log('event:', error.message));
   return cluster.connect();
 }
@@ -41,7 +41,7 @@ async function typicalRequests(cluster) {
   await Promise.all(cluster.masters.map(async (master) => (await cluster.nodeClient(master)).flushAll()));
 }
 
-/// Channels of all nodes, sharded and not.
+/// Pub/sub and sharded pub/sub, on channels of all nodes.
 async function messages(cluster) {
   const heard = new Set();
   const hear = (message) => heard.add(message);
@@ -52,7 +52,7 @@ async function messages(cluster) {
   await cluster.unsubscribe('news');
 }
 
-/// Without pipelines and transactions, which node-redis does not send again to another node.
+/// Has no pipelines or transactions: node-redis does not resend them to another node.
 function* requests(cluster, { single, pair, texts }, state) {
   yield async () => [await cluster.incr(single), state.count + 1];
   yield async () => [await cluster.get(single), String(state.count + 1)];

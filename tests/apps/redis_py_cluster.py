@@ -54,7 +54,7 @@ def typical_requests(r):
 
 
 def messages(r):
-    """Channels of all nodes, sharded and not."""
+    """Pub/sub and sharded pub/sub, on channels of all nodes."""
     sharded, plain = r.pubsub(), r.pubsub()
     for tag in TAGS:
         sharded.ssubscribe(f"{{{tag}}}:news")
@@ -77,7 +77,7 @@ def messages(r):
 
 
 class Worker(threading.Thread):
-    """Requests about the keys of one tag. It knows their values, and collects the kinds of errors and wrong values."""
+    """Sends requests for the keys of one tag, whose values it knows. Collects errors and wrong values."""
 
     def __init__(self, r, tag, period, mode):
         super().__init__(daemon=True)
@@ -89,7 +89,7 @@ class Worker(threading.Thread):
         self.renew()
 
     def renew(self):
-        """Other keys: the values of the last ones are not known after an error."""
+        """Switches to new keys: after an error, the values of the old ones are unknown."""
         prefix = f"{{{self.tag}}}:{self.period}:{self.generation}"
         self.single, self.left, self.right = (f"{prefix}:{name}" for name in ("single", "left", "right"))
         self.texts = [f"{prefix}:text:{n}" for n in range(2)]
@@ -98,13 +98,13 @@ class Worker(threading.Thread):
 
     def failed(self, kind, error):
         if kind not in self.errors:
-            # In one piece, and not among the replies to the harness: other threads print too.
+            # In one write, and to stderr, which has no replies to the harness: other threads print too.
             sys.stderr.write(f"{self.mode} {self.tag} {kind} {error}\n")
         self.errors.add(kind)
         self.renew()
 
     def requests(self):
-        """The requests of a round: each returns its reply and what it should be."""
+        """The requests of a round: each returns its reply and the expected one."""
         yield lambda: (self.r.incr(self.single), self.count + 1)
         yield lambda: (self.r.get(self.single), str(self.count + 1))
         self.count += 1

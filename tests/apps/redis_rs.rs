@@ -15,8 +15,8 @@ use redis::{Commands, FromRedisValue, RedisResult};
 
 use crate::support::eventually;
 
-/// The crate sends `READONLY` on all connections. Without the first line, which makes it a write, a demoted primary would
-/// execute this script and refuse its writes, as Redis does.
+/// The crate sends `READONLY` on all connections. The first line marks the script as one that writes; without
+/// it, a demoted primary would execute the script and refuse its writes, as Redis does.
 const PAIR: &str = "#!lua\nreturn {redis.call('INCR', KEYS[1]), redis.call('INCR', KEYS[2])}";
 
 /// Does the typical requests, and executes the commands of the harness until the input ends.
@@ -149,7 +149,7 @@ impl Worker {
                 if shared.is_stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                // The values of the last keys are not known after an error.
+                // After an error, the values of the old keys are unknown.
                 keys = Keys::new(&prefix, generation);
             }
         });
@@ -183,8 +183,8 @@ impl Keys {
         Keys { single: key("single"), pair, texts, count: 0, pairs: 0 }
     }
 
-    /// Sends a request of each kind, except pipelines: the crate does not send their commands again to another node. An
-    /// error is the kind of the first error or wrong value.
+    /// Sends a request of each kind, except pipelines: the crate does not resend their commands to another
+    /// node. Returns the kind of the first error or wrong value as the error.
     fn round(&mut self, c: &mut ClusterConnection, is_failover: bool) -> Result<(), String> {
         let [left, right] = &self.pair;
         self.count += 1;
@@ -197,8 +197,8 @@ impl Keys {
     }
 }
 
-/// Checks a read. In a failover, waits for the value if need be: on a connection with `READONLY` the old primary, which is
-/// a replica then, executes reads before it has received the last write. Redis does so too.
+/// Checks a read. In a failover, waits for the value if need be: on a connection with `READONLY`, the demoted
+/// primary executes reads before it has received the last write. Redis does so too.
 fn read<T: PartialEq + std::fmt::Debug>(
     mut request: impl FnMut() -> RedisResult<T>,
     wanted: &T,

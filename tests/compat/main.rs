@@ -1,11 +1,12 @@
 //! `make compat`: all differential tests at full size, and a table of the results for each command.
 //!
-//! It runs in full what `cargo test --test differential` runs in part, in RESP2 and in RESP3: the scripts, the calls
-//! built from COMMAND DOCS with all pairs of options, a million random commands, and another million for each family of
-//! commands. After each sequence of random commands the data sets are compared, and after every eighth one both servers
-//! load the AOF. The keyspace events and the propagated calls of the scripts and of random commands are compared too,
-//! and with several clients the bytes that each of them receives. Random users ask a million times which calls they may make. Differences are printed and counted, and do not stop
-//! the run.
+//! It runs in full what `cargo test --test differential` runs in part, in RESP2 and in RESP3: the scripts,
+//! the calls built from COMMAND DOCS with all pairs of options, a million random commands, and another
+//! million for each family of commands. After each sequence of random commands the data sets are compared,
+//! and after every eighth one both servers load the AOF. The keyspace events and the propagated calls of the
+//! scripts and of random commands are compared too, and with several clients the bytes that each of them
+//! receives. For random users, a million calls are checked with `ACL DRYRUN`. Differences are printed and
+//! counted, and do not stop the run.
 //!
 //! ```text
 //!   equal      the same bytes

@@ -1,21 +1,22 @@
 //! Random users: the texts of their rules, the errors of wrong rules, and by `ACL DRYRUN` which calls they permit.
 //!
-//! A sequence gives a user random rules, compares how `ACL GETUSER` and `ACL LIST` show them, and asks for calls of every
-//! command: those that are built from COMMAND DOCS ([`calls`](crate::calls)), with some words replaced, and nonsense.
+//! A sequence gives a user random rules, compares how `ACL GETUSER` and `ACL LIST` show them, and checks
+//! calls of every command: those built from COMMAND DOCS ([`calls`](crate::calls)), with some words replaced,
+//! and nonsense.
 
 use crate::calls::{self, Depth};
 use crate::pair::{Pace, Pair, Rule, Step};
 use crate::support::random::Random;
 use crate::support::{Client, Value, Version};
 
-/// Before this version rules are shown in another form, and denials in other words: only whether a call is permitted is
-/// compared.
+/// Older versions show rules in another form and denials in other words: with them, only whether a call is
+/// permitted is compared.
 const TEXTS_OF_RULES: Version = Version::new(7, 2);
 
 /// The user whose rules are random.
 const USER: &str = "tester";
 
-/// Rules, and calls for each set of rules.
+/// The most changes to the user before calls are checked, and the number of these calls.
 const RULES: usize = 8;
 const CALLS: usize = 60;
 
@@ -59,7 +60,7 @@ const WORDS: &[&str] = &[
 const PATTERNS: &[&str] =
     &["*", "a*", "a:1", "b:*", "[ab]*", "?", "?:*", "k\\*", "", "ch", "ch:*", "c[^h]", "fresh*", "*1"];
 
-/// What sequences are made of.
+/// The material of the sequences: commands, categories and calls.
 pub struct Pool {
     /// Whether both servers show rules and denials in the same form.
     compares_texts: bool,

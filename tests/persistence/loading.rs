@@ -116,8 +116,9 @@ fn commands_that_need_the_data_are_refused_while_it_is_loaded_and_others_are_ser
     });
 }
 
-/// A pipeline is executed in parts, between which the next slice is loaded: so its replies show where loading stood,
-/// however seldom this process runs. Retries with a larger value until it sees enough.
+/// A pipeline is executed in parts, and a slice is loaded between two of them. So its replies show how far
+/// loading was, however seldom the test's process runs. Retries with a larger value until it sees enough
+/// places.
 #[test]
 fn clients_are_served_while_a_single_value_is_loaded() {
     const PIPELINE: usize = 4000;

@@ -182,7 +182,7 @@ fn a_replica_answers_while_half_of_a_snapshot_has_arrived() {
 
 #[test]
 fn a_replica_loads_a_single_value_as_its_elements_arrive() {
-    // A slice may end up to this far before the last byte that was sent: with less than an element.
+    // Loading may stop up to this many bytes before the end of what was sent: within an element.
     const ELEMENT: usize = 100;
     for kind in Large::ALL {
         let file = kind.snapshot(50_000);
@@ -190,7 +190,7 @@ fn a_replica_loads_a_single_value_as_its_elements_arrive() {
             let primary = Primary::new();
             let (_replica, mut client) =
                 replica_of(Kind::Subject, &primary, &format!("--repl-diskless-load {mode}"));
-            // Once the link is cut in the middle of the value.
+            // First, the link is cut in the middle of the value.
             let mut stream = primary.begin('a', 0, &file, Framing::Length);
             stream.write_all(&file[..file.len() / 2]).expect("sent");
             wait_until_loaded_bytes(&mut client, (file.len() / 2 - ELEMENT) as i64);
@@ -198,7 +198,7 @@ fn a_replica_loads_a_single_value_as_its_elements_arrive() {
             drop(stream);
             until("the end of loading", || client.info_number("loading") == 0);
             assert_eq!(client.run("DBSIZE").integer(), 0, "{kind:?}, {mode}");
-            // The half is freed in the background.
+            // The half that was loaded is freed in the background.
             until("the half is freed", || client.info_number("lazyfreed_objects") == 1);
             let mut stream = primary.begin('a', 0, &file, Framing::Mark);
             let mut sent = 0;

@@ -1,4 +1,4 @@
-//! Snapshots with a single large value, which no server needs to write first.
+//! Snapshots with a single large value, made without a server.
 
 /// A type of value that is stored element by element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

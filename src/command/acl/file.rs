@@ -71,10 +71,10 @@ fn parse_line(place: &str, line: &[u8], all_channels: bool, errors: &mut Vec<u8>
     Some(user)
 }
 
-/// Reads the modifiers of a user, those of a `user` line in a configuration file.
+/// Parses the name and the modifiers of a `user` line in a configuration file.
 ///
 /// # Errors
-/// The first modifier that is refused, which is named only if it cannot be a password.
+/// Why the first faulty modifier is refused. The text quotes it only if it cannot be a password.
 pub fn parse_user<'a>(
     name: &[u8],
     modifiers: impl IntoIterator<Item = &'a [u8]>,
@@ -83,7 +83,7 @@ pub fn parse_user<'a>(
     if has_spaces(name) {
         return Err("Usernames can't contain spaces or null characters".into());
     }
-    // The word that opens the parenthesis could be meant as a password.
+    // The error does not quote the word with the parenthesis: it could be a password.
     let modifiers =
         join_parentheses(modifiers).map_err(|_| "Unmatched parenthesis in selector definition".to_owned())?;
     let mut user = User::new(name, all_channels);

@@ -69,7 +69,8 @@ impl Log {
         self.counts[reason as usize]
     }
 
-    /// Counts and adds a denial. A log that a new entry makes longer than `most` entries loses the oldest ones.
+    /// Counts a denial and adds it to the log. If a new entry makes the log longer than `most` entries,
+    /// removes the oldest ones.
     pub fn add(&mut self, denied: Denied, client: Vec<u8>, now_ms: u64, most: usize) {
         self.counts[denied.reason as usize] += 1;
         let is_alike =

@@ -91,7 +91,7 @@ impl User {
         Ok(())
     }
 
-    /// Makes `password` the only one, or if it is empty, accepts any.
+    /// Makes `password` the only one; if it is empty, any password is accepted.
     pub fn set_only_password(&mut self, password: &[u8]) {
         self.passwords.clear();
         self.needs_no_password = password.is_empty();

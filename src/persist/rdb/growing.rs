@@ -10,10 +10,10 @@
 //! per step. A value that is read at once takes the same path. Between two steps, the decoder holds all elements that
 //! were read in the structure that the key will have, so [`finish`](Growing::finish) is cheap, whatever the size.
 //!
-//! What is one string in the input is decoded in one step: a string, a listpack, a ziplist or an intset. The last three
-//! are limited by the configuration of the server that wrote them (`hash-max-listpack-entries` and the like, 512
-//! elements by default; 64 KiB for a node of a list or a stream), and a listpack cannot be taken over before all of it
-//! has been checked.
+//! A value or node that is one string in the input is decoded in one step: a string, a listpack, a ziplist or
+//! an intset. The configuration of the server that wrote them limits the last three
+//! (`hash-max-listpack-entries` and the like, 512 elements by default; 64 KiB for a node of a list or a
+//! stream). A listpack cannot be used before all of it has been checked.
 
 use super::{Input, LoadError, Target, hash, list, set, sorted_set, stream, string, types};
 use crate::types::Entry;
@@ -59,7 +59,8 @@ enum Form {
     Stream(Box<stream::Parts>),
 }
 
-/// Reads a value of type `type_byte` that is not stored element by element. `None`: [`Growing::begin`] is next.
+/// Reads a value of type `type_byte`, if it is not stored element by element. After `None`, call
+/// [`Growing::begin`].
 #[inline]
 pub fn load_whole(
     type_byte: u8,
@@ -108,8 +109,8 @@ impl Growing {
         }))
     }
 
-    /// Reads elements as long as `goes_on` returns true for the input. Returns whether all have been read. The target is
-    /// the same for all steps, except for the limits, which may change in between.
+    /// Reads elements as long as `goes_on` returns true for the input. Returns whether all have been read.
+    /// All steps get the same target; only its limits may change in between.
     pub fn step<I: Input>(
         &mut self,
         input: &mut I,

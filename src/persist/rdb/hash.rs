@@ -143,7 +143,7 @@ fn unpacked(pack: Listpack<'_>, target: Target<'_>) -> Result<Entry, LoadError> 
 pub(super) struct Fields {
     entry: Entry,
     left: u64,
-    /// The time that those of the fields are relative to; `None`: the form has no times.
+    /// The base of the fields' expiry times; `None` if the form has no times.
     next: Option<i64>,
 }
 
@@ -220,7 +220,7 @@ impl Decoder for Fields {
         };
         let field = input.string()?.into_bytes().into_owned();
         self.add(&field, &input.string()?.into_bytes(), time, target)?;
-        // Commands leave this to the keyspace, which does not have this hash yet.
+        // For commands the keyspace does this, but it does not have this hash yet.
         if let Some(table) = self.entry.container_mut::<Hash>() {
             table.shed();
         }

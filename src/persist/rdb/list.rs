@@ -35,7 +35,7 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     assert!(left == 0, "{left} nodes were announced and not written");
 }
 
-/// What a node of a list is in a file.
+/// How a file stores a node of a list.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum NodeForm {
     /// Type 18: a listpack or an element.

@@ -85,11 +85,11 @@ fn save_group(group: &Group, form: Form, out: &mut Encoder<'_, impl Sink>) {
     assert!(unowned == 0, "{unowned} pending entries have no consumer");
 }
 
-/// The part of a stream that is read next. The numbers are those of its parts that are left, which are not zero.
+/// The part of a stream to read next. A number counts the parts of this kind that are left; it is never zero.
 #[derive(Clone, Copy)]
 enum Part {
     Node(u64),
-    /// All that is between the nodes and the groups.
+    /// Everything between the nodes and the groups.
     Figures,
     Group,
     Pending(u64),
@@ -171,7 +171,7 @@ impl Parts {
         Ok(slot)
     }
 
-    /// The part that follows the entries of a consumer, of which `left` are left.
+    /// The next part, if `left` pending entries of the consumer in `slot` are left.
     fn owned(&mut self, left: u64, slot: ConsumerSlot) -> Result<Part, LoadError> {
         if left > 0 {
             return Ok(Part::Owned(left, slot));

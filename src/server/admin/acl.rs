@@ -23,10 +23,10 @@ const NO_FILE: Error = Error::new(
      in the Redis configuration.",
 );
 
-/// The entries that `ACL LOG` shows without a count.
+/// The number of entries that `ACL LOG` returns without a count.
 const SHOWN: usize = 10;
 
-/// The size of a generated password in bits, unless given, and the largest one.
+/// The default and the largest size of a generated password, in bits.
 const PASSWORD_BITS: i64 = 256;
 const MAX_PASSWORD_BITS: i64 = 4096;
 
@@ -85,7 +85,7 @@ impl Server {
         Ok(())
     }
 
-    /// `ACL SETUSER name [modifier …]`: changes or adds a user; with all modifiers, or not at all.
+    /// `ACL SETUSER name [modifier …]`: adds or changes a user; applies all modifiers, or none.
     pub(super) fn acl_setuser(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let name = args.get(2);
         if acl::has_spaces(name) {
@@ -105,7 +105,7 @@ impl Server {
         Ok(())
     }
 
-    /// `ACL DELUSER name [name …]`: the number of users that were there.
+    /// `ACL DELUSER name [name …]`: deletes users; the number of those that existed.
     pub(super) fn acl_deluser(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         if args.iter_from(2).any(|name| name == DEFAULT) {
             return Err(Error::new("ERR The 'default' user cannot be removed"));
@@ -213,7 +213,7 @@ impl Server {
         Ok(())
     }
 
-    /// `ACL LOAD`: replaces the users by those of the ACL file; a fault in it changes nothing.
+    /// `ACL LOAD`: replaces the users by those of the ACL file; if a line is faulty, nothing changes.
     pub(super) fn acl_load(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         if self.core.config.aclfile.is_empty() {
             return Err(NO_FILE);
@@ -259,7 +259,7 @@ impl Server {
     }
 }
 
-/// The line of a user as a line of a configuration file, where quotes have a meaning that they do not have in an ACL file.
+/// Quotes the words of a user's line where a configuration file needs it: an ACL file has no quotes.
 fn quote_words(line: &[u8]) -> Vec<u8> {
     let word = |word: &[u8]| {
         let is_plain =

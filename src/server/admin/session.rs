@@ -35,7 +35,7 @@ impl Server {
         Ok(())
     }
 
-    /// Changes the user of the session, if this is its password.
+    /// Logs the session in as the user `name`, if `password` is right.
     fn log_in(&mut self, caller: &mut Caller<'_>, name: &[u8], password: &[u8], args: Args<'_>) -> Result {
         let Some(user) = self.core.users.authenticate(name, password) else {
             self.log_failed_login(caller, name, args.get(0));

@@ -217,7 +217,7 @@ impl Clients {
         })
     }
 
-    /// The connections, to change.
+    /// The connections, mutably.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
         self.slots.iter_mut().filter_map(|slot| slot.client.as_deref_mut())
     }

@@ -24,14 +24,14 @@ pub struct Arriving {
     set: SortedSet,
     /// Whether an element was out of order.
     is_mixed: bool,
-    /// The last elements, each before the previous one.
+    /// The latest elements, each ordered before the one that arrived before it.
     run: Vec<(f64, Handle)>,
-    /// The leaves of the elements before them, from the last one in order.
+    /// The leaves of the elements that arrived before those of `run`; the last leaf of the tree comes first.
     leaves: Vec<Leaf>,
 }
 
 impl Arriving {
-    /// With room for about `room` elements, hashed under `seed`.
+    /// Begins a set with room for about `room` elements, hashed under `seed`.
     pub fn with_room(seed: Seed, room: usize) -> Arriving {
         let set = SortedSet::with_room(seed, room);
         Arriving { set, is_mixed: false, run: Vec::with_capacity(BUILT.min(room)), leaves: Vec::new() }
@@ -78,7 +78,7 @@ impl Arriving {
         self.run = Vec::new();
     }
 
-    /// The set.
+    /// Returns the set with all added elements.
     pub fn finish(mut self) -> SortedSet {
         if !self.is_mixed {
             self.build();

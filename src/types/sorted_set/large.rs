@@ -1,8 +1,8 @@
 //! A sorted set of any size: a dict that finds members, and a tree that orders them.
 //!
-//! Each element is one block, owned by the dict and referred to by the tree (`element`). Only this file inserts and
-//! removes elements, always in both together (`arriving` orders them a little later): this guarantees that every handle in
-//! the tree is a live element.
+//! Each element is one block, owned by the dict and referred to by the tree (`element`). Only this file
+//! inserts and removes elements, always in both together (`arriving` adds them to the tree a little later):
+//! this guarantees that every handle in the tree is a live element.
 
 use super::element::{Element, Handle};
 use super::leaf::{self, Leaf};
@@ -190,7 +190,7 @@ impl SortedSet {
         self.tree.insert(score, handle);
     }
 
-    /// Makes a tree of leaves with all elements of the dict, see [`Tree::over`].
+    /// Replaces the tree by one over these leaves, which hold all elements of the dict: see [`Tree::over`].
     pub(super) fn order_all(&mut self, leaves: Vec<Leaf>) {
         self.tree = Tree::over(leaves, self.dict.len());
     }

@@ -16,7 +16,7 @@
 //! |---|---|
 //! | `packed` | the small form |
 //! | `large` | the large form: [`SortedSet`], and [`Gather`], which builds one from many elements at once |
-//! | `arriving` | [`Arriving`], which builds one element by element, at best from the last to the first |
+//! | `arriving` | [`Arriving`], which builds one element by element, fastest from the last to the first |
 //! | `element` | a member and its score in one block |
 //! | `tree`, `node`, `leaf`, `walk` | their order: a B+ tree with counts |
 //! | `range` | ranges of scores and of members |

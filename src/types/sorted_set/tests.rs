@@ -220,7 +220,7 @@ proptest! {
         }
     }
 
-    /// Mostly from the last element to the first, with some at other places.
+    /// The elements arrive from the last to the first, except for a few that are swapped.
     #[test]
     fn a_set_is_the_same_in_whatever_order_its_elements_arrive(
         elements in prop::collection::vec((0..2000u32, score()), 0..500),

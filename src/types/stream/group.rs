@@ -263,7 +263,7 @@ impl Group {
         Ok(())
     }
 
-    /// Whether every pending entry has an owner. A restored group must not be used otherwise. O(1).
+    /// Whether every pending entry has an owner; a restored group must not be used before. O(1).
     pub fn is_whole(&self) -> bool {
         self.unowned == 0
     }

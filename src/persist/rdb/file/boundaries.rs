@@ -9,8 +9,8 @@
 //!                                                  ▲ whole  ▲ seen
 //! ```
 //!
-//! A step may end after the number of a [`Piece::Many`] and after each of its repetitions, also of one within another:
-//! the decoders of `growing` can stop at all these places.
+//! A step may end after the count of a [`Piece::Many`] and after each of its repetitions, nested ones
+//! included: the decoders of `growing` can stop at all these places.
 //!
 //! Costs: a step for each length, nothing for contents; a few bytes of state, whatever a record's size. A form that is
 //! unknown or malformed is no error here: everything counts as whole from then on, so that the decoder finds the same
@@ -35,7 +35,7 @@ enum Piece {
     Length,
     /// A string.
     String,
-    /// A length, and as many times these pieces, the elements of a value.
+    /// A count, and these pieces that many times: the elements of a value.
     Many(&'static [Piece]),
     /// A score as digits, after a byte with their number.
     Digits,
@@ -167,9 +167,9 @@ enum Taken {
 struct Frame {
     pieces: &'static [Piece],
     at: usize,
-    /// How many times, the current one included.
+    /// Repetitions left, including the current one.
     left: u64,
-    /// Whether each time is an element of a value.
+    /// Whether each repetition is an element of a value.
     is_element: bool,
 }
 
@@ -211,7 +211,7 @@ impl Default for Boundaries {
 }
 
 impl Boundaries {
-    /// The number of bytes at the beginning that are whole records, and whole elements of the last one.
+    /// The number of bytes up to the end of the last whole record or whole element.
     pub fn whole(&self) -> u64 {
         if self.is_broken { self.seen } else { self.whole }
     }

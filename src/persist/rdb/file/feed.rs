@@ -4,9 +4,10 @@
 //!   push ─▶ Feed: bytes, Boundaries ─▶ Loader: whole steps only ─▶ keyspace
 //! ```
 //!
-//! The owner passes bytes on as they arrive ([`Incoming::push`]), and loads slices of the records and elements that are
-//! whole ([`Incoming::load_some`]), so it never waits for bytes. A string or an element of a collection that has begun to
-//! arrive is in memory, compressed and not decoded, until it is whole.
+//! The owner passes bytes on as they arrive ([`Incoming::push`]), and loads slices of the records and
+//! elements that are whole ([`Incoming::load_some`]), so it never waits for bytes. A string or an element of
+//! a collection that has only partly arrived stays in memory as received, compressed and not decoded, until
+//! it is whole.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -164,15 +165,15 @@ impl Incoming {
         }
         let loadable = self.loadable();
         let Reading::Body(loader) = &mut self.reading else { unreachable!("the signature has been read") };
-        // Beyond the last whole element, a closed file ends too early.
+        // At the last whole element of a closed file, reading on reports that the file ends too early.
         let most = if loader.input_mut().is_closed { loadable.max(1) } else { loadable };
         let step = loader.load_some(keyspace, budget_bytes.min(most))?;
         self.is_done = step == Step::Done;
         Ok(step)
     }
 
-    /// Frees what was received and is not in the keyspace yet, in the background if it is large. For the end of loading
-    /// before that of the file.
+    /// Frees what was received and is not in the keyspace yet, in the background if it is large. Called
+    /// when loading ends before the file does.
     pub fn abandon(self, keyspace: &mut Keyspace) {
         if let Reading::Body(mut loader) = self.reading {
             loader.abandon(keyspace);

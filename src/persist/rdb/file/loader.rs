@@ -4,8 +4,8 @@
 //! enough for that many. Entries wait in a short queue before they are inserted: meanwhile their buckets arrive in the
 //! cache.
 //!
-//! A slice ends after the element that exceeds its budget. A collection of which the slice has read a part stays in the
-//! loader: no key has it before it is whole.
+//! A slice ends after the element that exceeds its budget. A collection that is only partly read stays in the
+//! loader, and is inserted when it is whole.
 //!
 //! Everything that may be large and is not inserted is freed in the background: values of expired keys, and what is left
 //! when loading ends early.
@@ -174,8 +174,8 @@ impl<R: Read> Loader<R> {
         step
     }
 
-    /// Frees what is not in the keyspace yet, in the background if it is large. For the end of loading before that of the
-    /// file.
+    /// Frees what is not in the keyspace yet, in the background if it is large. Called when loading ends
+    /// before the file does.
     pub fn abandon(&mut self, keyspace: &mut Keyspace) {
         if let Some((_, growing)) = self.growing.take() {
             keyspace.discard(Some(Box::new(growing)));
@@ -189,7 +189,7 @@ impl<R: Read> Loader<R> {
         if let Some((head, growing)) = self.growing.take() {
             self.grow(head, growing, until, keyspace)?;
         }
-        // A value that is not whole has reached `until`.
+        // If that value is still not whole, the offset has reached `until`.
         while self.offset() < until {
             match self.records.next_record()? {
                 Record::Key(head) => self.load_key(head, until, keyspace)?,
@@ -263,7 +263,7 @@ impl<R: Read> Loader<R> {
         }
     }
 
-    /// Counts a value that is empty; any other error ends loading.
+    /// Counts an empty value; any other error ends loading.
     #[cold]
     fn take_error(&mut self, error: RdbError) -> Result<(), RdbError> {
         if !error.is_empty() {

@@ -59,7 +59,8 @@ pub enum Record {
     ModuleAux(u64),
     /// Figures about a slot of a cluster, which were skipped.
     SlotInfo,
-    /// A key. Its value is next: call [`Records::value`], [`Records::whole_value`] or [`Records::skip_module_value`].
+    /// A key. Read its value next: call [`Records::value`], [`Records::whole_value`] or
+    /// [`Records::skip_module_value`].
     Key(KeyHead),
     /// The end of the file.
     End(Checksum),
@@ -281,13 +282,14 @@ impl<R: Read> Records<R> {
         self.read_value(head, shapes, load_value)
     }
 
-    /// [`Records::value`] for a value that is not stored element by element. `None`: [`Records::begin_value`] is next.
+    /// Reads a value as [`Records::value`] does, if it is not stored element by element. After `None`, call
+    /// [`Records::begin_value`].
     #[inline]
     pub fn whole_value(&mut self, head: &KeyHead, shapes: &Shapes) -> Result<Option<Entry>, RdbError> {
         self.read_value(head, shapes, load_whole)
     }
 
-    /// Begins to read a value that is stored element by element; [`Records::step_value`] is next.
+    /// Begins to read a value that is stored element by element. Call [`Records::step_value`] next.
     pub fn begin_value(&mut self, head: &KeyHead, shapes: &Shapes) -> Result<Growing, RdbError> {
         self.read_value(head, shapes, Growing::begin)
     }
@@ -309,8 +311,8 @@ impl<R: Read> Records<R> {
         loaded.map_err(|error| self.value_error(error))
     }
 
-    /// Reads elements of the value that was begun, up to the first that ends at the offset `until` or behind it. Returns
-    /// whether all elements have been read; [`Records::finish_value`] is next then.
+    /// Reads elements of the value that was begun, until one ends at or after the offset `until`. Returns
+    /// whether all elements have been read; if so, call [`Records::finish_value`] next.
     pub fn step_value(
         &mut self,
         head: &KeyHead,

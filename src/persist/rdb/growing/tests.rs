@@ -1,4 +1,5 @@
-//! A value that is read in steps is the one that is read at once, whatever the steps, and so is every error.
+//! Reading a value in steps gives the same value, or the same error, as reading it at once, whatever the
+//! steps.
 
 use std::cell::Cell;
 
@@ -37,7 +38,7 @@ fn read_at_once(object: &[u8], shapes: &Shapes) -> Read {
     read(object, |type_byte, input, target| load_value(type_byte, input, target), shapes)
 }
 
-/// Reads `ahead` elements one by one, and then as many at a time as `size` is. Returns the number of steps, too.
+/// Reads `ahead` elements one by one, then `size` at a time. Also returns the number of steps.
 fn read_in_steps(object: &[u8], ahead: usize, size: usize, shapes: &Shapes) -> (Read, usize) {
     let mut steps = 0;
     let read = read(

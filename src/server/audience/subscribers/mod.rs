@@ -220,7 +220,7 @@ impl Subscribers {
         Counts { channels: self.channels.len(), patterns: self.patterns.len(), shards: self.shards.len() }
     }
 
-    /// Whether a name that `token` is subscribed to passes the test. O(subscriptions).
+    /// Whether `passes` returns true for any name that `token` is subscribed to. O(subscriptions).
     pub fn any_name(&self, token: Token, passes: impl Fn(Kind, &[u8]) -> bool) -> bool {
         let mut any = false;
         if let Some(client) = self.clients.get(&token) {
