@@ -5,11 +5,12 @@
 
 use super::Result;
 use super::client::{Reply, push_request, read_reply};
+use super::fork::{field, info};
 use super::servers::Server;
 use super::system::{self, Epoll};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,9 @@ const DISCARDED: usize = 1 << 20;
 
 /// The most bytes of a snapshot received at once.
 const CHUNK: usize = 256 << 10;
+
+/// The end of a stream that is still being written.
+const UNKNOWN: u64 = u64::MAX;
 
 /// The length of the mark at the end of a snapshot of unknown length.
 const MARK: usize = 40;
@@ -118,37 +122,56 @@ impl Sink {
     }
 }
 
-/// Calls `work` while a thread on `core` discards the streams of all `sinks`.
-pub fn while_discarding<T>(sinks: &mut [Sink], core: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let over = AtomicBool::new(false);
+/// Calls `work` while a thread on `core` discards the streams of all `sinks`. Returns after they have received what
+/// `server` has written until then: bytes that are still to be sent belong to the work.
+pub fn while_discarding<T>(
+    sinks: &mut [Sink],
+    core: usize,
+    server: &Server,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let end = AtomicU64::new(UNKNOWN);
     let (result, discarded) = thread::scope(|scope| {
         // An error's text can be sent between threads, the error itself cannot.
         let thread = scope.spawn(|| {
             system::pin(core).map_err(|error| error.to_string())?;
-            discard_until(sinks, &over).map_err(|error| error.to_string())
+            discard_until(sinks, &end).map_err(|error| error.to_string())
         });
-        let result = work();
-        over.store(true, Ordering::Relaxed);
+        let result = work().and_then(|value| Ok((value, offset(server)?)));
+        end.store(result.as_ref().map_or(0, |(_, offset)| *offset), Ordering::Relaxed);
         (result, thread.join())
     });
-    let result = result?;
+    let (value, _) = result?;
     discarded.map_err(|_| "the thread of the replicas has died")??;
-    Ok(result)
+    Ok(value)
 }
 
-fn discard_until(sinks: &mut [Sink], over: &AtomicBool) -> Result<()> {
+/// The offset of what a primary has written or a replica applied.
+pub fn offset(server: &Server) -> Result<u64> {
+    let info = info(&mut server.connect()?)?;
+    field(&info, "master_repl_offset")
+        .map(|offset| offset as u64)
+        .ok_or_else(|| "INFO lacks the offset".into())
+}
+
+/// Discards until all sinks have received the stream up to `end`.
+fn discard_until(sinks: &mut [Sink], end: &AtomicU64) -> Result<()> {
     let mut epoll = Epoll::new(sinks.len().max(1))?;
     for (index, sink) in sinks.iter().enumerate() {
         epoll.add(&sink.stream, index as u64)?;
     }
-    let mut acknowledged = Instant::now();
-    while !over.load(Ordering::Relaxed) {
+    let (mut acknowledged, mut received) = (Instant::now(), Instant::now());
+    while sinks.iter().any(|sink| sink.offset < end.load(Ordering::Relaxed)) {
         for event in 0..epoll.wait(50)? {
             sinks[epoll.token(event) as usize].discard()?;
+            received = Instant::now();
         }
         if acknowledged.elapsed() >= ACKNOWLEDGE {
             acknowledged = Instant::now();
             sinks.iter().try_for_each(Sink::acknowledge)?;
+        }
+        if end.load(Ordering::Relaxed) != UNKNOWN && received.elapsed() > PATIENCE {
+            return Err("a replica does not receive the end of the stream".into());
         }
     }
     Ok(())

@@ -16,12 +16,13 @@ use super::client::{Client, Reply, numbered, push_request};
 use super::fork::{field, info};
 use super::generator::{self, Outcome};
 use super::keyspace::{Fresh, Probe};
-use super::links::{Begun, Sink, Source, while_discarding};
+use super::links::{Begun, Sink, Source, offset, while_discarding};
 use super::load::{Load, Shot};
 use super::persistence::{Subject, fill, in_turn, value, wait_for_child};
 use super::report::{REDIS, Report, Row, Target};
 use super::servers::Server;
 use super::stats::{grouped, median};
+use super::system::CpuTime;
 use super::tails::{Judged, Phase, Sample, Scenario, add};
 use super::{Bench, Result, say, system};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -186,6 +187,18 @@ fn follow(primary: &Server, replica: &Server) -> Result<f64> {
     Ok(begin.elapsed().as_secs_f64())
 }
 
+/// Waits until a replica has applied what its primary has written.
+fn catch_up(primary: &Server, replica: &Server) -> Result<()> {
+    let (end, begin) = (offset(primary)?, Instant::now());
+    while offset(replica)? < end {
+        if begin.elapsed() > PATIENCE {
+            return Err("a replica does not apply the end of the stream".into());
+        }
+        sleep(GLANCE);
+    }
+    Ok(())
+}
+
 /// A primary, its replicas, and the figures of its visits.
 struct Setup {
     server: Server,
@@ -209,7 +222,9 @@ impl Setup {
             setup.sinks = sinks?;
         }
         let server = &setup.server;
-        while_discarding(&mut setup.sinks, bench.cores.replica, || fill(server, bench.scale.keys_piped))?;
+        while_discarding(&mut setup.sinks, bench.cores.replica, server, || {
+            fill(server, bench.scale.keys_piped)
+        })?;
         setup.pause()?;
         Ok(setup)
     }
@@ -231,17 +246,19 @@ impl Setup {
         self.server.resume()?;
         let before = self.replica.as_ref().map(Server::settled_cpu_time).transpose()?;
         let server = &self.server;
-        let cpu_us =
-            while_discarding(&mut self.sinks, bench.cores.replica, || load.visit(server, shot))?.cpu_us;
+        let begun = server.settled_cpu_time()?;
+        while_discarding(&mut self.sinks, bench.cores.replica, server, || load.visit(server, shot))?;
+        let each = |used: CpuTime| used.run_ns as f64 / 1000.0 / shot.requests as f64;
         let applied = match (&self.replica, before) {
             (Some(replica), Some(before)) => {
-                let used = replica.settled_cpu_time()?.since(before).run_ns as f64;
-                Some(used / 1000.0 / shot.requests as f64)
+                catch_up(server, replica)?;
+                Some(each(replica.settled_cpu_time()?.since(before)))
             }
             _ => None,
         };
+        let used = each(server.settled_cpu_time()?.since(begun));
         self.pause()?;
-        Ok((cpu_us, applied))
+        Ok((used, applied))
     }
 }
 
