@@ -106,7 +106,11 @@ impl Cluster {
         Ok(())
     }
 
-    fn check_slots(&self, slots: &[u16], must_be_free: bool) -> Result<(), String> {
+    /// Checks the slots of a request to add (`must_be_free`) or to remove slots.
+    ///
+    /// # Errors
+    /// The first slot that cannot be added or removed, or is named twice.
+    pub fn check_slots(&self, slots: &[u16], must_be_free: bool) -> Result<(), String> {
         let mut named = SlotSet::default();
         for slot in slots.iter().copied() {
             if slot >= SLOTS {
@@ -150,7 +154,7 @@ impl Cluster {
             return Err("ERR Invalid or out of range slot".into());
         }
         if self.myself().is_replica() {
-            return Err("ERR You can use SETSLOT only with masters.".into());
+            return Err("ERR Please use SETSLOT only with masters.".into());
         }
         let is_mine = self.table.owner(slot) == Some(self.my_index());
         match change {

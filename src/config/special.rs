@@ -721,11 +721,16 @@ pub(super) mod check {
         }
     }
 
-    /// `cluster-announce-human-nodename`.
+    /// `cluster-announce-human-nodename`. Redis also accepts the characters that separate words and fields in `nodes.conf`,
+    /// and then cannot read its file again.
     pub fn node_name(text: &[u8]) -> Result<(), &'static str> {
         if text.len() >= 256 {
             Err("Announced human node name must be less than 256 characters")
-        } else if text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')) {
+        } else if text.iter().all(|byte| {
+            byte.is_ascii_alphanumeric()
+                || matches!(byte, b'-' | b'.' | b'/' | b'_' | b'`')
+                || !byte.is_ascii()
+        }) {
             Ok(())
         } else {
             Err("Announced human node name contained invalid character")

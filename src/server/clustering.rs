@@ -29,6 +29,7 @@ use crate::db::{Keyspace, Removal};
 use crate::sys::net::Listener;
 use crate::sys::poller::Event;
 use crate::sys::{file, process};
+use crate::text::words::shown;
 
 /// The distance of the bus port from the port for clients.
 pub(super) const BUS_PORT_OFFSET: u16 = 10_000;
@@ -615,7 +616,10 @@ impl Server {
         let is = |word: &[u8]| way.eq_ignore_ascii_case(word);
         let (outgoing, inbound) = (is(b"to") || is(b"all"), is(b"from") || is(b"all"));
         if node.machine.find(id).is_none() {
-            return Err(Error::concat(&[b"ERR Unknown node ", id]));
+            return Err(Error::concat(&[b"ERR Unknown node ", shown(id)]));
+        }
+        if !outgoing && !inbound {
+            return Err(Error::concat(&[b"ERR Unknown direction ", shown(way)]));
         }
         let links: Vec<u32> = node
             .machine

@@ -152,18 +152,24 @@ impl Server {
         }
         let requests: Vec<_>;
         let mut names = Names::default();
+        let mut all_flags = command.flags;
         if is_exec {
             requests = client.transaction.as_ref()?.requests().collect();
             for (command, places) in &requests {
                 command.keys.find_names(&places.args(), found);
                 names.add(self, db, command, places.args(), found);
+                // A write without a key is executed in any state of the cluster.
+                if !found.is_empty() {
+                    all_flags |= self.flags_of_call(token, command, places.args());
+                }
             }
         } else {
             command.keys.find_names(&args, found);
             names.add(self, db, command, args, found);
+            all_flags = self.flags_of_call(token, command, args);
         }
         let mut call = names.call;
-        describe(&mut call, command, self.flags_of_call(token, command, args), session);
+        describe(&mut call, command, all_flags, session);
         node.machine.decide(&call, self.redirect_policy()).err()
     }
 
@@ -304,6 +310,10 @@ impl Server {
         match self.refuse(token, command, args, &mut found)? {
             // The keys that it waits for may not exist yet.
             Refusal::Ask(..) | Refusal::TryAgain => None,
+            // The state follows at the end of the iteration, and a cluster that is down has no other reply for them.
+            Refusal::Unbound if !node.machine.is_ok() || self.core.config.cluster_require_full_coverage => {
+                Some(self.error_of(Refusal::Down))
+            }
             refusal => Some(self.error_of(refusal)),
         }
     }

@@ -81,7 +81,7 @@ fn a_primary_that_gives_its_last_slot_away_follows_the_new_owner() {
     let follow = Action::Follow { ip: "10.0.0.0".into(), port: 0, tls_port: 0 };
     assert!(actions(&mut cluster).contains(&follow));
     let error = cluster.set_slot(5, SetSlot::Stable, 0, 1000);
-    assert_eq!(error, Err("ERR You can use SETSLOT only with masters.".into()));
+    assert_eq!(error, Err("ERR Please use SETSLOT only with masters.".into()));
 }
 
 #[test]

@@ -189,8 +189,13 @@ impl Keys {
         (member != 0 && member < count).then_some(member)
     }
 
-    /// [`Keys::find`], and the names of sharded channels.
+    /// [`Keys::find`], and the names of sharded channels. None for a call of XREAD that any node refuses, though
+    /// `COMMAND GETKEYS` finds keys in it.
     pub fn find_names<A: Arguments + ?Sized>(&self, args: &A, found: &mut Vec<KeyPosition>) {
+        if self.first == 0 && self.specs.iter().any(|spec| spec.is_halved() && !has_pairs_of_streams(args)) {
+            found.clear();
+            return;
+        }
         self.find(args, found);
         if found.is_empty() {
             self.find_leading(args, found);
@@ -288,6 +293,11 @@ impl KeySpec {
         self.flags & NOT_KEY == 0
     }
 
+    /// Whether the keys are the first half of the arguments, as those of XREAD and XREADGROUP.
+    const fn is_halved(&self) -> bool {
+        matches!(self.find, FindKeys::Range { limit: 2, .. })
+    }
+
     /// The index of the first key that the specification finds, if it finds any; 0 if that depends on the arguments.
     const fn first(&self) -> u8 {
         match (self.begin, self.find) {
@@ -368,6 +378,22 @@ fn only_gets<A: Arguments + ?Sized>(args: &A) -> bool {
         };
     }
     true
+}
+
+/// Whether XREAD or XREADGROUP has only known options before `STREAMS`, and as many IDs as keys after it.
+fn has_pairs_of_streams<A: Arguments + ?Sized>(args: &A) -> bool {
+    let mut at = 1;
+    while at < args.count() {
+        let is = |word: &[u8]| args.get(at).eq_ignore_ascii_case(word);
+        at += match () {
+            () if is(b"streams") => return (args.count() - at - 1).is_multiple_of(2),
+            () if is(b"noack") => 1,
+            () if is(b"block") || is(b"count") => 2,
+            () if is(b"group") => 3,
+            () => return false,
+        };
+    }
+    false
 }
 
 /// Appends the keys that a specification finds; `None` if it does not fit the call.
@@ -498,6 +524,21 @@ mod tests {
         assert_eq!(keys("xread streams streams streams streams 0").as_deref(), Some("streams streams"));
         assert_eq!(keys("xread count 2 a b 0").as_deref(), Some(""));
         assert_eq!(keys("xread count 2 a streams").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_call_of_xread_that_is_refused_belongs_to_no_node() {
+        let xread = lookup_full(b"xread").expect("in the table");
+        let names = |line: &str| {
+            let args: Vec<&str> = line.split(' ').collect();
+            let mut found = Vec::new();
+            xread.keys.find_names(args.as_slice(), &mut found);
+            found.len()
+        };
+        assert_eq!(names("xread block 1 count 2 streams a b 0 0"), 2);
+        assert_eq!(names("xread streams a b 0"), 0);
+        assert_eq!(names("xread nothing streams a 0"), 0);
+        assert_eq!(names("xread count streams a 0"), 0);
     }
 
     #[test]

@@ -26,22 +26,25 @@ fn slot(arg: &[u8]) -> Result<u16> {
     slot.filter(|slot| *slot < SLOTS).ok_or(BAD_SLOT)
 }
 
-/// Parses pairs of the first and the last slot of a range.
-fn slots_of_ranges(caller: &Caller<'_>, args: Args<'_>) -> Result<Vec<u16>> {
-    if args.len() % 2 == 1 {
-        return Err(Error::wrong_arity(caller.command.full_name));
-    }
+/// Parses pairs of the first and the last slot of a range. With an error, the slots of the ranges before it are returned
+/// too: Redis checks them first.
+fn slots_of_ranges(caller: &Caller<'_>, args: Args<'_>) -> (Vec<u16>, Result) {
     let mut slots = Vec::new();
+    if args.len() % 2 == 1 {
+        return (slots, Err(Error::wrong_arity(caller.command.full_name)));
+    }
     for at in (2..args.len()).step_by(2) {
-        let (first, last) = (slot(args.get(at))?, slot(args.get(at + 1))?);
+        let (first, last) = match slot(args.get(at)).and_then(|first| Ok((first, slot(args.get(at + 1))?))) {
+            Ok(range) => range,
+            Err(error) => return (slots, Err(error)),
+        };
         if first > last {
-            return Err(
-                format!("ERR start slot number {first} is greater than end slot number {last}").into()
-            );
+            let text = format!("ERR start slot number {first} is greater than end slot number {last}");
+            return (slots, Err(text.into()));
         }
         slots.extend(first..=last);
     }
-    Ok(slots)
+    (slots, Ok(()))
 }
 
 fn slots_of(args: Args<'_>) -> Result<Vec<u16>> {
@@ -109,7 +112,11 @@ impl Server {
     /// `CLUSTER ADDSLOTSRANGE first last …`
     pub(super) fn cluster_addslotsrange(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         self.node()?;
-        let slots = slots_of_ranges(caller, args)?;
+        let (slots, parsed) = slots_of_ranges(caller, args);
+        if parsed.is_err() {
+            self.node()?.machine.check_slots(&slots, true)?;
+            return parsed;
+        }
         self.change_cluster(caller, |node, now_ms| node.machine.add_slots(&slots, now_ms))
     }
 
@@ -123,7 +130,11 @@ impl Server {
     /// `CLUSTER DELSLOTSRANGE first last …`
     pub(super) fn cluster_delslotsrange(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         self.node()?;
-        let slots = slots_of_ranges(caller, args)?;
+        let (slots, parsed) = slots_of_ranges(caller, args);
+        if parsed.is_err() {
+            self.node()?.machine.check_slots(&slots, false)?;
+            return parsed;
+        }
         self.change_cluster(caller, |node, now_ms| node.machine.del_slots(&slots, now_ms))
     }
 
@@ -136,7 +147,7 @@ impl Server {
     /// `CLUSTER SETSLOT slot IMPORTING | MIGRATING | NODE node-id`, `CLUSTER SETSLOT slot STABLE`
     pub(super) fn cluster_setslot(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         if self.node()?.machine.myself().is_replica() {
-            return Err(Error::new("ERR You can use SETSLOT only with masters."));
+            return Err(Error::new("ERR Please use SETSLOT only with masters."));
         }
         let slot = slot(args.get(2))?;
         let is = |word: &str| args.is(3, word);

@@ -28,10 +28,10 @@ impl Transaction {
         self.count += 1;
     }
 
-    /// Records that a request could not be queued.
+    /// Records that a request could not be queued. Those before it are kept: a node of a cluster looks at their slots at
+    /// `EXEC`.
     pub fn refuse(&mut self) {
         self.refused = true;
-        self.requests = Rest::default();
     }
 
     /// Whether a request could not be queued.
