@@ -152,7 +152,7 @@ impl Peer {
         while let (Some(name), Some(value)) = (args.next(), args.next()) {
             match name.to_ascii_lowercase().as_slice() {
                 b"listening-port" => self.listening_port = integer(value)?,
-                b"ip-address" if value.len() < MAX_ADDRESS => self.address = value.to_vec(),
+                b"ip-address" if value.len() <= MAX_ADDRESS => self.address = value.to_vec(),
                 b"ip-address" => {
                     return Err(format!(
                         "ERR REPLCONF ip-address provided by replica instance is too long: {} bytes",
@@ -338,8 +338,9 @@ mod tests {
         ] {
             assert_eq!(configure(&mut peer, line, 0), Err(error.into()), "{line}");
         }
-        let long = format!("ip-address|{}", "a".repeat(300));
-        assert!(configure(&mut peer, &long, 0).is_err());
+        let address = |len| format!("ip-address|{}", "a".repeat(len));
+        assert!(configure(&mut peer, &address(256), 0).is_err());
         assert_eq!(peer, Peer::default());
+        assert!(configure(&mut peer, &address(255), 0).is_ok());
     }
 }

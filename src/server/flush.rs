@@ -193,14 +193,20 @@ impl Server {
                 .verbose(format_args!("Client closed connection {}", self.describe_client(token)));
         }
         let Some(client) = self.net.clients.get_mut(token) else { return };
-        let flags = &mut client.session.flags;
+        let flags = &client.session.flags;
         if client.session.blocked.is_some() || flags.monitor || flags.subscribed {
             return self.net.doom(token);
         }
+        self.close_after_replies(token);
+    }
+
+    /// Closes a client once its output has been sent.
+    pub(super) fn close_after_replies(&mut self, token: Token) {
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         if client.pending.is_none() && !self.net.output.has_any(token) {
             return self.net.doom(token);
         }
-        flags.close_after_reply = true;
+        client.session.flags.close_after_reply = true;
         if client.pending.is_some() {
             self.watch_client(token);
         }

@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 
 use super::Server;
+use super::audience::waiters::End;
 use super::net::transport::Transport;
 use super::replication::upstream::{Linking, Progress, Sink, Upstream};
 use super::syncing::random_id;
@@ -46,8 +47,8 @@ impl Server {
         if was_primary {
             self.abandon_unconfirmed();
             self.begin_backlog();
-            self.unblock_for_role();
         }
+        self.disconnect_waiting();
         self.replication.upstream = Some(upstream);
         self.role_changed();
         self.process.log.notice(format_args!("Connecting to MASTER {host}:{port}"));
@@ -110,8 +111,9 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// Unblocks the clients that wait for writes here: a replica gets its writes from the primary.
-    fn unblock_for_role(&mut self) {
+    /// Sends an error to the clients that wait for keys or acknowledgements, and disconnects them as Redis does: they may
+    /// want to wait at the new primary.
+    fn disconnect_waiting(&mut self) {
         let error = crate::command::Error::new(
             "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
         );
@@ -124,7 +126,7 @@ impl Server {
             .map(|(token, _)| token)
             .collect();
         for token in blocked {
-            self.end_wait(token, Some(error.clone()));
+            self.end_wait_by(token, Some(End::Demoted(error.clone())));
         }
     }
 

@@ -244,6 +244,11 @@ impl Server {
     /// Unblocks a client that waits for keys or acknowledgements, with an error or with the reply of a timeout. The
     /// reply is sent at the end of the iteration. Returns false if the client does not wait for either.
     pub(super) fn end_wait(&mut self, token: Token, error: Option<Error>) -> bool {
+        self.end_wait_by(token, error.map(End::Failed))
+    }
+
+    /// The same with another end than that of a timeout.
+    pub(super) fn end_wait_by(&mut self, token: Token, other: Option<End>) -> bool {
         let (end, ticks) = if let Some(parked) = self.unpark(token) {
             (End::InVain, parked.ticks)
         } else if let Some(waiting) = self.audience.acknowledgements.remove(token) {
@@ -255,8 +260,7 @@ impl Server {
         } else {
             return false;
         };
-        let end = error.map_or(end, End::Failed);
-        self.audience.ended_waits.push(EndedWait { token, end, ticks });
+        self.audience.ended_waits.push(EndedWait { token, end: other.unwrap_or(end), ticks });
         // Unblocked clients continue in the order in which their waits ended.
         self.net.schedule_unblocked(token);
         true
@@ -287,18 +291,22 @@ impl Server {
                 End::Done => self.net.reply_to(token).ok(),
                 End::InVain => self.net.reply_to(token).null_array(),
                 End::Acknowledged(wanted) => self.reply_acknowledged(token, wanted),
-                End::Failed(error) => self.reply_error(token, error),
+                End::Failed(error) | End::Demoted(error) => self.reply_error(token, error),
             }
+            let has_failed = matches!(end, End::Failed(_) | End::Demoted(_));
             if let Some((command, places)) = called {
                 let caller = Caller::of_client(command, token, Origin::Client);
                 self.record(&caller, ticks, places.args());
-                self.core.stats.command(command.id).failed += u64::from(matches!(end, End::Failed(_)));
+                self.core.stats.command(command.id).failed += u64::from(has_failed);
             }
             self.apply_reply_mode(token, start);
-            if matches!(end, End::Acknowledged(_) | End::Failed(_)) {
+            if has_failed || matches!(end, End::Acknowledged(_)) {
                 self.note_independence(None, start);
             }
             self.tell_own_flush(token);
+            if matches!(end, End::Demoted(_)) {
+                self.close_after_replies(token);
+            }
             self.advance(token, rest);
         }
     }

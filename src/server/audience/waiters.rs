@@ -65,6 +65,8 @@ pub enum End {
     Acknowledged(Wanted),
     /// By `CLIENT UNBLOCK … ERROR`.
     Failed(Error),
+    /// By the start of replication: the error is sent, and the connection is closed.
+    Demoted(Error),
 }
 
 /// A wait that has ended in one of these ways.
