@@ -91,6 +91,15 @@ impl Node {
         }
     }
 
+    /// The server, for a test that needs no more of the node.
+    #[allow(dead_code, reason = "the differential tests use it")]
+    pub fn into_server(self) -> Server {
+        match self.process {
+            Process::Running(server) => server,
+            _ => panic!("the server is dead"),
+        }
+    }
+
     pub fn port(&self) -> u16 {
         self.server().port()
     }

@@ -27,10 +27,14 @@
 mod calls;
 #[path = "../differential/clients/mod.rs"]
 mod clients;
+#[path = "../differential/cluster/mod.rs"]
+mod cluster;
 #[path = "../differential/differences.rs"]
 mod differences;
 #[path = "../differential/effects/mod.rs"]
 mod effects;
+#[path = "../cluster/nodes.rs"]
+mod nodes;
 #[path = "../differential/pair.rs"]
 mod pair;
 #[path = "../differential/random/mod.rs"]
@@ -49,6 +53,8 @@ mod several;
 mod support;
 #[path = "../differential/tables.rs"]
 mod tables;
+#[path = "../differential/topology.rs"]
+mod topology;
 
 use calls::Depth;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -68,7 +74,10 @@ const SEQUENCE: usize = 500;
 const RELOADED: u64 = 8;
 
 /// Random sequences for the servers in each role.
-const ROLE_SEEDS: u64 = 20;
+const ROLE_SEEDS: u64 = 10;
+
+/// Random sequences for a node in each scene of a cluster.
+const CLUSTER_SEEDS: u64 = 40;
 
 /// Random sequences stop after this many differences; more would add nothing.
 const ENOUGH: usize = 20;
@@ -82,7 +91,7 @@ fn command() -> Command {
     };
     Command::new("compat")
         .about("Compares Redstart's replies with those of redis-server, command by command")
-        .after_help("Without --scripts, --calls, --random, --effects, --clients, --roles or --users all seven are run.")
+        .after_help("Without --scripts, --calls, --random, --effects, --clients, --roles, --users or --cluster all eight are run.")
         .arg(flag("scripts", "the scripts of tests/differential"))
         .arg(flag("calls", "calls built from COMMAND DOCS"))
         .arg(flag("random", "random commands"))
@@ -91,6 +100,7 @@ fn command() -> Command {
         .arg(flag("roles", "a script and random commands on primaries and replicas of all kinds"))
         .arg(flag("users", "random users with random rules, and which calls of every command they permit"))
         .arg(number("asked", "calls that random users ask for").default_value("1000000"))
+        .arg(flag("cluster", "scripts and random commands on nodes of clusters"))
         .arg(number("acts", "random acts of several clients").default_value("200000"))
         .arg(number("seed", "the seed of the first random sequence").default_value("1"))
         .arg(number("count", "random commands of all families").default_value("1000000"))
@@ -110,7 +120,7 @@ fn command() -> Command {
 /// A part of a run.
 type Part = (&'static str, fn(&mut Run));
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("scripts", Run::scripts),
     ("calls", Run::calls),
     ("random", Run::random),
@@ -118,6 +128,7 @@ const PARTS: [Part; 7] = [
     ("clients", Run::clients),
     ("roles", Run::roles),
     ("users", Run::users),
+    ("cluster", Run::cluster),
 ];
 
 /// The parts to run, and their results.
@@ -157,12 +168,13 @@ impl Run {
     fn roles(&mut self) {
         let first = self.number("seed");
         for seed in first..first + ROLE_SEEDS {
-            let (findings, compared) = roles::run(seed, SEQUENCE);
-            eprintln!("compat: {compared} replies of servers in all roles, seed {seed}");
-            for finding in findings {
-                eprintln!("compat: {finding}");
-                self.report.count_of("(roles)", Verdict::Different, "roles");
-            }
+            roles::run(&roles::all(), seed, SEQUENCE, &mut |place, verdict, paragraph| {
+                self.report.count_in(place, verdict);
+                if let Some(paragraph) = paragraph {
+                    eprintln!("compat: {paragraph}\n");
+                }
+            });
+            eprintln!("compat: servers in all roles, seed {seed}");
         }
     }
 
@@ -183,6 +195,18 @@ impl Run {
             done += steps.iter().filter(|step| step.args[1] == b"DRYRUN").count() as u64;
         }
         eprintln!("compat: {done} calls that random users asked for, {differences} differences");
+    }
+
+    /// The replies of nodes of clusters: see [`cluster`].
+    fn cluster(&mut self) {
+        let first = self.number("seed");
+        let seeds: Vec<u64> = (first..first + CLUSTER_SEEDS).collect();
+        cluster::run(&seeds, SEQUENCE, &mut |place, verdict, paragraph| {
+            self.report.count_in(place, verdict);
+            if let Some(paragraph) = paragraph {
+                eprintln!("compat: {paragraph}\n");
+            }
+        });
     }
 
     fn chosen(&self, command: &str) -> bool {
@@ -211,14 +235,9 @@ impl Run {
     fn scripts(&mut self) {
         for (name, script) in Run::parsed(|_| true) {
             let pair = Pair::start(&script.flags);
-            for section in &script.sections {
-                if section.obstacle(&pair).is_some() {
-                    continue;
-                }
-                for &protocol in &section.protocols {
-                    let origin = format!("{name}, '{}'", section.title);
-                    self.sequence(&pair, protocol, &section.steps, Pace::OneByOne, &origin, "scripts");
-                }
+            for (section, protocol) in script.runs(&pair) {
+                let origin = format!("{name}, '{}'", section.title);
+                self.sequence(&pair, protocol, &section.steps, Pace::OneByOne, &origin, "scripts");
             }
         }
     }

@@ -1,8 +1,10 @@
 //! The table of `make compat`: for each command how many replies were compared, and how they compared.
 
+use crate::cluster::{self, SCENES, Scene};
 use crate::differences;
 use crate::effects;
 use crate::pair::{Pair, Verdict};
+use crate::roles::{self, Role};
 use crate::support::{Value, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -41,13 +43,21 @@ pub struct Report {
     rows: BTreeMap<String, Counts>,
     /// Replies compared by each part of the run.
     parts: BTreeMap<&'static str, u64>,
+    /// Replies of servers in a role or of nodes of a cluster, by the description of the role.
+    places: BTreeMap<&'static str, Counts>,
 }
 
 impl Report {
     pub fn new(pair: &Pair) -> Report {
         let listed = pair.subject.client().run("COMMAND LIST").elements();
         let names = listed.iter().map(Value::text).collect();
-        Report { names, peer: pair.peer, rows: BTreeMap::new(), parts: BTreeMap::new() }
+        Report {
+            names,
+            peer: pair.peer,
+            rows: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            places: BTreeMap::new(),
+        }
     }
 
     /// Counts a reply to `args` under the command's name, if a server has the command and it is in `only`.
@@ -69,6 +79,11 @@ impl Report {
         *self.parts.entry(part).or_default() += 1;
     }
 
+    /// Counts a reply of a server in `place`.
+    pub fn count_in(&mut self, place: &'static str, verdict: Verdict) {
+        self.places.entry(place).or_default().add(verdict);
+    }
+
     /// Counts commands whose events and propagated calls were compared.
     pub fn count_effects(&mut self, commands: usize) {
         *self.parts.entry("effects").or_default() += commands as u64;
@@ -76,37 +91,33 @@ impl Report {
 
     /// Replies that differ unintentionally.
     pub fn differences(&self) -> u64 {
-        self.rows.values().map(|counts| counts.different).sum()
-    }
-
-    fn total(&self) -> Counts {
-        let mut total = Counts::default();
-        for counts in self.rows.values() {
-            total.equal += counts.equal;
-            total.alike += counts.alike;
-            total.intended += counts.intended;
-            total.different += counts.different;
-        }
-        total
+        self.rows.values().chain(self.places.values()).map(|counts| counts.different).sum()
     }
 
     /// The names as typed, with their counts; the last line is the sum.
     fn lines(&self) -> Vec<(String, [u64; 5])> {
-        let typed = |name: &str| name.to_uppercase().replace('|', " ");
-        let mut lines: Vec<_> =
-            self.rows.iter().map(|(name, counts)| (typed(name), counts.cells())).collect();
-        lines.push(("all".into(), self.total().cells()));
-        lines
+        let typed = |name: &str| format!("`{}`", name.to_uppercase().replace('|', " "));
+        with_total(self.rows.iter().map(|(name, counts)| (typed(name), counts.cells())).collect())
+    }
+
+    /// The same for the places.
+    fn lines_of_places(&self) -> Vec<(String, [u64; 5])> {
+        let titles = roles::all().into_iter().map(Role::title).chain(SCENES.map(Scene::title));
+        let found = titles.filter_map(|title| Some((title.to_string(), self.places.get(title)?.cells())));
+        with_total(found.collect())
     }
 
     /// The table for a terminal.
     pub fn table(&self) -> String {
         let mut out = format!(
-            "{:<28}{:>10}{:>10}{:>8}{:>10}{:>11}\n",
-            "command", "cases", "equal", "alike", "intended", "different"
+            "{:<74}{:>10}{:>10}{:>8}{:>10}{:>11}\n",
+            "", "cases", "equal", "alike", "intended", "different"
         );
-        for (name, [cases, equal, alike, intended, different]) in self.lines() {
-            let _ = writeln!(out, "{name:<28}{cases:>10}{equal:>10}{alike:>8}{intended:>10}{different:>11}");
+        let tables = [(self.rows.is_empty(), self.lines()), (self.places.is_empty(), self.lines_of_places())];
+        let lines = tables.into_iter().filter(|(is_empty, _)| !is_empty).flat_map(|(_, lines)| lines);
+        for (name, [cases, equal, alike, intended, different]) in lines {
+            let name = name.replace(['`', '*'], "");
+            let _ = writeln!(out, "{name:<74}{cases:>10}{equal:>10}{alike:>8}{intended:>10}{different:>11}");
         }
         out
     }
@@ -125,14 +136,7 @@ impl Report {
             part("effects"),
             part("clients")
         );
-        out.push_str(
-            "| command | cases | equal | alike | intended | different |\n|---|---:|---:|---:|---:|---:|\n",
-        );
-        for (name, cells) in self.lines() {
-            let cells: Vec<String> = cells.iter().map(|n| grouped(*n)).collect();
-            let name = if name == "all" { "**all**".into() } else { format!("`{name}`") };
-            let _ = writeln!(out, "| {name} | {} |", cells.join(" | "));
-        }
+        out.push_str(&rows("command", &self.lines()));
         out.push_str("\nIntended differences:\n\n| command | reason |\n|---|---|\n");
         for (command, reason) in differences::intended_ones(self.peer) {
             let _ = writeln!(out, "| `{command}` | {reason} |");
@@ -156,17 +160,64 @@ impl Report {
         out
     }
 
-    /// Replaces the tables between the marks for the release of this Redis in a page.
+    /// The table of the places, with the reasons for intended differences.
+    fn markdown_of_places(&self) -> String {
+        let mut out = format!("Beside `redis-server` {}:\n\n", self.peer);
+        out.push_str(&rows("server", &self.lines_of_places()));
+        out.push_str("\nIntended differences:\n\n| server | command | reason |\n|---|---|---|\n");
+        let of_roles =
+            roles::REVIEWED.iter().map(|(role, words, reason)| (role.title().to_string(), words, reason));
+        let of_scenes = cluster::REVIEWED.iter().map(|(scenes, words, reason)| {
+            let titles: Vec<_> = scenes.iter().map(|scene| scene.title()).collect();
+            (titles.join("; "), words, reason)
+        });
+        for (title, words, reason) in of_roles.chain(of_scenes) {
+            let _ = writeln!(out, "| {title} | `{words}` | {reason} |");
+        }
+        out
+    }
+
+    /// Replaces the tables of what was compared between the marks for the release of this Redis in a page.
     pub fn write(&self, page: &Path) {
-        let mark = |place| format!("<!-- compat {}:{place} -->", self.peer.release());
-        let (start, end) = (mark("start"), mark("end"));
-        let text = std::fs::read_to_string(page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
-        let (before, rest) =
-            text.split_once(&start).unwrap_or_else(|| panic!("no {start} in {}", page.display()));
-        let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("no {end} in {}", page.display()));
-        let text = format!("{before}{start}\n\n{}\n{end}{after}", self.markdown());
+        let mut text = std::fs::read_to_string(page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+        let release = self.peer.release();
+        if !self.rows.is_empty() {
+            replace(&mut text, &release, &self.markdown());
+        }
+        if !self.places.is_empty() {
+            replace(&mut text, &format!("roles {release}"), &self.markdown_of_places());
+        }
         std::fs::write(page, text).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
     }
+}
+
+/// Replaces what stands between the marks of this name.
+fn replace(text: &mut String, name: &str, by: &str) {
+    let mark = |place| format!("<!-- compat {name}:{place} -->\n");
+    let (start, end) = (mark("start"), mark("end"));
+    let (before, rest) = text.split_once(&start).unwrap_or_else(|| panic!("no {start}"));
+    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("no {end}"));
+    *text = format!("{before}{start}\n{by}\n{end}{after}");
+}
+
+/// Appends the sum of all lines.
+fn with_total(mut lines: Vec<(String, [u64; 5])>) -> Vec<(String, [u64; 5])> {
+    let sum = |column: usize| lines.iter().map(|(_, cells)| cells[column]).sum();
+    let total = std::array::from_fn(sum);
+    lines.push(("**all**".into(), total));
+    lines
+}
+
+/// A table in Markdown.
+fn rows(title: &str, lines: &[(String, [u64; 5])]) -> String {
+    let mut out = format!(
+        "| {title} | cases | equal | alike | intended | different |\n|---|---:|---:|---:|---:|---:|\n"
+    );
+    for (name, cells) in lines {
+        let cells: Vec<String> = cells.iter().map(|n| grouped(*n)).collect();
+        let _ = writeln!(out, "| {name} | {} |", cells.join(" | "));
+    }
+    out
 }
 
 /// A number with separated thousands.

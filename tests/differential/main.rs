@@ -10,6 +10,7 @@
 //! * [`replicated`] compares the bytes sent to replicas.
 //! * [`rights`] compares random users: their rules, and which calls they permit.
 //! * [`roles`] compares the replies of primaries and replicas.
+//! * [`cluster`] compares the replies of nodes of a cluster.
 //! * [`files`] exchanges snapshots and AOF files between the servers.
 //! * [`streams`] compares the replies to whole byte streams, broken ones included.
 //! * [`dumps`] compares the payloads of DUMP, and restores them on the other side.
@@ -22,10 +23,14 @@
 mod calls;
 mod changes;
 mod clients;
+mod cluster;
 mod differences;
 mod dumps;
 mod effects;
 mod files;
+#[allow(dead_code, reason = "the tests of clusters need more of it")]
+#[path = "../cluster/nodes.rs"]
+mod nodes;
 mod pair;
 mod random;
 mod reload;
@@ -37,6 +42,7 @@ mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod tables;
+mod topology;
 
 use pair::{Pace, Pair};
 

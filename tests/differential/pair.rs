@@ -5,6 +5,7 @@ use crate::reload::{self, Reader};
 use crate::support::client::encode;
 use crate::support::server::{Launch, Server};
 use crate::support::{Client, Reply, Value, Version};
+use crate::topology::{self, Names};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ pub enum Rule {
     Masked,
     /// Sends nothing and reads a reply: of a command that was blocked, or a line of MONITOR. Compared like `Masked`.
     Next,
+    /// Descriptions of a cluster, except for times and counters (see [`topology`]).
+    Topology,
     /// Lines of CLIENT LIST, except for times, descriptors and the sizes of buffers (see [`clients`]).
     Clients,
     /// With several clients: each may receive its replies in any order.
@@ -84,6 +87,7 @@ impl Step {
             },
             Rule::Times => without_times(subject) == without_times(redis),
             Rule::Masked | Rule::Next => masked(subject) == masked(redis),
+            Rule::Topology => topology::plain(subject) == topology::plain(redis),
             Rule::Clients => clients(subject).is_some_and(|s| Some(s) == clients(redis)),
             Rule::Unordered => sorted(subject).is_some_and(|s| Some(s) == sorted(redis)),
             Rule::UnorderedPairs => in_pairs(subject).is_some_and(|s| Some(s) == in_pairs(redis)),
@@ -169,6 +173,9 @@ impl Mismatch {
     }
 }
 
+/// Gets what is compared: the place of the servers in their topology, the verdict, and a paragraph if it is `Different`.
+pub type Seen<'a> = dyn FnMut(&'static str, Verdict, Option<String>) + Send + 'a;
+
 /// The server under test and Redis, started with the same flags.
 pub struct Pair {
     pub subject: Server,
@@ -178,6 +185,8 @@ pub struct Pair {
     password: Option<String>,
     /// The flags of both servers.
     flags: String,
+    /// The nodes of the clusters to which the two servers belong.
+    pub names: [Names; 2],
     /// Loads the AOF of the server under test. Started at the first load (see [`reload`]).
     pub reader: RefCell<Option<Reader>>,
 }
@@ -205,7 +214,8 @@ impl Pair {
 
     fn with(subject: Server, redis: Server, password: Option<String>, flags: &str) -> Pair {
         let peer = version(&redis, password.as_deref());
-        Pair { subject, redis, peer, password, flags: flags.into(), reader: RefCell::new(None) }
+        let (flags, names, reader) = (flags.into(), Default::default(), RefCell::new(None));
+        Pair { subject, redis, peer, password, flags, names, reader }
     }
 
     pub fn password(&self) -> Option<&str> {
@@ -270,9 +280,36 @@ impl Pair {
         }
     }
 
+    /// Runs `steps`, which come from `origin`, on the current data sets of servers in `place`. A difference that `is_meant` is an intended one.
+    pub fn judge_in(
+        &self,
+        place: &'static str,
+        origin: &str,
+        (protocol, steps, pace): (u8, &[Step], Pace),
+        is_meant: impl Fn(&Step) -> bool,
+        seen: &mut Seen<'_>,
+    ) {
+        self.each_of_present(protocol, steps, pace, |Outcome { at, verdict, subject, redis }| {
+            let is_different = verdict == Verdict::Different;
+            if is_different && is_meant(&steps[at]) {
+                seen(place, Verdict::Intended, None);
+            } else {
+                let lines = || Mismatch { at, subject, redis }.lines(steps);
+                seen(
+                    place,
+                    verdict,
+                    is_different.then(|| format!("{place}, RESP{protocol}, {origin}\n{}", lines())),
+                );
+            }
+            true
+        });
+    }
+
     fn sessions(&self, protocol: u8) -> [Session<'_>; 2] {
-        [&self.subject, &self.redis].map(|server| Session {
+        let [ours, theirs] = &self.names;
+        [(&self.subject, ours), (&self.redis, theirs)].map(|(server, names)| Session {
             server,
+            names,
             protocol,
             password: self.password.as_deref(),
             clients: BTreeMap::new(),
@@ -366,6 +403,7 @@ pub fn shrink<S: Clone, T>(
 /// The connections of one run to one server.
 struct Session<'a> {
     server: &'a Server,
+    names: &'a Names,
     protocol: u8,
     password: Option<&'a str>,
     clients: BTreeMap<usize, Result<Client, Answer>>,
@@ -396,13 +434,14 @@ impl Session<'_> {
 
     /// Sends steps of one connection.
     fn send(&mut self, steps: &[Step]) {
+        let names = self.names;
         if let Ok(client) = self.client(steps[0].connection) {
             let mut request = Vec::new();
             for step in steps {
                 match step.rule {
                     Rule::Raw => request.extend_from_slice(&step.args[0]),
                     Rule::Next => {}
-                    _ => request.extend(encode(&step.args)),
+                    _ => request.extend(encode(&names.request(&step.args))),
                 }
             }
             // A server may close the connection meanwhile; the replies before that are read as usual.
@@ -411,6 +450,7 @@ impl Session<'_> {
     }
 
     fn answer(&mut self, step: &Step) -> Answer {
+        let names = self.names;
         let slot = self.client(step.connection);
         let client = match slot {
             Ok(client) => client,
@@ -420,8 +460,14 @@ impl Session<'_> {
             return Answer::Nothing;
         }
         let answer = match client.read_reply() {
-            Ok(reply) if step.rule == Rule::Scan => return iterate(client, step, reply),
-            Ok(reply) => return Answer::Reply(reply),
+            Ok(reply) => {
+                let answer =
+                    if step.rule == Rule::Scan { iterate(client, step, reply) } else { Answer::Reply(reply) };
+                return match answer {
+                    Answer::Reply(reply) if !names.0.is_empty() => Answer::Reply(names.reply(reply)),
+                    answer => answer,
+                };
+            }
             Err(e) => match e.kind() {
                 std::io::ErrorKind::UnexpectedEof
                 | std::io::ErrorKind::ConnectionReset

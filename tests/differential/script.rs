@@ -19,6 +19,7 @@
 //! ~scan SCAN 0 COUNT 5               follows the cursor to its end, compares all elements in any order
 //! ~masked SLOWLOG GET                integers, addresses and times of MONITOR may differ
 //! ~times XINFO STREAM s FULL         times, which are large integers, may differ
+//! ~topology CLUSTER NODES            times and counters of a cluster may differ
 //! ~clients CLIENT LIST               times and sizes of buffers may differ
 //! ~silent GET k                      has no reply
 //! ~next GET k                        sends nothing and reads a reply, compared as by ~masked
@@ -43,6 +44,14 @@ pub struct Section {
     pub peers: Range<Version>,
     pub requires: Vec<String>,
     pub steps: Vec<Step>,
+}
+
+impl Script {
+    /// The sections that can run with these servers, once for each of their protocols.
+    pub fn runs<'a>(&'a self, pair: &'a Pair) -> impl Iterator<Item = (&'a Section, u8)> {
+        let sections = self.sections.iter().filter(|section| section.obstacle(pair).is_none());
+        sections.flat_map(|section| section.protocols.iter().map(move |protocol| (section, *protocol)))
+    }
 }
 
 impl Section {
@@ -138,6 +147,7 @@ pub fn rule(line: &str) -> Result<(Rule, &str), String> {
         "silent" => (Rule::Silent, rest),
         "masked" => (Rule::Masked, rest),
         "clients" => (Rule::Clients, rest),
+        "topology" => (Rule::Topology, rest),
         "shuffled" => (Rule::Shuffled, rest),
         "times" => (Rule::Times, rest),
         "next" => (Rule::Next, rest),

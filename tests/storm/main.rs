@@ -39,6 +39,8 @@ mod reload;
 mod script;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../differential/topology.rs"]
+mod topology;
 
 use acts::Acts;
 use checks::Before;

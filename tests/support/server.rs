@@ -39,12 +39,12 @@ pub fn redis_is_valkey() -> bool {
 }
 
 /// A port that was free a moment ago. It is below the kernel's ephemeral range, so no outgoing connection takes it
-/// before the server does.
+/// before the server does, and above the hash slots, so that replies about a cluster have no other such number.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 10_000 + (std::process::id().wrapping_mul(97).wrapping_add(step) % 22_000) as u16;
+        let port = 16_384 + (std::process::id().wrapping_mul(97).wrapping_add(step) % 15_616) as u16;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

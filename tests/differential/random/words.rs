@@ -107,6 +107,16 @@ pub fn index(random: &mut Random) -> Vec<u8> {
     (random.below(24) as i64 - 8).to_string().into_bytes()
 }
 
+/// All keys that commands of several families use.
+pub fn all_keys() -> Vec<Vec<u8>> {
+    let numbered = |kind: &&str| -> Vec<Vec<u8>> {
+        let kind = *kind;
+        (0..4).map(|number| format!("{kind}:{number}").into_bytes()).collect()
+    };
+    let plain = KEYS.iter().map(|key| key.as_bytes().to_vec());
+    plain.chain([&"row"].into_iter().chain(KINDS).flat_map(numbered)).collect()
+}
+
 /// Bytes of many kinds and lengths.
 pub fn value(random: &mut Random) -> Vec<u8> {
     match random.below(8) {

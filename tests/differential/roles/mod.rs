@@ -1,22 +1,32 @@
 //! The replies of servers in each role: a primary with a replica, and replicas of all kinds, beside those of Redis.
 //!
 //! ```text
-//!   primary ──▶ replica      of Redstart ─┐  the same commands to the server in the role,
-//!   primary ──▶ replica      of Redis ────┴▶ and the same replies
+//!   primary ──▶ replica [──▶ its replica]      of Redstart ─┐  the same commands to the server in the role,
+//!   primary ──▶ replica [──▶ its replica]      of Redis ────┴▶ and the same replies
 //! ```
 //!
-//! The commands are those of `roles.txt`, and random ones of all families. The data is written to the primaries before.
+//! The commands are those of `roles.txt`, of a script for some roles, and random ones of all families. The data is written
+//! to the primaries before. In scripts `<port0>` and the following are the ports of the servers above, in that order.
 //! `ROLE`, `INFO replication` and the lines of `CLIENT LIST` have ports, offsets and IDs in them, so [`state`] compares the
 //! rest of them.
 
-use crate::pair::{Outcome, Pace, Pair, Rule, Step, Verdict};
+use crate::pair::{Pace, Pair, Rule, Seen, Step, Verdict};
 use crate::random::{FAMILIES, Family, Mix};
 use crate::script;
 use crate::support::random::seeds;
 use crate::support::server::{Launch, Server};
 use crate::support::{Client, eventually};
+use crate::topology::{Name, Names};
+use nix::sys::signal::Signal;
+use std::thread;
+use std::time::{Duration, Instant};
 
-const SCRIPT: &str = include_str!("roles.txt");
+/// The scripts: the roles in which they run, their names and texts. Those of single roles may end the role.
+const SCRIPTS: &[(&[Role], &str, &str)] = &[
+    (&ROLES, "roles.txt", include_str!("roles.txt")),
+    (&[Role::Primary], "changes.txt", include_str!("changes.txt")),
+    (&[Role::Failover], "failover.txt", include_str!("failover.txt")),
+];
 
 /// The role of the servers that get the commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +45,16 @@ pub enum Role {
     Stale,
     /// The same with `replica-read-only no`.
     StaleWritable,
+    /// A replica with a link and a replica of its own.
+    Middle,
+    /// A replica of that.
+    End,
+    /// A primary that waits for a replica to catch up, and hands over to it then.
+    Failover,
 }
 
-/// All roles.
-pub const ROLES: [Role; 7] = [
+/// The roles that can get any command.
+pub const ROLES: [Role; 9] = [
     Role::Primary,
     Role::Lonely,
     Role::Replica,
@@ -46,20 +62,44 @@ pub const ROLES: [Role; 7] = [
     Role::Apart,
     Role::Stale,
     Role::StaleWritable,
+    Role::Middle,
+    Role::End,
 ];
 
 /// Differences that are meant: the role, the first words of the command, and the reason.
-const REVIEWED: &[(Role, &str, &str)] = &[];
+pub const REVIEWED: &[(Role, &str, &str)] = &[];
 
 impl Role {
-    fn is_primary(self) -> bool {
-        matches!(self, Role::Primary | Role::Lonely)
+    /// Its description in the report.
+    pub fn title(self) -> &'static str {
+        match self {
+            Role::Primary => "primary with a replica",
+            Role::Lonely => "primary with fewer replicas than `min-replicas-to-write`",
+            Role::Replica => "replica",
+            Role::Writable => "replica with `replica-read-only no`",
+            Role::Apart => "replica without a link",
+            Role::Stale => "replica without a link, `replica-serve-stale-data no`",
+            Role::StaleWritable => {
+                "replica without a link, `replica-serve-stale-data no`, `replica-read-only no`"
+            }
+            Role::Middle => "replica with a replica",
+            Role::End => "replica of a replica",
+            Role::Failover => "primary during `FAILOVER`",
+        }
+    }
+
+    /// Which of the servers it is.
+    fn place(self) -> usize {
+        match self {
+            Role::Primary | Role::Lonely | Role::Failover => 0,
+            Role::End => 2,
+            _ => 1,
+        }
     }
 
     /// What makes the replica one of this kind.
     fn settings(self) -> &'static [&'static str] {
         match self {
-            Role::Primary | Role::Replica => &[],
             Role::Lonely => &["CONFIG SET min-replicas-to-write 2"],
             Role::Writable => &["CONFIG SET replica-read-only no"],
             Role::Apart => &["REPLICAOF 127.0.0.1 1"],
@@ -69,6 +109,7 @@ impl Role {
                 "CONFIG SET replica-serve-stale-data no",
                 "REPLICAOF 127.0.0.1 1",
             ],
+            _ => &[],
         }
     }
 }
@@ -117,22 +158,23 @@ redis.register_function{function_name='stale', callback=function() return 1 end,
 redis.register_function{function_name='stale_reads', callback=get, flags={'no-writes', 'allow-stale'}}
 ";
 
-/// A primary and its replica, of one kind.
-struct Side {
-    primary: Server,
-    replica: Server,
-}
+/// How long the servers may take to be in the same state.
+const SETTLING: Duration = Duration::from_secs(30);
+
+/// A primary, its replica and sometimes a replica of that, of one kind.
+struct Side(Vec<Server>);
 
 impl Side {
-    fn start(launch: impl Fn() -> Launch, more: &[Step]) -> Side {
+    fn start(role: Role, launch: impl Fn() -> Launch, more: &[Step]) -> Side {
         let start = || {
             let flags = "--save  --enable-debug-command yes --repl-diskless-sync-delay 0";
             let server = launch().flags(flags).start();
             server.client().ok("DEBUG SET-ACTIVE-EXPIRE 0");
             server
         };
-        let (primary, replica) = (start(), start());
-        let mut client = primary.client();
+        let mut servers: Vec<Server> = (0..=role.place().max(1)).map(|_| start()).collect();
+        servers.extend((role == Role::Middle).then(start));
+        let mut client = servers[0].client();
         for step in more {
             client.call(&step.args);
         }
@@ -141,9 +183,11 @@ impl Side {
             assert!(!client.run(line).is_error(), "{line}");
         }
         assert_eq!(client.call(&["FUNCTION", "LOAD", LIBRARY]).text(), "lib");
-        let mut follower = replica.client();
-        follower.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
-        eventually("the link", || (follower.info("master_link_status") == "up").then_some(()));
+        for at in 1..servers.len() {
+            let mut follower = servers[at].client();
+            follower.ok(&format!("REPLICAOF 127.0.0.1 {}", servers[at - 1].port()));
+            eventually("the link", || (follower.info("master_link_status") == "up").then_some(()));
+        }
         // After the link: a snapshot would leave them out here or there.
         for name in EXPIRED {
             // 1 ms may be over before Redis compares the time.
@@ -153,8 +197,23 @@ impl Side {
         client.ok("SET gone:alone v PX 20");
         client.ok("DEBUG SLEEP 0.03");
         let wanted = client.info_number("master_repl_offset");
-        eventually("the stream", || (follower.info_number("slave_repl_offset") >= wanted).then_some(()));
-        Side { primary, replica }
+        for server in &servers[1..] {
+            let mut follower = server.client();
+            eventually("the stream", || (follower.info_number("slave_repl_offset") >= wanted).then_some(()));
+        }
+        let side = Side(servers);
+        if role == Role::Failover {
+            side.begin_failover();
+        }
+        side
+    }
+
+    /// Stops the replica, so that the failover does not end.
+    fn begin_failover(&self) {
+        let mut primary = self.0[0].client();
+        self.0[1].signal(Signal::SIGSTOP);
+        primary.ok("SET behind 1");
+        primary.ok(&format!("FAILOVER TO 127.0.0.1 {} TIMEOUT 100000000", self.0[1].port()));
     }
 }
 
@@ -163,47 +222,43 @@ pub struct Cast {
     role: Role,
     pub pair: Pair,
     /// The other servers.
-    others: [Server; 2],
+    others: Vec<Server>,
 }
 
 impl Cast {
     /// Starts servers of this role; `more` is written to the primaries, too.
     pub fn start(role: Role, more: &[Step]) -> Cast {
-        let sides = [Side::start(Launch::subject, more), Side::start(Launch::redis, more)];
-        let [subject, redis] =
-            sides.map(
-                |Side { primary, replica }| {
-                    if role.is_primary() { (primary, replica) } else { (replica, primary) }
-                },
-            );
-        for server in [&subject.0, &redis.0] {
+        let mut others = Vec::new();
+        let sides = [Side::start(role, Launch::subject, more), Side::start(role, Launch::redis, more)];
+        let [(subject, ours), (redis, theirs)] = sides.map(|Side(mut servers)| {
+            let name = |server: &Server| Name {
+                id: String::new(),
+                shard: String::new(),
+                port: server.port(),
+                bus_port: 0,
+            };
+            let names = Names(servers.iter().map(name).collect());
+            let server = servers.remove(role.place());
+            others.extend(servers);
+            (server, names)
+        });
+        for server in [&subject, &redis] {
             role.settings().iter().for_each(|line| server.client().ok(line));
         }
-        Cast { role, pair: Pair::of(subject.0, redis.0), others: [subject.1, redis.1] }
+        let mut pair = Pair::of(subject, redis);
+        pair.names = [ours, theirs];
+        Cast { role, pair, others }
     }
 
-    /// Runs `steps`; appends a paragraph to `findings` for each reply that differs. Returns how many were compared.
-    pub fn compare(
-        &self,
-        protocol: u8,
-        steps: &[Step],
-        pace: Pace,
-        origin: &str,
-        findings: &mut Vec<String>,
-    ) -> usize {
-        let mut compared = 0;
-        self.pair.each_of_present(protocol, steps, pace, |outcome| {
-            let Outcome { at, verdict, subject, redis } = outcome;
-            compared += 1;
-            if verdict == Verdict::Different && !self.is_reviewed(&steps[at]) {
-                let line = steps[at].line();
-                findings.push(format!("{:?}, RESP{protocol}, {origin}\n  command: {line}\n  here:    {subject:?}\n  redis:   {redis:?}",
-                    self.role
-                ));
-            }
-            true
-        });
-        compared
+    /// Runs `steps` on the current data.
+    fn compare(&self, protocol: u8, steps: &[Step], pace: Pace, origin: &str, seen: &mut Seen<'_>) {
+        self.pair.judge_in(
+            self.role.title(),
+            origin,
+            (protocol, steps, pace),
+            |step| self.is_reviewed(step),
+            seen,
+        );
     }
 
     fn is_reviewed(&self, step: &Step) -> bool {
@@ -211,20 +266,32 @@ impl Cast {
         REVIEWED.iter().any(|(role, words, _)| *role == self.role && line.starts_with(words))
     }
 
-    /// Runs the script.
-    pub fn run_script(&self, findings: &mut Vec<String>) -> usize {
-        let script = script::parse("roles.txt", SCRIPT);
-        let mut compared = 0;
-        for section in script.sections.iter().filter(|section| section.obstacle(&self.pair).is_none()) {
-            for &protocol in &section.protocols {
-                compared += self.compare(protocol, &section.steps, Pace::OneByOne, &section.title, findings);
+    /// Compares the description of the role, then runs the scripts, and compares it again.
+    fn run_scripts(&self, seen: &mut Seen<'_>) {
+        self.compare_state(seen);
+        for (_, name, text) in SCRIPTS.iter().filter(|(roles, ..)| roles.contains(&self.role)) {
+            for (section, protocol) in script::parse(name, text).runs(&self.pair) {
+                self.compare(protocol, &section.steps, Pace::OneByOne, &section.title, seen);
             }
         }
-        let [here, redis] = [&self.pair.subject, &self.pair.redis].map(|server| state(&mut server.client()));
-        if here != redis {
-            findings.push(format!("{:?}\n  here:  {here:#?}\n  redis: {redis:#?}", self.role));
+        self.compare_state(seen);
+    }
+
+    /// Compares the descriptions of the role, until they are equal: replicas acknowledge and return at different times.
+    fn compare_state(&self, seen: &mut Seen<'_>) {
+        let started = Instant::now();
+        loop {
+            let [here, redis] =
+                [&self.pair.subject, &self.pair.redis].map(|server| state(&mut server.client()));
+            if here == redis {
+                return seen(self.role.title(), Verdict::Alike, None);
+            }
+            if started.elapsed() > SETTLING {
+                let text = format!("{:?}\n  here:  {here:#?}\n  redis: {redis:#?}", self.role);
+                return seen(self.role.title(), Verdict::Different, Some(text));
+            }
+            thread::sleep(Duration::from_millis(20));
         }
-        compared
     }
 
     /// Whether all servers still accept connections.
@@ -250,7 +317,9 @@ fn state(client: &mut Client) -> Vec<String> {
         lines.push(format!("{name}: {}", client.info(name)));
     }
     let without_times = |line: &str| {
-        let time = ["seconds_ago:", "since_seconds:", ",lag="].iter().find_map(|name| line.split_once(name));
+        let time = ["first_byte_offset:", "seconds_ago:", "since_seconds:", ",lag="]
+            .iter()
+            .find_map(|name| line.split_once(name));
         time.map_or(line, |(before, _)| before).to_owned()
     };
     lines.iter().map(|line| without_numbers(&without_times(line))).collect()
@@ -280,7 +349,7 @@ fn without_numbers(line: &str) -> String {
 }
 
 /// The families whose commands neither close the connection nor change its replies.
-fn families() -> Vec<&'static Family> {
+pub fn families() -> Vec<&'static Family> {
     FAMILIES.iter().filter(|family| family.name != "connection").copied().collect()
 }
 
@@ -299,34 +368,41 @@ pub fn random_data(pair: &Pair, seed: u64, count: usize) -> Vec<Step> {
     mix.sequence(seed, count)
 }
 
-/// Runs the script and `count` random commands in each role. Returns the findings, and how many replies were compared.
-pub fn run(seed: u64, count: usize) -> (Vec<String>, usize) {
-    let (mut findings, mut compared) = (Vec::new(), 0);
+/// Runs the scripts and `count` random commands in each of `roles`.
+pub fn run(roles: &[Role], seed: u64, count: usize, seen: &mut Seen<'_>) {
     let data = random_data(&Pair::start(""), seed, count);
-    for role in ROLES {
+    for &role in roles {
         let cast = Cast::start(role, &data);
-        compared += cast.run_script(&mut findings);
-        for protocol in [2, 3] {
-            let steps = random(&cast.pair, seed + u64::from(protocol), count);
-            let origin = format!("random commands, seed {seed}");
-            compared += cast.compare(protocol, &steps, Pace::Piped, &origin, &mut findings);
+        cast.run_scripts(seen);
+        // Writes would wait for the end of the failover.
+        if role != Role::Failover {
+            for protocol in [2, 3] {
+                let steps = random(&cast.pair, seed + u64::from(protocol), count);
+                let origin = format!("random commands, seed {seed}");
+                cast.compare(protocol, &steps, Pace::Piped, &origin, seen);
+            }
         }
         assert!(cast.is_alive(), "a server is gone");
     }
-    (findings, compared)
+}
+
+/// All roles.
+pub fn all() -> Vec<Role> {
+    ROLES.into_iter().chain([Role::Failover]).collect()
 }
 
 #[test]
 fn servers_in_each_role_reply_as_redis_does() {
     let (mut findings, mut compared) = (Vec::new(), 0);
     for seed in seeds(&[1]) {
-        let (found, count) = run(seed, 300);
-        findings.extend(found);
-        compared += count;
+        run(&all(), seed, 300, &mut |_, _, paragraph| {
+            compared += 1;
+            findings.extend(paragraph);
+        });
     }
     println!("{compared} replies compared");
     assert!(findings.is_empty(), "the servers differ\n{}", findings.join("\n"));
-    assert!(compared > 7000, "only {compared} replies");
+    assert!(compared > 9000, "only {compared} replies");
 }
 
 #[test]
