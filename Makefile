@@ -21,8 +21,9 @@ ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 LOGROTATEDIR ?= $(SYSCONFDIR)/logrotate.d
 LINKS ?=
+TLS ?=
 # The file to install: the one in a tarball of `make dist`, or the one that was built.
-BINARY ?= $(firstword $(wildcard redstart target/release/redstart target/static/redstart) target/release/redstart)
+BINARY ?= $(firstword $(wildcard redstart target/release/redstart target/static/redstart target/static-tls/redstart) target/release/redstart)
 ARCHS ?= x86_64 aarch64
 
 TOOLS = $(patsubst deploy/man/redstart-%.1,%,$(wildcard deploy/man/redstart-*.1))
@@ -30,7 +31,7 @@ OWN_LINKS = $(addprefix redstart-,$(TOOLS))
 COMPLETED = redstart $(OWN_LINKS)
 REDIS_LINKS = redis-server $(addprefix redis-,$(filter cli benchmark check-aof check-rdb,$(TOOLS)))
 
-.PHONY: help build run test apps compat bench fuzz soak simulate scale static dist install uninstall generate lint cross-check
+.PHONY: help build run test test-tls apps compat bench fuzz soak simulate scale static dist install uninstall generate lint cross-check
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -44,6 +45,9 @@ run: build ## Serve on port 6379 (ARGS="redstart.conf --port 7000" for other fla
 test: ## Build and run all tests; installs redis-server and clients where it can
 	tests/prepare
 	$(CARGO) test --locked $(ARGS)
+
+test-tls: ## The tests of TLS, with a build that has it
+	$(CARGO) test --locked --features tls --test tls -- $(ARGS)
 
 apps: ## Run applications from their registries on the server: caches, sessions, job queues, chats (ARGS=django for one)
 	tests/prepare
@@ -77,15 +81,15 @@ simulate: ## Simulate clusters under SEEDS (10000) seeds of faults; REDSTART_SEE
 scale: ## Simulate clusters of NODES ("3 30 300 1000/7500", each with its interval of PINGs): a table
 	REDSTART_NODES="$(NODES)" $(SIMULATION) cluster::simulation::scale -- --nocapture
 
-static: ## Build one static file that runs on any Linux: target/static/redstart
-	deploy/build $(HOST) target/static
-	@ls -l target/static/redstart
+static: ## Build one static file that runs on any Linux: target/static/redstart; with TLS=1, target/static-tls/redstart
+	deploy/build $(HOST) target/static$(if $(TLS),-tls,) $(if $(TLS),tls,)
+	@ls -l target/static$(if $(TLS),-tls,)/redstart
 
-dist: ## Build static files for ARCHS (x86_64 aarch64) and pack them: target/dist/*.tar.gz with their sums
-	for arch in $(ARCHS); do \
-		deploy/build $$arch-unknown-linux-gnu target/dist/$$arch && \
-		deploy/pack target/dist/$$arch $$arch target/dist || exit 1; \
-	done
+dist: ## Build static files for ARCHS (x86_64 aarch64), without and with TLS, and pack them: target/dist/*.tar.gz with their sums
+	for arch in $(ARCHS); do for tls in "" tls; do \
+		deploy/build $$arch-unknown-linux-gnu target/dist/$$arch$${tls:+-$$tls} $$tls && \
+		deploy/pack target/dist/$$arch$${tls:+-$$tls} $$arch target/dist $${tls:+-$$tls} || exit 1; \
+	done; done
 	cd target/dist && sha256sum *.gz >SHA256SUMS && ls -l
 
 install: ## Install what was built: PREFIX (/usr/local), DESTDIR, LINKS=1 for names of Redis (redis-cli, ...)
@@ -128,7 +132,7 @@ generate: ## Write anew what is made from tables: docs/{configuration,commands}.
 
 lint: ## Formatting, clippy and documentation without a warning
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features tls -- -D warnings
 	$(CARGO) clippy --locked --test apps --test compat -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 

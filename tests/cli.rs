@@ -10,6 +10,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use redstart::tls;
 use support::server::{free_port, subject_binary, subject_is_redis};
 use support::{DEADLINE, Server, Version};
 
@@ -555,13 +556,8 @@ fn options_say_where_how_often_and_in_which_form() {
         run(&["-n", "99", "ping"]),
         ("PONG\n".into(), "SELECT 99 failed: ERR DB index is out of range\n".into(), Some(0))
     );
-    for (arguments, name) in [
-        (&["--insecure", "ping"][..], "--insecure"),
-        (&["--tls", "ping"], "--tls"),
-        (&["--cacert", "file", "ping"], "--cacert"),
-    ] {
-        let text = format!("{name} is not supported by this build\n");
-        assert_eq!(run(arguments), (String::new(), text, Some(1)));
+    if !tls::IS_AVAILABLE {
+        assert_eq!(run(&["--tls", "ping"]), (String::new(), format!("{}\n", tls::HOW_TO_GET), Some(1)));
     }
     let (_, errors, status) = run(&["-h", "nosuch.invalid", "ping"]);
     let at = format!("Could not connect to Redis at nosuch.invalid:{port}: ");

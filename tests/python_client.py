@@ -1,4 +1,7 @@
-"""Uses a server through redis-py, in RESP2 and RESP3: python_client.py PORT."""
+"""Uses a server through redis-py, in RESP2 and RESP3: python_client.py PORT [CERTIFICATES].
+
+With a directory of certificates, it uses TLS.
+"""
 
 import sys
 
@@ -158,17 +161,28 @@ TESTS = (
 )
 
 
-def main(port):
+def encryption(directory):
+    """The options for TLS."""
+    return {
+        "ssl": True,
+        "ssl_ca_certs": f"{directory}/ca.crt",
+        "ssl_certfile": f"{directory}/client.crt",
+        "ssl_keyfile": f"{directory}/client.key",
+    }
+
+
+def main(port, directory=None):
+    options = {"port": port, **(encryption(directory) if directory else {})}
     passed = []
     for protocol in (2, 3):
-        with redis.Redis(port=port, protocol=protocol, socket_timeout=30) as r:
+        with redis.Redis(**options, protocol=protocol, socket_timeout=30) as r:
             for test in TESTS:
                 r.flushall()
                 test(r)
-        with redis.Redis(port=port, protocol=protocol, db=5, decode_responses=True) as r:
+        with redis.Redis(**options, protocol=protocol, db=5, decode_responses=True) as r:
             assert r.dbsize() == 0 and r.set("five", "5") and r.get("five") == "5"
         passed.append(f"RESP{protocol}")
     print("all passed:", *passed)
 
 
-main(int(sys.argv[1]))
+main(int(sys.argv[1]), *sys.argv[2:])

@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("dict", 1),
     ("http", 1),
     ("lua", 1),
+    ("tls", 1),
     ("types", 2),
     ("config", 2),
     ("db", 3),
@@ -108,7 +109,7 @@ const UNSAFE: &[&str] = &["sys", "dict", "types", "alloc"];
 const DEPENDENCIES: &[&str] = &["libc", "memchr", "nix", "clap"];
 
 /// Dependencies of optional features.
-const OPTIONAL: &[&str] = &["rustyline"];
+const OPTIONAL: &[&str] = &["pkcs8", "rustls", "rustyline"];
 
 const LONGEST_FILE: usize = 900;
 

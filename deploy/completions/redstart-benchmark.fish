@@ -1,10 +1,17 @@
 complete -c redstart-benchmark -s h -d 'Host of the server [default: 127.0.0.1]' -r
 complete -c redstart-benchmark -s p -d 'Port of the server [default: 6379]' -r
 complete -c redstart-benchmark -s s -d 'Socket of the server, instead of host and port' -r -F
-complete -c redstart-benchmark -s u -d 'redis://user:password@host:port/database, as a whole' -r
+complete -c redstart-benchmark -s u -d 'redis://user:password@host:port/database as a whole, or rediss:// for TLS' -r
 complete -c redstart-benchmark -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
 complete -c redstart-benchmark -l user -d 'User to authenticate as; needs a password' -r
 complete -c redstart-benchmark -l dbnum -d 'Number of the database' -r
+complete -c redstart-benchmark -l sni -d 'Name of the server to send to it' -r
+complete -c redstart-benchmark -l cacert -d 'File of the CAs to trust' -r -F
+complete -c redstart-benchmark -l cacertdir -d 'Directory of the CAs to trust; without both, those of the system' -r -F
+complete -c redstart-benchmark -l cert -d 'Certificate to present' -r -F
+complete -c redstart-benchmark -l key -d 'Its private key' -r -F
+complete -c redstart-benchmark -l tls-ciphers -d 'Suites of TLS 1.2 to offer, by their OpenSSL names' -r
+complete -c redstart-benchmark -l tls-ciphersuites -d 'Suites of TLS 1.3 to offer' -r
 complete -c redstart-benchmark -s c -d 'Connections [default: 50]' -r
 complete -c redstart-benchmark -s n -d 'Requests of each test [default: 100000]' -r
 complete -c redstart-benchmark -l duration -d 'Send for this many seconds instead of a number of requests' -r
@@ -20,12 +27,13 @@ complete -c redstart-benchmark -l compare -d 'Run each test against this server,
 complete -c redstart-benchmark -l seed -d 'Seed of random numbers: the same seed gives the same requests' -r
 complete -c redstart-benchmark -l html -d 'Write the report as a page' -r -F
 complete -c redstart-benchmark -l precision -d 'Decimals of milliseconds [default: 3]' -r
+complete -c redstart-benchmark -l tls -d 'Encrypt the connection'
+complete -c redstart-benchmark -l insecure -d 'Accept any certificate of the server'
 complete -c redstart-benchmark -l poisson -d 'Open loop at random distances, as from independent users, instead of even ones'
 complete -c redstart-benchmark -s 3 -d 'Speak RESP3'
 complete -c redstart-benchmark -l enable-tracking -d 'Send CLIENT TRACKING on first'
 complete -c redstart-benchmark -s x -d 'Read the last argument of the command from the standard input'
 complete -c redstart-benchmark -s I -d 'Open the connections and leave them alone until Ctrl-C'
-complete -c redstart-benchmark -l tls -d ''
 complete -c redstart-benchmark -l cluster -d ''
 complete -c redstart-benchmark -s q -d 'Print a line for each test'
 complete -c redstart-benchmark -l csv -d 'Print comma-separated values'

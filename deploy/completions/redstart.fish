@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_redstart_global_optspecs
-    string join \n v/version check-system bind= port= metrics-port= unixsocket= unixsocketperm= tcp-backlog= timeout= tcp-keepalive= protected-mode= maxclients= requirepass= bind-source-addr= socket-mark-id= daemonize= pidfile= dir= loglevel= logfile= crash-log-enabled= use-exit-on-panic= always-show-logo= syslog-enabled= syslog-ident= syslog-facility= supervised= set-proc-title= proc-title-template= disable-thp= huge-pages= oom-score-adj= oom-score-adj-values= server-cpulist= bio-cpulist= aof-rewrite-cpulist= bgsave-cpulist= shutdown-timeout= shutdown-on-sigint= shutdown-on-sigterm= enable-protected-configs= enable-debug-command= aclfile= acllog-max-len= acl-pubsub-default= databases= hz= dynamic-hz= activerehashing= active-expire-effort= client-output-buffer-limit= client-query-buffer-limit= proto-max-bulk-len= busy-reply-threshold= tracking-table-max-keys= notify-keyspace-events= latency-tracking= latency-tracking-info-percentiles= latency-monitor-threshold= slowlog-log-slower-than= slowlog-max-len= maxmemory= maxmemory-policy= maxmemory-samples= maxmemory-eviction-tenacity= maxmemory-clients= lfu-log-factor= lfu-decay-time= lazyfree-lazy-eviction= lazyfree-lazy-expire= lazyfree-lazy-server-del= lazyfree-lazy-user-del= lazyfree-lazy-user-flush= activedefrag= active-defrag-ignore-bytes= active-defrag-threshold-lower= active-defrag-threshold-upper= active-defrag-cycle-min= active-defrag-cycle-max= active-defrag-max-scan-fields= list-max-listpack-size= list-compress-depth= hash-max-listpack-entries= hash-max-listpack-value= set-max-intset-entries= set-max-listpack-entries= set-max-listpack-value= zset-max-listpack-entries= zset-max-listpack-value= stream-node-max-bytes= stream-node-max-entries= hll-sparse-max-bytes= save= dbfilename= rdbcompression= rdb-write-version= rdbchecksum= rdb-del-sync-files= rdb-save-incremental-fsync= stop-writes-on-bgsave-error= rdb-key-save-delay= appendonly= appendfilename= appenddirname= appendfsync= no-appendfsync-on-rewrite= auto-aof-rewrite-percentage= auto-aof-rewrite-min-size= aof-load-truncated= aof-use-rdb-preamble= aof-timestamp-enabled= aof-rewrite-incremental-fsync= aof-disable-auto-gc= replicaof= masteruser= masterauth= replica-serve-stale-data= replica-read-only= replica-ignore-maxmemory= replica-lazy-flush= replica-priority= replica-announced= replica-announce-ip= replica-announce-port= replica-ignore-disk-write-errors= propagation-error-behavior= min-replicas-to-write= min-replicas-max-lag= min-replicas-to-ack= min-replicas-ack-timeout= repl-timeout= repl-ping-replica-period= repl-backlog-size= repl-backlog-ttl= repl-disable-tcp-nodelay= repl-diskless-sync= repl-diskless-sync-delay= repl-diskless-sync-max-replicas= repl-diskless-load= cluster-enabled= cluster-databases= cluster-config-file= cluster-port= cluster-node-timeout= cluster-ping-interval= cluster-replica-validity-factor= cluster-replica-no-failover= cluster-migration-barrier= cluster-allow-replica-migration= cluster-require-full-coverage= cluster-allow-reads-when-down= cluster-allow-pubsubshard-when-down= cluster-link-sendbuf-limit= cluster-announce-ip= cluster-announce-port= cluster-announce-tls-port= cluster-announce-bus-port= cluster-announce-hostname= cluster-announce-human-nodename= cluster-preferred-endpoint-type= h/help
+    string join \n v/version check-system bind= port= metrics-port= metrics-tls= unixsocket= unixsocketperm= tcp-backlog= timeout= tcp-keepalive= protected-mode= maxclients= requirepass= bind-source-addr= socket-mark-id= daemonize= pidfile= dir= loglevel= logfile= crash-log-enabled= use-exit-on-panic= always-show-logo= syslog-enabled= syslog-ident= syslog-facility= supervised= set-proc-title= proc-title-template= disable-thp= huge-pages= oom-score-adj= oom-score-adj-values= server-cpulist= bio-cpulist= aof-rewrite-cpulist= bgsave-cpulist= shutdown-timeout= shutdown-on-sigint= shutdown-on-sigterm= enable-protected-configs= enable-debug-command= aclfile= acllog-max-len= acl-pubsub-default= databases= hz= dynamic-hz= activerehashing= active-expire-effort= client-output-buffer-limit= client-query-buffer-limit= proto-max-bulk-len= busy-reply-threshold= tracking-table-max-keys= notify-keyspace-events= latency-tracking= latency-tracking-info-percentiles= latency-monitor-threshold= slowlog-log-slower-than= slowlog-max-len= maxmemory= maxmemory-policy= maxmemory-samples= maxmemory-eviction-tenacity= maxmemory-clients= lfu-log-factor= lfu-decay-time= lazyfree-lazy-eviction= lazyfree-lazy-expire= lazyfree-lazy-server-del= lazyfree-lazy-user-del= lazyfree-lazy-user-flush= activedefrag= active-defrag-ignore-bytes= active-defrag-threshold-lower= active-defrag-threshold-upper= active-defrag-cycle-min= active-defrag-cycle-max= active-defrag-max-scan-fields= list-max-listpack-size= list-compress-depth= hash-max-listpack-entries= hash-max-listpack-value= set-max-intset-entries= set-max-listpack-entries= set-max-listpack-value= zset-max-listpack-entries= zset-max-listpack-value= stream-node-max-bytes= stream-node-max-entries= hll-sparse-max-bytes= save= dbfilename= rdbcompression= rdb-write-version= rdbchecksum= rdb-del-sync-files= rdb-save-incremental-fsync= stop-writes-on-bgsave-error= rdb-key-save-delay= appendonly= appendfilename= appenddirname= appendfsync= no-appendfsync-on-rewrite= auto-aof-rewrite-percentage= auto-aof-rewrite-min-size= aof-load-truncated= aof-use-rdb-preamble= aof-timestamp-enabled= aof-rewrite-incremental-fsync= aof-disable-auto-gc= replicaof= masteruser= masterauth= replica-serve-stale-data= replica-read-only= replica-ignore-maxmemory= replica-lazy-flush= replica-priority= replica-announced= replica-announce-ip= replica-announce-port= replica-ignore-disk-write-errors= propagation-error-behavior= min-replicas-to-write= min-replicas-max-lag= min-replicas-to-ack= min-replicas-ack-timeout= repl-timeout= repl-ping-replica-period= repl-backlog-size= repl-backlog-ttl= repl-disable-tcp-nodelay= repl-diskless-sync= repl-diskless-sync-delay= repl-diskless-sync-max-replicas= repl-diskless-load= cluster-enabled= cluster-databases= cluster-config-file= cluster-port= cluster-node-timeout= cluster-ping-interval= cluster-replica-validity-factor= cluster-replica-no-failover= cluster-migration-barrier= cluster-allow-replica-migration= cluster-require-full-coverage= cluster-allow-reads-when-down= cluster-allow-pubsubshard-when-down= cluster-link-sendbuf-limit= cluster-announce-ip= cluster-announce-port= cluster-announce-tls-port= cluster-announce-bus-port= cluster-announce-hostname= cluster-announce-human-nodename= cluster-preferred-endpoint-type= tls-port= tls-cert-file= tls-key-file= tls-key-file-pass= tls-client-cert-file= tls-client-key-file= tls-client-key-file-pass= tls-ca-cert-file= tls-ca-cert-dir= tls-protocols= tls-ciphers= tls-ciphersuites= tls-prefer-server-ciphers= tls-session-caching= tls-session-cache-size= tls-session-cache-timeout= tls-auth-clients= tls-replication= tls-cluster= h/help
 end
 
 function __fish_redstart_needs_command
@@ -27,6 +27,8 @@ end
 complete -c redstart -n "__fish_redstart_needs_command" -l bind -d 'up to 16 addresses' -r
 complete -c redstart -n "__fish_redstart_needs_command" -l port -d '0 to 65535' -r
 complete -c redstart -n "__fish_redstart_needs_command" -l metrics-port -d '0 to 65535' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l metrics-tls -d 'yes, no' -r -f -a "yes\t''
+no\t''"
 complete -c redstart -n "__fish_redstart_needs_command" -l unixsocket -d 'text' -r -F
 complete -c redstart -n "__fish_redstart_needs_command" -l unixsocketperm -d 'octal, 0 to 777' -r
 complete -c redstart -n "__fish_redstart_needs_command" -l tcp-backlog -d '0 to 2^31-1' -r
@@ -264,6 +266,31 @@ complete -c redstart -n "__fish_redstart_needs_command" -l cluster-announce-huma
 complete -c redstart -n "__fish_redstart_needs_command" -l cluster-preferred-endpoint-type -d 'ip, hostname, unknown-endpoint' -r -f -a "ip\t''
 hostname\t''
 unknown-endpoint\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-port -d '0 to 65535' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-cert-file -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-key-file -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-key-file-pass -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-client-cert-file -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-client-key-file -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-client-key-file-pass -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-ca-cert-file -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-ca-cert-dir -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-protocols -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-ciphers -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-ciphersuites -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-prefer-server-ciphers -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-session-caching -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-session-cache-size -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-session-cache-timeout -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-auth-clients -d 'no, yes, optional' -r -f -a "no\t''
+yes\t''
+optional\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-replication -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l tls-cluster -d 'yes, no' -r -f -a "yes\t''
+no\t''"
 complete -c redstart -n "__fish_redstart_needs_command" -s v -l version -d 'Print the version and exit'
 complete -c redstart -n "__fish_redstart_needs_command" -l check-system -d 'Check whether the system suits the configuration, and explain how to fix problems'
 complete -c redstart -n "__fish_redstart_needs_command" -s h -l help -d 'Print help'
@@ -276,10 +303,17 @@ complete -c redstart -n "__fish_redstart_needs_command" -a "check-rdb" -d 'Check
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s h -d 'Host of the server [default: 127.0.0.1]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s p -d 'Port of the server [default: 6379]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s s -d 'Socket of the server, instead of host and port' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -s u -d 'redis://user:password@host:port/database, as a whole' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -s u -d 'redis://user:password@host:port/database as a whole, or rediss:// for TLS' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l user -d 'User to authenticate as; needs a password' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s n -d 'Number of the database' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l sni -d 'Name of the server to send to it' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cacert -d 'File of the CAs to trust' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cacertdir -d 'Directory of the CAs to trust; without both, those of the system' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cert -d 'Certificate to present' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l key -d 'Its private key' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l tls-ciphers -d 'Suites of TLS 1.2 to offer, by their OpenSSL names' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l tls-ciphersuites -d 'Suites of TLS 1.3 to offer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s r -d 'Send the command this many times; -1 means forever' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s i -d 'Seconds between repetitions, such as 0.1; also for the modes below' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s X -d 'Replace the argument TAG by standard input' -r
@@ -309,6 +343,8 @@ complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-thresh
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-master-id -d 'add-node: of this master; the default has the fewest replicas' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-from-user -d 'import: the user of the source' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-from-pass -d 'import: that user\'s password' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l tls -d 'Encrypt the connection'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l insecure -d 'Accept any certificate of the server'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l askpass -d 'Ask for the password at the terminal, instead of -a and REDISCLI_AUTH'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l no-auth-warning -d 'Do not warn about a password on the command line'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s 2 -l resp2 -d 'Use RESP2, even with --json'
@@ -351,10 +387,17 @@ complete -c redstart -n "__fish_redstart_using_subcommand cli" -l version -d 'Pr
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s h -d 'Host of the server [default: 127.0.0.1]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s p -d 'Port of the server [default: 6379]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s s -d 'Socket of the server, instead of host and port' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s u -d 'redis://user:password@host:port/database, as a whole' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s u -d 'redis://user:password@host:port/database as a whole, or rediss:// for TLS' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l user -d 'User to authenticate as; needs a password' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l dbnum -d 'Number of the database' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l sni -d 'Name of the server to send to it' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l cacert -d 'File of the CAs to trust' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l cacertdir -d 'Directory of the CAs to trust; without both, those of the system' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l cert -d 'Certificate to present' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l key -d 'Its private key' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l tls-ciphers -d 'Suites of TLS 1.2 to offer, by their OpenSSL names' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l tls-ciphersuites -d 'Suites of TLS 1.3 to offer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s c -d 'Connections [default: 50]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s n -d 'Requests of each test [default: 100000]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l duration -d 'Send for this many seconds instead of a number of requests' -r
@@ -370,12 +413,13 @@ complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l compare 
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l seed -d 'Seed of random numbers: the same seed gives the same requests' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l html -d 'Write the report as a page' -r -F
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l precision -d 'Decimals of milliseconds [default: 3]' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l tls -d 'Encrypt the connection'
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l insecure -d 'Accept any certificate of the server'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l poisson -d 'Open loop at random distances, as from independent users, instead of even ones'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s 3 -d 'Speak RESP3'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l enable-tracking -d 'Send CLIENT TRACKING on first'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s x -d 'Read the last argument of the command from the standard input'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s I -d 'Open the connections and leave them alone until Ctrl-C'
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l tls -d ''
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l cluster -d ''
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s q -d 'Print a line for each test'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l csv -d 'Print comma-separated values'
@@ -393,12 +437,21 @@ complete -c redstart -n "__fish_redstart_using_subcommand cluster" -s h -l help 
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s h -d 'Host of the server [default: 127.0.0.1]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s p -d 'Port of the server [default: 6379]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s s -d 'Socket of the server, instead of host and port' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand top" -s u -d 'redis://user:password@host:port/database, as a whole' -r
+complete -c redstart -n "__fish_redstart_using_subcommand top" -s u -d 'redis://user:password@host:port/database as a whole, or rediss:// for TLS' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l user -d 'User to authenticate as; needs a password' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s n -d 'Number of the database' -r
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l sni -d 'Name of the server to send to it' -r
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l cacert -d 'File of the CAs to trust' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l cacertdir -d 'Directory of the CAs to trust; without both, those of the system' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l cert -d 'Certificate to present' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l key -d 'Its private key' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l tls-ciphers -d 'Suites of TLS 1.2 to offer, by their OpenSSL names' -r
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l tls-ciphersuites -d 'Suites of TLS 1.3 to offer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s i -l interval -d 'Seconds between two samples' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l count -d 'Exit after this many intervals' -r
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l tls -d 'Encrypt the connection'
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l insecure -d 'Accept any certificate of the server'
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l once -d 'Print one line for one interval and exit'
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l plain -d 'Print lines, even on a terminal'
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l json -d 'Print one JSON object per line'

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use super::node::{Flags, Node, NodeId, NodeIndex};
+use super::report::Form;
 use super::slots::SLOTS;
 use super::table::Table;
 use super::{Cluster, Level, Settings};
@@ -83,7 +84,7 @@ impl Cluster {
 
     /// The content of `nodes.conf`.
     pub fn config_text(&self) -> String {
-        let mut text = self.nodes_text(true);
+        let mut text = self.nodes_text(Form::File);
         let (current, vote) = (self.current_epoch, self.last_vote_epoch);
         _ = writeln!(text, "vars currentEpoch {current} lastVoteEpoch {vote}");
         text

@@ -64,6 +64,7 @@ pub use config_file::ConfigError;
 pub use links::LinkView;
 pub use message::{BadPacket, packet_len};
 pub use node::{Address, Flags, Node, NodeId, NodeIndex};
+pub use report::Form;
 pub use slots::{SLOTS, SlotSet};
 pub use state::Down;
 

@@ -165,6 +165,13 @@ pub struct Address {
     pub bus_port: u16,
 }
 
+impl Address {
+    /// The port for clients with or without TLS.
+    pub fn client_port(&self, with_tls: bool) -> u16 {
+        if with_tls { self.tls_port } else { self.port }
+    }
+}
+
 /// A node. All times are in milliseconds of the caller's clock; 0 means never.
 #[derive(Clone, Debug)]
 pub struct Node {

@@ -6,31 +6,45 @@ use super::Cluster;
 use super::message::Kind;
 use super::node::{Flags, Node, NodeId};
 
+/// What lines of nodes are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `nodes.conf`: without nodes in handshake, and with more fields.
+    File,
+    /// A client, which is told the ports of its kind.
+    Reply {
+        /// Whether it uses TLS.
+        with_tls: bool,
+    },
+}
+
 impl Cluster {
-    /// The reply to `CLUSTER NODES`, or the lines of `nodes.conf`, which leave out nodes in handshake and have more
-    /// fields.
-    pub fn nodes_text(&self, is_file: bool) -> String {
+    /// The reply to `CLUSTER NODES`, or the lines of `nodes.conf`.
+    pub fn nodes_text(&self, form: Form) -> String {
         let mut text = String::with_capacity(self.table.len() * 192);
-        for (_, node) in self.nodes().filter(|(_, node)| !is_file || !node.is_in_handshake()) {
-            self.push_line(&mut text, node, is_file);
+        for (_, node) in self.nodes().filter(|(_, node)| form != Form::File || !node.is_in_handshake()) {
+            self.push_line(&mut text, node, form);
             text.push('\n');
         }
         text
     }
 
     /// The line of a node in `CLUSTER NODES`, without its end; also in `CLUSTER REPLICAS`.
-    pub fn node_line(&self, node: &Node) -> String {
+    pub fn node_line(&self, node: &Node, with_tls: bool) -> String {
         let mut text = String::new();
-        self.push_line(&mut text, node, false);
+        self.push_line(&mut text, node, Form::Reply { with_tls });
         text
     }
 
-    fn push_line(&self, text: &mut String, node: &Node, is_file: bool) {
+    fn push_line(&self, text: &mut String, node: &Node, form: Form) {
         let address = &node.address;
-        let port = self.main_port(address);
+        let port = match form {
+            Form::File => self.main_port(address),
+            Form::Reply { with_tls } => address.client_port(with_tls),
+        };
         let Node { id, hostname, nodename, shard_id, flags, slots, .. } = node;
         _ = write!(text, "{id} {}:{port}@{}", address.ip, address.bus_port);
-        if is_file {
+        if form == Form::File {
             _ = write!(text, ",{hostname}");
             // The port that is not in the address.
             let (name, other) = if self.settings.tls_cluster {

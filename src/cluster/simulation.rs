@@ -587,7 +587,10 @@ impl World {
         for (number, host) in self.hosts.iter().enumerate() {
             _ = writeln!(text, "host {number} at {} ms", self.now_ms - START_MS);
             text.push_str(
-                &host.cluster.as_ref().map_or_else(String::new, |cluster| cluster.nodes_text(false)),
+                &host
+                    .cluster
+                    .as_ref()
+                    .map_or_else(String::new, |cluster| cluster.nodes_text(Form::Reply { with_tls: false })),
             );
             for line in host.log.iter().rev().take(25).rev() {
                 _ = writeln!(text, "    {line}");

@@ -78,7 +78,7 @@ impl SetError {
 pub struct Change {
     /// The configuration afterwards.
     pub config: Config,
-    /// The directives whose values change, in the order in which they were given.
+    /// The directives whose values change, or that are files to be read again, in the order in which they were given.
     pub changed: Vec<&'static Directive>,
 }
 
@@ -125,7 +125,8 @@ pub fn prepare(config: &Config, arguments: &[&[u8]], local: bool, loading: bool)
     let mut changed: Vec<&'static Directive> = Vec::new();
     for (directive, _) in directives {
         let seen = changed.iter().any(|earlier| std::ptr::eq(*earlier, directive));
-        if !seen && directive.show(config) != directive.show(&next) {
+        let rereads = directive.has(flag::FILE);
+        if !seen && (rereads || directive.show(config) != directive.show(&next)) {
             changed.push(directive);
         }
     }

@@ -40,14 +40,14 @@ pub use value::{
     PropagationError, PubsubDefault, SanitizePayload, Supervised, SyslogFacility, TlsClients,
 };
 
-/// Whether a directive has an effect. Directives of all variants but the first are only accepted, stored, shown and
-/// rewritten.
+/// Whether a directive has an effect. Directives without one are only accepted, stored, shown and rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "`why` has a reason for each")]
 pub enum Effect {
     Acts,
     AlwaysVerified,
-    NoTls,
+    NeedsTls,
+    NoDhParameters,
     NoModules,
     NoLocale,
     NoStartWarnings,
@@ -58,12 +58,19 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// The reason why a directive has no effect; `None` if it has one.
+    /// Whether a directive has an effect, at least in a build with all features.
+    pub const fn acts_in_some_build(self) -> bool {
+        matches!(self, Effect::Acts | Effect::NeedsTls)
+    }
+
+    /// The reason why a directive has no effect in this build; `None` if it has one.
     pub const fn why(self) -> Option<&'static str> {
         Some(match self {
             Effect::Acts => return None,
+            Effect::NeedsTls if crate::tls::IS_AVAILABLE => return None,
+            Effect::NeedsTls => "this build has no TLS, connections are not encrypted",
             Effect::AlwaysVerified => "what is loaded is always verified in full",
-            Effect::NoTls => "connections are not encrypted",
+            Effect::NoDhParameters => "keys are always exchanged by elliptic curves",
             Effect::NoModules => "there is no interface for modules",
             Effect::NoLocale => "texts are compared byte by byte",
             Effect::NoStartWarnings => "the start does not stop at a warning",
@@ -93,6 +100,11 @@ const OTHER_LINES: &[(&str, &str)] = &[
 ];
 
 impl Config {
+    /// The first port for clients: `port`, or `tls-port` if that is 0.
+    pub fn first_port(&self) -> u16 {
+        if self.port > 0 { self.port } else { self.tls_port }
+    }
+
     /// Returns the directives that have no effect but a value other than their default, each with the reason: the
     /// server logs them at startup.
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
@@ -222,9 +234,9 @@ mod tests {
         let mut config = Config::default();
         assert_eq!(config.without_effect(), []);
         config.port = 7000;
-        config.tls_replication = true;
+        config.locale_collate = "C".into();
         let names: Vec<&str> = config.without_effect().iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["tls-replication"]);
+        assert_eq!(names, ["locale-collate"]);
     }
 
     #[test]

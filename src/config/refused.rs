@@ -15,11 +15,18 @@ struct Refused {
     why: &'static str,
 }
 
-const REFUSED: &[Refused] = &[Refused {
-    name: "tls-port",
-    why: "TLS is not supported, no connection would be encrypted. Set it to 0, and put a TLS proxy such as stunnel \
-              in front of a port on loopback",
-}];
+const REFUSED: &[Refused] = &[
+    #[cfg(not(feature = "tls"))]
+    Refused { name: "tls-port", why: NO_TLS },
+    #[cfg(not(feature = "tls"))]
+    Refused { name: "tls-replication", why: NO_TLS },
+    #[cfg(not(feature = "tls"))]
+    Refused { name: "tls-cluster", why: NO_TLS },
+];
+
+#[cfg(not(feature = "tls"))]
+const NO_TLS: &str = "TLS is not supported by this build, no connection would be encrypted. Set it to the default, or build \
+                      the server with `cargo build --release --features tls` or `make static TLS=1`";
 
 /// Whether the directive `name` may be refused.
 pub(super) fn is_refusable(name: &str) -> bool {

@@ -29,6 +29,8 @@ pub(super) mod flag {
     pub const PARTS: u8 = 1 << 5;
     /// CONFIG SET cannot change it while the server loads its data.
     pub const LOADED: u8 = 1 << 6;
+    /// It names a file, or belongs to one: CONFIG SET of the same value reads the file again.
+    pub const FILE: u8 = 1 << 7;
 }
 use flag::*;
 
@@ -129,6 +131,7 @@ directives! {
     "bind", bind: Vec<String> = vec!["*".into(), "-::*".into()], PLAIN, WORDS, Acts;
     "port", port: u16 = 6379, PORT, RUN, Acts;
     "metrics-port", metrics_port: u16 = 0, PORT, RUN, Acts;
+    "metrics-tls", metrics_tls: bool = false, PLAIN, RUN, NeedsTls;
     "unixsocket", unixsocket: ByteText = "".into(), TEXT, START, Acts;
     "unixsocketperm", unixsocketperm: u32 = 0, Shape::octal(0o777), START, Acts;
     "tcp-backlog", tcp_backlog: u32 = 511, COUNT, START, Acts;
@@ -321,24 +324,24 @@ directives! {
     "cluster-preferred-endpoint-type", cluster_preferred_endpoint_type: EndpointType = EndpointType::Ip, PLAIN, RUN,
         Acts;
 
-    "tls-port", tls_port: u16 = 0, PORT, RUN, NoTls;
-    "tls-cert-file", tls_cert_file: ByteText = "".into(), TEXT, RUN, NoTls;
-    "tls-key-file", tls_key_file: ByteText = "".into(), TEXT, RUN, NoTls;
-    "tls-key-file-pass", tls_key_file_pass: ByteText = "".into(), TEXT, SECRET, NoTls;
-    "tls-client-cert-file", tls_client_cert_file: ByteText = "".into(), TEXT, RUN, NoTls;
-    "tls-client-key-file", tls_client_key_file: ByteText = "".into(), TEXT, RUN, NoTls;
-    "tls-client-key-file-pass", tls_client_key_file_pass: ByteText = "".into(), TEXT, SECRET, NoTls;
-    "tls-ca-cert-file", tls_ca_cert_file: ByteText = "".into(), TEXT, RUN, NoTls;
-    "tls-ca-cert-dir", tls_ca_cert_dir: ByteText = "".into(), TEXT, RUN, NoTls;
-    "tls-dh-params-file", tls_dh_params_file: ByteText = "".into(), TEXT, RUN, NoTls;
-    "tls-protocols", tls_protocols: ByteText = "".into(), TEXT, RUN, NoTls;
-    "tls-ciphers", tls_ciphers: ByteText = "".into(), TEXT, RUN, NoTls;
-    "tls-ciphersuites", tls_ciphersuites: ByteText = "".into(), TEXT, RUN, NoTls;
-    "tls-prefer-server-ciphers", tls_prefer_server_ciphers: bool = false, PLAIN, RUN, NoTls;
-    "tls-session-caching", tls_session_caching: bool = true, PLAIN, RUN, NoTls;
-    "tls-session-cache-size", tls_session_cache_size: u32 = 20 * 1024, COUNT, RUN, NoTls;
-    "tls-session-cache-timeout", tls_session_cache_timeout: u32 = 300, COUNT, RUN, NoTls;
-    "tls-auth-clients", tls_auth_clients: TlsClients = TlsClients::Yes, PLAIN, RUN, NoTls;
-    "tls-replication", tls_replication: bool = false, PLAIN, RUN, NoTls;
-    "tls-cluster", tls_cluster: bool = false, PLAIN, RUN, NoTls;
+    "tls-port", tls_port: u16 = 0, PORT, RUN, NeedsTls;
+    "tls-cert-file", tls_cert_file: ByteText = "".into(), TEXT, FILE, NeedsTls;
+    "tls-key-file", tls_key_file: ByteText = "".into(), TEXT, FILE, NeedsTls;
+    "tls-key-file-pass", tls_key_file_pass: ByteText = "".into(), TEXT, SECRET | FILE, NeedsTls;
+    "tls-client-cert-file", tls_client_cert_file: ByteText = "".into(), TEXT, FILE, NeedsTls;
+    "tls-client-key-file", tls_client_key_file: ByteText = "".into(), TEXT, FILE, NeedsTls;
+    "tls-client-key-file-pass", tls_client_key_file_pass: ByteText = "".into(), TEXT, SECRET | FILE, NeedsTls;
+    "tls-ca-cert-file", tls_ca_cert_file: ByteText = "".into(), TEXT, FILE, NeedsTls;
+    "tls-ca-cert-dir", tls_ca_cert_dir: ByteText = "".into(), TEXT, FILE, NeedsTls;
+    "tls-dh-params-file", tls_dh_params_file: ByteText = "".into(), TEXT, FILE, NoDhParameters;
+    "tls-protocols", tls_protocols: ByteText = "".into(), TEXT, RUN, NeedsTls;
+    "tls-ciphers", tls_ciphers: ByteText = "".into(), TEXT, RUN, NeedsTls;
+    "tls-ciphersuites", tls_ciphersuites: ByteText = "".into(), TEXT, RUN, NeedsTls;
+    "tls-prefer-server-ciphers", tls_prefer_server_ciphers: bool = false, PLAIN, RUN, NeedsTls;
+    "tls-session-caching", tls_session_caching: bool = true, PLAIN, RUN, NeedsTls;
+    "tls-session-cache-size", tls_session_cache_size: u32 = 20 * 1024, COUNT, RUN, NeedsTls;
+    "tls-session-cache-timeout", tls_session_cache_timeout: u32 = 300, COUNT, RUN, NeedsTls;
+    "tls-auth-clients", tls_auth_clients: TlsClients = TlsClients::Yes, PLAIN, RUN, NeedsTls;
+    "tls-replication", tls_replication: bool = false, PLAIN, RUN, NeedsTls;
+    "tls-cluster", tls_cluster: bool = false, PLAIN, RUN, NeedsTls;
 }

@@ -8,7 +8,7 @@ use crate::sys::net::Address;
 /// Connections accepted from one listener in an iteration.
 const BATCH: usize = 256;
 
-const PROTECTED: &[u8] = b"-DENIED Redstart is running in protected mode because protected mode is enabled and no \
+pub(super) const PROTECTED: &[u8] = b"-DENIED Redstart is running in protected mode because protected mode is enabled and no \
 password is set for the default user. In this mode connections are only accepted from the loopback interface. If you \
 want to connect from external computers to Redstart you may adopt one of the following solutions: 1) Just disable \
 protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to \
@@ -23,10 +23,12 @@ impl Server {
     /// Accepts up to [`BATCH`] pending connections of the listener `index`.
     pub(super) fn accept(&mut self, index: usize) {
         for _ in 0..BATCH {
-            let Some(listener) = self.net.listeners().get(index) else { return };
-            match listener.accept() {
+            let Some(entrance) = self.net.entrances().get(index) else { return };
+            let is_encrypted = entrance.is_encrypted;
+            match entrance.listener.accept() {
                 Ok(Some(socket)) => {
-                    let transport = Transport::new(socket);
+                    let Some(channel) = self.accepted_channel(socket, is_encrypted) else { continue };
+                    let transport = Transport::new(channel);
                     self.log_accepted(&transport);
                     self.take_in(transport);
                 }
@@ -58,8 +60,8 @@ impl Server {
             let _ = transport.send(b"-ERR max number of clients reached\r\n");
             return;
         }
-        let open = self.core.config.protected_mode && self.core.users.needs_no_password();
-        if open && !transport.peer().is_loopback() {
+        // Otherwise after the handshake: before, no error can be sent.
+        if !transport.is_encrypted() && self.is_protected_from(&transport) {
             self.core.stats.rejected_connections += 1;
             let _ = transport.send(PROTECTED);
             return;
@@ -67,6 +69,12 @@ impl Server {
         if let Err(error) = self.add_client(transport) {
             self.process.log.warning(format_args!("Registering client connection: {error}"));
         }
+    }
+
+    /// Whether protected mode refuses the client.
+    pub(super) fn is_protected_from(&self, transport: &Transport) -> bool {
+        let open = self.core.config.protected_mode && self.core.users.needs_no_password();
+        open && !transport.peer().is_loopback()
     }
 
     fn add_client(&mut self, transport: Transport) -> std::io::Result<()> {

@@ -241,5 +241,6 @@ impl Server {
                 self.net.doom(token);
             }
         }
+        self.after_encrypted(token);
     }
 }

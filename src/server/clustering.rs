@@ -18,6 +18,7 @@ use super::audience::post::Payload;
 use super::cluster::Bus;
 use super::cluster::config_file::ConfigFile;
 use super::cluster::link::Received;
+use super::encryption::HANDSHAKE_MS;
 use super::redirect::Served;
 use super::replication::upstream::Progress;
 use super::startup::{RESERVED_FILES, StartError};
@@ -65,11 +66,16 @@ pub(super) struct Clustered {
     reserved_nodes: u64,
 }
 
+/// The port from which that of the bus is derived.
+fn main_port(config: &Config) -> u16 {
+    if config.tls_cluster { config.tls_port } else { config.port }
+}
+
 /// The directives that the machine follows.
 fn settings(config: &Config) -> Settings {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let or = |announced: u16, own: u16| if announced > 0 { announced } else { own };
-    let bus_port = or(config.cluster_port, config.port.saturating_add(BUS_PORT_OFFSET));
+    let bus_port = or(config.cluster_port, main_port(config).saturating_add(BUS_PORT_OFFSET));
     Settings {
         node_timeout_ms: config.cluster_node_timeout,
         ping_interval_ms: config.cluster_ping_interval,
@@ -84,9 +90,9 @@ fn settings(config: &Config) -> Settings {
         announce_hostname: text(&config.cluster_announce_hostname),
         announce_nodename: text(&config.cluster_announce_human_nodename),
         port: or(config.cluster_announce_port, config.port),
-        tls_port: config.cluster_announce_tls_port,
+        tls_port: or(config.cluster_announce_tls_port, config.tls_port),
         bus_port: or(config.cluster_announce_bus_port, bus_port),
-        tls_cluster: false,
+        tls_cluster: config.tls_cluster,
     }
 }
 
@@ -108,7 +114,7 @@ pub(super) fn bus_port(config: &Config) -> Result<u16, String> {
     if config.cluster_port > 0 {
         return Ok(config.cluster_port);
     }
-    config.port.checked_add(BUS_PORT_OFFSET).ok_or_else(|| {
+    main_port(config).checked_add(BUS_PORT_OFFSET).ok_or_else(|| {
         "Redis port number too high for cluster mode. Redis Cluster uses the port number plus 10000 for the cluster bus; \
          set 'cluster-port' to use another one."
             .to_owned()
@@ -222,6 +228,21 @@ impl Server {
             let _ = self.save_cluster_config(true);
         }
         self.reserve_bus_files();
+        self.close_stalled_links(now_ms);
+    }
+
+    /// Closes connections of the bus whose TLS handshake stalls.
+    fn close_stalled_links(&mut self, now_ms: u64) {
+        if !self.core.config.tls_cluster {
+            return;
+        }
+        let Some(node) = &self.cluster else { return };
+        for number in node.bus.stalled(now_ms, HANDSHAKE_MS as u64) {
+            self.process
+                .log
+                .verbose(format_args!("Closing a connection of the cluster bus whose TLS handshake stalls"));
+            self.close_link(number);
+        }
     }
 
     /// The number of descriptors of the bus: a connection to and from each other node.
@@ -283,8 +304,13 @@ impl Server {
                     }
                     let (peer, local) = (socket.peer(), socket.local());
                     self.process.log.verbose(format_args!("Accepting cluster node connection from {peer}"));
+                    let channel = self.bus_channel(socket);
+                    let Some(node) = &mut self.cluster else { return };
                     let link = node.machine.link_accepted(&peer.ip_text(), &local.ip_text(), now_ms);
-                    if node.bus.add(&mut self.net.poller, link.0 as u32, socket, true).is_err() {
+                    let added = channel.and_then(|channel| {
+                        node.bus.add(&mut self.net.poller, link.0 as u32, channel, true, now_ms)
+                    });
+                    if added.is_err() {
                         node.machine.link_closed(link, now_ms);
                     }
                 }
@@ -305,13 +331,13 @@ impl Server {
         let Some(node) = &mut self.cluster else { return };
         let Some(link) = node.bus.get_mut(number) else { return };
         if !link.is_connected {
-            if let Some(error) = link.socket.failure() {
+            if let Some(error) = link.channel.socket().failure() {
                 let why = file::reason(&error);
                 self.process.log.debug(format_args!("Unable to connect to a cluster node: {why}"));
                 return self.close_link(number);
             }
             link.is_connected = true;
-            let (peer, local) = (link.socket.peer(), link.socket.local());
+            let (peer, local) = (link.channel.socket().peer(), link.channel.socket().local());
             node.machine.link_connected(id, &peer.ip_text(), &local.ip_text(), now_ms);
             self.act();
         }
@@ -447,7 +473,10 @@ impl Server {
     /// Executes an action that concerns more than the bus.
     fn act_on_server(&mut self, action: Action) {
         match action {
-            Action::Follow { ip, port, .. } => self.follow(&ip, port),
+            Action::Follow { ip, port, tls_port } => {
+                let uses_tls = self.core.config.tls_replication && tls_port > 0;
+                self.follow(&ip, if uses_tls { tls_port } else { port });
+            }
             Action::Promote => {
                 if self.replication.upstream.is_some() {
                     self.stop_following();
@@ -474,10 +503,11 @@ impl Server {
         let connected = ip
             .parse::<IpAddr>()
             .map_err(std::io::Error::other)
-            .and_then(|ip| self.connect_to(&SocketAddr::new(ip, bus_port)));
+            .and_then(|ip| self.connect_to(&SocketAddr::new(ip, bus_port)))
+            .and_then(|socket| self.outgoing_channel(socket, self.core.config.tls_cluster));
         let Some(node) = &mut self.cluster else { return };
-        let added =
-            connected.and_then(|socket| node.bus.add(&mut self.net.poller, link.0 as u32, socket, false));
+        let added = connected
+            .and_then(|channel| node.bus.add(&mut self.net.poller, link.0 as u32, channel, false, now_ms));
         if let Err(error) = added {
             let why = file::reason(&error);
             self.process

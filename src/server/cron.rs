@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::core::used_memory;
+use super::encryption::HANDSHAKE_MS;
 use crate::alloc;
 use crate::db::CycleBudget;
 use crate::sys::clock;
@@ -135,6 +136,7 @@ impl Server {
         if self.cron.runs.is_multiple_of(u64::from(self.cron.hz)) {
             self.core.give_back_memory();
             self.net.output.rest();
+            self.renew_encryption();
         }
         self.look_after_log();
         self.look_after_children();
@@ -213,7 +215,7 @@ impl Server {
         let timeout_ms = i64::from(self.core.config.timeout) * 1000;
         let count = (self.net.clients.len() / self.cron.hz as usize).max(5);
         let mut cursor = self.cron.client_cursor;
-        let mut idle = Vec::new();
+        let (mut idle, mut late) = (Vec::new(), Vec::new());
         let mut queued = Vec::new();
         let (mut met, is_limited) = (Vec::new(), self.net.ledger.is_some());
         let second = (now / 1000) as usize;
@@ -234,6 +236,9 @@ impl Server {
             if timeout_ms > 0 && now - client.active_ms > timeout_ms && !may_idle {
                 idle.push(token);
             }
+            if client.transport.is_handshaking() && now - client.created_ms > HANDSHAKE_MS {
+                late.push(token);
+            }
             *query = (*query).max(client.unexecuted_len());
             if is_limited {
                 met.push(token);
@@ -247,6 +252,9 @@ impl Server {
         for token in idle {
             self.process.log.verbose(format_args!("Closing idle client"));
             self.net.doom(token);
+        }
+        for token in late {
+            self.handshake_failed(token, &std::io::ErrorKind::TimedOut.into());
         }
         for token in queued {
             self.check_output_limit(token);

@@ -100,6 +100,9 @@ impl Server {
                 self.persistence.last_fork_us = took_us;
                 self.persistence.forks += 1;
                 self.debugging.children.push(child);
+                if let Some(client) = self.net.clients.get_mut(token) {
+                    client.transport.leave();
+                }
                 self.net.doom(token);
                 Ok(())
             }
@@ -393,7 +396,7 @@ impl Server {
                 Ok(count) => rest = &rest[count..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if !client.transport.wait(true, SEND_MS as u32) {
-                        return;
+                        return client.transport.forget_unsent();
                     }
                 }
                 Err(_) => return,

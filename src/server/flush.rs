@@ -116,7 +116,12 @@ impl Server {
 
     /// Continues sending to a client whose socket is writable again.
     pub(super) fn on_writable(&mut self, token: Token) {
-        if self.net.clients.get(token).is_none_or(|c| c.pending.is_none()) {
+        let Some(client) = self.net.clients.get(token) else { return };
+        let has_pending = client.pending.is_some();
+        if client.transport.has_unsent() && !self.flush_encrypted(token) {
+            return;
+        }
+        if !has_pending {
             self.on_replica_writable(token);
             return;
         }
@@ -148,7 +153,7 @@ impl Server {
         }
     }
 
-    fn send_failed(&mut self, token: Token, error: &std::io::Error) {
+    pub(super) fn send_failed(&mut self, token: Token, error: &std::io::Error) {
         self.process.log.verbose(format_args!("Error writing to client: {error}"));
         self.net.doom(token);
     }
@@ -217,7 +222,8 @@ impl Server {
             // While its address is known.
             self.forget_replica(token);
         }
-        if let Some(client) = self.net.clients.remove(token) {
+        if let Some(mut client) = self.net.clients.remove(token) {
+            client.transport.end();
             if let Some(ledger) = &mut self.net.ledger {
                 ledger.remove(token);
             }

@@ -146,7 +146,7 @@ impl Server {
         match std::mem::replace(&mut upstream.progress, Progress::Apart) {
             Progress::Online(token) => self.net.doom(token),
             Progress::Linking(linking) | Progress::Loading(linking) => {
-                let _ = self.net.poller.remove(linking.socket.as_fd());
+                let _ = self.net.poller.remove(linking.channel.as_fd());
                 self.abandon_received();
             }
             Progress::Apart => {}
@@ -161,21 +161,22 @@ impl Server {
         let connected = resolve(&upstream.host, upstream.port)
             .and_then(|address| self.connect_to(&address))
             .and_then(|socket| {
-                self.net.poller.add(socket.as_fd(), Source::Upstream, Interest::WRITE)?;
-                Ok(socket)
+                let _ = socket.set_nodelay(true);
+                let channel = self.outgoing_channel(socket, self.core.config.tls_replication)?;
+                self.net.poller.add(channel.as_fd(), Source::Upstream, Interest::WRITE)?;
+                Ok(channel)
             });
-        let socket = match connected {
-            Ok(socket) => socket,
+        let channel = match connected {
+            Ok(channel) => channel,
             Err(error) => {
                 let why = file::reason(&error);
                 self.process.log.warning(format_args!("Unable to connect to MASTER: {why}"));
                 return;
             }
         };
-        let _ = socket.set_nodelay(true);
         let link = Link::new(self.now_ms(), u64::from(self.core.config.repl_timeout) * 1000);
         let linking =
-            Linking { socket, link, unsent: Vec::new(), is_connected: false, history: None, sink: None };
+            Linking { channel, link, unsent: Vec::new(), is_connected: false, history: None, sink: None };
         if let Some(upstream) = &mut self.replication.upstream {
             upstream.progress = Progress::Linking(Box::new(linking));
         }
@@ -205,7 +206,10 @@ impl Server {
         Greeting {
             user: config.masteruser.to_vec(),
             password: config.masterauth.to_vec(),
-            port: if config.replica_announce_port > 0 { config.replica_announce_port } else { config.port },
+            port: match config.replica_announce_port {
+                0 => self.replication_port(),
+                announced => announced,
+            },
             address: config.replica_announce_ip.to_vec(),
             has: (!needs_snapshot).then(|| (history.id(), self.replication_offset() + 1)),
             takes_over: self.replication.failover.as_ref().is_some_and(Failover::is_in_progress),
@@ -238,7 +242,7 @@ impl Server {
                     Level::Notice => self.process.log.notice(format_args!("{text}")),
                     Level::Warning => self.process.log.warning(format_args!("{text}")),
                 }
-                let _ = self.net.poller.remove(linking.socket.as_fd());
+                let _ = self.net.poller.remove(linking.channel.as_fd());
                 self.abandon_received();
                 self.failover_link_failed(&linking.link);
             }
@@ -248,7 +252,7 @@ impl Server {
     /// Drives the link as far as the socket permits. Returns whether it is complete.
     fn drive(&mut self, linking: &mut Linking, event: poller::Event) -> Result<bool, Failure> {
         if !linking.is_connected {
-            if let Some(error) = linking.socket.failure() {
+            if let Some(error) = linking.channel.socket().failure() {
                 let why = file::reason(&error);
                 return Err(Failure(Level::Warning, format!("Error condition on socket for SYNC: {why}")));
             }
@@ -266,20 +270,21 @@ impl Server {
     }
 
     fn send_link(&mut self, linking: &mut Linking) -> Result<(), Failure> {
-        if !linking.unsent.is_empty() {
-            match linking.socket.send(&linking.unsent) {
-                Ok(count) => drop(linking.unsent.drain(..count)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => {
-                    let why = file::reason(&error);
-                    return Err(Failure(Level::Warning, format!("Failed to send to the master: {why}")));
-                }
+        let Linking { channel, unsent, .. } = linking;
+        let sent = if unsent.is_empty() { channel.flush().map(|()| 0) } else { channel.send(unsent) };
+        match sent {
+            Ok(count) => drop(unsent.drain(..count)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => {
+                let why = file::reason(&error);
+                return Err(Failure(Level::Warning, format!("Failed to send to the master: {why}")));
             }
         }
-        let interest = if linking.unsent.is_empty() { Interest::READ } else { Interest::BOTH };
+        let interest =
+            if channel.waits_to_send(!unsent.is_empty()) { Interest::BOTH } else { Interest::READ };
         self.net
             .poller
-            .modify(linking.socket.as_fd(), Source::Upstream, interest)
+            .modify(linking.channel.as_fd(), Source::Upstream, interest)
             .map_err(|error| Failure(Level::Warning, format!("Watching the master: {error}")))
     }
 
@@ -295,7 +300,8 @@ impl Server {
             // The stream must stay in the socket: before the snapshot, lines are received byte by byte, and no more
             // bytes than the snapshot has are received.
             let most = linking.link.wanted().min(CHUNK);
-            let count = match linking.socket.recv(&mut chunk[..most]) {
+            let is_handshaking = linking.channel.is_handshaking();
+            let count = match linking.channel.receive(&mut chunk[..most]) {
                 Ok(0) => {
                     return Err(Failure(
                         Level::Warning,
@@ -308,10 +314,12 @@ impl Server {
                 }
                 Err(error) => {
                     let why = file::reason(&error);
-                    return Err(Failure(
-                        Level::Warning,
-                        format!("I/O error trying to sync with MASTER: {why}"),
-                    ));
+                    let what = if is_handshaking {
+                        "Error condition on socket for SYNC"
+                    } else {
+                        "I/O error trying to sync with MASTER"
+                    };
+                    return Err(Failure(Level::Warning, format!("{what}: {why}")));
                 }
             };
             self.core.stats.note_received_from_primary(count);
@@ -408,12 +416,12 @@ impl Server {
 
     /// Turns the connection into a client whose requests are the stream.
     pub(super) fn go_online(&mut self, linking: Box<Linking>) {
-        let socket = linking.socket;
+        let channel = linking.channel;
         let now_ms = self.core.keyspace.moment.unix_ms;
-        let _ = self.net.poller.remove(socket.as_fd());
+        let _ = self.net.poller.remove(channel.as_fd());
         // An earlier connection may have broken off within a transaction.
         self.applying.forget();
-        let transport = Transport::new(socket);
+        let transport = Transport::new(channel);
         transport.tune(self.core.config.tcp_keepalive);
         let added = self.net.add_client(transport, Rights::SERVER, now_ms);
         let Some(upstream) = &mut self.replication.upstream else { return };
@@ -425,6 +433,7 @@ impl Server {
                 session.flags.primary = true;
                 session.db = upstream.db;
                 self.acknowledge_to_primary();
+                self.after_encrypted(token);
             }
             Err(error) => {
                 upstream.progress = Progress::Apart;
@@ -491,7 +500,7 @@ impl Server {
         let (now_ms, link_ms) = (self.core.keyspace.moment.unix_ms, self.now_ms());
         let timeout_ms = i64::from(self.core.config.repl_timeout) * 1000;
         let Some(upstream) = &mut self.replication.upstream else { return };
-        match &upstream.progress {
+        match &mut upstream.progress {
             Progress::Apart
                 if now_ms - self.replication.tried_ms >= RETRY_MS && !self.loading.is_active() =>
             {
@@ -512,7 +521,7 @@ impl Server {
                 if now_ms - upstream.acknowledged_ms >= 1000 {
                     upstream.acknowledged_ms = now_ms;
                     // Keeps the primary from timing out this replica.
-                    let _ = linking.socket.send(b"\n");
+                    linking.channel.offer(b"\n");
                 }
             }
             Progress::Online(token) => {

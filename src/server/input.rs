@@ -191,6 +191,9 @@ impl Server {
     /// Closes the client if the receive failed for another reason than an empty socket.
     fn receive_failed(&mut self, token: Token, error: &std::io::Error) {
         if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
+            if self.net.clients.get(token).is_some_and(|client| client.transport.is_handshaking()) {
+                return self.handshake_failed(token, error);
+            }
             self.process.log.verbose(format_args!("Reading from client: {error}"));
             self.net.doom(token);
         }

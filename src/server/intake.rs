@@ -313,6 +313,7 @@ mod tests {
     use crate::resp::BIG_ARGUMENT;
     use crate::server::net::transport::Transport;
     use crate::sys::net::Socket;
+    use crate::tls::Channel;
 
     static HASHER: LazyLock<KeyHasher> = LazyLock::new(|| KeyHasher::new(Seed::new([7, 9]), false));
 
@@ -335,7 +336,12 @@ mod tests {
             far.set_nonblocking(true).unwrap();
             Connection {
                 far,
-                client: Client::new(Transport::new(Socket::new(near).unwrap()), 1, Rights::SERVER, 0),
+                client: Client::new(
+                    Transport::new(Channel::plain(Socket::new(near).unwrap())),
+                    1,
+                    Rights::SERVER,
+                    0,
+                ),
                 intake: Intake::new(),
                 authenticated: true,
                 requests: Vec::new(),

@@ -29,8 +29,8 @@ use crate::db::{Access, Removal, Word};
 use crate::persist::rdb::payload;
 use crate::replication::migrate::{End, Exchange, Failure, Lost, Requests, Verdict};
 use crate::sys::clock;
-use crate::sys::net::Socket;
 use crate::sys::poller::{Poller, Source, Token};
+use crate::tls::Channel;
 
 fn now_ms() -> u64 {
     clock::monotonic_us() / 1000
@@ -43,7 +43,7 @@ impl Server {
         let is_connected = kept.is_some();
         let connection = match kept {
             Some(connection) => connection,
-            None => Connection { socket: self.connect_target(&request)?, db: None },
+            None => Connection { channel: self.connect_target(&request)?, db: None },
         };
         let requests = self.encode(&mut request, connection.db);
         Some(Flight {
@@ -93,14 +93,14 @@ impl Server {
             Verdict::End(end) => Some(end),
             Verdict::Retry => {
                 flight.may_retry = false;
-                let Some(socket) = self.connect_target(&flight.request) else {
+                let Some(channel) = self.connect_target(&flight.request) else {
                     return Some(End {
                         restored: Vec::new(),
                         failure: Some(Failure::Connecting),
                         reusable: false,
                     });
                 };
-                flight.connection = Connection { socket, db: None };
+                flight.connection = Connection { channel, db: None };
                 let requests = self.encode(&mut flight.request, None);
                 flight.exchange = Exchange::new(requests, false, flight.request.timeout_ms, now_ms());
                 None
@@ -133,7 +133,7 @@ impl Server {
         let mut flight = self.begin_flight(request).ok_or_else(|| error_of(&Failure::Connecting))?;
         flight.client = Some(token);
         let watched = self.net.poller.add(
-            flight.connection.socket.as_fd(),
+            flight.connection.channel.as_fd(),
             Source::Migration(flight.number),
             flight.interest(),
         );
@@ -177,10 +177,10 @@ impl Server {
     /// Lets the flight at `index` do `step`, which may replace its connection or end it.
     fn go_on_migrating(&mut self, index: usize, step: impl FnOnce(&Server, &mut Flight) -> Option<End>) {
         let mut flight = self.replication.migrations.flights.swap_remove(index);
-        let _ = self.net.poller.remove(flight.connection.socket.as_fd());
+        let _ = self.net.poller.remove(flight.connection.channel.as_fd());
         let mut end = step(self, &mut flight);
         if end.is_none() {
-            let socket = flight.connection.socket.as_fd();
+            let socket = flight.connection.channel.as_fd();
             let source = Source::Migration(flight.number);
             if self.net.poller.add(socket, source, flight.interest()).is_err() {
                 flight.may_retry = false;
@@ -235,7 +235,7 @@ impl Server {
     /// Ends all migrations and deletes nothing: this server becomes a replica.
     pub(super) fn abort_flights(&mut self, error: &Error) {
         for flight in std::mem::take(&mut self.replication.migrations.flights) {
-            let _ = self.net.poller.remove(flight.connection.socket.as_fd());
+            let _ = self.net.poller.remove(flight.connection.channel.as_fd());
             self.release_flight(&flight);
             if let Some(token) = flight.client {
                 self.end_wait_for_migration(token, WaitEnd::Failed(error.clone()), flight.began);
@@ -269,7 +269,7 @@ impl Server {
 
     /// Begins to connect to the first address that does not refuse at once. A name is looked up while all others wait, as in
     /// Redis.
-    fn connect_target(&self, request: &Request) -> Option<Socket> {
+    fn connect_target(&self, request: &Request) -> Option<Channel> {
         let host = std::str::from_utf8(&request.host).ok()?;
         // A number followed by something else is that number, and no number is 0, as in Redis.
         let digits = request.port.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -280,7 +280,7 @@ impl Server {
         let socket =
             (host, port).to_socket_addrs().ok()?.find_map(|address| self.connect_to(&address).ok())?;
         let _ = socket.set_nodelay(true);
-        Some(socket)
+        self.outgoing_channel(socket, self.core.config.tls_cluster).ok()
     }
 
     /// Keeps the connection for the next migration to the same target.

@@ -27,6 +27,7 @@ mod cron;
 mod debugging;
 mod defrag;
 mod durability;
+mod encryption;
 mod eviction;
 mod execute;
 mod failover;
@@ -74,6 +75,7 @@ use core::used_memory;
 use cron::Cron;
 use debugging::Debugging;
 use defrag::Defrag;
+use encryption::Encryption;
 use gate::Gate;
 use intake::Intake;
 use loading::LoadState;
@@ -118,6 +120,8 @@ pub struct Server {
     web: Web,
     /// The figures of the last minutes, while the metrics endpoint is enabled.
     history: Option<Box<History>>,
+    /// The certificates and settings of TLS.
+    encryption: Encryption,
     /// Sessions of the Lua debugger.
     debugging: Debugging,
     /// A suspended slow script, between two slices.
@@ -172,11 +176,13 @@ impl Server {
                     Source::Bus(number) => self.on_bus_event(number, event),
                 }
             }
+            self.serve_buffering(&mut io);
             for token in self.net.take_scheduled() {
                 if self.process.exit {
                     break;
                 }
                 self.resume(&mut io, token);
+                self.after_encrypted(token);
                 self.weigh(token);
                 if self.has_much_to_write() {
                     self.flush();
@@ -237,6 +243,7 @@ impl Server {
         if event.readable || event.closed {
             self.on_readable(io, token, event.closed);
         }
+        self.after_encrypted(token);
         self.weigh(token);
         if self.has_much_to_write() {
             self.flush();
@@ -249,6 +256,7 @@ impl Server {
         while self.net.has_unblocked() && !self.process.exit {
             for token in self.net.take_unblocked() {
                 self.resume(io, token);
+                self.after_encrypted(token);
                 self.weigh(token);
                 if self.has_much_to_write() {
                     self.flush();
@@ -269,6 +277,8 @@ impl Server {
     /// Whether the next iteration has work without an event.
     fn has_work(&self) -> bool {
         self.net.has_scheduled()
+            || self.net.has_buffering()
+            || self.upstream_is_buffering()
             || !self.audience.ended_waits.is_empty()
             || self.cron.is_expiring()
             || self.cron.is_reclaiming()

@@ -102,7 +102,7 @@ impl Server {
     pub(super) fn link_complete(&mut self, mut linking: Box<Linking>) {
         let Some(sink) = linking.sink.take() else { return self.go_online(linking) };
         // The stream waits in the socket.
-        let _ = self.net.poller.remove(linking.socket.as_fd());
+        let _ = self.net.poller.remove(linking.channel.as_fd());
         match sink {
             Sink::Loader => {
                 self.close_received();

@@ -270,7 +270,7 @@ impl Server {
             EndpointType::Hostname => node.hostname.as_str(),
             EndpointType::UnknownEndpoint => "",
         };
-        (endpoint, node.address.port)
+        (endpoint, node.address.client_port(self.tells_tls_ports()))
     }
 
     /// After the owner of a slot or the state of the cluster has changed: redirects blocked clients, and ends sharded

@@ -9,6 +9,7 @@ use super::clustering;
 use super::core::used_memory;
 use super::cron::Cron;
 use super::defrag::Defrag;
+use super::encryption::Encryption;
 use super::gate::Gate;
 use super::loading::LoadState;
 use super::persistence::Persistence;
@@ -74,7 +75,13 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     let supervisor = Supervisor::of(config.supervised, &log);
     // A supervised process stays in the foreground for its supervisor.
     config.daemonize &= supervisor.is_none();
-    let (listeners, starter) = listen_and_detach(&config, &log).map_err(|error| {
+    let encryption = Encryption::new(&config).map_err(|why| {
+        log.warning(format_args!("{why}"));
+        StartError("Failed to configure TLS. Check logs for more info.".into())
+    });
+    let opened =
+        encryption.and_then(|it| listen_and_detach(&config, &log).map(|(listeners, by)| (it, listeners, by)));
+    let (encryption, listeners, starter) = opened.map_err(|error| {
         log.warning(format_args!("{error}"));
         let was_seen = config.logfile.is_empty() && log.is_at(LogLevel::Warning);
         if was_seen { StartError(String::new()) } else { error }
@@ -89,13 +96,15 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     let mut server = build(config, log, names)?;
     server.process.supervisor = supervisor;
     server.process.starter = starter;
+    server.encryption = encryption;
     server.process.announce(&server.core.config);
     if let Err(why) = server.process.apply_oom_score(&server.core.config) {
         server.process.log.warning(format_args!("{why}"));
     }
     let processors = processors(&server.core.config.bio_cpulist, &server.process.log);
     server.core.keyspace.keep_lazy_to(processors.unwrap_or_default());
-    server.net.watch_listeners(listeners.clients).map_err(failed("Can't watch a listener"))?;
+    server.net.watch_listeners(listeners.clients, false).map_err(failed("Can't watch a listener"))?;
+    server.net.watch_listeners(listeners.encrypted, true).map_err(failed("Can't watch a listener"))?;
     server.open_web(listeners.metrics).map_err(failed("Can't watch a listener"))?;
     server.open_cluster(listeners.bus)?;
     server.process.write_pidfile(&server.core.config).map_err(StartError)?;
@@ -194,6 +203,7 @@ pub(super) fn read_acl_file(config: &Config) -> Result<Vec<User>, Vec<u8>> {
 /// The listening sockets.
 struct Listeners {
     clients: Vec<Listener>,
+    encrypted: Vec<Listener>,
     metrics: Vec<Listener>,
     bus: Vec<Listener>,
 }
@@ -210,7 +220,8 @@ fn listen_and_detach(config: &Config, log: &Log) -> Result<(Listeners, Option<St
             StartError(format!("Failed opening Unix socket '{}': {error}", path.display()))
         })?);
     }
-    if listeners.is_empty() {
+    let encrypted = open_listeners(config, config.tls_port, log).map_err(aborting)?;
+    if listeners.is_empty() && encrypted.is_empty() {
         return Err(StartError("Configured to not listen anywhere, exiting.".into()));
     }
     let metrics = open_listeners(config, config.metrics_port, log).map_err(aborting)?;
@@ -220,7 +231,7 @@ fn listen_and_detach(config: &Config, log: &Log) -> Result<(Listeners, Option<St
         Vec::new()
     };
     let starter = config.daemonize.then(process::daemonize).transpose().map_err(failed("Can't daemonize"))?;
-    Ok((Listeners { clients: listeners, metrics, bus }, starter))
+    Ok((Listeners { clients: listeners, encrypted, metrics, bus }, starter))
 }
 
 /// The CPUs in a list of the configuration; `None` means all.
@@ -268,6 +279,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         is_crowded: false,
         parts: Parts::default(),
         scripts: Scripts::default(),
+        encryption: Encryption::default(),
         debugging: super::Debugging::default(),
         suspended: None,
         web: Web::default(),

@@ -580,7 +580,7 @@ impl Server {
                 && !self.net.output.has_any(replica.token)
             {
                 // A full socket already has bytes that do this.
-                let _ = client.transport.send(b"\n");
+                client.transport.offer(b"\n");
             }
         }
     }

@@ -287,7 +287,7 @@ fn backlog(machine: &Machine, config: &Config) -> Finding {
     let wanted = u64::from(config.tcp_backlog);
     match machine.number(SOMAXCONN) {
         None => Finding::Unknown,
-        Some(most) if most >= wanted || config.port == 0 => Finding::Good,
+        Some(most) if most >= wanted || config.first_port() == 0 => Finding::Good,
         Some(most) => Finding::bad(
             format!(
                 "The TCP backlog setting of {wanted} cannot be enforced because /{SOMAXCONN} is set to the lower value \

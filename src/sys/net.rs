@@ -56,6 +56,15 @@ impl Address {
         }
     }
 
+    /// The address and port of TCP.
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        match *self {
+            Address::V4(ip, port) => Some((ip, port).into()),
+            Address::V6(ip, port) => Some((ip, port).into()),
+            Address::Unix(_) | Address::Unknown => None,
+        }
+    }
+
     /// The port; 0 if there is none.
     pub fn port(&self) -> u16 {
         match self {

@@ -148,7 +148,7 @@ fn configuration_page() -> String {
     }
     page.section("Directives without effect");
     page.paragraph("They are accepted, shown by CONFIG GET and kept by CONFIG REWRITE, and change nothing:");
-    let idle = DIRECTIVES.iter().filter(|directive| directive.effect.why().is_some());
+    let idle = DIRECTIVES.iter().filter(|directive| !directive.effect.acts_in_some_build());
     page.paragraph(&idle.map(|directive| directive.name).collect::<Vec<_>>().join(", "));
     page.section("See also");
     page.text("\\fBredstart\\fR(1)");
@@ -181,7 +181,7 @@ fn completed() -> Command {
     let mut command = tools::command().after_help("").mut_arg("configuration", |arg| {
         arg.value_hint(ValueHint::FilePath).trailing_var_arg(false).allow_hyphen_values(false)
     });
-    for directive in DIRECTIVES.iter().filter(|directive| directive.effect.why().is_none()) {
+    for directive in DIRECTIVES.iter().filter(|directive| directive.effect.acts_in_some_build()) {
         // Another test reports a directive that the document lacks.
         let Some([values, ..]) = rows.get(directive.name) else { continue };
         let choices: Vec<String> = values.split(", ").map(str::to_owned).collect();

@@ -1,13 +1,23 @@
 // node-redis works against the server whose port is the first argument and whose password is the second: handshakes in
-// both protocols, by URL and by options, and the basic examples of its documentation.
+// both protocols, by URL and by options, and the basic examples of its documentation. With a directory of certificates as
+// the third argument it uses TLS.
+import { readFileSync } from 'node:fs';
 import { assert, load, once, refused, runAll } from './checks.mjs';
 
 const { createClient, RESP_TYPES } = load('redis');
-const [port, password] = process.argv.slice(2);
+const [port, password, directory] = process.argv.slice(2);
+const certificate = (name) => readFileSync(`${directory}/${name}`);
+const tls = directory && {
+  tls: true,
+  ca: certificate('ca.crt'),
+  cert: certificate('client.crt'),
+  key: certificate('client.key'),
+};
+const scheme = directory ? 'rediss' : 'redis';
 
 async function connect(options) {
   const client = createClient({
-    socket: { host: '127.0.0.1', port: Number(port), reconnectStrategy: false },
+    socket: { host: '127.0.0.1', port: Number(port), reconnectStrategy: false, ...tls },
     password,
     ...options,
   });
@@ -163,14 +173,21 @@ for (const RESP of [2, 3]) {
   assert.ok(info.includes(' lib-name=node-redis ') || !info.includes(' lib-name='), info);
   await runAll(tests, client, () => client.flushAll());
   await client.close();
-  const url = createClient({ url: `redis://default:${password}@127.0.0.1:${port}/5`, RESP });
+  const url = createClient({
+    url: `${scheme}://default:${password}@127.0.0.1:${port}/5`,
+    socket: { ...tls },
+    RESP,
+  });
   await url.connect();
   await url.set('five', '5');
   assert.match((await url.sendCommand(['CLIENT', 'INFO'])).toString(), /db=5/);
   await url.close();
   passed.push(`RESP${RESP}`);
 }
-const wrong = createClient({ url: `redis://:wrong@127.0.0.1:${port}/`, socket: { reconnectStrategy: false } });
+const wrong = createClient({
+  url: `${scheme}://:wrong@127.0.0.1:${port}/`,
+  socket: { reconnectStrategy: false, ...tls },
+});
 wrong.on('error', () => {});
 await refused(wrong.connect(), 'WRONGPASS');
 console.log('all passed:', ...passed);

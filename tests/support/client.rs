@@ -5,15 +5,65 @@
 
 use super::reply::{Decoded, Reply, Value, decode};
 use super::{DEADLINE, eventually};
+use redstart::sys::net::Socket;
+use redstart::tls::{Channel, Connector};
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Tls),
+}
+
+/// A channel whose reads and writes wait.
+struct Tls {
+    channel: Channel,
+    longest: Cell<Duration>,
+}
+
+impl Tls {
+    /// Repeats `act` until it does not have to wait for the socket any more.
+    fn wait_for<T>(
+        &mut self,
+        to_send: bool,
+        mut act: impl FnMut(&mut Channel) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let started = Instant::now();
+        loop {
+            match act(&mut self.channel) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            let Some(left) = self.longest.get().checked_sub(started.elapsed()).filter(|left| !left.is_zero())
+            else {
+                return Err(io::ErrorKind::WouldBlock.into());
+            };
+            self.channel.wait(to_send || self.channel.has_unsent(), left.as_millis() as u32 + 1);
+        }
+    }
+
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.wait_for(false, |channel| {
+            match channel.flush() {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                _ => {}
+            }
+            channel.receive(room)
+        })
+    }
+
+    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let count = self.wait_for(true, |channel| channel.send(bytes))?;
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
 }
 
 /// A connection to a server.
@@ -49,11 +99,47 @@ impl Client {
         Ok(Client { stream: Stream::Tcp(stream), buffer: Vec::new(), taken: 0 })
     }
 
+    /// A connection with TLS, after its handshake.
+    pub fn encrypted(port: u16, connector: &Connector) -> io::Result<Client> {
+        Client::encrypted_over(TcpStream::connect(("127.0.0.1", port))?, connector)
+    }
+
+    /// The same over a connection that exists.
+    pub fn encrypted_over(stream: TcpStream, connector: &Connector) -> io::Result<Client> {
+        stream.set_nodelay(true)?;
+        let session = connector.session(None).map_err(io::Error::other)?;
+        let channel = Channel::encrypted(Socket::new(stream)?, session);
+        let mut tls = Tls { channel, longest: Cell::new(DEADLINE) };
+        tls.wait_for(false, |channel| {
+            channel.flush()?;
+            match channel.receive(&mut []) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+                _ if channel.is_handshaking() || channel.has_unsent() => {
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                _ => Ok(()),
+            }
+        })?;
+        Ok(Client { stream: Stream::Tls(tls), buffer: Vec::new(), taken: 0 })
+    }
+
+    /// The descriptor of an encrypted connection, to send bytes past its encryption.
+    pub fn socket(&self) -> &Socket {
+        match &self.stream {
+            Stream::Tls(tls) => tls.channel.socket(),
+            _ => panic!("not encrypted"),
+        }
+    }
+
     /// Sets the timeout of reads.
     pub fn set_read_timeout(&self, longest: Duration) {
         let set = match &self.stream {
             Stream::Tcp(s) => s.set_read_timeout(Some(longest)),
             Stream::Unix(s) => s.set_read_timeout(Some(longest)),
+            Stream::Tls(tls) => {
+                tls.longest.set(longest);
+                Ok(())
+            }
         };
         set.expect("a timeout");
     }
@@ -70,6 +156,7 @@ impl Client {
         let stream = match &self.stream {
             Stream::Tcp(s) => Stream::Tcp(s.try_clone().expect("clone")),
             Stream::Unix(s) => Stream::Unix(s.try_clone().expect("clone")),
+            Stream::Tls(_) => panic!("its session cannot be shared"),
         };
         Client { stream, buffer: Vec::new(), taken: 0 }
     }
@@ -78,6 +165,7 @@ impl Client {
         match &self.stream {
             Stream::Tcp(s) => s.local_addr().expect("local address").port(),
             Stream::Unix(_) => 0,
+            Stream::Tls(tls) => tls.channel.socket().local().port(),
         }
     }
 
@@ -86,6 +174,7 @@ impl Client {
         match &mut self.stream {
             Stream::Tcp(s) => s.write_all(bytes),
             Stream::Unix(s) => s.write_all(bytes),
+            Stream::Tls(tls) => tls.write_all(bytes),
         }
     }
 
@@ -109,6 +198,7 @@ impl Client {
             let got = match &mut self.stream {
                 Stream::Tcp(s) => s.read(&mut chunk),
                 Stream::Unix(s) => s.read(&mut chunk),
+                Stream::Tls(tls) => tls.read(&mut chunk),
             };
             if !got.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
                 break got;
@@ -180,6 +270,10 @@ impl Client {
         match &self.stream {
             Stream::Tcp(s) => s.set_nonblocking(nonblocking),
             Stream::Unix(s) => s.set_nonblocking(nonblocking),
+            Stream::Tls(tls) => {
+                tls.longest.set(if nonblocking { Duration::ZERO } else { DEADLINE });
+                Ok(())
+            }
         }
     }
 
@@ -232,9 +326,13 @@ impl Client {
     /// Shuts down the sending side; replies can still be read.
     pub fn finish_sending(&mut self) {
         // An error means that the peer has disconnected already.
-        let _ = match &self.stream {
+        let _ = match &mut self.stream {
             Stream::Tcp(s) => s.shutdown(Shutdown::Write),
             Stream::Unix(s) => s.shutdown(Shutdown::Write),
+            Stream::Tls(tls) => {
+                tls.channel.end();
+                tls.channel.socket().shut_down_sending()
+            }
         };
     }
 

@@ -28,6 +28,11 @@ impl Http {
         Http(Client::tcp(port).expect("connect to the metrics port"))
     }
 
+    /// The same over a connection that exists.
+    pub fn over(client: Client) -> Http {
+        Http(client)
+    }
+
     /// The response to one request on a separate connection.
     pub fn get(port: u16, path: &str) -> Response {
         Http::connect(port).ask(path)

@@ -3,7 +3,7 @@
 //! The subcommands that change or describe the cluster belong to [`crate::cluster`]; those about the keys of a slot read
 //! the keyspace.
 
-use crate::cluster::{FailoverMode, Flags, Node, SLOTS, SetSlot};
+use crate::cluster::{FailoverMode, Flags, Form, Node, SLOTS, SetSlot};
 use crate::codec::hash_slot;
 use crate::command::args::integer;
 use crate::command::error::{Error, Result, SYNTAX};
@@ -255,7 +255,8 @@ impl Server {
 
     /// `CLUSTER NODES`
     pub(super) fn cluster_nodes(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
-        let text = self.node()?.machine.nodes_text(false);
+        let with_tls = self.tells_tls_ports();
+        let text = self.node()?.machine.nodes_text(Form::Reply { with_tls });
         caller.reply(&mut self.net).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
@@ -269,9 +270,11 @@ impl Server {
 
     /// `CLUSTER REPLICAS node-id`: the lines of `CLUSTER NODES` of its replicas.
     pub(super) fn cluster_replicas(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let with_tls = self.tells_tls_ports();
         let machine = &self.node()?.machine;
         let replicas = machine.replicas_of(args.get(2))?;
-        let lines: Vec<String> = replicas.into_iter().map(|replica| machine.node_line(replica)).collect();
+        let lines: Vec<String> =
+            replicas.into_iter().map(|replica| machine.node_line(replica, with_tls)).collect();
         let mut reply = caller.reply(&mut self.net);
         reply.array(lines.len());
         for line in lines {
@@ -322,6 +325,7 @@ impl Server {
     /// `CLUSTER SLOTS`: the ranges of slots, each with its primary and the replicas of that.
     pub(super) fn cluster_slots(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let preferred = self.core.config.cluster_preferred_endpoint_type;
+        let tells_tls = self.tells_tls_ports();
         let machine = &self.cluster.as_deref().ok_or(DISABLED)?.machine;
         let ranges = machine.slot_ranges();
         let mut reply = caller.reply(&mut self.net);
@@ -337,9 +341,9 @@ impl Server {
             reply.array(3 + replicas.len());
             reply.integer(i64::from(*range.start()));
             reply.integer(i64::from(*range.end()));
-            write_endpoint(&mut reply, owner, preferred);
+            write_endpoint(&mut reply, owner, preferred, tells_tls);
             for replica in replicas {
-                write_endpoint(&mut reply, replica, preferred);
+                write_endpoint(&mut reply, replica, preferred, tells_tls);
             }
         }
         Ok(())
@@ -434,7 +438,7 @@ fn slot_in_range(number: i64) -> Option<u16> {
 }
 
 /// A node in `CLUSTER SLOTS`: where clients reach it, its ID, and its other names.
-fn write_endpoint(reply: &mut Reply<'_>, node: &Node, preferred: EndpointType) {
+fn write_endpoint(reply: &mut Reply<'_>, node: &Node, preferred: EndpointType, tells_tls: bool) {
     reply.array(4);
     match preferred {
         EndpointType::Ip => reply.bulk(node.address.ip.as_bytes()),
@@ -442,7 +446,7 @@ fn write_endpoint(reply: &mut Reply<'_>, node: &Node, preferred: EndpointType) {
         EndpointType::Hostname => reply.bulk(node.hostname.as_bytes()),
         EndpointType::UnknownEndpoint => reply.null(),
     }
-    reply.integer(i64::from(node.address.port));
+    reply.integer(i64::from(node.address.client_port(tells_tls)));
     reply.bulk(node.id.as_bytes());
     let names_ip = preferred != EndpointType::Ip;
     let names_host = preferred != EndpointType::Hostname && !node.hostname.is_empty();
@@ -460,11 +464,15 @@ fn write_endpoint(reply: &mut Reply<'_>, node: &Node, preferred: EndpointType) {
 /// A node in `CLUSTER SHARDS`.
 fn write_shard_node(reply: &mut Reply<'_>, node: &Node, preferred: EndpointType, offset: i64) {
     let names_host = !node.hostname.is_empty();
-    reply.map(7 + usize::from(names_host));
+    let ports = [(&b"port"[..], node.address.port), (b"tls-port", node.address.tls_port)];
+    let ports = ports.into_iter().filter(|(_, port)| *port > 0);
+    reply.map(6 + ports.clone().count() + usize::from(names_host));
     reply.bulk(b"id");
     reply.bulk(node.id.as_bytes());
-    reply.bulk(b"port");
-    reply.integer(i64::from(node.address.port));
+    for (name, port) in ports {
+        reply.bulk(name);
+        reply.integer(i64::from(port));
+    }
     reply.bulk(b"ip");
     reply.bulk(node.address.ip.as_bytes());
     reply.bulk(b"endpoint");

@@ -54,7 +54,10 @@ impl Server {
             std::env::set_current_dir(change.config.dir.path())
                 .map_err(|error| refuse("dir", format!("Changing directory: {error}")))?;
         }
-        if let Some(name) = ["port", "bind", "metrics-port"].into_iter().find(|name| changed(name)) {
+        let encryption = self.encryption_for(&change)?;
+        if let Some(name) =
+            ["port", "tls-port", "bind", "metrics-port", "metrics-tls"].into_iter().find(|name| changed(name))
+        {
             self.rebind(&change.config).map_err(|why| refuse(name, why))?;
         }
         if changed("oom-score-adj") || changed("oom-score-adj-values") {
@@ -76,7 +79,10 @@ impl Server {
             self.core.config = before;
             return Err(refuse("appendonly", why));
         }
-        let retitles = ["proc-title-template", "port", "bind"].into_iter().any(changed);
+        if let Some(encryption) = encryption {
+            self.encryption = encryption;
+        }
+        let retitles = ["proc-title-template", "port", "tls-port", "bind"].into_iter().any(changed);
         for directive in &change.changed {
             if let Some(why) = directive.effect.why() {
                 self.process
@@ -148,7 +154,7 @@ impl Server {
             // Reopen what was closed.
             let _ = self.listen_as(&before, wanted);
         })?;
-        if wanted.metrics_port != before.metrics_port {
+        if (wanted.metrics_port, wanted.metrics_tls) != (before.metrics_port, before.metrics_tls) {
             self.process.announce_metrics(wanted);
         }
         Ok(())
@@ -159,8 +165,14 @@ impl Server {
     fn listen_as(&mut self, wanted: &Config, before: &Config) -> Result<(), String> {
         let moves = |port: fn(&Config) -> u16| wanted.bind != before.bind || port(wanted) != port(before);
         let (clients, metrics) = (moves(|config| config.port), moves(|config| config.metrics_port));
+        // Connections of before end.
+        let metrics = metrics || wanted.metrics_tls != before.metrics_tls;
+        let encrypted = moves(|config| config.tls_port);
         if clients {
-            self.net.close_tcp_listeners();
+            self.net.close_tcp_listeners(false);
+        }
+        if encrypted {
+            self.net.close_tcp_listeners(true);
         }
         if metrics {
             self.close_web();
@@ -177,7 +189,11 @@ impl Server {
         };
         if clients {
             let listeners = open(self, wanted.port)?;
-            self.net.watch_listeners(listeners).map_err(|error| error.to_string())?;
+            self.net.watch_listeners(listeners, false).map_err(|error| error.to_string())?;
+        }
+        if encrypted {
+            let listeners = open(self, wanted.tls_port)?;
+            self.net.watch_listeners(listeners, true).map_err(|error| error.to_string())?;
         }
         if metrics {
             let listeners = open(self, wanted.metrics_port)?;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
-use crate::sys::net::Socket;
+use crate::tls::Channel;
 
 /// Bytes per receive.
 const CHUNK: usize = 16 << 10;
@@ -33,10 +33,12 @@ pub enum Received {
 
 /// See the module's head.
 pub struct BusLink {
-    /// Its socket.
-    pub socket: Socket,
+    /// Its connection.
+    pub channel: Channel,
     /// Whether the connection has been established.
     pub is_connected: bool,
+    /// When it was accepted or begun.
+    pub since_ms: u64,
     /// Received bytes that are not a whole packet yet.
     received: Vec<u8>,
     unsent: VecDeque<Arc<[u8]>>,
@@ -46,11 +48,12 @@ pub struct BusLink {
 }
 
 impl BusLink {
-    /// A link over a socket that is connected or connecting.
-    pub fn new(socket: Socket, is_connected: bool) -> BusLink {
+    /// A link over a connection that is established or not yet.
+    pub fn new(channel: Channel, is_connected: bool, since_ms: u64) -> BusLink {
         BusLink {
-            socket,
+            channel,
             is_connected,
+            since_ms,
             received: Vec::new(),
             unsent: VecDeque::new(),
             sent: 0,
@@ -69,6 +72,11 @@ impl BusLink {
         !self.unsent.is_empty()
     }
 
+    /// Whether it waits until the socket is writable.
+    pub fn waits_to_send(&self) -> bool {
+        self.channel.waits_to_send(self.has_unsent())
+    }
+
     /// The memory of the packets that wait, in bytes.
     pub fn unsent_bytes(&self) -> usize {
         self.unsent_bytes
@@ -80,6 +88,7 @@ impl BusLink {
             + self.unsent.capacity() * size_of::<Arc<[u8]>>()
             + self.received.capacity()
             + size_of::<Self>()
+            + self.channel.memory_bytes()
     }
 
     /// Sends as much as the socket takes. Returns the number of bytes.
@@ -88,6 +97,10 @@ impl BusLink {
     /// The connection is broken.
     pub fn send(&mut self) -> io::Result<usize> {
         let mut total = 0;
+        match self.channel.flush() {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
         while !self.unsent.is_empty() {
             let mut slices = [IoSlice::new(&[]); PACKETS];
             let mut count = 0;
@@ -96,7 +109,7 @@ impl BusLink {
                 slices[count] = IoSlice::new(&packet[from..]);
                 count += 1;
             }
-            let taken = match self.socket.send_vectored(&slices[..count]) {
+            let taken = match self.channel.send_vectored(&slices[..count]) {
                 Ok(taken) => taken,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
@@ -128,16 +141,24 @@ impl BusLink {
     pub fn receive(&mut self) -> io::Result<(usize, Received)> {
         let mut chunk = [0; CHUNK];
         let mut total = 0;
-        for _ in 0..RECEIVES {
-            match self.socket.recv(&mut chunk) {
+        for turn in 0.. {
+            // The poller does not report bytes that were decrypted, so these are received in any case.
+            let buffered = self.channel.buffered();
+            let most = if turn < RECEIVES { CHUNK } else { CHUNK.min(buffered) };
+            if most == 0 {
+                break;
+            }
+            match self.channel.receive(&mut chunk[..most]) {
                 Ok(0) => return Ok((total, Received::End)),
                 Ok(count) => {
                     total += count;
                     self.received.extend_from_slice(&chunk[..count]);
-                    if count < CHUNK {
+                    if count < CHUNK && !self.channel.has_more() {
                         break;
                     }
                 }
+                // The receive that ends a handshake returns nothing, but may have decrypted something.
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.channel.has_more() => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => break,
                 Err(error) => return Err(error),
             }

@@ -17,6 +17,7 @@ use std::os::fd::AsFd;
 
 use crate::sys::net::{Listener, Socket};
 use crate::sys::poller::{Interest, NativePoller, Poller, Source};
+use crate::tls::Channel;
 use link::BusLink;
 
 /// See the module's head.
@@ -46,7 +47,7 @@ impl Bus {
             let _ = poller.remove(listener.as_fd());
         }
         for link in std::mem::take(&mut self.links).into_values() {
-            let _ = poller.remove(link.socket.as_fd());
+            let _ = poller.remove(link.channel.as_fd());
         }
     }
 
@@ -66,13 +67,14 @@ impl Bus {
         &mut self,
         poller: &mut NativePoller,
         number: u32,
-        socket: Socket,
+        channel: Channel,
         is_connected: bool,
+        now_ms: u64,
     ) -> io::Result<()> {
-        let _ = socket.set_nodelay(true);
+        let _ = channel.socket().set_nodelay(true);
         let interest = if is_connected { Interest::READ } else { Interest::WRITE };
-        poller.add(socket.as_fd(), Source::Bus(number), interest)?;
-        self.links.insert(number, BusLink::new(socket, is_connected));
+        poller.add(channel.as_fd(), Source::Bus(number), interest)?;
+        self.links.insert(number, BusLink::new(channel, is_connected, now_ms));
         Ok(())
     }
 
@@ -92,19 +94,26 @@ impl Bus {
     /// The kernel refuses.
     pub fn watch(&self, poller: &mut NativePoller, number: u32) -> io::Result<()> {
         let Some(link) = self.links.get(&number) else { return Ok(()) };
-        let interest = match (link.is_connected, link.has_unsent()) {
+        let interest = match (link.is_connected, link.waits_to_send()) {
             (false, _) => Interest::WRITE,
             (true, false) => Interest::READ,
             (true, true) => Interest::BOTH,
         };
-        poller.modify(link.socket.as_fd(), Source::Bus(number), interest)
+        poller.modify(link.channel.as_fd(), Source::Bus(number), interest)
     }
 
     /// Closes a connection.
     pub fn remove(&mut self, poller: &mut NativePoller, number: u32) {
         if let Some(link) = self.links.remove(&number) {
-            let _ = poller.remove(link.socket.as_fd());
+            let _ = poller.remove(link.channel.as_fd());
         }
+    }
+
+    /// The connections whose TLS handshake takes longer than `most_ms`.
+    pub fn stalled(&self, now_ms: u64, most_ms: u64) -> Vec<u32> {
+        let stalls =
+            |link: &BusLink| link.channel.is_handshaking() && now_ms.saturating_sub(link.since_ms) > most_ms;
+        self.links.iter().filter(|(_, link)| stalls(link)).map(|(number, _)| *number).collect()
     }
 
     /// The number of connections.

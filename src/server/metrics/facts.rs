@@ -408,7 +408,7 @@ pub const NO_FIGURES: [(&str, &str); 2] = [
         "words, which redis_instance_info has as its labels, or which say how the program was built",
         "redis_version server_name redstart_version redis_git_sha1 redis_git_dirty redis_build_id redis_mode os \
          arch_bits monotonic_clock multiplexing_api atomicvar_api gcc_version process_id process_supervised run_id \
-         tcp_port executable config_file listener0 listener1 maxmemory_policy mem_allocator role \
+         tcp_port executable config_file listener0 listener1 listener2 maxmemory_policy mem_allocator role \
          master_failover_state master_replid master_replid2 master_host master_port",
     ),
     (

@@ -49,7 +49,7 @@ impl Server {
     fn write_instance(&self, out: &mut Exposition<'_>) {
         let name = "redis_instance_info";
         out.family(name, Kind::Gauge, "What the server is, in its labels.");
-        let (pid, port) = (std::process::id().to_string(), self.core.config.port.to_string());
+        let (pid, port) = (std::process::id().to_string(), self.core.config.first_port().to_string());
         let id = self.replication.history.id();
         let labels: &[(&str, &str)] = &[
             ("role", if self.replication.upstream.is_some() { "slave" } else { "master" }),

@@ -23,6 +23,7 @@ use history::Sample;
 use super::Server;
 use super::core::used_memory;
 use super::scripts::run::Kind;
+use super::web::Fault;
 use super::web::connection::Asked;
 use crate::command::Error;
 use crate::http::{Method, Response, Status};
@@ -87,7 +88,10 @@ impl Server {
         match self.web.on_event(&mut self.net.poller, number, event, now_us) {
             None => {}
             Some(Ok(asked)) => self.respond_web(number, &asked),
-            Some(Err(status)) => self.refuse_web(number, status),
+            Some(Err(Fault::Malformed(status))) => self.refuse_web(number, status),
+            Some(Err(Fault::Handshake(why))) => {
+                self.process.log.warning(format_args!("Error accepting a connection of metrics-port: {why}"));
+            }
         }
     }
 
@@ -116,16 +120,19 @@ impl Server {
     fn take_in_web(&mut self, socket: Socket) {
         let now_us = self.core.clock.monotonic_us();
         let refused = self.serves_this_machine_only() && !socket.peer().is_loopback();
-        let poller = &mut self.net.poller;
-        if !self.web.make_room(poller) {
+        let is_encrypted = self.core.config.metrics_tls;
+        if !self.web.make_room(&mut self.net.poller) {
             let mut words = b"Too many connections.\n".to_vec();
             Response { status: Status::Unavailable, content_type: TEXT, head_only: false, keep_alive: false }
                 .complete(&mut words);
-            // One attempt: a client that cannot receive this is not worth waiting for.
-            let _ = socket.send(&words);
+            // One attempt: a client that cannot receive this is not worth waiting for, nor is a handshake.
+            if !is_encrypted {
+                let _ = socket.send(&words);
+            }
             return;
         }
-        match self.web.add(poller, socket, now_us) {
+        let Some(channel) = self.accepted_channel(socket, is_encrypted) else { return };
+        match self.web.add(&mut self.net.poller, channel, now_us) {
             Ok(number) if refused => self.refuse_web(number, Status::Forbidden),
             Ok(_) => {}
             Err(error) => {

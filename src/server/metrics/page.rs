@@ -154,7 +154,7 @@ impl Server {
     pub(super) fn write_status_page(&self, body: &mut Vec<u8>) {
         let mut html = Html(body);
         html.push(HEAD);
-        html!(html, ":{}</title><style>{STYLE}</style></head><body>", self.core.config.port);
+        html!(html, ":{}</title><style>{STYLE}</style></head><body>", self.core.config.first_port());
         self.write_heading(&mut html);
         html.push("<main><div class=\"grid charts\">");
         self.write_charts(&mut html);
@@ -180,7 +180,7 @@ impl Server {
             "<header><h1>Redstart <small>{}</small></h1><span class=\"state {class}\">{state}</span><p>port {} · pid {} · up {} · \
              compatible with Redis {}</p>",
             env!("CARGO_PKG_VERSION"),
-            self.core.config.port,
+            self.core.config.first_port(),
             std::process::id(),
             span(uptime as u64),
             crate::server::REDIS_VERSION

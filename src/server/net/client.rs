@@ -84,12 +84,13 @@ impl Client {
         let query = self.query.as_ref().map_or(0, |q| q.memory_bytes());
         let rest = self.rest.as_ref().map_or(0, |rest| rest.memory_bytes());
         let transaction = self.transaction.as_ref().map_or(0, |t| t.memory_bytes());
-        size_of::<Self>() + self.session.names_bytes() + query + rest + transaction
+        let encryption = self.transport.memory_bytes();
+        size_of::<Self>() + self.session.names_bytes() + query + rest + transaction + encryption
     }
 
     /// Whether there is output that its socket has not accepted and that may be sent.
     pub fn is_sendable(&self) -> bool {
-        self.pending.as_ref().is_some_and(|pending| pending.is_sendable())
+        self.pending.as_ref().is_some_and(|pending| pending.is_sendable()) || self.transport.has_unsent()
     }
 
     /// Bytes received that are not whole arguments yet.

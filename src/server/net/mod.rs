@@ -51,16 +51,28 @@ impl InHand {
     }
 }
 
+/// A listening socket for clients.
+pub struct Entrance {
+    /// The socket.
+    pub listener: Listener,
+    /// Whether its connections use TLS.
+    pub is_encrypted: bool,
+}
+
 /// All connections.
 pub struct Net {
     pub(super) poller: NativePoller,
-    listeners: Vec<Listener>,
+    entrances: Vec<Entrance>,
     pub(super) clients: Clients,
     pub(super) output: Output,
     /// Clients with whole requests left from the last iteration.
     resumable: Vec<Token>,
     /// Clients that were just unblocked and have more requests buffered behind the one that blocked.
     unblocked: Vec<Token>,
+    /// Clients whose transport holds decrypted bytes, which the poller does not report.
+    buffering: Vec<Token>,
+    /// Whether a client's connection is, or was, encrypted.
+    pub(super) has_encrypted: bool,
     /// Clients to be closed at the end of the iteration.
     doomed: Vec<Token>,
     next_client_id: u64,
@@ -74,11 +86,13 @@ impl Net {
     pub fn new(poller: NativePoller) -> Net {
         Net {
             poller,
-            listeners: Vec::new(),
+            entrances: Vec::new(),
             clients: Clients::default(),
             output: Output::default(),
             resumable: Vec::new(),
             unblocked: Vec::new(),
+            buffering: Vec::new(),
+            has_encrypted: false,
             doomed: Vec::new(),
             next_client_id: 0,
             in_hand: InHand::default(),
@@ -87,14 +101,14 @@ impl Net {
     }
 
     /// Returns the sockets that clients connect to.
-    pub fn listeners(&self) -> &[Listener] {
-        &self.listeners
+    pub fn entrances(&self) -> &[Entrance] {
+        &self.entrances
     }
 
     /// Adds `listeners` to those that are already open, and registers all of them with the poller.
-    pub fn watch_listeners(&mut self, mut listeners: Vec<Listener>) -> io::Result<()> {
-        self.listeners.append(&mut listeners);
-        for (index, listener) in self.listeners.iter().enumerate() {
+    pub fn watch_listeners(&mut self, listeners: Vec<Listener>, is_encrypted: bool) -> io::Result<()> {
+        self.entrances.extend(listeners.into_iter().map(|listener| Entrance { listener, is_encrypted }));
+        for (index, Entrance { listener, .. }) in self.entrances.iter().enumerate() {
             // Existing listeners may have a new index, so they are registered again.
             let _ = self.poller.remove(listener.as_fd());
             self.poller.add(listener.as_fd(), Source::Listener(index as u32), Interest::READ)?;
@@ -102,16 +116,19 @@ impl Net {
         Ok(())
     }
 
-    /// Closes the TCP listeners; the Unix socket stays open.
-    pub fn close_tcp_listeners(&mut self) {
-        for listener in self.listeners.extract_if(.., |listener| listener.path().is_none()) {
-            let _ = self.poller.remove(listener.as_fd());
+    /// Closes the TCP listeners that are encrypted, or those that are not; the Unix socket stays open.
+    pub fn close_tcp_listeners(&mut self, is_encrypted: bool) {
+        let closes = |entrance: &mut Entrance| {
+            entrance.listener.path().is_none() && entrance.is_encrypted == is_encrypted
+        };
+        for entrance in self.entrances.extract_if(.., closes) {
+            let _ = self.poller.remove(entrance.listener.as_fd());
         }
     }
 
     /// Closes all listeners, and returns the paths of the Unix sockets, whose files remain.
     pub fn close_listeners(&mut self) -> Vec<PathBuf> {
-        self.listeners.drain(..).filter_map(|listener| listener.path().map(Path::to_owned)).collect()
+        self.entrances.drain(..).filter_map(|entrance| entrance.listener.path().map(Path::to_owned)).collect()
     }
 
     /// Adds a connection.
@@ -121,6 +138,7 @@ impl Net {
     pub fn add_client(&mut self, transport: Transport, rights: Rights, now_ms: i64) -> io::Result<Token> {
         let token = self.clients.next_token();
         self.poller.add(transport.as_fd(), Source::Client(token), Interest::READ)?;
+        self.has_encrypted |= transport.is_encrypted();
         self.next_client_id += 1;
         self.clients.insert(Client::new(transport, self.next_client_id, rights, now_ms));
         Ok(token)
@@ -134,6 +152,21 @@ impl Net {
     /// Takes the clients that have whole requests left from the last iteration: each gets its turn now.
     pub fn take_scheduled(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.resumable)
+    }
+
+    /// Remembers a client whose transport holds decrypted bytes: it gets a turn in the next iteration.
+    pub fn note_buffering(&mut self, token: Token) {
+        self.buffering.push(token);
+    }
+
+    /// Whether transports hold decrypted bytes.
+    pub fn has_buffering(&self) -> bool {
+        !self.buffering.is_empty()
+    }
+
+    /// Takes the clients whose transports held decrypted bytes after their last turn.
+    pub fn take_buffering(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.buffering)
     }
 
     /// Whether a client was unblocked and has not had a turn since.
@@ -181,6 +214,11 @@ impl Net {
     /// Ends the turn: the client has its buffers again.
     pub fn put_down(&mut self) {
         self.in_hand = InHand::default();
+    }
+
+    /// Returns the client whose turn it is.
+    pub fn served_client(&self) -> Option<&Client> {
+        self.in_hand.client.and_then(|token| self.clients.get(token))
     }
 
     /// Returns the input in hand, if it belongs to `client`.

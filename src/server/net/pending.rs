@@ -228,11 +228,12 @@ mod tests {
 
     use super::*;
     use crate::sys::net::Socket;
+    use crate::tls::Channel;
 
     #[test]
     fn withheld_parts_are_sent_when_they_are_released_in_their_order() {
         let (mut far, near) = UnixStream::pair().unwrap();
-        let mut transport = Transport::new(Socket::new(near).unwrap());
+        let mut transport = Transport::new(Channel::plain(Socket::new(near).unwrap()));
         let mut pending = Pending::default();
         let mut received = |pending: &mut Pending| {
             let count = pending.send(&mut transport).unwrap();

@@ -1,97 +1,171 @@
 //! The channel of one client: all bytes that it sends or receives pass through its [`Transport`].
 //!
-//! No other module knows what is behind it, so a connection could be encrypted, or a thread could own the transports of
-//! some clients: a transport holds no references. Bytes that it holds without the poller's knowledge count as
-//! [`Transport::unread`]. Each method is one system call.
+//! No other module knows whether the connection is encrypted, and a thread could own the transports of some clients: a
+//! transport holds no references. A transport may hold decrypted bytes that the poller does not know of
+//! ([`Transport::has_more`]): such a client gets a turn without an event (`Server::after_encrypted`). Without encryption
+//! each method is one system call.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use crate::sys::net::{Address, Socket};
+use crate::sys::net::Address;
+use crate::tls::Channel;
 use crate::types::block::Block;
 
 /// See the module's head.
 pub struct Transport {
-    socket: Socket,
+    channel: Channel,
 }
 
 impl Transport {
-    /// Creates a transport that passes bytes through `socket` unchanged.
-    pub fn new(socket: Socket) -> Transport {
-        Transport { socket }
+    /// Creates a transport of a connection that may be encrypted.
+    pub fn new(channel: Channel) -> Transport {
+        Transport { channel }
     }
 
     /// Enables sending small replies at once, and probes a silent peer after `keepalive` seconds unless that is 0.
     pub fn tune(&self, keepalive: u32) {
         // Unix sockets support neither option; a connection that vanished fails at its first receive.
-        let _ = self.socket.set_nodelay(true);
+        let _ = self.channel.socket().set_nodelay(true);
         if keepalive > 0 {
-            let _ = self.socket.set_keepalive(keepalive);
+            let _ = self.channel.socket().set_keepalive(keepalive);
         }
     }
 
     /// Sends small pieces at once, or collects them for up to 40 ms.
     pub fn set_nodelay(&self, is_on: bool) {
         // Not critical, and not supported by Unix sockets.
-        let _ = self.socket.set_nodelay(is_on);
+        let _ = self.channel.socket().set_nodelay(is_on);
+    }
+
+    /// Whether the bytes are encrypted.
+    #[inline]
+    pub fn is_encrypted(&self) -> bool {
+        self.channel.is_encrypted()
+    }
+
+    /// Whether the TLS handshake is not complete.
+    #[inline]
+    pub fn is_handshaking(&self) -> bool {
+        self.channel.is_handshaking()
+    }
+
+    /// Returns whether the TLS handshake is complete, once.
+    pub fn take_completed(&mut self) -> bool {
+        self.channel.take_completed()
     }
 
     /// Receives into `room`. Returns the number of bytes; 0 means that the client has closed its side (or `room` is
     /// empty).
     #[inline]
     pub fn receive(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        self.socket.recv(room)
+        self.channel.receive(room)
     }
 
     /// Receives up to `max` bytes into the free room of `block`, and any bytes after these into `beyond`. Returns the
     /// number of bytes.
     pub fn receive_into(&mut self, block: &mut Block, max: usize, beyond: &mut [u8]) -> io::Result<usize> {
-        block.fill(max, |room| self.socket.recv_uninit(room, beyond))
+        if !self.is_encrypted() {
+            return block.fill(max, |room| self.channel.recv_uninit(room, beyond));
+        }
+        let (mut left, mut at) = (max, 0);
+        self.channel.receive_pieces(max + beyond.len(), |bytes| {
+            let (own, rest) = bytes.split_at(bytes.len().min(left));
+            block.extend_from_slice(own);
+            left -= own.len();
+            beyond[at..at + rest.len()].copy_from_slice(rest);
+            at += rest.len();
+        })
     }
 
-    /// The number of bytes that have arrived but were not received yet; 0 where the system does not report it.
+    /// Whether a receive would return something without an event of the socket: decrypted bytes, or the end after them.
+    #[inline]
+    pub fn has_more(&self) -> bool {
+        self.channel.has_more()
+    }
+
+    /// The number of bytes that have arrived but were not received yet, encrypted or not; 0 where the system does not
+    /// report it.
     pub fn unread(&self) -> usize {
-        self.socket.unread()
+        self.channel.unread()
     }
 
-    /// Sends as much of `bytes` as the socket accepts at once.
+    /// Sends as much of `bytes` as the socket accepts at once. The rest has to be offered again.
     #[inline]
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.send(bytes)
+        self.channel.send(bytes)
     }
 
-    /// Sends as much of the slices, in order, as the socket accepts at once.
+    /// Sends as much of the slices, in order, as the socket accepts at once. The rest has to be offered again.
     #[inline]
     pub fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.socket.send_vectored(slices)
+        self.channel.send_vectored(slices)
     }
 
-    /// Waits until the socket is readable (writable, if `to_send`) or the connection is closed. Returns false after
-    /// `timeout_ms`, or if a signal interrupted the wait.
+    /// Sends `bytes`, which may get lost, unless the socket is full.
+    pub fn offer(&mut self, bytes: &[u8]) {
+        self.channel.offer(bytes);
+    }
+
+    /// Whether there are encrypted bytes that the socket has not accepted.
+    #[inline]
+    pub fn has_unsent(&self) -> bool {
+        self.channel.has_unsent()
+    }
+
+    /// Sends the encrypted bytes that the socket has not accepted yet.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.channel.flush()
+    }
+
+    /// The bytes that were not accepted will not be offered again.
+    pub fn forget_unsent(&mut self) {
+        self.channel.forget_unsent();
+    }
+
+    /// Tells the client that nothing follows, before the connection is closed.
+    #[inline]
+    pub fn end(&mut self) {
+        self.channel.end();
+    }
+
+    /// Another process continues with the connection: this one closes its end without a word.
+    pub fn leave(&mut self) {
+        self.channel.leave();
+    }
+
+    /// The memory of the encryption; 0 without.
+    #[inline]
+    pub fn memory_bytes(&self) -> usize {
+        self.channel.memory_bytes()
+    }
+
+    /// Waits until there is something to receive (or the socket is writable, if `to_send`) or the connection is closed.
+    /// Returns false after `timeout_ms`, or if a signal interrupted the wait.
     pub fn wait(&self, to_send: bool, timeout_ms: u32) -> bool {
-        self.socket.wait(to_send, timeout_ms)
+        self.channel.wait(to_send, timeout_ms)
     }
 
     /// The client's address.
     pub fn peer(&self) -> Address {
-        self.socket.peer()
+        self.channel.socket().peer()
     }
 
     /// The address that the client has connected to.
     pub fn local(&self) -> Address {
-        self.socket.local()
+        self.channel.socket().local()
     }
 }
 
 impl AsFd for Transport {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.channel.as_fd()
     }
 }
 
 impl AsRawFd for Transport {
     fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+        self.channel.as_raw_fd()
     }
 }
 
@@ -101,10 +175,11 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use crate::sys::net::Socket;
 
     fn connected() -> (UnixStream, Transport) {
         let (far, near) = UnixStream::pair().unwrap();
-        (far, Transport::new(Socket::new(near).unwrap()))
+        (far, Transport::new(Channel::plain(Socket::new(near).unwrap())))
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Process {
             env!("CARGO_PKG_VERSION"),
             usize::BITS,
             if config.cluster_enabled { "cluster" } else { "standalone" },
-            config.port,
+            config.first_port(),
             std::process::id()
         ));
         match &config.file {
@@ -98,6 +98,9 @@ impl Process {
         if !config.unixsocket.is_empty() {
             self.log.notice(format_args!("Ready to accept connections unix"));
         }
+        if config.tls_port != 0 {
+            self.log.notice(format_args!("Ready to accept connections tls"));
+        }
         if config.metrics_port != 0 {
             self.announce_metrics(config);
         }
@@ -113,6 +116,9 @@ impl Process {
     pub fn announce_metrics(&self, config: &Config) {
         match config.metrics_port {
             0 => self.log.notice(format_args!("Metrics are not served any more")),
+            port if config.metrics_tls => {
+                self.log.notice(format_args!("Ready to serve metrics on port {port}, with TLS"));
+            }
             port => self.log.notice(format_args!("Ready to serve metrics on port {port}")),
         }
     }

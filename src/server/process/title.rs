@@ -26,10 +26,10 @@ pub fn of(config: &Config, program: &[u8]) -> Option<Vec<u8>> {
 fn variable(config: &Config, program: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     Some(match name {
         b"title" => program.to_vec(),
-        b"listen-addr" if config.port == 0 => [b"unixsocket:", &config.unixsocket[..]].concat(),
+        b"listen-addr" if config.first_port() == 0 => [b"unixsocket:", &config.unixsocket[..]].concat(),
         b"listen-addr" => {
             let host = config.bind.first().map_or("*", String::as_str);
-            format!("{host}:{}", config.port).into_bytes()
+            format!("{host}:{}", config.first_port()).into_bytes()
         }
         b"server-mode" if config.cluster_enabled => b"[cluster]".to_vec(),
         b"server-mode" => Vec::new(),

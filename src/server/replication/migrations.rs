@@ -7,8 +7,8 @@
 use std::io::ErrorKind;
 
 use crate::replication::migrate::{End, Exchange, Lost};
-use crate::sys::net::Socket;
 use crate::sys::poller::{Interest, Token};
+use crate::tls::Channel;
 
 /// The most cached connections.
 const MOST: usize = 64;
@@ -44,8 +44,8 @@ pub struct Request {
 
 /// A connection to a target.
 pub struct Connection {
-    /// The socket.
-    pub socket: Socket,
+    /// The connection.
+    pub channel: Channel,
     /// The database selected there, if known.
     pub db: Option<i64>,
 }
@@ -84,42 +84,45 @@ impl Flight {
     /// # Errors
     /// The connection is lost.
     pub fn drive(&mut self, now_ms: u64) -> Result<(), Lost> {
-        let socket = &self.connection.socket;
+        let channel = &mut self.connection.channel;
         if !self.exchange.is_connected() {
-            if socket.failure().is_some() {
+            if channel.socket().failure().is_some() {
                 return Err(Lost::Closed);
             }
-            if !socket.wait(true, 0) {
+            if !channel.socket().wait(true, 0) {
                 return Ok(());
             }
             self.exchange.connected(now_ms);
         }
-        while !self.exchange.unsent().is_empty() {
-            match socket.send(self.exchange.unsent()) {
-                Ok(count) => self.exchange.took(count, now_ms),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => return Err(Lost::Closed),
+        loop {
+            let was_handshaking = channel.is_handshaking();
+            while !self.exchange.unsent().is_empty() {
+                match channel.send(self.exchange.unsent()) {
+                    Ok(count) => self.exchange.took(count, now_ms),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(_) => return Err(Lost::Closed),
+                }
+            }
+            let mut chunk = [0; CHUNK];
+            while !self.exchange.is_complete() {
+                match channel.receive(&mut chunk) {
+                    Ok(0) => return Err(Lost::Closed),
+                    Ok(count) => self.exchange.receive(&chunk[..count], now_ms)?,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(_) => return Err(Lost::Closed),
+                }
+            }
+            // The end of a handshake permits to send.
+            if !was_handshaking || channel.is_handshaking() {
+                return Ok(());
             }
         }
-        let mut chunk = [0; CHUNK];
-        while !self.exchange.is_complete() {
-            match socket.recv(&mut chunk) {
-                Ok(0) => return Err(Lost::Closed),
-                Ok(count) => self.exchange.receive(&chunk[..count], now_ms)?,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => return Err(Lost::Closed),
-            }
-        }
-        Ok(())
     }
 
     /// The events to register for.
     pub fn interest(&self) -> Interest {
-        if self.exchange.unsent().is_empty() && self.exchange.is_connected() {
-            Interest::READ
-        } else {
-            Interest::BOTH
-        }
+        let waits = self.connection.channel.waits_to_send(!self.exchange.unsent().is_empty());
+        if waits || !self.exchange.is_connected() { Interest::BOTH } else { Interest::READ }
     }
 
     /// Waits until the socket is ready or the deadline has passed. Returns false after the deadline.
@@ -131,7 +134,7 @@ impl Flight {
         // Requests are sent before replies are read: few targets reply before they have all requests.
         let _ = self
             .connection
-            .socket
+            .channel
             .wait(self.interest() == Interest::BOTH, left.min(u64::from(u32::MAX)) as u32);
         true
     }

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use crate::persist::rdb::file::{Check, RdbError};
 use crate::replication::history::Id;
 use crate::replication::link::Link;
-use crate::sys::net::Socket;
 use crate::sys::poller::Token;
+use crate::tls::Channel;
 
 /// A connection that is not a client yet: the handshake and the snapshot.
 pub struct Linking {
-    /// The socket.
-    pub socket: Socket,
+    /// The connection.
+    pub channel: Channel,
     /// The protocol.
     pub link: Link,
     /// Bytes that the socket has not accepted.

@@ -1,10 +1,13 @@
 //! One connection of `metrics-port`: the received part of a request, or the unsent part of a response.
+//!
+//! With TLS, the poller does not report bytes that were decrypted: then, as for whole requests that are left, the
+//! connection waits until it is writable, which it is.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use crate::http::{Decoder, MAX_HEAD, Method, Status, is_foreign_name};
-use crate::sys::net::Socket;
 use crate::sys::poller::{Event, Interest};
+use crate::tls::Channel;
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -42,11 +45,13 @@ pub enum Fate {
     Asks(Result<Asked, Status>),
     /// It must be closed.
     Ends,
+    /// Likewise: its TLS handshake has failed.
+    Stranger(io::Error),
 }
 
 /// A connection.
 pub struct Connection {
-    pub(super) socket: Socket,
+    pub(super) channel: Channel,
     pub(super) number: u32,
     decoder: Decoder,
     /// Received bytes without a response yet.
@@ -65,9 +70,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, number: u32, now_us: u64) -> Connection {
+    pub(super) fn new(channel: Channel, number: u32, now_us: u64) -> Connection {
         Connection {
-            socket,
+            channel,
             number,
             decoder: Decoder::default(),
             input: Vec::new(),
@@ -108,7 +113,8 @@ impl Connection {
 
     /// Returns what the poller must wait for, if that has changed.
     pub(super) fn changed_interest(&mut self) -> Option<Interest> {
-        let writes = !self.output.is_empty() || self.has_more;
+        let writes =
+            self.channel.waits_to_send(!self.output.is_empty()) || self.has_more || self.channel.has_more();
         let wanted = if writes { Interest::WRITE } else { Interest::READ };
         (wanted != self.interest).then(|| {
             self.interest = wanted;
@@ -118,6 +124,12 @@ impl Connection {
 
     /// Handles an event: its socket is writable, readable, or has failed.
     pub(super) fn on_event(&mut self, event: Event, now_us: u64) -> Fate {
+        if self.channel.is_handshaking() {
+            return self.shake_hands(now_us);
+        }
+        if self.channel.flush().is_err_and(|error| error.kind() != ErrorKind::WouldBlock) {
+            return Fate::Ends;
+        }
         if self.lingering.is_some() {
             return self.linger();
         }
@@ -130,13 +142,26 @@ impl Connection {
         {
             return Fate::Asks(asked);
         }
-        if event.readable || event.closed { self.receive(now_us) } else { Fate::Waits }
+        if event.readable || event.closed || self.channel.has_more() {
+            self.receive(now_us)
+        } else {
+            Fate::Waits
+        }
+    }
+
+    /// Goes on with the TLS handshake. A response may wait for its end: that somebody else has to connect.
+    fn shake_hands(&mut self, now_us: u64) -> Fate {
+        match self.channel.flush().and_then(|()| self.channel.receive(&mut [])) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Fate::Stranger(error),
+            _ => {}
+        }
+        if self.channel.take_completed() && !self.output.is_empty() { self.send(now_us) } else { Fate::Waits }
     }
 
     fn receive(&mut self, now_us: u64) -> Fate {
         let mut room = [0; MAX_HEAD];
         let free = MAX_HEAD - self.input.len();
-        match self.socket.recv(&mut room[..free]) {
+        match self.channel.receive(&mut room[..free]) {
             Ok(0) => Fate::Ends,
             Ok(count) => {
                 if self.input.is_empty() {
@@ -176,7 +201,7 @@ impl Connection {
 
     fn send(&mut self, now_us: u64) -> Fate {
         while self.sent < self.output.len() {
-            match self.socket.send(&self.output[self.sent..]) {
+            match self.channel.send(&self.output[self.sent..]) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Fate::Waits,
                 Err(_) => return Fate::Ends,
@@ -188,7 +213,8 @@ impl Connection {
             self.has_more = false;
             self.lingering = Some(0);
             self.deadline_us = now_us + LINGER_US;
-            if self.socket.shut_down_sending().is_err() {
+            self.channel.end();
+            if self.channel.socket().shut_down_sending().is_err() {
                 return Fate::Ends;
             }
         } else {
@@ -204,7 +230,7 @@ impl Connection {
     /// Receives and discards the remaining input.
     fn linger(&mut self) -> Fate {
         let mut room = [0; MAX_HEAD];
-        match self.socket.recv(&mut room) {
+        match self.channel.receive(&mut room) {
             Ok(count @ 1..) => {
                 let thrown = self.lingering.get_or_insert(0);
                 *thrown += count;

@@ -21,12 +21,21 @@ use connection::{Asked, Connection, Fate};
 use crate::http::Status;
 use crate::sys::net::{Listener, Socket};
 use crate::sys::poller::{Event, Interest, NativePoller, Poller, Source};
+use crate::tls::Channel;
 
 /// Connections at the same time.
 pub const MAX_CONNECTIONS: usize = 16;
 
 /// A larger response buffer is not kept for the next response.
 const MAX_SPARE: usize = 256 << 10;
+
+/// Why there is no request.
+pub enum Fault {
+    /// The input is not one: the connection waits for this response.
+    Malformed(Status),
+    /// The TLS handshake has failed, and the connection is closed. The text is for the log.
+    Handshake(String),
+}
 
 /// All connections, and their listeners.
 #[derive(Default)]
@@ -70,7 +79,7 @@ impl Web {
             let _ = poller.remove(listener.as_fd());
         }
         for connection in self.connections.drain(..) {
-            let _ = poller.remove(connection.socket.as_fd());
+            let _ = poller.remove(connection.channel.as_fd());
         }
         self.spare = Vec::new();
     }
@@ -101,16 +110,16 @@ impl Web {
     ///
     /// # Errors
     /// The kernel refuses to watch it.
-    pub fn add(&mut self, poller: &mut NativePoller, socket: Socket, now_us: u64) -> io::Result<u32> {
+    pub fn add(&mut self, poller: &mut NativePoller, channel: Channel, now_us: u64) -> io::Result<u32> {
         let mut number = self.next_number;
         // Numbers come again after 2³² connections.
         while self.find(number).is_some() {
             number = number.wrapping_add(1);
         }
         self.next_number = number.wrapping_add(1);
-        let _ = socket.set_nodelay(true);
-        poller.add(socket.as_fd(), Source::Web(number), Interest::READ)?;
-        self.connections.push(Connection::new(socket, number, now_us));
+        let _ = channel.socket().set_nodelay(true);
+        poller.add(channel.as_fd(), Source::Web(number), Interest::READ)?;
+        self.connections.push(Connection::new(channel, number, now_us));
         Ok(number)
     }
 
@@ -120,7 +129,7 @@ impl Web {
 
     fn drop_at(&mut self, index: usize, poller: &mut NativePoller) {
         let connection = self.connections.swap_remove(index);
-        let _ = poller.remove(connection.socket.as_fd());
+        let _ = poller.remove(connection.channel.as_fd());
         self.keep_spare(connection.into_buffer());
     }
 
@@ -131,15 +140,15 @@ impl Web {
         }
     }
 
-    /// Handles an event of the connection `number`: sends, or receives. Returns a request that has arrived, or the
-    /// status for input that is not a request.
+    /// Handles an event of the connection `number`: sends, or receives. Returns a request that has arrived, or why there
+    /// is none.
     pub fn on_event(
         &mut self,
         poller: &mut NativePoller,
         number: u32,
         event: Event,
         now_us: u64,
-    ) -> Option<Result<Asked, Status>> {
+    ) -> Option<Result<Asked, Fault>> {
         let index = self.find(number)?;
         let fate = self.connections[index].on_event(event, now_us);
         self.settle(index, poller, fate)
@@ -189,10 +198,16 @@ impl Web {
         index: usize,
         poller: &mut NativePoller,
         fate: Fate,
-    ) -> Option<Result<Asked, Status>> {
+    ) -> Option<Result<Asked, Fault>> {
         let connection = &mut self.connections[index];
         match fate {
-            Fate::Asks(asked) => return Some(asked),
+            Fate::Asks(asked) => return Some(asked.map_err(Fault::Malformed)),
+            Fate::Stranger(error) => {
+                let socket = connection.channel.socket();
+                let (peer, local) = (socket.peer(), socket.local());
+                self.drop_at(index, poller);
+                return Some(Err(Fault::Handshake(format!("{error} (addr={peer} laddr={local})"))));
+            }
             Fate::Ends => self.drop_at(index, poller),
             Fate::Waits => {
                 if let Some(buffer) = connection.take_sent_buffer() {
@@ -201,7 +216,7 @@ impl Web {
                 let connection = &mut self.connections[index];
                 if let Some(interest) = connection.changed_interest()
                     && poller
-                        .modify(connection.socket.as_fd(), Source::Web(connection.number), interest)
+                        .modify(connection.channel.as_fd(), Source::Web(connection.number), interest)
                         .is_err()
                 {
                     self.drop_at(index, poller);

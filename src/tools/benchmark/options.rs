@@ -11,7 +11,7 @@ use super::suite::{Test, custom, selected};
 use super::template::{LARGEST_RANGE, data};
 use crate::resp::Protocol;
 use crate::sys::process::random_bytes;
-use crate::tools::client::{Address, Target, target_arguments};
+use crate::tools::client::{Address, Target, target_arguments, tls_arguments};
 use crate::tools::console::tell;
 
 /// The default number of requests per test.
@@ -146,6 +146,7 @@ pub fn command() -> Command {
         .disable_help_flag(true)
         .args_override_self(true)
         .args(target)
+        .args(tls_arguments())
         .args(load_arguments())
         .args(output_arguments())
         .arg(
@@ -158,7 +159,7 @@ pub fn command() -> Command {
         )
 }
 
-fn load_arguments() -> [Arg; 20] {
+fn load_arguments() -> [Arg; 19] {
     [
         clamped("clients", 'c', "CLIENTS", "Connections [default: 50]"),
         number("requests", 'n', "REQUESTS", 1, "Requests of each test [default: 100000]"),
@@ -191,7 +192,6 @@ fn load_arguments() -> [Arg; 20] {
         long("enable-tracking", "Send CLIENT TRACKING on first").action(ArgAction::SetTrue),
         flag("stdin", 'x', "Read the last argument of the command from the standard input"),
         flag("idle", 'I', "Open the connections and leave them alone until Ctrl-C"),
-        long("tls", "").action(ArgAction::SetTrue).hide(true),
         long("cluster", "").action(ArgAction::SetTrue).hide(true),
     ]
 }
@@ -216,10 +216,8 @@ fn output_arguments() -> [Arg; 9] {
 impl Options {
     /// Parses the options of a command line. The error describes the invalid option.
     pub fn from_matches(matches: &ArgMatches) -> Result<Options, String> {
-        for (name, what) in [("tls", "TLS"), ("cluster", "Cluster mode")] {
-            if matches.get_flag(name) {
-                return Err(format!("{what} is not supported by this build"));
-            }
+        if matches.get_flag("cluster") {
+            return Err("Cluster mode is not supported by this build".into());
         }
         let count = |name: &str| matches.get_one::<u64>(name).copied();
         let real = |name: &str| matches.get_one::<f64>(name).copied();
@@ -316,6 +314,14 @@ fn targets(matches: &ArgMatches) -> Result<Vec<Target>, String> {
             database: if other.database == 0 { first.database } else { other.database },
             protocol: first.protocol,
             address: other.address,
+            wants_tls: other.wants_tls,
+            tls: match place.contains("://") {
+                true if other.wants_tls && first.tls.is_none() => {
+                    return Err(format!("{place}: TLS of another server needs --tls"));
+                }
+                true if !other.wants_tls => None,
+                _ => first.tls.clone(),
+            },
         });
     }
     Ok(targets)
@@ -456,7 +462,7 @@ mod tests {
             &["--rate", "0"],
             &["--poisson"],
             &["-t", "nosuch"],
-            &["--tls"],
+            &["--tls", "--cert", "none.crt"],
             &["--cluster"],
             &["--nosuch"],
             &["-r", "1000000000001"],

@@ -11,7 +11,7 @@ use super::schedule::Pace;
 use super::template::Template;
 use super::timeline::Timeline;
 use crate::resp::value::DecodeError;
-use crate::tools::client::plain;
+use crate::tools::client::{Tls, plain};
 
 /// A resolved address to connect to.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub enum Endpoint {
 pub struct Plan {
     /// The server.
     pub endpoint: Endpoint,
+    /// The TLS of the connections, if they have it.
+    pub tls: Option<Tls>,
     /// The bytes that every connection sends first, as this server accepts them.
     pub greeting: Vec<u8>,
     /// The names of the commands in the greeting.

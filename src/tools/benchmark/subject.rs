@@ -73,6 +73,7 @@ impl Subject {
         let (greeting, greeting_commands) = self.greeting(options.tracks);
         Plan {
             endpoint: self.endpoint.clone(),
+            tls: self.target.tls.clone(),
             greeting,
             greeting_commands,
             template: test.template.clone(),

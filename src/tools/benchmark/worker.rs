@@ -28,6 +28,7 @@ use super::template::Requests;
 use crate::resp::value::DecodeError;
 use crate::sys::poller::{Event, Interest, NativePoller, Poller, Source, Token};
 use crate::sys::{clock, net, terminal};
+use crate::tls::Channel;
 
 /// The size of the receive buffer.
 const INPUT: usize = 128 * 1024;
@@ -57,7 +58,7 @@ enum State {
 
 #[derive(Debug)]
 struct Lane {
-    socket: Option<net::Socket>,
+    channel: Option<Channel>,
     state: State,
     generation: u32,
     /// The number of outstanding replies.
@@ -76,7 +77,7 @@ struct Lane {
 impl Lane {
     fn new() -> Lane {
         Lane {
-            socket: None,
+            channel: None,
             state: State::Unopened,
             generation: 0,
             awaited: 0,
@@ -287,6 +288,10 @@ impl Worker {
             Endpoint::Unix(path) => net::Socket::connect_unix(path),
         };
         let socket = socket.map_err(Failure::Connect)?;
+        let channel = match &self.plan.tls {
+            None => Channel::plain(socket),
+            Some(tls) => tls.encrypt(socket).map_err(Failure::Connect)?,
+        };
         let lane = &mut self.lanes[slot];
         lane.generation += 1;
         lane.state = State::Connecting;
@@ -294,33 +299,47 @@ impl Worker {
         lane.rest.clear();
         lane.rest_sent = 0;
         let source = Source::Client(Token::new(slot as u32, lane.generation));
-        self.poller.add(socket.as_fd(), source, Interest::WRITE).map_err(Failure::Io)?;
-        lane.socket = Some(socket);
+        self.poller.add(channel.as_fd(), source, Interest::WRITE).map_err(Failure::Io)?;
+        lane.channel = Some(channel);
         Ok(())
     }
 
     fn connected(&mut self, slot: usize) -> Result<(), Failure> {
         let lane = &mut self.lanes[slot];
-        let Some(socket) = &lane.socket else { return Ok(()) };
-        if let Some(error) = socket.failure() {
+        let Some(channel) = &mut lane.channel else { return Ok(()) };
+        if let Some(error) = channel.socket().failure() {
             return Err(Failure::Connect(error));
         }
         if matches!(self.plan.endpoint, Endpoint::Tcp(_)) {
-            socket.set_nodelay(true).map_err(Failure::Io)?;
+            channel.socket().set_nodelay(true).map_err(Failure::Io)?;
         }
-        let source = Source::Client(Token::new(slot as u32, lane.generation));
-        self.poller.modify(socket.as_fd(), source, Interest::READ).map_err(Failure::Io)?;
         lane.state = State::Greeting;
         lane.awaited = self.plan.greeting_commands.len();
-        if lane.awaited == 0 {
+        lane.rest.extend_from_slice(&self.plan.greeting);
+        if channel.is_handshaking() {
+            // Sends its first message.
+            channel.flush().or_else(ignore_full).map_err(Failure::Connect)?;
+            return self.watch(slot);
+        }
+        self.greet(slot)
+    }
+
+    /// Sends the greeting, if there is one.
+    fn greet(&mut self, slot: usize) -> Result<(), Failure> {
+        if self.lanes[slot].awaited == 0 {
+            self.watch(slot)?;
             return self.greeted(slot);
         }
-        let sent = transmit(socket, &self.plan.greeting)?;
-        if sent == self.plan.greeting.len() {
-            return Ok(());
-        }
-        lane.rest.extend_from_slice(&self.plan.greeting[sent..]);
-        self.watch(slot, Interest::BOTH)
+        self.send_rest(slot)
+    }
+
+    /// Continues the handshake of TLS.
+    #[cold]
+    fn shake_hands(&mut self, slot: usize) -> Result<(), Failure> {
+        let Some(channel) = &mut self.lanes[slot].channel else { return Ok(()) };
+        channel.flush().or_else(ignore_full).map_err(Failure::Connect)?;
+        channel.receive(&mut []).map(|_| ()).or_else(ignore_full).map_err(Failure::Connect)?;
+        if channel.is_handshaking() { self.watch(slot) } else { self.greet(slot) }
     }
 
     /// Handles a connection that has become ready: before the start, it waits; afterwards, it joins the load.
@@ -335,9 +354,21 @@ impl Worker {
     }
 
     fn receive(&mut self, slot: usize) -> Result<(), Failure> {
+        self.receive_once(slot)?;
+        // Bytes that were decrypted, but not received, cause no event.
+        while self.lanes[slot].channel.as_ref().is_some_and(Channel::has_more) {
+            self.receive_once(slot)?;
+        }
+        Ok(())
+    }
+
+    fn receive_once(&mut self, slot: usize) -> Result<(), Failure> {
         let lane = &mut self.lanes[slot];
-        let Some(socket) = &lane.socket else { return Ok(()) };
-        let received = match socket.recv(&mut self.input) {
+        let Some(channel) = &mut lane.channel else { return Ok(()) };
+        if channel.is_handshaking() {
+            return self.shake_hands(slot);
+        }
+        let received = match channel.receive(&mut self.input) {
             Ok(0) => return self.closed(slot),
             Ok(received) => received,
             Err(error) => {
@@ -457,35 +488,37 @@ impl Worker {
     fn send(&mut self, slot: usize, first: u64, count: usize, now: u64) -> Result<(), Failure> {
         let lane = &mut self.lanes[slot];
         let bytes = self.requests.batch(first, count);
-        let Some(socket) = &lane.socket else { return Ok(()) };
+        let Some(channel) = &mut lane.channel else { return Ok(()) };
         lane.sent_ns = if count < LARGE_BATCH { now } else { clock::monotonic_ns() };
         lane.state = State::Busy;
         lane.awaited = count;
-        let sent = transmit(socket, bytes)?;
+        let sent = transmit(channel, bytes)?;
         if sent == bytes.len() {
             return Ok(());
         }
         lane.rest.extend_from_slice(&bytes[sent..]);
-        self.watch(slot, Interest::BOTH)
+        self.watch(slot)
     }
 
     fn send_rest(&mut self, slot: usize) -> Result<(), Failure> {
         let lane = &mut self.lanes[slot];
-        let Some(socket) = &lane.socket else { return Ok(()) };
-        lane.rest_sent += transmit(socket, &lane.rest[lane.rest_sent..])?;
-        if lane.rest_sent < lane.rest.len() {
-            return Ok(());
+        let Some(channel) = &mut lane.channel else { return Ok(()) };
+        lane.rest_sent += transmit(channel, &lane.rest[lane.rest_sent..])?;
+        if lane.rest_sent == lane.rest.len() {
+            lane.rest.clear();
+            lane.rest_sent = 0;
         }
-        lane.rest.clear();
-        lane.rest_sent = 0;
-        self.watch(slot, Interest::READ)
+        self.watch(slot)
     }
 
-    fn watch(&mut self, slot: usize, interest: Interest) -> Result<(), Failure> {
+    /// Watches what a connection waits for.
+    fn watch(&mut self, slot: usize) -> Result<(), Failure> {
         let lane = &self.lanes[slot];
-        let Some(socket) = &lane.socket else { return Ok(()) };
+        let Some(channel) = &lane.channel else { return Ok(()) };
         let source = Source::Client(Token::new(slot as u32, lane.generation));
-        self.poller.modify(socket.as_fd(), source, interest).map_err(Failure::Io)
+        let interest =
+            if channel.waits_to_send(!lane.rest.is_empty()) { Interest::BOTH } else { Interest::READ };
+        self.poller.modify(channel.as_fd(), source, interest).map_err(Failure::Io)
     }
 
     /// Handles a connection that the server closed, which is a failure unless nothing was expected from it.
@@ -498,8 +531,8 @@ impl Worker {
     }
 
     fn drop_socket(&mut self, slot: usize) -> Result<(), Failure> {
-        match self.lanes[slot].socket.take() {
-            Some(socket) => self.poller.remove(socket.as_fd()).map_err(Failure::Io),
+        match self.lanes[slot].channel.take() {
+            Some(channel) => self.poller.remove(channel.as_fd()).map_err(Failure::Io),
             None => Ok(()),
         }
     }
@@ -514,10 +547,15 @@ fn unasked(replies: &mut ReplyCounter) -> Failure {
     }
 }
 
+/// A socket that is full, or empty, is no failure: an event continues.
+fn ignore_full(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error) }
+}
+
 /// Sends as many bytes as the kernel accepts; reports a vanished peer as a closed connection.
 #[inline]
-fn transmit(socket: &net::Socket, bytes: &[u8]) -> Result<usize, Failure> {
-    socket.send(bytes).or_else(|error| match error.kind() {
+fn transmit(channel: &mut Channel, bytes: &[u8]) -> Result<usize, Failure> {
+    channel.send(bytes).or_else(|error| match error.kind() {
         io::ErrorKind::WouldBlock => Ok(0),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Err(Failure::Closed),
         _ => Err(Failure::Io(error)),

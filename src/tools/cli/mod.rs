@@ -51,16 +51,13 @@ pub fn main(call: &Call) -> ExitCode {
     if options::asks_for_help(call) {
         return call.help(command());
     }
-    let matches = match call.matches(options::parsed()) {
+    let matches = match call.matches(options::command()) {
         Ok(matches) => matches,
         Err(status) => return status,
     };
     if matches.get_flag("version") {
         let version = concat!("redstart-cli ", env!("CARGO_PKG_VERSION"), "\n");
         return print(version.as_bytes()).map_or_else(end, |()| ExitCode::SUCCESS);
-    }
-    if let Some(name) = options::unsupported(&matches) {
-        return fail(&format!("--{name} is not supported by this build"));
     }
     let options = match Options::from_matches(&matches) {
         Ok(options) => options,

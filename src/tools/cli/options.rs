@@ -16,14 +16,10 @@ use crate::resp::Protocol;
 use crate::sys::terminal;
 use crate::text::words;
 use crate::tools::Call;
-use crate::tools::client::{Target, target_arguments};
+use crate::tools::client::{Target, target_arguments, tls_arguments};
 use crate::tools::console::tell;
 
 const USAGE: &str = "redstart cli [OPTIONS] [COMMAND [ARGUMENT]...]";
-
-/// Options of redis-cli for a feature that this client lacks: TLS.
-const UNSUPPORTED: [&str; 9] =
-    ["tls", "sni", "cacert", "cacertdir", "insecure", "cert", "key", "tls-ciphers", "tls-ciphersuites"];
 
 const EXAMPLES: &str = "Examples:
   redstart cli                              type commands at a prompt
@@ -102,6 +98,7 @@ pub fn command() -> Command {
         .disable_help_flag(true)
         .args_override_self(true)
         .args(target_arguments())
+        .args(tls_arguments())
         .args([
             flag("askpass", "Ask for the password at the terminal, instead of -a and REDISCLI_AUTH"),
             flag("no-auth-warning", "Do not warn about a password on the command line"),
@@ -168,17 +165,6 @@ pub fn command() -> Command {
             flag("version", "Print the version"),
             Arg::new("command").num_args(0..).trailing_var_arg(true).value_parser(bytes).hide(true),
         ])
-}
-
-/// The command line for parsing: includes the unsupported options, which help and completions omit.
-pub fn parsed() -> Command {
-    let unsupported = |name| Arg::new(name).long(name).num_args(0..).allow_hyphen_values(true).hide(true);
-    command().args(UNSUPPORTED.map(unsupported))
-}
-
-/// Returns the first argument that is a known but unsupported option.
-pub fn unsupported(matches: &ArgMatches) -> Option<&'static str> {
-    UNSUPPORTED.into_iter().find(|name| matches.value_source(name).is_some())
 }
 
 /// Whether the arguments end with a `-h` without a host, which in redis-cli requests help.

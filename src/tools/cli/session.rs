@@ -110,7 +110,8 @@ impl Session {
         if self.options.verbose {
             tell(format_args!("Connecting to {}", self.options.target.address));
         }
-        let mut connection = Connection::connect(&self.options.target.address)?;
+        let mut connection =
+            Connection::connect(&self.options.target.address, self.options.target.tls.as_ref())?;
         if report(connection.authenticate(&self.options.target), "AUTH")? {
             self.connection = Some(connection);
             self.select()?;

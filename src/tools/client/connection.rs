@@ -1,16 +1,20 @@
 //! A connection: commands go out, replies come in.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fmt, mem};
 
-use super::{Address, Target};
+use super::{Address, Target, Tls};
 use crate::resp::value::{DecodeError, ReplyEnd};
 use crate::resp::{Protocol, Value};
+use crate::sys::net::Socket;
 use crate::sys::terminal;
+use crate::tls::Channel;
 
 /// The minimum free space for a read.
 const READ: usize = 64 * 1024;
@@ -68,15 +72,79 @@ pub enum Interrupt {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Encrypted),
+}
+
+/// A connection with TLS. Its session is shared with the [`Writer`], and locked for single calls that do not wait.
+#[derive(Debug)]
+struct Encrypted {
+    /// The socket once more, to wait for it.
+    socket: Socket,
+    channel: Arc<Mutex<Channel>>,
+    timeout: Cell<Option<Duration>>,
+}
+
+impl Encrypted {
+    fn open(stream: TcpStream, tls: &Tls) -> io::Result<Encrypted> {
+        let mut channel = tls.encrypt(Socket::new(stream.try_clone()?)?)?;
+        channel.complete_handshake(u32::MAX)?;
+        let channel = Arc::new(Mutex::new(channel));
+        Ok(Encrypted { socket: Socket::new(stream)?, channel, timeout: Cell::new(None) })
+    }
+
+    fn channel(&self) -> MutexGuard<'_, Channel> {
+        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, room: &mut [u8]) -> io::Result<usize> {
+        let timeout = self.timeout.get();
+        let timeout_ms =
+            timeout.map_or(u32::MAX, |timeout| timeout.as_millis().try_into().unwrap_or(u32::MAX));
+        loop {
+            let received = self.channel().receive(room);
+            match received {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                received => return received,
+            }
+            if !self.socket.wait(false, timeout_ms) && timeout.is_some() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
+    }
+
+    fn send(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let sent = self.channel().send(bytes);
+            match sent {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.socket.wait(true, u32::MAX);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn try_clone(&self) -> io::Result<Encrypted> {
+        Ok(Encrypted {
+            socket: Socket::new(self.socket.as_fd().try_clone_to_owned()?)?,
+            channel: Arc::clone(&self.channel),
+            timeout: Cell::new(None),
+        })
+    }
 }
 
 impl Stream {
-    fn open(address: &Address) -> io::Result<Stream> {
+    fn open(address: &Address, tls: Option<&Tls>) -> io::Result<Stream> {
         Ok(match address {
             Address::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port))?;
                 stream.set_nodelay(true)?;
-                Stream::Tcp(stream)
+                match tls {
+                    Some(tls) => Stream::Tls(Encrypted::open(stream, tls)?),
+                    None => Stream::Tcp(stream),
+                }
             }
             Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
         })
@@ -86,6 +154,10 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.set_read_timeout(timeout),
             Stream::Unix(stream) => stream.set_read_timeout(timeout),
+            Stream::Tls(stream) => {
+                stream.timeout.set(timeout);
+                Ok(())
+            }
         }
     }
 
@@ -93,13 +165,20 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.read(room),
             Stream::Unix(stream) => stream.read(room),
+            Stream::Tls(stream) => stream.read(room),
         }
+    }
+
+    /// Whether bytes were decrypted that a wait for the socket does not notice.
+    fn has_buffered(&self) -> bool {
+        matches!(self, Stream::Tls(stream) if stream.channel().has_more())
     }
 
     fn try_clone(&self) -> io::Result<Stream> {
         Ok(match self {
             Stream::Tcp(stream) => Stream::Tcp(stream.try_clone()?),
             Stream::Unix(stream) => Stream::Unix(stream.try_clone()?),
+            Stream::Tls(stream) => Stream::Tls(stream.try_clone()?),
         })
     }
 
@@ -107,6 +186,7 @@ impl Stream {
         let sent = match self {
             Stream::Tcp(stream) => (&*stream).write_all(bytes),
             Stream::Unix(stream) => (&*stream).write_all(bytes),
+            Stream::Tls(stream) => stream.send(bytes),
         };
         sent.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Error::Closed,
@@ -139,14 +219,14 @@ pub struct Connection {
 
 impl Connection {
     /// Connects without sending anything.
-    pub fn connect(address: &Address) -> Result<Connection, Error> {
-        let stream = Stream::open(address).map_err(|error| Error::Connect(address.clone(), error))?;
+    pub fn connect(address: &Address, tls: Option<&Tls>) -> Result<Connection, Error> {
+        let stream = Stream::open(address, tls).map_err(|error| Error::Connect(address.clone(), error))?;
         Ok(Connection { stream, input: Vec::new(), start: 0, end: ReplyEnd::default() })
     }
 
     /// Connects, authenticates, negotiates the protocol and selects the database.
     pub fn open(target: &Target) -> Result<Connection, Error> {
-        let mut connection = Connection::connect(&target.address)?;
+        let mut connection = Connection::connect(&target.address, target.tls.as_ref())?;
         connection.authenticate(target)?;
         connection.negotiate(target.protocol)?;
         connection.select(target.database)?;
@@ -157,6 +237,7 @@ impl Connection {
     pub fn peer(&self) -> Option<SocketAddr> {
         match &self.stream {
             Stream::Tcp(stream) => stream.peer_addr().ok(),
+            Stream::Tls(stream) => stream.socket.peer().socket_address(),
             Stream::Unix(_) => None,
         }
     }
@@ -275,7 +356,7 @@ impl Connection {
 
     /// Reads more bytes, once. [`Error::Closed`] is the end of the stream.
     pub fn fill(&mut self, timeout: Option<Duration>) -> Result<Result<(), Interrupt>, Error> {
-        if timeout.is_some() || terminal::interrupts_are_caught() {
+        if !self.stream.has_buffered() && (timeout.is_some() || terminal::interrupts_are_caught()) {
             let [is_ready] = terminal::wait_readable([self.as_fd()], timeout).map_err(Error::Io)?;
             if !is_ready {
                 let is_signal = terminal::is_interrupted();
@@ -323,6 +404,7 @@ impl AsFd for Connection {
         match &self.stream {
             Stream::Tcp(stream) => stream.as_fd(),
             Stream::Unix(stream) => stream.as_fd(),
+            Stream::Tls(stream) => stream.socket.as_fd(),
         }
     }
 }
@@ -353,7 +435,7 @@ mod tests {
                 stream.write_all(&piece).unwrap();
             }
         });
-        (Connection::connect(&Address::Tcp("127.0.0.1".to_string(), port)).unwrap(), server)
+        (Connection::connect(&Address::Tcp("127.0.0.1".to_string(), port), None).unwrap(), server)
     }
 
     #[test]
@@ -377,7 +459,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = Address::Tcp("127.0.0.1".to_string(), listener.local_addr().unwrap().port());
         drop(listener);
-        let error = Connection::connect(&address).unwrap_err().to_string();
+        let error = Connection::connect(&address, None).unwrap_err().to_string();
         assert_eq!(error, format!("Could not connect to Redis at {address}: Connection refused"));
     }
 
@@ -390,7 +472,7 @@ mod tests {
         const PATIENCE: Option<Duration> = Some(Duration::from_secs(60));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = Address::Tcp("127.0.0.1".to_string(), listener.local_addr().unwrap().port());
-        let mut connection = Connection::connect(&address).unwrap();
+        let mut connection = Connection::connect(&address, None).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         terminal::catch_interrupts().unwrap();
         raise(Signal::SIGINT).unwrap();

@@ -8,7 +8,7 @@ pub mod info;
 mod target;
 
 pub use connection::{Connection, Error, Interrupt, Writer, plain, write_command};
-pub use target::{Address, Target, target_arguments};
+pub use target::{Address, Target, Tls, target_arguments, tls_arguments};
 
 /// The default port of a server.
 pub const DEFAULT_PORT: u16 = 6379;

@@ -1,12 +1,15 @@
 //! The server that a tool connects to: the options and URLs of redis-cli.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::DEFAULT_PORT;
 use crate::resp::Protocol;
+use crate::sys::net::Socket;
+use crate::tls::{Channel, ClientOptions, Connector, Identity, Password, Suites, Trust};
 
 /// The environment variable for the password, which keeps it out of process listings.
 pub const PASSWORD_VARIABLE: &str = "REDISCLI_AUTH";
@@ -44,6 +47,27 @@ pub struct Target {
     pub database: u32,
     /// The protocol to request.
     pub protocol: Protocol,
+    /// Whether the URL asks for TLS (`rediss://`).
+    pub wants_tls: bool,
+    /// The TLS of the connection, if it has it.
+    pub tls: Option<Tls>,
+}
+
+/// How connections are encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Creates the sessions.
+    pub connector: Connector,
+    /// The name of the host that is sent to the server.
+    pub sni: Option<String>,
+}
+
+impl Tls {
+    /// Encrypts a connection, whose handshake then begins.
+    pub fn encrypt(&self, socket: Socket) -> io::Result<Channel> {
+        let session = self.connector.session(self.sni.as_deref()).map_err(io::Error::other)?;
+        Ok(Channel::encrypted(socket, session))
+    }
 }
 
 impl Default for Target {
@@ -54,8 +78,56 @@ impl Default for Target {
             password: None,
             database: 0,
             protocol: Protocol::Resp2,
+            wants_tls: false,
+            tls: None,
         }
     }
+}
+
+/// The options of TLS, which are redis-cli's.
+pub fn tls_arguments() -> [Arg; 9] {
+    let path = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("PATH").value_parser(value_parser!(PathBuf)).help(help)
+    };
+    let text = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    [
+        Arg::new("tls").long("tls").action(ArgAction::SetTrue).help("Encrypt the connection"),
+        text("sni", "HOST", "Name of the server to send to it"),
+        path("cacert", "File of the CAs to trust"),
+        path("cacertdir", "Directory of the CAs to trust; without both, those of the system"),
+        Arg::new("insecure")
+            .long("insecure")
+            .action(ArgAction::SetTrue)
+            .help("Accept any certificate of the server"),
+        path("cert", "Certificate to present"),
+        path("key", "Its private key"),
+        text("tls-ciphers", "LIST", "Suites of TLS 1.2 to offer, by their OpenSSL names"),
+        text("tls-ciphersuites", "LIST", "Suites of TLS 1.3 to offer"),
+    ]
+}
+
+/// Reads [`tls_arguments`].
+fn tls_of(matches: &ArgMatches) -> Result<Tls, String> {
+    let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let identity = match (path("cert"), path("key")) {
+        (Some(cert), Some(key)) => Some(Identity { cert, key, password: Password::default() }),
+        (None, None) => None,
+        _ => return Err("--cert and --key need each other".into()),
+    };
+    let connector = Connector::new(&ClientOptions {
+        identity,
+        trust: Trust { file: path("cacert"), dir: path("cacertdir") },
+        suites: Suites {
+            protocols: String::new(),
+            ciphers: text("tls-ciphers").unwrap_or_default(),
+            suites: text("tls-ciphersuites").unwrap_or_default(),
+        },
+        accepts_all: matches.get_flag("insecure"),
+    })?;
+    Ok(Tls { connector, sni: text("sni") })
 }
 
 /// The options that [`Target::from_matches`] reads: `-h -p -s -u -a --user --pass -n`. `-h` is the host, so the command
@@ -76,7 +148,7 @@ pub fn target_arguments() -> [Arg; 7] {
         Arg::new("url")
             .short('u')
             .value_name("URL")
-            .help("redis://user:password@host:port/database, as a whole"),
+            .help("redis://user:password@host:port/database as a whole, or rediss:// for TLS"),
         Arg::new("password")
             .short('a')
             .long("pass")
@@ -121,6 +193,10 @@ impl Target {
         if let Some(database) = matches.get_one::<u32>("database") {
             target.database = *database;
         }
+        // Commands without these options do not encrypt.
+        if target.wants_tls || matches.try_get_one::<bool>("tls").ok().flatten().is_some_and(|tls| *tls) {
+            target.tls = Some(tls_of(matches)?);
+        }
         Ok(target)
     }
 
@@ -144,12 +220,12 @@ impl Target {
         }
         match scheme {
             "redis" => {}
-            "rediss" => return invalid("TLS is not supported by this build"),
+            "rediss" => target.wants_tls = true,
             "unix" => {
                 target.address = Address::Unix(percent_decoded(place)?.into());
                 return Ok(target);
             }
-            _ => return invalid("it has to begin with redis://, or unix://"),
+            _ => return invalid("it has to begin with redis://, rediss:// or unix://"),
         }
         let (place, database) = place.split_once('/').unwrap_or((place, ""));
         if !database.is_empty() {
@@ -209,6 +285,7 @@ mod tests {
         let target = |url: &str| Target::from_url(url).unwrap();
         assert_eq!(target("redis://cache").address, tcp("cache", 6379));
         assert_eq!(target("redis://cache:7000/3").database, 3);
+        assert!(target("rediss://cache").wants_tls && !target("redis://cache").wants_tls);
         assert_eq!(target("redis://[::1]:7000").address, tcp("::1", 7000));
         assert_eq!(target("redis://:7000").address, tcp("127.0.0.1", 7000));
         let full = target("redis://al%20ice:p%40ss:w@cache:7000/2");
@@ -227,7 +304,6 @@ mod tests {
         for (url, part) in [
             ("cache:6379", "redis://"),
             ("http://cache", "redis://"),
-            ("rediss://cache", "TLS"),
             ("redis://cache:port", "port"),
             ("redis://cache:70000", "port"),
             ("redis://cache/one", "database"),
@@ -241,7 +317,8 @@ mod tests {
 
     #[test]
     fn options_win_over_the_url() {
-        let command = clap::Command::new("tool").disable_help_flag(true).args(target_arguments());
+        let command =
+            clap::Command::new("tool").disable_help_flag(true).args(target_arguments()).args(tls_arguments());
         let words = ["tool", "-u", "redis://u:p@cache:7000/2", "-p", "7001", "-n", "5", "--user", "v"];
         let target = Target::from_matches(&command.get_matches_from(words)).unwrap();
         assert_eq!((target.address, target.database), (tcp("cache", 7001), 5));

@@ -32,7 +32,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use self::source::Source;
 use self::state::State;
 use super::Call;
-use super::client::{Target, target_arguments};
+use super::client::{Target, target_arguments, tls_arguments};
 use super::console::tell;
 
 const AFTER_HELP: &str = "On a terminal:
@@ -66,6 +66,7 @@ pub fn command() -> Command {
         .after_help(AFTER_HELP)
         .disable_help_flag(true)
         .args(target_arguments())
+        .args(tls_arguments())
         .arg(
             Arg::new("interval")
                 .short('i')

@@ -120,7 +120,7 @@ fn server(server: &Server, out: &mut String) {
         "process_id": std::process::id(),
         "process_supervised": if server.process.supervisor.is_some() { "yes" } else { "no" },
         "run_id": server.core.run_id,
-        "tcp_port": server.core.config.port,
+        "tcp_port": server.core.config.first_port(),
         "server_time_usec": clock::wall_us(),
         "uptime_in_seconds": uptime,
         "uptime_in_days": uptime / 86_400,
@@ -138,21 +138,30 @@ fn server(server: &Server, out: &mut String) {
     listeners(server, out);
 }
 
-/// The listeners: a line for TCP with the addresses as configured, one for the Unix socket.
+/// The listeners: a line for TCP with the addresses as configured, one for the Unix socket, one for TLS.
 fn listeners(server: &Server, out: &mut String) {
-    let names = |unix: bool| server.net.listeners().iter().filter(move |l| l.path().is_some() == unix);
-    if names(false).next().is_some() {
-        out.push_str("listener0:name=tcp");
-        for listener in names(false) {
-            let written =
-                server.core.config.bind.iter().find(|a| BindAddress::parse(a).host == listener.name());
-            let _ = write!(out, ",bind={}", written.map_or(listener.name(), String::as_str));
+    let config = &server.core.config;
+    let of_tcp = |out: &mut String, kind: &str, is_encrypted: bool, port: u16| {
+        let entrances = server.net.entrances().iter();
+        let mut found = entrances
+            .filter(|one| one.listener.path().is_none() && one.is_encrypted == is_encrypted)
+            .map(|one| one.listener.name())
+            .peekable();
+        if found.peek().is_none() {
+            return;
         }
-        let _ = write!(out, ",port={}\r\n", server.core.config.port);
+        out.push_str(kind);
+        for name in found {
+            let written = config.bind.iter().find(|address| BindAddress::parse(address).host == name);
+            let _ = write!(out, ",bind={}", written.map_or(name, String::as_str));
+        }
+        let _ = write!(out, ",port={port}\r\n");
+    };
+    of_tcp(out, "listener0:name=tcp", false, config.port);
+    for entrance in server.net.entrances().iter().filter(|one| one.listener.path().is_some()) {
+        let _ = write!(out, "listener1:name=unix,bind={}\r\n", entrance.listener.name());
     }
-    for listener in names(true) {
-        let _ = write!(out, "listener1:name=unix,bind={}\r\n", listener.name());
-    }
+    of_tcp(out, "listener2:name=tls", true, config.tls_port);
 }
 
 fn multiplexing_api() -> &'static str {

@@ -75,7 +75,7 @@ impl Source {
             password: settings.from_password.clone(),
             ..Target::default()
         };
-        let opened = Connection::connect(&target.address).and_then(|mut connection| {
+        let opened = Connection::connect(&target.address, None).and_then(|mut connection| {
             connection.authenticate(&target)?;
             Ok(connection)
         });

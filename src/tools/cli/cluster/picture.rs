@@ -122,7 +122,7 @@ impl<'a> Cluster<'a> {
     }
 
     fn open(&self, host: &str, port: u16) -> Result<Connection, Error> {
-        let mut link = Connection::connect(&Address::Tcp(host.to_string(), port))?;
+        let mut link = Connection::connect(&Address::Tcp(host.to_string(), port), self.target.tls.as_ref())?;
         link.authenticate(self.target)?;
         Ok(link)
     }

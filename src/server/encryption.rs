@@ -1,0 +1,337 @@
+//! TLS of the server: made from the configuration, renewed when it or its files change; and what encrypted clients need
+//! beyond others.
+//!
+//! A client of `tls-port` is a client from its connection on, as in Redis, so a handshake that stalls has a slot of
+//! `maxclients`; unlike in Redis not for longer than [`HANDSHAKE_MS`].
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+
+use super::accept::PROTECTED;
+use super::replication::upstream::{Progress, Sink};
+use super::{Io, Server};
+use crate::command::waiting::Blocked;
+use crate::config::{ByteText, Change, Config, Directive, SetError, TlsClients};
+use crate::sys::net::Socket;
+use crate::sys::poller::{Event, Source, Token};
+use crate::tls::{
+    Acceptor, CacheBounds, Channel, ClientAuth, ClientOptions, Connector, Identity, Password, ServerOptions,
+    Suites, Trust,
+};
+
+/// How long a handshake may take.
+pub(super) const HANDSHAKE_MS: i64 = 10_000;
+
+/// What changes when a file does: device, inode, length, and the time of its modification.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+/// The certificates and settings of TLS.
+#[derive(Default)]
+pub(super) struct Encryption {
+    /// For clients.
+    acceptor: Option<Acceptor>,
+    /// For other nodes of the cluster: they always have to present a certificate.
+    bus: Option<Acceptor>,
+    /// For the connections to a primary, to other nodes, and of `MIGRATE`.
+    connector: Option<Connector>,
+    /// The files, as they were when they were read.
+    files: Vec<(ByteText, Stamp)>,
+}
+
+impl Encryption {
+    /// Reads the files that `config` names, if it wants TLS. The error is a line for the log.
+    pub fn new(config: &Config) -> Result<Encryption, String> {
+        let connects = config.tls_replication || config.tls_cluster;
+        let serves = config.tls_port != 0 || config.metrics_tls && config.metrics_port != 0;
+        if !serves && !connects {
+            return Ok(Encryption::default());
+        }
+        let files = stamps(config);
+        let options = server_options(config)?;
+        let acceptor = Some(Acceptor::new(&options)?);
+        let connector = connects.then(|| Connector::new(&client_options(config, &options))).transpose()?;
+        let of_nodes = ServerOptions { clients: ClientAuth::Required, ..options };
+        let bus = config.tls_cluster.then(|| Acceptor::new(&of_nodes)).transpose()?;
+        Ok(Encryption { acceptor, bus, connector, files })
+    }
+}
+
+/// The files that `config` names, with their current stamps.
+fn stamps(config: &Config) -> Vec<(ByteText, Stamp)> {
+    let named = [
+        &config.tls_cert_file,
+        &config.tls_key_file,
+        &config.tls_client_cert_file,
+        &config.tls_client_key_file,
+        &config.tls_ca_cert_file,
+        &config.tls_ca_cert_dir,
+    ];
+    named.into_iter().filter(|path| !path.is_empty()).map(|path| (path.clone(), stamp(path))).collect()
+}
+
+fn stamp(path: &ByteText) -> Stamp {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+}
+
+fn server_options(config: &Config) -> Result<ServerOptions, String> {
+    let clients = match config.tls_auth_clients {
+        TlsClients::No => ClientAuth::No,
+        TlsClients::Optional => ClientAuth::Optional,
+        TlsClients::Yes => ClientAuth::Required,
+    };
+    let (identity, trust) = (identity(config)?, trust(config));
+    if trust.is_empty() && (clients != ClientAuth::No || config.tls_replication || config.tls_cluster) {
+        return Err("Either tls-ca-cert-file or tls-ca-cert-dir must be specified when tls-cluster, tls-replication or \
+                    tls-auth-clients are enabled!"
+            .into());
+    }
+    Ok(ServerOptions {
+        identity,
+        trust,
+        suites: Suites {
+            protocols: config.tls_protocols.to_string(),
+            ciphers: config.tls_ciphers.to_string(),
+            suites: config.tls_ciphersuites.to_string(),
+        },
+        clients,
+        prefers_own_order: config.tls_prefer_server_ciphers,
+        cache: config.tls_session_caching.then_some(CacheBounds {
+            size: config.tls_session_cache_size as usize,
+            timeout_s: config.tls_session_cache_timeout,
+        }),
+    })
+}
+
+/// The options of outgoing connections; without a certificate of their own, they present that of the server.
+fn client_options(config: &Config, options: &ServerOptions) -> ClientOptions {
+    let (cert, key) = (&config.tls_client_cert_file, &config.tls_client_key_file);
+    let identity = if cert.is_empty() || key.is_empty() {
+        options.identity.clone()
+    } else {
+        identity_of(cert, key, &config.tls_client_key_file_pass)
+    };
+    ClientOptions {
+        identity: Some(identity),
+        trust: options.trust.clone(),
+        suites: options.suites.clone(),
+        accepts_all: false,
+    }
+}
+
+fn identity(config: &Config) -> Result<Identity, String> {
+    for (name, path) in [("tls-cert-file", &config.tls_cert_file), ("tls-key-file", &config.tls_key_file)] {
+        if path.is_empty() {
+            return Err(format!("No {name} configured!"));
+        }
+    }
+    Ok(identity_of(&config.tls_cert_file, &config.tls_key_file, &config.tls_key_file_pass))
+}
+
+fn identity_of(cert: &ByteText, key: &ByteText, password: &ByteText) -> Identity {
+    Identity {
+        cert: cert.as_path().into(),
+        key: key.as_path().into(),
+        password: Password(password.as_bytes().to_vec()),
+    }
+}
+
+fn trust(config: &Config) -> Trust {
+    let named = |path: &ByteText| (!path.is_empty()).then(|| path.as_path().to_owned());
+    Trust { file: named(&config.tls_ca_cert_file), dir: named(&config.tls_ca_cert_dir) }
+}
+
+impl Server {
+    /// Makes what a CONFIG SET needs, if it changes a directive of TLS or of the metrics, which may use it. If that fails, nothing changes.
+    pub(super) fn encryption_for(&self, change: &Change) -> Result<Option<Encryption>, SetError> {
+        let matters = |directive: &Directive| {
+            directive.name.starts_with("tls-") || directive.name.starts_with("metrics-")
+        };
+        let Some(directive) = change.changed.iter().find(|directive| matters(directive)) else {
+            return Ok(None);
+        };
+        Encryption::new(&change.config).map(Some).map_err(|why| {
+            self.process.log.warning(format_args!("{why}"));
+            SetError::refused(directive, "Unable to update TLS configuration. Check server logs.")
+        })
+    }
+
+    /// Reads the certificates again if their files have changed: a rotation needs no command. Faulty files leave the old
+    /// ones in use, until they change again.
+    pub(super) fn renew_encryption(&mut self) {
+        let files = &self.encryption.files;
+        if files.iter().all(|(path, seen)| stamp(path) == *seen) {
+            return;
+        }
+        match Encryption::new(&self.core.config) {
+            Ok(renewed) => {
+                self.encryption = renewed;
+                self.process.log.notice(format_args!("TLS certificates have changed and were loaded again"));
+            }
+            Err(why) => {
+                self.encryption.files = stamps(&self.core.config);
+                self.process
+                    .log
+                    .warning(format_args!("{why}: the TLS certificates that were loaded stay in use"));
+            }
+        }
+    }
+
+    /// The channel of a connection that was accepted; `None` if it has to be closed.
+    pub(super) fn accepted_channel(&self, socket: Socket, is_encrypted: bool) -> Option<Channel> {
+        if !is_encrypted {
+            return Some(Channel::plain(socket));
+        }
+        match self.encryption.acceptor.as_ref()?.session() {
+            Ok(session) => Some(Channel::encrypted(socket, session)),
+            Err(why) => {
+                self.process.log.warning(format_args!("Error accepting a client connection: {why}"));
+                None
+            }
+        }
+    }
+
+    /// The channel of an outgoing connection.
+    ///
+    /// # Errors
+    /// It has to be encrypted, and TLS is not configured.
+    pub(super) fn outgoing_channel(&self, socket: Socket, is_encrypted: bool) -> io::Result<Channel> {
+        if !is_encrypted {
+            return Ok(Channel::plain(socket));
+        }
+        let session = self.encryption.connector.as_ref().map(|connector| connector.session(None));
+        match session {
+            Some(Ok(session)) => Ok(Channel::encrypted(socket, session)),
+            Some(Err(why)) => Err(io::Error::other(why)),
+            None => Err(io::Error::other("TLS is not configured")),
+        }
+    }
+
+    /// The channel of an accepted connection of the cluster bus.
+    ///
+    /// # Errors
+    /// As [`Server::outgoing_channel`].
+    pub(super) fn bus_channel(&self, socket: Socket) -> io::Result<Channel> {
+        if !self.core.config.tls_cluster {
+            return Ok(Channel::plain(socket));
+        }
+        match self.encryption.bus.as_ref().map(Acceptor::session) {
+            Some(Ok(session)) => Ok(Channel::encrypted(socket, session)),
+            Some(Err(why)) => Err(io::Error::other(why)),
+            None => Err(io::Error::other("TLS is not configured")),
+        }
+    }
+
+    /// The port of this server that replicas and Sentinel are told.
+    pub(super) fn replication_port(&self) -> u16 {
+        let config = &self.core.config;
+        if config.tls_replication && config.tls_port > 0 { config.tls_port } else { config.port }
+    }
+
+    /// Whether the client that is being served uses TLS; if there is none, whether nodes do. Such a client is told the TLS
+    /// ports of nodes.
+    pub(super) fn tells_tls_ports(&self) -> bool {
+        self.net
+            .served_client()
+            .map_or(self.core.config.tls_cluster, |client| client.transport.is_encrypted())
+    }
+
+    /// Whether the session of the connection to the primary holds decrypted bytes that can be handled now.
+    pub(super) fn upstream_is_buffering(&self) -> bool {
+        let Some(Progress::Linking(linking)) = self.replication.upstream.as_ref().map(|it| &it.progress)
+        else {
+            return false;
+        };
+        let waits_for_loader = matches!(linking.sink, Some(Sink::Loader)) && self.loading.has_work();
+        linking.channel.has_more() && !waits_for_loader && !self.is_busy()
+    }
+
+    /// Closes a client whose handshake has failed.
+    #[cold]
+    pub(super) fn handshake_failed(&mut self, token: Token, error: &io::Error) {
+        let Some(client) = self.net.clients.get(token) else { return };
+        let (addr, laddr) = (client.transport.peer(), client.transport.local());
+        self.process.log.warning(format_args!(
+            "Error accepting a client connection: {error} (addr={addr} laddr={laddr})"
+        ));
+        self.net.doom(token);
+    }
+
+    /// After a turn of a client: if its connection is encrypted, its session may hold bytes that the poller does not
+    /// know of.
+    #[inline]
+    pub(super) fn after_encrypted(&mut self, token: Token) {
+        if self.net.has_encrypted
+            && self.net.clients.get(token).is_some_and(|client| client.transport.is_encrypted())
+        {
+            self.look_after_session(token);
+        }
+    }
+
+    fn look_after_session(&mut self, token: Token) {
+        let is_suspended = self.is_suspended(token);
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        if client.doomed {
+            return;
+        }
+        let is_client = !client.session.flags.primary;
+        if client.transport.take_completed() && is_client && self.refuse_if_protected(token) {
+            return;
+        }
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        let waits = client.resumable || client.session.blocked.is_some_and(Blocked::ends_by_itself);
+        if client.transport.has_more() && !waits && !is_suspended && !client.session.is_closing() {
+            self.net.note_buffering(token);
+        } else if client.transport.has_unsent() && client.pending.is_none() && !client.session.flags.replica {
+            // Records of the protocol; those of replies are in the pending output.
+            self.watch_client(token);
+        }
+    }
+
+    /// Refuses a client for protected mode, once its handshake is complete. Returns whether it does.
+    fn refuse_if_protected(&mut self, token: Token) -> bool {
+        let Some(client) = self.net.clients.get(token) else { return false };
+        if !self.is_protected_from(&client.transport) {
+            return false;
+        }
+        self.core.stats.rejected_connections += 1;
+        self.net.session(token).flags.close_after_reply = true;
+        self.net.reply_to(token).error(&PROTECTED[1..PROTECTED.len() - 2]);
+        true
+    }
+
+    /// Serves the clients whose sessions held decrypted bytes after their last turn.
+    pub(super) fn serve_buffering(&mut self, io: &mut Io) {
+        for token in self.net.take_buffering() {
+            if self.process.exit {
+                return;
+            }
+            let event =
+                Event { source: Source::Client(token), readable: true, writable: false, closed: false };
+            self.on_client_event(io, token, event);
+        }
+        if self.upstream_is_buffering() {
+            let event = Event { source: Source::Upstream, readable: true, writable: false, closed: false };
+            self.on_upstream_event(event);
+        }
+    }
+
+    /// Sends the records that the socket has not accepted. Returns whether none is left.
+    pub(super) fn flush_encrypted(&mut self, token: Token) -> bool {
+        let Some(client) = self.net.clients.get_mut(token) else { return false };
+        match client.transport.flush() {
+            Ok(()) => {
+                if client.pending.is_none() && !client.session.flags.replica {
+                    self.watch_client(token);
+                }
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            Err(error) => {
+                self.send_failed(token, &error);
+                false
+            }
+        }
+    }
+}

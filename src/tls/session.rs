@@ -1,0 +1,592 @@
+//! The TLS state of one connection.
+//!
+//! ```text
+//! socket ─▶ scratch ─▶ decrypted in place ─▶ the caller          caller ─▶ encrypted into scratch ─▶ socket
+//!             ▲ incoming (part of a record)    ╰ plain (no room)                 ╰ outgoing (the socket is full)
+//! ```
+//!
+//! rustls's unbuffered interface keeps no buffers, and all sessions of a thread share one scratch buffer. So an idle
+//! connection owns only its keys; the three buffers exist while they hold something, and are bounded: part of a record in
+//! `incoming`, the plaintext of one receive that found no room in `plain`, and the records of one send in `outgoing`.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, IoSlice};
+use std::ops::RangeInclusive;
+
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+
+use crate::sys::net::Socket;
+
+/// The plaintext of a record.
+const RECORD: usize = 16 * 1024;
+
+/// A record with the parts around its plaintext.
+const WHOLE_RECORD: usize = RECORD + 256;
+
+/// The most bytes of one receive, unless a part of a record precedes them.
+const RECEIVE: usize = 64 * 1024;
+
+/// The most bytes that wait for the rest of a record or of a message of the handshake. A chain of certificates may be
+/// larger than a record; rustls accepts messages of up to 64 KiB.
+const MAX_INCOMING: usize = 80 * 1024;
+
+/// The most plaintext that is encrypted before the socket has to accept it.
+const SEND: usize = 64 * 1024;
+
+/// The buffers that all sessions of a thread share.
+struct Scratch {
+    /// Received bytes, which are decrypted in place.
+    received: Vec<u8>,
+    /// Pieces of plaintext that become one record.
+    gathered: Vec<u8>,
+    /// Records to send.
+    records: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = const {
+        RefCell::new(Scratch { received: Vec::new(), gathered: Vec::new(), records: Vec::new() })
+    };
+}
+
+enum Side {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+/// The two kinds of connection of rustls.
+trait Records {
+    type Data;
+
+    /// Handles the records in `incoming` up to the next state.
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+}
+
+impl Records for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+}
+
+impl Records for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+}
+
+/// Calls a generic function with the connection of either side.
+macro_rules! with {
+    ($side:expr, $connection:ident => $call:expr) => {
+        match &mut $side {
+            Side::Server($connection) => $call,
+            Side::Client($connection) => $call,
+        }
+    };
+}
+
+/// What to do after a step of the protocol.
+enum Step {
+    /// There may be more.
+    Continue,
+    /// More bytes are needed.
+    Blocked,
+    /// Application data may be sent, and nothing is left of what was received.
+    Open,
+}
+
+/// The state of one encrypted connection.
+pub struct Session {
+    side: Side,
+    /// Whether the handshake is complete.
+    is_open: bool,
+    /// Whether [`Session::take_completed`] has to report the end of the handshake.
+    is_new: bool,
+    /// Whether the peer sends no more.
+    has_ended: bool,
+    /// Whether the caller knows that.
+    end_is_known: bool,
+    /// Received bytes that are part of a record.
+    incoming: Vec<u8>,
+    /// Plaintext for which the caller had no room, from `plain_at` on.
+    plain: Vec<u8>,
+    plain_at: usize,
+    /// Records that the socket has not accepted, from `outgoing_at` on.
+    outgoing: Vec<u8>,
+    outgoing_at: usize,
+    /// The plaintext in these records, or in records that were sent since, that the caller has not been told is sent:
+    /// the caller offers it again.
+    held: usize,
+}
+
+impl Session {
+    /// The side of the server.
+    pub(super) fn of_server(connection: UnbufferedServerConnection) -> Session {
+        Session::new(Side::Server(connection))
+    }
+
+    /// The side of the client. Its first message waits for [`Session::flush`].
+    pub(super) fn of_client(connection: UnbufferedClientConnection) -> io::Result<Session> {
+        let mut session = Session::new(Side::Client(connection));
+        session.advance(&mut [], &mut |_| ())?;
+        Ok(session)
+    }
+
+    fn new(side: Side) -> Session {
+        Session {
+            side,
+            is_open: false,
+            is_new: true,
+            has_ended: false,
+            end_is_known: false,
+            incoming: Vec::new(),
+            plain: Vec::new(),
+            plain_at: 0,
+            outgoing: Vec::new(),
+            outgoing_at: 0,
+            held: 0,
+        }
+    }
+
+    /// Whether the handshake is not complete.
+    #[inline]
+    pub fn is_handshaking(&self) -> bool {
+        !self.is_open
+    }
+
+    /// Returns whether the handshake is complete, once.
+    pub fn take_completed(&mut self) -> bool {
+        self.is_open && std::mem::take(&mut self.is_new)
+    }
+
+    /// Plaintext that was not received yet.
+    #[inline]
+    pub fn buffered(&self) -> usize {
+        self.plain.len() - self.plain_at
+    }
+
+    /// Whether a receive would return something, plaintext or the end, without an event of the socket.
+    #[inline]
+    pub fn has_more(&self) -> bool {
+        self.buffered() > 0 || self.has_ended && !self.end_is_known
+    }
+
+    /// Whether there are records that the socket has not accepted.
+    #[inline]
+    pub fn has_unsent(&self) -> bool {
+        self.outgoing_at < self.outgoing.len()
+    }
+
+    /// The memory of the session, without that of its keys.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Session>() + self.incoming.capacity() + self.plain.capacity() + self.outgoing.capacity()
+    }
+
+    /// Receives up to `most` bytes of plaintext, and passes them to `take` piece by piece. Returns their number; 0 is the
+    /// end of the peer's output. The receive that completes the handshake returns none: its owner may have to decide about
+    /// the peer first.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing has arrived, also while the handshake continues. The connection or the protocol failed.
+    pub fn receive(
+        &mut self,
+        socket: &Socket,
+        most: usize,
+        mut take: impl FnMut(&[u8]),
+    ) -> io::Result<usize> {
+        let mut count = self.take_plain(most, &mut take);
+        // A record that does not fit is decrypted only if nothing else can be returned.
+        while !self.has_ended && (count == 0 || most - count >= WHOLE_RECORD) {
+            let was_open = self.is_open;
+            let limit = if was_open { most - count } else { 0 };
+            match self.receive_once(socket, limit, &mut take) {
+                Ok((received, is_full)) => {
+                    count += received;
+                    if !is_full || !was_open || most == 0 {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if count == 0 && most > 0 {
+            if !self.has_ended || self.buffered() > 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.end_is_known = true;
+        }
+        Ok(count)
+    }
+
+    /// Passes on plaintext that was decrypted before.
+    fn take_plain(&mut self, most: usize, take: &mut impl FnMut(&[u8])) -> usize {
+        let count = self.buffered().min(most);
+        if count > 0 {
+            take(&self.plain[self.plain_at..self.plain_at + count]);
+            self.plain_at += count;
+            if self.buffered() == 0 {
+                (self.plain, self.plain_at) = (Vec::new(), 0);
+            }
+        }
+        count
+    }
+
+    /// Makes one system call. Returns the plaintext that was taken, and whether the socket may have more.
+    fn receive_once(
+        &mut self,
+        socket: &Socket,
+        most: usize,
+        take: &mut impl FnMut(&[u8]),
+    ) -> io::Result<(usize, bool)> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let buffer = &mut scratch.received;
+            buffer.resize(MAX_INCOMING + RECEIVE, 0);
+            let begun = self.incoming.len();
+            let room = most.saturating_sub(begun).clamp(WHOLE_RECORD, RECEIVE);
+            let received = socket.recv(&mut buffer[begun..begun + room])?;
+            if received == 0 {
+                return self.end_of_stream().map(|()| (0, false));
+            }
+            buffer[..begun].copy_from_slice(&self.incoming);
+            let (mut count, mut beyond) = (0, Vec::new());
+            let filled = &mut buffer[..begun + received];
+            let advanced = self.advance(filled, &mut |bytes| {
+                let (fits, rest) = bytes.split_at(bytes.len().min(most - count));
+                if !fits.is_empty() {
+                    take(fits);
+                    count += fits.len();
+                }
+                beyond.extend_from_slice(rest);
+            });
+            if self.has_unsent() {
+                match self.flush(socket) {
+                    Err(error) if error.kind() != ErrorKind::WouldBlock && advanced.is_ok() => {
+                        return Err(error);
+                    }
+                    _ => {}
+                }
+            }
+            let rest = &filled[advanced?..];
+            if rest.len() > MAX_INCOMING {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidData,
+                    "a message of the handshake is too large",
+                ));
+            }
+            if rest.is_empty() {
+                self.incoming = Vec::new();
+            } else {
+                self.incoming.clear();
+                self.incoming.extend_from_slice(rest);
+            }
+            if self.buffered() == 0 {
+                (self.plain, self.plain_at) = (beyond, 0);
+            } else {
+                self.plain.extend_from_slice(&beyond);
+            }
+            Ok((count, received == room))
+        })
+    }
+
+    /// The peer has closed its side of the connection, with or without saying so in the protocol (`close_notify`).
+    fn end_of_stream(&mut self) -> io::Result<()> {
+        if !self.is_open {
+            return Err(io::Error::new(
+                ErrorKind::UnexpectedEof,
+                "the connection was closed during the handshake",
+            ));
+        }
+        self.has_ended = true;
+        Ok(())
+    }
+
+    /// Processes received bytes: passes plaintext to `take`, and appends the records to send to `outgoing`. Returns the
+    /// number of bytes that are done with.
+    fn advance(&mut self, received: &mut [u8], take: &mut impl FnMut(&[u8])) -> io::Result<usize> {
+        let mut done = 0;
+        loop {
+            let Session { side, outgoing, has_ended, .. } = self;
+            let (discard, step) = with!(*side, connection => step(connection.process(&mut received[done..]), take, outgoing, has_ended));
+            done += discard;
+            match step {
+                Ok(Step::Continue) => {}
+                Ok(Step::Blocked) => return Ok(done),
+                Ok(Step::Open) => {
+                    self.is_open = true;
+                    return Ok(done);
+                }
+                Err(error) => {
+                    self.add_alert(&mut received[done..]);
+                    let why = self.explain(&error, received);
+                    return Err(io::Error::new(ErrorKind::InvalidData, why));
+                }
+            }
+        }
+    }
+
+    /// After an error: appends the alert that tells the peer. rustls has queued it, and may not be given more records.
+    fn add_alert(&mut self, rest: &mut [u8]) {
+        let Session { side, outgoing, has_ended, .. } = self;
+        let _ = with!(*side, connection => step(connection.process(rest), &mut |_| (), outgoing, has_ended));
+    }
+
+    fn explain(&self, error: &rustls::Error, received: &[u8]) -> String {
+        /// The types of records.
+        const TYPES: RangeInclusive<u8> = 20..=24;
+        match received.first() {
+            Some(first) if !self.is_open && !TYPES.contains(first) => {
+                "what arrived is not TLS, the peer may not have it enabled".into()
+            }
+            _ => error.to_string(),
+        }
+    }
+
+    /// Sends as much of the slices, in order, as the socket accepts in whole records; see [`super::Channel`].
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing was accepted, also while the handshake continues. The connection failed.
+    pub fn send(&mut self, socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.flush(socket)?;
+        if !self.is_open {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        let mut sent = self.held.min(offered);
+        self.held -= sent;
+        let mut rest = Rest::new(slices, sent);
+        while sent < offered {
+            let batch = (offered - sent).min(SEND);
+            if !self.send_batch(socket, &mut rest, batch)? {
+                break;
+            }
+            sent += batch;
+        }
+        if sent == 0 && offered > 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(sent) }
+    }
+
+    /// Encrypts and sends the next `len` bytes. Returns false if the socket has not accepted all of their records: then
+    /// they are held.
+    fn send_batch(&mut self, socket: &Socket, rest: &mut Rest<'_, '_>, len: usize) -> io::Result<bool> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Scratch { gathered, records, .. } = scratch;
+            records.resize(SEND + SEND / RECORD * (WHOLE_RECORD - RECORD), 0);
+            let (mut left, mut at) = (len, 0);
+            while left > 0 {
+                let piece = rest.next(left.min(RECORD), gathered);
+                let Session { side, incoming, .. } = &mut *self;
+                at += with!(*side, connection => encrypt(connection, incoming, piece, records, at))?;
+                left -= piece.len();
+            }
+            let accepted = match socket.send(&records[..at]) {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error),
+            };
+            if accepted == at {
+                return Ok(true);
+            }
+            self.outgoing = records[accepted..at].to_vec();
+            self.outgoing_at = 0;
+            self.held = len;
+            Ok(false)
+        })
+    }
+
+    /// Sends `bytes` unless the socket is full. They count as sent: what the socket does not accept at once is sent
+    /// before other bytes.
+    pub fn offer(&mut self, socket: &Socket, bytes: &[u8]) {
+        if self.flush(socket).is_ok()
+            && self.is_open
+            && self.held == 0
+            && self.send(socket, &[IoSlice::new(bytes)]).is_err()
+        {
+            self.held = 0;
+        }
+    }
+
+    /// Sends the records that the socket has not accepted yet.
+    ///
+    /// # Errors
+    /// `WouldBlock` if the socket is still full. The connection failed.
+    pub fn flush(&mut self, socket: &Socket) -> io::Result<()> {
+        if self.outgoing.is_empty() {
+            return Ok(());
+        }
+        while self.has_unsent() {
+            self.outgoing_at += socket.send(&self.outgoing[self.outgoing_at..])?;
+        }
+        (self.outgoing, self.outgoing_at) = (Vec::new(), 0);
+        Ok(())
+    }
+
+    /// The caller will not offer again what was not accepted.
+    pub fn forget_unsent(&mut self) {
+        self.held = 0;
+    }
+
+    /// Tells the peer that nothing follows, if the socket accepts that at once.
+    pub fn end(&mut self, socket: &Socket) {
+        if self.flush(socket).is_err() || !self.is_open {
+            return;
+        }
+        let mut record = [0; 256];
+        let Session { side, incoming, .. } = self;
+        let written = with!(*side, connection => close_notify(connection.process(incoming), &mut record));
+        let _ = socket.send(&record[..written]);
+    }
+}
+
+/// Handles one state of the protocol. Returns the number of received bytes to discard, and how to continue.
+fn step<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    take: &mut impl FnMut(&[u8]),
+    outgoing: &mut Vec<u8>,
+    has_ended: &mut bool,
+) -> (usize, Result<Step, rustls::Error>) {
+    let UnbufferedStatus { mut discard, state } = status;
+    let step = match state {
+        Err(error) => Err(error),
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+            match traffic.next_record() {
+                Some(Ok(record)) => {
+                    discard += record.discard;
+                    take(record.payload);
+                }
+                Some(Err(error)) => break Err(error),
+                None => break Ok(Step::Continue),
+            }
+        },
+        Ok(ConnectionState::EncodeTlsData(mut data)) => {
+            append_record(outgoing, |room| data.encode(room));
+            Ok(Step::Continue)
+        }
+        Ok(ConnectionState::TransmitTlsData(data)) => {
+            // They are sent in their order, from `outgoing`.
+            data.done();
+            Ok(Step::Continue)
+        }
+        Ok(ConnectionState::PeerClosed) => {
+            *has_ended = true;
+            Ok(Step::Continue)
+        }
+        Ok(ConnectionState::Closed) => {
+            *has_ended = true;
+            Ok(Step::Blocked)
+        }
+        Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Open),
+        // Early data is not enabled.
+        Ok(_) => Ok(Step::Blocked),
+    };
+    (discard, step)
+}
+
+/// Appends a record that `encode` writes, once it has room enough.
+fn append_record(outgoing: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) {
+    let start = outgoing.len();
+    let mut room = 1024;
+    loop {
+        outgoing.resize(start + room, 0);
+        match encode(&mut outgoing[start..]) {
+            Ok(written) => return outgoing.truncate(start + written),
+            Err(EncodeError::InsufficientSize(error)) if error.required_size > room => {
+                room = error.required_size;
+            }
+            Err(_) => return outgoing.truncate(start),
+        }
+    }
+}
+
+/// Encrypts `plain` into `records` from `at` on, after records that the protocol has to send before it. Returns the
+/// number of bytes there.
+fn encrypt(
+    connection: &mut impl Records,
+    incoming: &mut [u8],
+    plain: &[u8],
+    records: &mut Vec<u8>,
+    at: usize,
+) -> io::Result<usize> {
+    let start = at;
+    let mut at = at;
+    loop {
+        match connection.process(incoming).state.map_err(io::Error::other)? {
+            ConnectionState::EncodeTlsData(mut data) => {
+                let room = records.len();
+                records.truncate(at);
+                append_record(records, |room| data.encode(room));
+                at = records.len();
+                records.resize(room.max(at + WHOLE_RECORD), 0);
+            }
+            ConnectionState::TransmitTlsData(data) => data.done(),
+            ConnectionState::PeerClosed => {}
+            ConnectionState::WriteTraffic(mut traffic) => match traffic.encrypt(plain, &mut records[at..]) {
+                Ok(written) => return Ok(at + written - start),
+                Err(EncryptError::InsufficientSize(error)) => records.resize(at + error.required_size, 0),
+                Err(EncryptError::EncryptExhausted) => {
+                    return Err(io::Error::other("the keys are exhausted"));
+                }
+            },
+            _ => return Err(ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+/// Bytes of slices that are still to be sent.
+struct Rest<'a, 'b> {
+    slices: &'a [IoSlice<'b>],
+    /// The bytes of the first slice that are done with.
+    at: usize,
+}
+
+impl<'a, 'b> Rest<'a, 'b> {
+    /// The bytes of `slices` after the first `skip`.
+    fn new(slices: &'a [IoSlice<'b>], skip: usize) -> Rest<'a, 'b> {
+        let mut rest = Rest { slices, at: 0 };
+        rest.skip(skip);
+        rest
+    }
+
+    fn skip(&mut self, mut count: usize) {
+        while let Some(first) = self.slices.first()
+            && count >= first.len() - self.at
+        {
+            count -= first.len() - self.at;
+            self.slices = &self.slices[1..];
+            self.at = 0;
+        }
+        self.at += count;
+    }
+
+    /// Takes the next `len` bytes: as they are if they are in one slice, otherwise gathered.
+    fn next<'c>(&mut self, len: usize, gathered: &'c mut Vec<u8>) -> &'c [u8]
+    where
+        'a: 'c,
+    {
+        let first: &'a [u8] = &self.slices[0][self.at..];
+        if first.len() >= len {
+            self.skip(len);
+            return &first[..len];
+        }
+        gathered.clear();
+        while gathered.len() < len {
+            let piece = &self.slices[0][self.at..];
+            let piece = &piece[..piece.len().min(len - gathered.len())];
+            gathered.extend_from_slice(piece);
+            self.skip(piece.len());
+        }
+        gathered
+    }
+}
+
+/// Writes the record that ends the own output. Returns its length.
+fn close_notify<D>(status: UnbufferedStatus<'_, '_, D>, record: &mut [u8]) -> usize {
+    match status.state {
+        Ok(ConnectionState::WriteTraffic(mut traffic)) => traffic.queue_close_notify(record).unwrap_or(0),
+        _ => 0,
+    }
+}

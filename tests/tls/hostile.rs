@@ -1,0 +1,125 @@
+//! Peers that break the rules of the protocol, or of politeness: each is refused, and others are not disturbed.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use crate::support::{DEADLINE, eventually, raise_open_files};
+use crate::{Client, Encrypted};
+
+/// The beginning of a ClientHello, whose rest never comes.
+const HALF_HELLO: &[u8] = &[22, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3, 1, 2, 3, 4];
+
+#[test]
+fn handshakes_that_stall_are_ended_and_others_are_served_meanwhile() {
+    const STALLED: usize = 1000;
+    raise_open_files(STALLED as u64 + 200);
+    let encrypted = Encrypted::start("");
+    let mut plain = encrypted.server.client();
+    let before = encrypted.server.resident_bytes();
+    let stalled: Vec<TcpStream> = (0..STALLED)
+        .map(|index| {
+            let mut stream = TcpStream::connect(("127.0.0.1", encrypted.port)).unwrap();
+            // Some say nothing at all.
+            if index % 2 == 0 {
+                stream.write_all(HALF_HELLO).unwrap();
+            }
+            stream
+        })
+        .collect();
+    plain.wait_for_info("connected_clients", |count| count == STALLED as i64 + 1);
+    let each = encrypted.server.resident_bytes().saturating_sub(before) / STALLED as u64;
+    assert!(each < 16 * 1024, "{each} bytes for each");
+    let mut drip = TcpStream::connect(("127.0.0.1", encrypted.port)).unwrap();
+    let mut dripped = HALF_HELLO.iter().chain(std::iter::repeat(&0));
+    eventually("the end of all stalled handshakes, also of one that sends byte after byte", || {
+        // The server may have closed it.
+        let _ = drip.write_all(&[*dripped.next().unwrap()]);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert_eq!(encrypted.client().run("PING").text(), "PONG");
+        (plain.info_number("connected_clients") == 1).then_some(())
+    });
+    assert!(
+        encrypted.server.log().contains("Error accepting a client connection: timed out (addr=127.0.0.1:")
+    );
+    for mut stream in stalled {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        assert!(stream.read_to_end(&mut Vec::new()).is_ok(), "closed, not left");
+    }
+}
+
+#[test]
+fn a_connection_that_ends_without_close_notify_is_closed() {
+    let encrypted = Encrypted::start("");
+    let mut plain = encrypted.server.client();
+    let mut client = encrypted.client();
+    assert_eq!(client.run("SET key value").text(), "OK");
+    client.send(&["GET", "key"]).unwrap();
+    // The end of the stream, past the protocol: its last reply still comes.
+    client.socket().shut_down_sending().unwrap();
+    assert_eq!(client.read_reply().unwrap().value.text(), "value");
+    client.wait_closed();
+    plain.wait_for_info("connected_clients", |count| count == 1);
+    assert!(!encrypted.server.log().contains("Error accepting"));
+}
+
+#[test]
+fn bytes_that_are_no_record_end_a_connection() {
+    let encrypted = Encrypted::start("");
+    let mut plain = encrypted.server.client();
+    for garbage in
+        [&b"*1\r\n$4\r\nPING\r\n"[..], &[23, 3, 3, 0, 20, 1, 2, 3], &[0xff; 100], &[23, 3, 3, 0xff, 0xff]]
+    {
+        let mut client = encrypted.client();
+        assert_eq!(client.run("PING").text(), "PONG");
+        let _ = client.socket().send(garbage);
+        let _ = client.socket().shut_down_sending();
+        let _ = client.read_to_end();
+    }
+    plain.wait_for_info("connected_clients", |count| count == 1);
+}
+
+#[test]
+fn random_bytes_on_the_tls_port_disturb_nobody() {
+    let encrypted = Encrypted::start("");
+    let mut plain = encrypted.server.client();
+    let mut random = crate::support::Random::new(25);
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(("127.0.0.1", encrypted.port)).unwrap();
+        let mut bytes = random.bytes(300);
+        bytes[..5].copy_from_slice(&[22, 3, 1, 1, 34]);
+        let _ = stream.write_all(&bytes);
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    plain.wait_for_info("connected_clients", |count| count == 1);
+    assert_eq!(encrypted.client().run("PING").text(), "PONG");
+}
+
+#[test]
+fn maxclients_holds_for_encrypted_clients() {
+    let encrypted = Encrypted::start("--maxclients 2");
+    let mut plain = encrypted.server.client();
+    // Those that waited for the start are gone.
+    plain.wait_for_info("connected_clients", |count| count == 1);
+    let mut client = encrypted.client();
+    let before = plain.info_number("rejected_connections");
+    assert!(encrypted.try_client("client").is_err());
+    assert_eq!(plain.info_number("rejected_connections"), before + 1);
+    assert_eq!(client.run("PING").text(), "PONG");
+}
+
+#[test]
+fn the_memory_of_an_idle_connection_is_bounded() {
+    const IDLE: usize = 300;
+    let encrypted = Encrypted::start("");
+    // What the first connections allocate stays.
+    let mut clients: Vec<Client> = (0..20).map(|_| encrypted.client()).collect();
+    let before = encrypted.server.resident_bytes();
+    for _ in 0..IDLE {
+        let mut client = encrypted.client();
+        assert_eq!(client.call(&["ECHO", &"x".repeat(30_000)]).text().len(), 30_000);
+        clients.push(client);
+    }
+    let each = encrypted.server.resident_bytes().saturating_sub(before) / IDLE as u64;
+    assert!(each < 24 * 1024, "{each} bytes for each");
+}
