@@ -46,7 +46,7 @@ test: ## Build and run all tests; installs redis-server and clients where it can
 	tests/prepare
 	$(CARGO) test --locked $(ARGS)
 
-test-tls: ## The tests of TLS, with a build that has it
+test-tls: ## Run the tests of TLS, with a build that has it
 	$(CARGO) test --locked --features tls --test tls -- $(ARGS)
 
 apps: ## Run applications from their registries on the server: caches, sessions, job queues, chats (ARGS=django for one)

@@ -12,7 +12,7 @@
 //! | 1 | [`lua`] | executes scripts and functions, without knowing the commands that they call |
 //! | 1 | [`resp`] | finds the request's arguments in the ring without copying, writes replies |
 //! | 1 | [`http`] | finds the head of a request for metrics |
-//! | 1 | [`tls`] | decrypts the bytes and encrypts the reply, on connections to `tls-port` |
+//! | 1 | [`tls`] | decrypts received bytes and encrypts replies, on connections to `tls-port` |
 //! | 1 | [`dict`] | finds the key's entry: an open-addressing table that grows a bucket at a time |
 //! | 2 | [`types`] | the entry: header, key and value in one block |
 //! | 2 | [`config`] | the one table of directives, and the values that the others read |

@@ -1,6 +1,6 @@
 """Uses a server through redis-py, in RESP2 and RESP3: python_client.py PORT [CERTIFICATES].
 
-With a directory of certificates, it uses TLS.
+If CERTIFICATES, a directory, is given, it uses TLS.
 """
 
 import sys

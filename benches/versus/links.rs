@@ -26,7 +26,7 @@ const DISCARDED: usize = 1 << 20;
 /// The most bytes of a snapshot received at once.
 const CHUNK: usize = 256 << 10;
 
-/// The end of a stream that is still being written.
+/// The end of a stream that is still being written, as an offset.
 const UNKNOWN: u64 = u64::MAX;
 
 /// The length of the mark at the end of a snapshot of unknown length.
@@ -122,8 +122,8 @@ impl Sink {
     }
 }
 
-/// Calls `work` while a thread on `core` discards the streams of all `sinks`. Returns after they have received what
-/// `server` has written until then: bytes that are still to be sent belong to the work.
+/// Calls `work` while a thread on `core` discards the streams of all `sinks`. Returns after they have received all that
+/// `server` has written to the stream by then: sending the rest belongs to the work.
 pub fn while_discarding<T>(
     sinks: &mut [Sink],
     core: usize,
@@ -146,7 +146,7 @@ pub fn while_discarding<T>(
     Ok(value)
 }
 
-/// The offset of what a primary has written or a replica applied.
+/// The replication offset: how much of the stream a primary has written or a replica has applied.
 pub fn offset(server: &Server) -> Result<u64> {
     let info = info(&mut server.connect()?)?;
     field(&info, "master_repl_offset")
@@ -171,7 +171,7 @@ fn discard_until(sinks: &mut [Sink], end: &AtomicU64) -> Result<()> {
             sinks.iter().try_for_each(Sink::acknowledge)?;
         }
         if end.load(Ordering::Relaxed) != UNKNOWN && received.elapsed() > PATIENCE {
-            return Err("a replica does not receive the end of the stream".into());
+            return Err("a replica has not received the end of the stream in time".into());
         }
     }
     Ok(())

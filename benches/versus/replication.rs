@@ -187,12 +187,12 @@ fn follow(primary: &Server, replica: &Server) -> Result<f64> {
     Ok(begin.elapsed().as_secs_f64())
 }
 
-/// Waits until a replica has applied what its primary has written.
+/// Waits until a replica has applied all that its primary has written.
 fn catch_up(primary: &Server, replica: &Server) -> Result<()> {
     let (end, begin) = (offset(primary)?, Instant::now());
     while offset(replica)? < end {
         if begin.elapsed() > PATIENCE {
-            return Err("a replica does not apply the end of the stream".into());
+            return Err("a replica has not applied the end of the stream in time".into());
         }
         sleep(GLANCE);
     }

@@ -5,13 +5,13 @@ complete -c redstart-benchmark -s u -d 'redis://user:password@host:port/database
 complete -c redstart-benchmark -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
 complete -c redstart-benchmark -l user -d 'User to authenticate as; needs a password' -r
 complete -c redstart-benchmark -l dbnum -d 'Number of the database' -r
-complete -c redstart-benchmark -l sni -d 'Name of the server to send to it' -r
-complete -c redstart-benchmark -l cacert -d 'File of the CAs to trust' -r -F
-complete -c redstart-benchmark -l cacertdir -d 'Directory of the CAs to trust; without both, those of the system' -r -F
-complete -c redstart-benchmark -l cert -d 'Certificate to present' -r -F
-complete -c redstart-benchmark -l key -d 'Its private key' -r -F
-complete -c redstart-benchmark -l tls-ciphers -d 'Suites of TLS 1.2 to offer, by their OpenSSL names' -r
-complete -c redstart-benchmark -l tls-ciphersuites -d 'Suites of TLS 1.3 to offer' -r
+complete -c redstart-benchmark -l sni -d 'Host name to send to the server, as SNI' -r
+complete -c redstart-benchmark -l cacert -d 'PEM file of the trusted CAs' -r -F
+complete -c redstart-benchmark -l cacertdir -d 'Directory of the trusted CAs; without a file or directory, those of the system' -r -F
+complete -c redstart-benchmark -l cert -d 'Certificate to present to the server' -r -F
+complete -c redstart-benchmark -l key -d 'Private key of the certificate' -r -F
+complete -c redstart-benchmark -l tls-ciphers -d 'Cipher suites of TLS 1.2 to offer, by their OpenSSL names' -r
+complete -c redstart-benchmark -l tls-ciphersuites -d 'Cipher suites of TLS 1.3 to offer' -r
 complete -c redstart-benchmark -s c -d 'Connections [default: 50]' -r
 complete -c redstart-benchmark -s n -d 'Requests of each test [default: 100000]' -r
 complete -c redstart-benchmark -l duration -d 'Send for this many seconds instead of a number of requests' -r
@@ -28,7 +28,7 @@ complete -c redstart-benchmark -l seed -d 'Seed of random numbers: the same seed
 complete -c redstart-benchmark -l html -d 'Write the report as a page' -r -F
 complete -c redstart-benchmark -l precision -d 'Decimals of milliseconds [default: 3]' -r
 complete -c redstart-benchmark -l tls -d 'Encrypt the connection'
-complete -c redstart-benchmark -l insecure -d 'Accept any certificate of the server'
+complete -c redstart-benchmark -l insecure -d 'Accept any server certificate'
 complete -c redstart-benchmark -l poisson -d 'Open loop at random distances, as from independent users, instead of even ones'
 complete -c redstart-benchmark -s 3 -d 'Speak RESP3'
 complete -c redstart-benchmark -l enable-tracking -d 'Send CLIENT TRACKING on first'

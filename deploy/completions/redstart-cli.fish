@@ -5,13 +5,13 @@ complete -c redstart-cli -s u -d 'redis://user:password@host:port/database as a 
 complete -c redstart-cli -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
 complete -c redstart-cli -l user -d 'User to authenticate as; needs a password' -r
 complete -c redstart-cli -s n -d 'Number of the database' -r
-complete -c redstart-cli -l sni -d 'Name of the server to send to it' -r
-complete -c redstart-cli -l cacert -d 'File of the CAs to trust' -r -F
-complete -c redstart-cli -l cacertdir -d 'Directory of the CAs to trust; without both, those of the system' -r -F
-complete -c redstart-cli -l cert -d 'Certificate to present' -r -F
-complete -c redstart-cli -l key -d 'Its private key' -r -F
-complete -c redstart-cli -l tls-ciphers -d 'Suites of TLS 1.2 to offer, by their OpenSSL names' -r
-complete -c redstart-cli -l tls-ciphersuites -d 'Suites of TLS 1.3 to offer' -r
+complete -c redstart-cli -l sni -d 'Host name to send to the server, as SNI' -r
+complete -c redstart-cli -l cacert -d 'PEM file of the trusted CAs' -r -F
+complete -c redstart-cli -l cacertdir -d 'Directory of the trusted CAs; without a file or directory, those of the system' -r -F
+complete -c redstart-cli -l cert -d 'Certificate to present to the server' -r -F
+complete -c redstart-cli -l key -d 'Private key of the certificate' -r -F
+complete -c redstart-cli -l tls-ciphers -d 'Cipher suites of TLS 1.2 to offer, by their OpenSSL names' -r
+complete -c redstart-cli -l tls-ciphersuites -d 'Cipher suites of TLS 1.3 to offer' -r
 complete -c redstart-cli -s r -d 'Send the command this many times; -1 means forever' -r
 complete -c redstart-cli -s i -d 'Seconds between repetitions, such as 0.1; also for the modes below' -r
 complete -c redstart-cli -s X -d 'Replace the argument TAG by standard input' -r
@@ -42,7 +42,7 @@ complete -c redstart-cli -l cluster-master-id -d 'add-node: of this master; the 
 complete -c redstart-cli -l cluster-from-user -d 'import: the user of the source' -r
 complete -c redstart-cli -l cluster-from-pass -d 'import: that user\'s password' -r
 complete -c redstart-cli -l tls -d 'Encrypt the connection'
-complete -c redstart-cli -l insecure -d 'Accept any certificate of the server'
+complete -c redstart-cli -l insecure -d 'Accept any server certificate'
 complete -c redstart-cli -l askpass -d 'Ask for the password at the terminal, instead of -a and REDISCLI_AUTH'
 complete -c redstart-cli -l no-auth-warning -d 'Do not warn about a password on the command line'
 complete -c redstart-cli -s 2 -l resp2 -d 'Use RESP2, even with --json'

@@ -307,13 +307,13 @@ complete -c redstart -n "__fish_redstart_using_subcommand cli" -s u -d 'redis://
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l user -d 'User to authenticate as; needs a password' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s n -d 'Number of the database' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l sni -d 'Name of the server to send to it' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cacert -d 'File of the CAs to trust' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cacertdir -d 'Directory of the CAs to trust; without both, those of the system' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cert -d 'Certificate to present' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l key -d 'Its private key' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l tls-ciphers -d 'Suites of TLS 1.2 to offer, by their OpenSSL names' -r
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l tls-ciphersuites -d 'Suites of TLS 1.3 to offer' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l sni -d 'Host name to send to the server, as SNI' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cacert -d 'PEM file of the trusted CAs' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cacertdir -d 'Directory of the trusted CAs; without a file or directory, those of the system' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cert -d 'Certificate to present to the server' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l key -d 'Private key of the certificate' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l tls-ciphers -d 'Cipher suites of TLS 1.2 to offer, by their OpenSSL names' -r
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l tls-ciphersuites -d 'Cipher suites of TLS 1.3 to offer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s r -d 'Send the command this many times; -1 means forever' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s i -d 'Seconds between repetitions, such as 0.1; also for the modes below' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s X -d 'Replace the argument TAG by standard input' -r
@@ -344,7 +344,7 @@ complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-master
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-from-user -d 'import: the user of the source' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l cluster-from-pass -d 'import: that user\'s password' -r
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l tls -d 'Encrypt the connection'
-complete -c redstart -n "__fish_redstart_using_subcommand cli" -l insecure -d 'Accept any certificate of the server'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l insecure -d 'Accept any server certificate'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l askpass -d 'Ask for the password at the terminal, instead of -a and REDISCLI_AUTH'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l no-auth-warning -d 'Do not warn about a password on the command line'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -s 2 -l resp2 -d 'Use RESP2, even with --json'
@@ -391,13 +391,13 @@ complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s u -d 're
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l user -d 'User to authenticate as; needs a password' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l dbnum -d 'Number of the database' -r
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l sni -d 'Name of the server to send to it' -r
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l cacert -d 'File of the CAs to trust' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l cacertdir -d 'Directory of the CAs to trust; without both, those of the system' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l cert -d 'Certificate to present' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l key -d 'Its private key' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l tls-ciphers -d 'Suites of TLS 1.2 to offer, by their OpenSSL names' -r
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l tls-ciphersuites -d 'Suites of TLS 1.3 to offer' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l sni -d 'Host name to send to the server, as SNI' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l cacert -d 'PEM file of the trusted CAs' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l cacertdir -d 'Directory of the trusted CAs; without a file or directory, those of the system' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l cert -d 'Certificate to present to the server' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l key -d 'Private key of the certificate' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l tls-ciphers -d 'Cipher suites of TLS 1.2 to offer, by their OpenSSL names' -r
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l tls-ciphersuites -d 'Cipher suites of TLS 1.3 to offer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s c -d 'Connections [default: 50]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s n -d 'Requests of each test [default: 100000]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l duration -d 'Send for this many seconds instead of a number of requests' -r
@@ -414,7 +414,7 @@ complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l seed -d 
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l html -d 'Write the report as a page' -r -F
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l precision -d 'Decimals of milliseconds [default: 3]' -r
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l tls -d 'Encrypt the connection'
-complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l insecure -d 'Accept any certificate of the server'
+complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l insecure -d 'Accept any server certificate'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l poisson -d 'Open loop at random distances, as from independent users, instead of even ones'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -s 3 -d 'Speak RESP3'
 complete -c redstart -n "__fish_redstart_using_subcommand benchmark" -l enable-tracking -d 'Send CLIENT TRACKING on first'
@@ -441,17 +441,17 @@ complete -c redstart -n "__fish_redstart_using_subcommand top" -s u -d 'redis://
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l user -d 'User to authenticate as; needs a password' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s n -d 'Number of the database' -r
-complete -c redstart -n "__fish_redstart_using_subcommand top" -l sni -d 'Name of the server to send to it' -r
-complete -c redstart -n "__fish_redstart_using_subcommand top" -l cacert -d 'File of the CAs to trust' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand top" -l cacertdir -d 'Directory of the CAs to trust; without both, those of the system' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand top" -l cert -d 'Certificate to present' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand top" -l key -d 'Its private key' -r -F
-complete -c redstart -n "__fish_redstart_using_subcommand top" -l tls-ciphers -d 'Suites of TLS 1.2 to offer, by their OpenSSL names' -r
-complete -c redstart -n "__fish_redstart_using_subcommand top" -l tls-ciphersuites -d 'Suites of TLS 1.3 to offer' -r
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l sni -d 'Host name to send to the server, as SNI' -r
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l cacert -d 'PEM file of the trusted CAs' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l cacertdir -d 'Directory of the trusted CAs; without a file or directory, those of the system' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l cert -d 'Certificate to present to the server' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l key -d 'Private key of the certificate' -r -F
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l tls-ciphers -d 'Cipher suites of TLS 1.2 to offer, by their OpenSSL names' -r
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l tls-ciphersuites -d 'Cipher suites of TLS 1.3 to offer' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -s i -l interval -d 'Seconds between two samples' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l count -d 'Exit after this many intervals' -r
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l tls -d 'Encrypt the connection'
-complete -c redstart -n "__fish_redstart_using_subcommand top" -l insecure -d 'Accept any certificate of the server'
+complete -c redstart -n "__fish_redstart_using_subcommand top" -l insecure -d 'Accept any server certificate'
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l once -d 'Print one line for one interval and exit'
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l plain -d 'Print lines, even on a terminal'
 complete -c redstart -n "__fish_redstart_using_subcommand top" -l json -d 'Print one JSON object per line'

@@ -106,10 +106,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Checks the slots of a request to add (`must_be_free`) or to remove slots.
+    /// Checks the slots of a request that adds (`must_be_free`) or removes slots.
     ///
     /// # Errors
-    /// The first slot that cannot be added or removed, or is named twice.
+    /// Names the first slot that cannot be added or removed, or that is given twice.
     pub fn check_slots(&self, slots: &[u16], must_be_free: bool) -> Result<(), String> {
         let mut named = SlotSet::default();
         for slot in slots.iter().copied() {

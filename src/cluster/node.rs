@@ -166,7 +166,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// The port for clients with or without TLS.
+    /// The port for clients: `tls_port` if `with_tls`, otherwise `port`.
     pub fn client_port(&self, with_tls: bool) -> u16 {
         if with_tls { self.tls_port } else { self.port }
     }

@@ -6,14 +6,14 @@ use super::Cluster;
 use super::message::Kind;
 use super::node::{Flags, Node, NodeId};
 
-/// What lines of nodes are for.
+/// The destination of the lines that describe nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// `nodes.conf`: without nodes in handshake, and with more fields.
+    /// `nodes.conf`, which leaves out nodes in handshake and has more fields.
     File,
-    /// A client, which is told the ports of its kind.
+    /// A reply, which has the plain ports or the TLS ports of nodes.
     Reply {
-        /// Whether it uses TLS.
+        /// Whether the client uses TLS.
         with_tls: bool,
     },
 }

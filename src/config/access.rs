@@ -78,7 +78,7 @@ impl SetError {
 pub struct Change {
     /// The configuration afterwards.
     pub config: Config,
-    /// The directives whose values change, or that are files to be read again, in the order in which they were given.
+    /// The directives whose values change or whose files have to be read again, in the order in which they were given.
     pub changed: Vec<&'static Directive>,
 }
 

@@ -58,7 +58,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether a directive has an effect, at least in a build with all features.
+    /// Whether a directive has an effect in a build with all features.
     pub const fn acts_in_some_build(self) -> bool {
         matches!(self, Effect::Acts | Effect::NeedsTls)
     }
@@ -68,9 +68,9 @@ impl Effect {
         Some(match self {
             Effect::Acts => return None,
             Effect::NeedsTls if crate::tls::IS_AVAILABLE => return None,
-            Effect::NeedsTls => "this build has no TLS, connections are not encrypted",
+            Effect::NeedsTls => "this build has no TLS, so connections are not encrypted",
             Effect::AlwaysVerified => "what is loaded is always verified in full",
-            Effect::NoDhParameters => "keys are always exchanged by elliptic curves",
+            Effect::NoDhParameters => "key exchange always uses elliptic curves",
             Effect::NoModules => "there is no interface for modules",
             Effect::NoLocale => "texts are compared byte by byte",
             Effect::NoStartWarnings => "the start does not stop at a warning",
@@ -100,7 +100,7 @@ const OTHER_LINES: &[(&str, &str)] = &[
 ];
 
 impl Config {
-    /// The first port for clients: `port`, or `tls-port` if that is 0.
+    /// The first port for clients: `port`, or `tls-port` if `port` is 0.
     pub fn first_port(&self) -> u16 {
         if self.port > 0 { self.port } else { self.tls_port }
     }

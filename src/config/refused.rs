@@ -25,8 +25,8 @@ const REFUSED: &[Refused] = &[
 ];
 
 #[cfg(not(feature = "tls"))]
-const NO_TLS: &str = "TLS is not supported by this build, no connection would be encrypted. Set it to the default, or build \
-                      the server with `cargo build --release --features tls` or `make static TLS=1`";
+const NO_TLS: &str = "TLS is not supported by this build, so no connection would be encrypted. Set it to the \
+                      default, or build the server with `cargo build --release --features tls` or `make static TLS=1`";
 
 /// Whether the directive `name` may be refused.
 pub(super) fn is_refusable(name: &str) -> bool {

@@ -721,8 +721,8 @@ pub(super) mod check {
         }
     }
 
-    /// `cluster-announce-human-nodename`. Redis also accepts the characters that separate words and fields in `nodes.conf`,
-    /// and then cannot read its file again.
+    /// `cluster-announce-human-nodename`. Redis also accepts the characters that separate words and fields in
+    /// `nodes.conf`, and then cannot load that file.
     pub fn node_name(text: &[u8]) -> Result<(), &'static str> {
         if text.len() >= 256 {
             Err("Announced human node name must be less than 256 characters")

@@ -29,7 +29,7 @@ pub(super) mod flag {
     pub const PARTS: u8 = 1 << 5;
     /// CONFIG SET cannot change it while the server loads its data.
     pub const LOADED: u8 = 1 << 6;
-    /// It names a file, or belongs to one: CONFIG SET of the same value reads the file again.
+    /// It names a file, or is the password of one: CONFIG SET reads the file again even if the value stays the same.
     pub const FILE: u8 = 1 << 7;
 }
 use flag::*;

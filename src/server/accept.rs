@@ -60,7 +60,7 @@ impl Server {
             let _ = transport.send(b"-ERR max number of clients reached\r\n");
             return;
         }
-        // Otherwise after the handshake: before, no error can be sent.
+        // An encrypted client is checked after its handshake: before that, no error can be sent.
         if !transport.is_encrypted() && self.is_protected_from(&transport) {
             self.core.stats.rejected_connections += 1;
             let _ = transport.send(PROTECTED);

@@ -66,7 +66,7 @@ pub(super) struct Clustered {
     reserved_nodes: u64,
 }
 
-/// The port from which that of the bus is derived.
+/// The client port from which the bus port is derived.
 fn main_port(config: &Config) -> u16 {
     if config.tls_cluster { config.tls_port } else { config.port }
 }
@@ -231,7 +231,7 @@ impl Server {
         self.close_stalled_links(now_ms);
     }
 
-    /// Closes connections of the bus whose TLS handshake stalls.
+    /// Closes bus connections whose TLS handshake has stalled.
     fn close_stalled_links(&mut self, now_ms: u64) {
         if !self.core.config.tls_cluster {
             return;
@@ -240,7 +240,7 @@ impl Server {
         for number in node.bus.stalled(now_ms, HANDSHAKE_MS as u64) {
             self.process
                 .log
-                .verbose(format_args!("Closing a connection of the cluster bus whose TLS handshake stalls"));
+                .verbose(format_args!("Closing a cluster bus connection: its TLS handshake has timed out"));
             self.close_link(number);
         }
     }

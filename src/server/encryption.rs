@@ -1,8 +1,8 @@
-//! TLS of the server: made from the configuration, renewed when it or its files change; and what encrypted clients need
-//! beyond others.
+//! TLS in the server: the certificates and settings, which are loaded again when the configuration or a file changes,
+//! and the additional work for encrypted clients.
 //!
-//! A client of `tls-port` is a client from its connection on, as in Redis, so a handshake that stalls has a slot of
-//! `maxclients`; unlike in Redis not for longer than [`HANDSHAKE_MS`].
+//! As in Redis, a connection to `tls-port` counts as a client before its handshake, so a stalled handshake takes up a
+//! slot of `maxclients`. Unlike in Redis, it does so for at most [`HANDSHAKE_MS`].
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -20,10 +20,10 @@ use crate::tls::{
     Suites, Trust,
 };
 
-/// How long a handshake may take.
+/// The maximum duration of a handshake.
 pub(super) const HANDSHAKE_MS: i64 = 10_000;
 
-/// What changes when a file does: device, inode, length, and the time of its modification.
+/// What identifies the state of a file: its device, inode, length and modification time. `None` if it cannot be read.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
 /// The certificates and settings of TLS.
@@ -31,16 +31,16 @@ type Stamp = Option<(u64, u64, u64, i64, i64)>;
 pub(super) struct Encryption {
     /// For clients.
     acceptor: Option<Acceptor>,
-    /// For other nodes of the cluster: they always have to present a certificate.
+    /// For other cluster nodes, which always have to present a certificate.
     bus: Option<Acceptor>,
-    /// For the connections to a primary, to other nodes, and of `MIGRATE`.
+    /// For connections to a primary, to other cluster nodes, and for `MIGRATE`.
     connector: Option<Connector>,
-    /// The files, as they were when they were read.
+    /// The files, with their stamps from just before they were loaded.
     files: Vec<(ByteText, Stamp)>,
 }
 
 impl Encryption {
-    /// Reads the files that `config` names, if it wants TLS. The error is a line for the log.
+    /// Loads the files that `config` names, if it enables TLS. The error is a message for the log.
     pub fn new(config: &Config) -> Result<Encryption, String> {
         let connects = config.tls_replication || config.tls_cluster;
         let serves = config.tls_port != 0 || config.metrics_tls && config.metrics_port != 0;
@@ -104,7 +104,7 @@ fn server_options(config: &Config) -> Result<ServerOptions, String> {
     })
 }
 
-/// The options of outgoing connections; without a certificate of their own, they present that of the server.
+/// The options of outgoing connections. They present the server's certificate unless they have one of their own.
 fn client_options(config: &Config, options: &ServerOptions) -> ClientOptions {
     let (cert, key) = (&config.tls_client_cert_file, &config.tls_client_key_file);
     let identity = if cert.is_empty() || key.is_empty() {
@@ -143,7 +143,8 @@ fn trust(config: &Config) -> Trust {
 }
 
 impl Server {
-    /// Makes what a CONFIG SET needs, if it changes a directive of TLS or of the metrics, which may use it. If that fails, nothing changes.
+    /// Prepares the new state for a CONFIG SET that changes a directive of TLS, or of the metrics, which may use TLS.
+    /// On an error, nothing has changed.
     pub(super) fn encryption_for(&self, change: &Change) -> Result<Option<Encryption>, SetError> {
         let matters = |directive: &Directive| {
             directive.name.starts_with("tls-") || directive.name.starts_with("metrics-")
@@ -157,8 +158,8 @@ impl Server {
         })
     }
 
-    /// Reads the certificates again if their files have changed: a rotation needs no command. Faulty files leave the old
-    /// ones in use, until they change again.
+    /// Loads the certificates again if their files have changed, so that rotation needs no command. If a file is
+    /// faulty, the previous certificates stay in use until a file changes again.
     pub(super) fn renew_encryption(&mut self) {
         let files = &self.encryption.files;
         if files.iter().all(|(path, seen)| stamp(path) == *seen) {
@@ -167,18 +168,16 @@ impl Server {
         match Encryption::new(&self.core.config) {
             Ok(renewed) => {
                 self.encryption = renewed;
-                self.process.log.notice(format_args!("TLS certificates have changed and were loaded again"));
+                self.process.log.notice(format_args!("TLS certificates have changed and were reloaded"));
             }
             Err(why) => {
                 self.encryption.files = stamps(&self.core.config);
-                self.process
-                    .log
-                    .warning(format_args!("{why}: the TLS certificates that were loaded stay in use"));
+                self.process.log.warning(format_args!("{why}: the previous TLS certificates stay in use"));
             }
         }
     }
 
-    /// The channel of a connection that was accepted; `None` if it has to be closed.
+    /// The channel of an accepted connection. `None` if the connection has to be closed.
     pub(super) fn accepted_channel(&self, socket: Socket, is_encrypted: bool) -> Option<Channel> {
         if !is_encrypted {
             return Some(Channel::plain(socket));
@@ -195,7 +194,7 @@ impl Server {
     /// The channel of an outgoing connection.
     ///
     /// # Errors
-    /// It has to be encrypted, and TLS is not configured.
+    /// The connection has to be encrypted, but TLS is not configured or the session cannot be created.
     pub(super) fn outgoing_channel(&self, socket: Socket, is_encrypted: bool) -> io::Result<Channel> {
         if !is_encrypted {
             return Ok(Channel::plain(socket));
@@ -211,7 +210,7 @@ impl Server {
     /// The channel of an accepted connection of the cluster bus.
     ///
     /// # Errors
-    /// As [`Server::outgoing_channel`].
+    /// The same as for [`Server::outgoing_channel`].
     pub(super) fn bus_channel(&self, socket: Socket) -> io::Result<Channel> {
         if !self.core.config.tls_cluster {
             return Ok(Channel::plain(socket));
@@ -223,21 +222,21 @@ impl Server {
         }
     }
 
-    /// The port of this server that replicas and Sentinel are told.
+    /// The port that this replica announces to its primary, where Sentinel finds it.
     pub(super) fn replication_port(&self) -> u16 {
         let config = &self.core.config;
         if config.tls_replication && config.tls_port > 0 { config.tls_port } else { config.port }
     }
 
-    /// Whether the client that is being served uses TLS; if there is none, whether nodes do. Such a client is told the TLS
-    /// ports of nodes.
+    /// Whether replies show the TLS ports of nodes: if the client that is being served uses TLS or, outside of a
+    /// client's turn, if the cluster bus does.
     pub(super) fn tells_tls_ports(&self) -> bool {
         self.net
             .served_client()
             .map_or(self.core.config.tls_cluster, |client| client.transport.is_encrypted())
     }
 
-    /// Whether the session of the connection to the primary holds decrypted bytes that can be handled now.
+    /// Whether the connection to the primary holds decrypted bytes that can be processed now.
     pub(super) fn upstream_is_buffering(&self) -> bool {
         let Some(Progress::Linking(linking)) = self.replication.upstream.as_ref().map(|it| &it.progress)
         else {
@@ -258,8 +257,8 @@ impl Server {
         self.net.doom(token);
     }
 
-    /// After a turn of a client: if its connection is encrypted, its session may hold bytes that the poller does not
-    /// know of.
+    /// Called after a client's turn. An encrypted client's session may hold decrypted bytes or unsent records, which
+    /// the poller does not know of.
     #[inline]
     pub(super) fn after_encrypted(&mut self, token: Token) {
         if self.net.has_encrypted
@@ -284,12 +283,12 @@ impl Server {
         if client.transport.has_more() && !waits && !is_suspended && !client.session.is_closing() {
             self.net.note_buffering(token);
         } else if client.transport.has_unsent() && client.pending.is_none() && !client.session.flags.replica {
-            // Records of the protocol; those of replies are in the pending output.
+            // Only records of the protocol itself are waiting: there is no pending output and no replication stream.
             self.watch_client(token);
         }
     }
 
-    /// Refuses a client for protected mode, once its handshake is complete. Returns whether it does.
+    /// Applies protected mode to a client after its handshake. Returns whether the client was refused.
     fn refuse_if_protected(&mut self, token: Token) -> bool {
         let Some(client) = self.net.clients.get(token) else { return false };
         if !self.is_protected_from(&client.transport) {
@@ -301,7 +300,8 @@ impl Server {
         true
     }
 
-    /// Serves the clients whose sessions held decrypted bytes after their last turn.
+    /// Serves the clients whose sessions still held decrypted bytes after their last turn, and the connection to the
+    /// primary.
     pub(super) fn serve_buffering(&mut self, io: &mut Io) {
         for token in self.net.take_buffering() {
             if self.process.exit {
@@ -317,7 +317,7 @@ impl Server {
         }
     }
 
-    /// Sends the records that the socket has not accepted. Returns whether none is left.
+    /// Sends the records that the socket has not accepted. Returns whether all have been sent.
     pub(super) fn flush_encrypted(&mut self, token: Token) -> bool {
         let Some(client) = self.net.clients.get_mut(token) else { return false };
         match client.transport.flush() {

@@ -111,8 +111,8 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// Sends an error to the clients that wait for keys or acknowledgements, and disconnects them as Redis does: they may
-    /// want to wait at the new primary.
+    /// Sends an error to the clients that wait for keys or acknowledgements, and disconnects them as Redis does, so
+    /// that they can continue at the new primary.
     fn disconnect_waiting(&mut self) {
         let error = crate::command::Error::new(
             "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",

@@ -158,7 +158,7 @@ impl Server {
             for (command, places) in &requests {
                 command.keys.find_names(&places.args(), found);
                 names.add(self, db, command, places.args(), found);
-                // A write without a key is executed in any state of the cluster.
+                // A write without keys is executed in any state of the cluster.
                 if !found.is_empty() {
                     all_flags |= self.flags_of_call(token, command, places.args());
                 }
@@ -310,7 +310,7 @@ impl Server {
         match self.refuse(token, command, args, &mut found)? {
             // The keys that it waits for may not exist yet.
             Refusal::Ask(..) | Refusal::TryAgain => None,
-            // The state follows at the end of the iteration, and a cluster that is down has no other reply for them.
+            // The state is updated only at the end of the iteration, but a cluster without this slot is then down.
             Refusal::Unbound if !node.machine.is_ok() || self.core.config.cluster_require_full_coverage => {
                 Some(self.error_of(Refusal::Down))
             }

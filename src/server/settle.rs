@@ -247,7 +247,7 @@ impl Server {
         self.end_wait_by(token, error.map(End::Failed))
     }
 
-    /// The same with another end than that of a timeout.
+    /// The same with the end `other`; `None` means a timeout.
     pub(super) fn end_wait_by(&mut self, token: Token, other: Option<End>) -> bool {
         let (end, ticks) = if let Some(parked) = self.unpark(token) {
             (End::InVain, parked.ticks)

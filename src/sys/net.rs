@@ -56,7 +56,7 @@ impl Address {
         }
     }
 
-    /// The address and port of TCP.
+    /// The IP address and port; `None` if this is not a TCP address.
     pub fn socket_address(&self) -> Option<SocketAddr> {
         match *self {
             Address::V4(ip, port) => Some((ip, port).into()),

@@ -1,4 +1,4 @@
-//! The types of a build without TLS: none of them can be created, so code that uses a session is never reached.
+//! The types of a build without TLS: they cannot be created, so code that uses a session is never reached.
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
@@ -16,7 +16,7 @@ impl Acceptor {
         Err(HOW_TO_GET.into())
     }
 
-    /// A session for a connection that was accepted.
+    /// A session for an accepted connection.
     pub fn session(&self) -> Result<Session, String> {
         match self.0 {}
     }

@@ -1,8 +1,8 @@
 //! The sessions that clients can resume: bounded in number and time (`tls-session-cache-size`,
 //! `tls-session-cache-timeout`).
 //!
-//! All sessions live equally long, so the order in which they were stored is the order in which they end, and one queue
-//! serves both bounds.
+//! All sessions have the same lifetime, so they expire in the order in which they were stored, and one queue serves
+//! both bounds.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -18,9 +18,9 @@ pub struct SessionCache {
 
 #[derive(Default)]
 struct Sessions {
-    /// The secrets, and when they were stored in microseconds of the monotonic clock.
+    /// The secrets, each with the time when it was stored, in microseconds of the monotonic clock.
     by_key: HashMap<Vec<u8>, (Vec<u8>, u64)>,
-    /// The keys in the order in which they were stored; some may have been taken or stored again since.
+    /// The keys in the order in which they were stored. Some may have been removed or stored again since.
     in_order: VecDeque<(Vec<u8>, u64)>,
 }
 
@@ -56,7 +56,7 @@ impl SessionCache {
         sessions
     }
 
-    /// Stores a session at this time, in microseconds.
+    /// Stores a session. All times are in microseconds of the monotonic clock.
     pub fn put(&self, now_us: u64, key: Vec<u8>, value: Vec<u8>) {
         let mut sessions = self.sessions(now_us);
         sessions.in_order.push_back((key.clone(), now_us));
@@ -69,7 +69,7 @@ impl SessionCache {
         self.sessions(now_us).by_key.get(key).map(|(value, _)| value.clone())
     }
 
-    /// Takes a session out.
+    /// Removes a session and returns it.
     pub fn take(&self, now_us: u64, key: &[u8]) -> Option<Vec<u8>> {
         self.sessions(now_us).by_key.remove(key).map(|(value, _)| value)
     }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_session_makes_room_for_a_new_one() {
+    fn a_new_session_replaces_the_oldest_one() {
         let cache = cache();
         for key in [b"a", b"b", b"c"] {
             cache.put(0, key.to_vec(), key.to_vec());
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_after_the_timeout_and_a_stored_one_counts_anew() {
+    fn a_session_expires_after_the_timeout_which_restarts_when_it_is_stored_again() {
         let cache = cache();
         cache.put(0, b"a".to_vec(), b"1".to_vec());
         cache.put(500_000, b"a".to_vec(), b"2".to_vec());

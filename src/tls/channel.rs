@@ -1,11 +1,11 @@
-//! A connection as its users see it: a socket, or a socket with a TLS session.
+//! A connection for its users: a socket, or a socket with a TLS session.
 //!
 //! Without a session each method is one system call on the socket. With one, three things differ:
 //!
-//! * The session may hold decrypted bytes that the poller does not know of: [`Channel::has_more`]. Whoever waits for the
-//!   socket must receive them first.
-//! * Bytes count as sent only when the socket has accepted the whole records that hold them. Until then, the caller has
-//!   to offer the same bytes again, as it does with bytes that a plain socket has not accepted.
+//! * The session may hold decrypted bytes that the poller does not know of: [`Channel::has_more`]. The caller must
+//!   receive them before it waits for the socket.
+//! * Bytes count as sent only after the socket has accepted all records that hold them. Until then, the caller has to
+//!   pass the same bytes again, as it does with bytes that a plain socket has not accepted.
 //! * The session may have records of its own to send: [`Channel::has_unsent`].
 
 use std::fmt;
@@ -33,7 +33,7 @@ impl Channel {
         Channel { socket, session: Some(Box::new(session)) }
     }
 
-    /// The socket, to configure it and to ask for addresses: its bytes belong to the channel.
+    /// The socket, for its options and addresses. Only the channel may receive or send bytes.
     pub fn socket(&self) -> &Socket {
         &self.socket
     }
@@ -44,13 +44,14 @@ impl Channel {
         self.session.is_some()
     }
 
-    /// Whether the TLS handshake is not complete: nothing can be received or sent yet.
+    /// Whether the TLS handshake is in progress: nothing can be received or sent yet.
     #[inline]
     pub fn is_handshaking(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.is_handshaking())
     }
 
-    /// Returns whether the handshake is complete, once. Nothing is received before this was called.
+    /// Returns true at the first call after the handshake has completed, and false at all others. The receive that
+    /// completes the handshake returns no bytes, so the caller can decide about the peer first.
     pub fn take_completed(&mut self) -> bool {
         self.session.as_mut().is_some_and(|session| session.take_completed())
     }
@@ -58,7 +59,7 @@ impl Channel {
     /// Receives into `room`. Returns the number of bytes; 0 is the end of the peer's output (or an empty `room`).
     ///
     /// # Errors
-    /// `WouldBlock` if nothing has arrived, also while the handshake continues. The connection failed.
+    /// `WouldBlock` if nothing has arrived or the handshake is in progress. Any other error: the connection failed.
     #[inline]
     pub fn receive(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let Some(session) = &mut self.session else { return self.socket.recv(room) };
@@ -69,8 +70,8 @@ impl Channel {
         })
     }
 
-    /// Receives up to `most` bytes, and passes them to `take` piece by piece. For encrypted channels: a plain one
-    /// receives without a copy by [`Channel::receive`] or [`Channel::recv_uninit`].
+    /// Receives up to `most` bytes, and passes them to `take` piece by piece. Only for encrypted channels: a plain one
+    /// receives without a copy in [`Channel::receive`] or [`Channel::recv_uninit`].
     pub fn receive_pieces(&mut self, most: usize, take: impl FnMut(&[u8])) -> io::Result<usize> {
         match &mut self.session {
             Some(session) => session.receive(&self.socket, most, take),
@@ -84,18 +85,18 @@ impl Channel {
         room: &'a mut [MaybeUninit<u8>],
         beyond: &mut [u8],
     ) -> io::Result<(&'a mut [u8], usize)> {
-        debug_assert!(!self.is_encrypted(), "its bytes have to be decrypted");
+        debug_assert!(!self.is_encrypted(), "the bytes have to be decrypted");
         self.socket.recv_uninit(room, beyond)
     }
 
-    /// Decrypted bytes that were not received yet.
+    /// The number of decrypted bytes that the caller has not received yet.
     #[inline]
     pub fn buffered(&self) -> usize {
         self.session.as_ref().map_or(0, |session| session.buffered())
     }
 
-    /// Whether a receive would return something without an event of the socket: decrypted bytes, or the end of the
-    /// peer's output after them.
+    /// Whether [`Channel::receive`] returns something without an event of the socket: decrypted bytes, or the end of
+    /// the peer's output after them.
     #[inline]
     pub fn has_more(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.has_more())
@@ -125,7 +126,7 @@ impl Channel {
         }
     }
 
-    /// Sends `bytes` unless the socket is full, and never again: for bytes that may get lost.
+    /// Sends `bytes` unless the socket is full. The caller does not send them again: they may get lost.
     pub fn offer(&mut self, bytes: &[u8]) {
         match &mut self.session {
             None => {
@@ -141,8 +142,8 @@ impl Channel {
         self.session.as_ref().is_some_and(|session| session.has_unsent())
     }
 
-    /// Whether to wait until the socket is writable: for the session's records, or for bytes of the caller, if it `has`
-    /// some. During the handshake these have to wait for the peer instead.
+    /// Whether to wait until the socket is writable: for the session's records, or, if `has`, for bytes of the caller.
+    /// During the handshake, the latter wait for the peer instead.
     pub fn waits_to_send(&self, has: bool) -> bool {
         self.has_unsent() || has && !self.is_handshaking()
     }
@@ -150,39 +151,40 @@ impl Channel {
     /// Sends the records that the socket has not accepted yet.
     ///
     /// # Errors
-    /// `WouldBlock` if the socket is still full. The connection failed.
+    /// `WouldBlock` if the socket is still full. Any other error: the connection failed.
     pub fn flush(&mut self) -> io::Result<()> {
         self.session.as_mut().map_or(Ok(()), |session| session.flush(&self.socket))
     }
 
-    /// Tells the peer that nothing follows, before the connection is closed.
+    /// Tells the peer that nothing follows. Called before the connection is closed.
     pub fn end(&mut self) {
         if let Some(session) = &mut self.session {
             session.end(&self.socket);
         }
     }
 
-    /// The bytes that were not accepted will not be offered again.
+    /// Declares that the caller does not pass unaccepted bytes again.
     pub fn forget_unsent(&mut self) {
         if let Some(session) = &mut self.session {
             session.forget_unsent();
         }
     }
 
-    /// Another process continues with the connection: this end closes it without a word.
+    /// Drops the session, because another process continues with the connection: this one closes it without a
+    /// `close_notify`.
     pub fn leave(&mut self) {
         self.session = None;
     }
 
-    /// The memory of the session.
+    /// The memory of the session in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.session.as_ref().map_or(0, |session| session.memory_bytes())
     }
 
-    /// Completes the handshake, and waits for that: for the tools.
+    /// Waits until the handshake is complete. For the tools.
     ///
     /// # Errors
-    /// It fails, or the peer does not answer for `timeout_ms`.
+    /// The handshake fails, or the peer sends nothing for `timeout_ms`.
     pub fn complete_handshake(&mut self, timeout_ms: u32) -> io::Result<()> {
         while self.is_handshaking() || self.has_unsent() {
             match self.flush().and_then(|()| self.receive(&mut [])) {
@@ -197,8 +199,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Waits until there is something to receive (or the socket is writable, if `to_send`) or the connection is closed.
-    /// Returns false after `timeout_ms`, or if a signal interrupted the wait.
+    /// Waits until there is something to receive (with `to_send`: until the socket is writable) or the connection is
+    /// closed. Returns false after `timeout_ms`, or if a signal interrupted the wait.
     pub fn wait(&self, to_send: bool, timeout_ms: u32) -> bool {
         (!to_send && self.has_more()) || self.socket.wait(to_send, timeout_ms)
     }

@@ -1,4 +1,4 @@
-//! What all sessions of one kind share: certificates, CAs and suites, loaded from files.
+//! The settings that all sessions of one kind share: certificates and CAs, loaded from files, and cipher suites.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::sys::clock;
 pub struct Acceptor(Arc<ServerConfig>);
 
 impl Acceptor {
-    /// Loads the files of `options`. The error is a line for the operator.
+    /// Loads the files of `options`. The error is a message for the operator.
     pub fn new(options: &ServerOptions) -> Result<Acceptor, String> {
         let provider = provider(&options.suites)?;
         let versions = versions(&options.suites)?;
@@ -48,7 +48,7 @@ impl Acceptor {
         config.ignore_client_order = options.prefers_own_order;
         if let Some(bounds) = options.cache {
             config.session_storage = Arc::new(SessionCache::new(bounds));
-            // A client that resumes gets another one.
+            // One ticket is enough: a client that resumes its session gets a new one.
             config.send_tls13_tickets = 1;
         } else {
             config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -57,7 +57,7 @@ impl Acceptor {
         Ok(Acceptor(Arc::new(config)))
     }
 
-    /// A session for a connection that was accepted.
+    /// A session for an accepted connection.
     pub fn session(&self) -> Result<Session, String> {
         UnbufferedServerConnection::new(Arc::clone(&self.0)).map(Session::of_server).map_err(unusable)
     }
@@ -67,7 +67,7 @@ impl Acceptor {
 #[derive(Clone, Debug)]
 pub struct Connector(Arc<ClientConfig>);
 
-/// Copies of one connector are equal.
+/// Clones of a connector are equal.
 impl PartialEq for Connector {
     fn eq(&self, other: &Connector) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -77,7 +77,7 @@ impl PartialEq for Connector {
 impl Eq for Connector {}
 
 impl Connector {
-    /// Loads the files of `options`. The error is a line for the operator.
+    /// Loads the files of `options`. The error is a message for the operator.
     pub fn new(options: &ClientOptions) -> Result<Connector, String> {
         let provider = provider(&options.suites)?;
         let versions = versions(&options.suites)?;
@@ -105,13 +105,14 @@ impl Connector {
         Ok(Connector(Arc::new(config)))
     }
 
-    /// A session for an outgoing connection; `name` is sent to the server, which may choose its certificate by it
-    /// (SNI).
+    /// A session for an outgoing connection. `name` is the host name that is sent to the server (SNI), which may choose
+    /// its certificate by it.
     pub fn session(&self, name: Option<&str>) -> Result<Session, String> {
         let name = match name {
-            Some(name) => ServerName::try_from(name.to_owned())
-                .map_err(|_| format!("'{name}' is not the name of a host"))?,
-            // An address is never sent.
+            Some(name) => {
+                ServerName::try_from(name.to_owned()).map_err(|_| format!("'{name}' is not a host name"))?
+            }
+            // TLS sends no addresses, so this one is a placeholder.
             None => ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0; 4]))),
         };
         UnbufferedClientConnection::new(Arc::clone(&self.0), name)
@@ -120,7 +121,7 @@ impl Connector {
     }
 }
 
-/// The cryptography, with the suites that are permitted.
+/// The provider of cryptography, with the permitted cipher suites.
 fn provider(permitted: &Suites) -> Result<Arc<CryptoProvider>, String> {
     let names = names::suites(permitted)?;
     let mut provider = rustls::crypto::ring::default_provider();
@@ -177,7 +178,7 @@ fn unusable(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Verifies that a trusted CA has issued the server's certificate, for whatever name.
+/// Verifies that a trusted CA has issued the server's certificate, and accepts any host name in it.
 #[derive(Debug)]
 struct AnyName(Arc<WebPkiServerVerifier>);
 
@@ -191,7 +192,7 @@ impl ServerCertVerifier for AnyName {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match self.0.verify_server_cert(certificate, intermediates, name, ocsp_response, now) {
-            // The name is compared last.
+            // The name is checked last, so the certificate is otherwise valid.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -222,7 +223,7 @@ impl ServerCertVerifier for AnyName {
     }
 }
 
-/// Accepts every certificate: `--insecure` of the tools. The server still has to have its key.
+/// Accepts every certificate: `--insecure` of the tools. The server still has to prove that it has the private key.
 #[derive(Debug)]
 struct AcceptsAll(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! Certificates and keys from PEM files. An error names the file and, where it helps, the remedy.
+//! Certificates and keys from PEM files. Errors name the file and, where possible, the remedy.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use super::{Identity, Password, Trust};
 use crate::sys::file;
 
-/// Where systems keep the certificates of public CAs: the first of them that exists is read.
+/// The files in which systems keep the certificates of public CAs. The first one that exists is read.
 const SYSTEM: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -37,11 +37,12 @@ pub fn identity(identity: &Identity, provider: &CryptoProvider) -> Result<Arc<Ce
     let certified = CertifiedKey::new(chain, signer);
     match certified.keys_match() {
         Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => Err(format!(
-            "Failed to load private key: {}: it is not the key of the certificate {}",
+            "Failed to load private key: {}: it does not belong to the certificate {}",
             key.display(),
             cert.display()
         )),
-        // Of version 1, for example, which other implementations accept from a server.
+        // An error other than a mismatch is ignored: rustls cannot parse certificates of X.509 version 1, for example,
+        // but clients may accept them.
         _ => Ok(Arc::new(certified)),
     }
 }
@@ -53,7 +54,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
-        Ok(found) if found.is_empty() => Err("it has no certificate in PEM format".into()),
+        Ok(found) if found.is_empty() => Err("it contains no certificate in PEM format".into()),
         Ok(found) => Ok(found),
         Err(error) => Err(format!("{error:?}")),
     }
@@ -69,19 +70,21 @@ fn private_key(
         decrypt(encrypted, password)?
     } else if text.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(
-            "its encryption is of an old form. Convert it with `openssl pkcs8 -topk8 -in KEY -out NEW`"
+            "it is encrypted in an old format. Convert it with `openssl pkcs8 -topk8 -in KEY -out NEW`"
                 .into(),
         );
     } else {
         PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-            rustls::pki_types::pem::Error::NoItemsFound => "it has no private key in PEM format".to_owned(),
+            rustls::pki_types::pem::Error::NoItemsFound => {
+                "it contains no private key in PEM format".to_owned()
+            }
             error => format!("{error:?}"),
         })?
     };
     provider.key_provider.load_private_key(key).map_err(|error| error.to_string())
 }
 
-/// The part of a PEM file that is an encrypted key, if there is one.
+/// Finds the encrypted key in a PEM file.
 fn encrypted_section(text: &str) -> Option<&str> {
     const END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
     let begin = text.find("-----BEGIN ENCRYPTED PRIVATE KEY-----")?;
@@ -91,17 +94,20 @@ fn encrypted_section(text: &str) -> Option<&str> {
 
 fn decrypt(section: &str, password: &Password) -> Result<PrivateKeyDer<'static>, String> {
     if password.0.is_empty() {
-        return Err("it is encrypted, and tls-key-file-pass has no password for it".into());
+        return Err(
+            "it is encrypted, but its password is not set (tls-key-file-pass or tls-client-key-file-pass)"
+                .into(),
+        );
     }
     let (_, encrypted) = SecretDocument::from_pem(section).map_err(|error| error.to_string())?;
     let info = EncryptedPrivateKeyInfo::try_from(encrypted.as_bytes()).map_err(|error| error.to_string())?;
     let key = info
         .decrypt(&password.0)
-        .map_err(|error| format!("it cannot be decrypted by the password of tls-key-file-pass: {error}"))?;
+        .map_err(|error| format!("it cannot be decrypted with the configured password: {error}"))?;
     Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
-/// Loads the trusted CAs. Files of a directory without certificates are skipped.
+/// Loads the trusted CAs. In a directory, files without certificates are skipped.
 pub fn roots(trust: &Trust) -> Result<Arc<RootCertStore>, String> {
     let mut roots = RootCertStore::empty();
     let failed = |path: &Path, why: String| {
@@ -118,7 +124,7 @@ pub fn roots(trust: &Trust) -> Result<Arc<RootCertStore>, String> {
             }
         }
         if roots.is_empty() {
-            return Err(failed(directory, "no file in it has a certificate in PEM format".into()));
+            return Err(failed(directory, "no file in it contains a certificate in PEM format".into()));
         }
     }
     Ok(Arc::new(roots))
@@ -131,7 +137,7 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The CAs that the system trusts, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+/// The CAs that `SSL_CERT_FILE` and `SSL_CERT_DIR` name or, without these variables, those that the system trusts.
 pub fn system_trust() -> Trust {
     let named = |name| std::env::var_os(name).map(Into::into);
     let trust = Trust { file: named("SSL_CERT_FILE"), dir: named("SSL_CERT_DIR") };

@@ -4,11 +4,11 @@
 //! Identity, Trust, Suites ─▶ Acceptor or Connector ─▶ a Session per connection, inside a Channel with its Socket
 //! ```
 //!
-//! rustls does the protocol, with ring for cryptography; only this module names them. They are compiled in by the Cargo
-//! feature `tls`. Without it, this module has the same types, but an [`Acceptor`] or [`Connector`] cannot be created and
-//! a [`Session`] cannot exist: the rest of the program is the same, and the compiler removes what only a session needs.
+//! rustls implements the protocol, with ring for cryptography; no other module uses them. The Cargo feature `tls`
+//! compiles them in. Without it, this module has the same types, but an [`Acceptor`] or [`Connector`] cannot be created
+//! and a [`Session`] cannot exist: the rest of the program is the same, and the compiler removes the code for sessions.
 //!
-//! Names of hosts are not verified, as in Redis: a peer is trusted if its certificate was issued by a trusted CA.
+//! As in Redis, host names are not verified: a peer is trusted if a trusted CA has issued its certificate.
 
 #[cfg(not(feature = "tls"))]
 mod absent;
@@ -38,9 +38,9 @@ pub use session::Session;
 /// Whether this build has TLS.
 pub const IS_AVAILABLE: bool = cfg!(feature = "tls");
 
-/// How to get TLS, for errors of a build without it.
+/// How to get TLS: an error message of builds without it.
 pub const HOW_TO_GET: &str =
-    "this build has no TLS: build one with `cargo build --release --features tls` or `make static TLS=1`";
+    "this build has no TLS; build one with `cargo build --release --features tls` or `make static TLS=1`";
 
 /// A certificate and its private key, as PEM files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct Identity {
     pub password: Password,
 }
 
-/// A password, which is not shown.
+/// A password, which debug output hides.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Password(pub Vec<u8>);
 
@@ -73,7 +73,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Whether neither is given.
+    /// Whether neither a file nor a directory is given.
     pub fn is_empty(&self) -> bool {
         self.file.is_none() && self.dir.is_none()
     }
@@ -82,11 +82,11 @@ impl Trust {
 /// Protocol versions and cipher suites by their OpenSSL names; an empty list means the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Suites {
-    /// As `tls-protocols`: `TLSv1.2 TLSv1.3`.
+    /// The value of `tls-protocols`: `TLSv1.2 TLSv1.3`.
     pub protocols: String,
-    /// As `tls-ciphers`, for TLS 1.2: `ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256`.
+    /// The value of `tls-ciphers`, for TLS 1.2: `ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256`.
     pub ciphers: String,
-    /// As `tls-ciphersuites`, for TLS 1.3: `TLS_AES_256_GCM_SHA384`.
+    /// The value of `tls-ciphersuites`, for TLS 1.3: `TLS_AES_256_GCM_SHA384`.
     pub suites: String,
 }
 
@@ -95,7 +95,7 @@ pub struct Suites {
 pub enum ClientAuth {
     /// A certificate is neither requested nor verified.
     No,
-    /// A certificate is verified if there is one.
+    /// A certificate is verified if the client presents one.
     Optional,
     /// A client without a valid certificate is refused.
     Required,
@@ -104,7 +104,7 @@ pub enum ClientAuth {
 /// The bounds of the cache of resumable sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheBounds {
-    /// The most sessions.
+    /// The maximum number of sessions.
     pub size: usize,
     /// How long a session can be resumed.
     pub timeout_s: u32,
@@ -115,15 +115,15 @@ pub struct CacheBounds {
 pub struct ServerOptions {
     /// The certificate to present.
     pub identity: Identity,
-    /// The CAs of clients.
+    /// The CAs that issue the certificates of clients.
     pub trust: Trust,
     /// See [`Suites`].
     pub suites: Suites,
     /// See [`ClientAuth`].
     pub clients: ClientAuth,
-    /// Whether the order of the own suites counts, rather than the client's.
+    /// Whether the server's order of cipher suites takes precedence over the client's.
     pub prefers_own_order: bool,
-    /// Whether sessions can be resumed.
+    /// The cache of resumable sessions; `None` disables resumption.
     pub cache: Option<CacheBounds>,
 }
 
@@ -132,7 +132,7 @@ pub struct ServerOptions {
 pub struct ClientOptions {
     /// The certificate to present if the server requests one.
     pub identity: Option<Identity>,
-    /// The CAs of servers; if empty, those of the system.
+    /// The CAs that issue the certificates of servers; if empty, those of the system.
     pub trust: Trust,
     /// See [`Suites`].
     pub suites: Suites,

@@ -1,11 +1,11 @@
-//! Protocol versions and cipher suites by the names of OpenSSL, which Redis's directives use.
+//! Protocol versions and cipher suites by their OpenSSL names, which Redis's directives use.
 //!
-//! rustls has only suites with forward secrecy and authenticated encryption, and TLS 1.2 and 1.3. A name without a
-//! counterpart is an error, so that nobody believes in a setting that does not exist.
+//! rustls supports only TLS 1.2 and 1.3, and only cipher suites with forward secrecy and authenticated encryption. Any
+//! other name is an error, so that nobody relies on a setting without effect.
 
 use super::Suites;
 
-/// The suites of TLS 1.2, in the order of preference.
+/// The cipher suites of TLS 1.2, in order of preference.
 pub const CIPHERS: &[&str] = &[
     "ECDHE-ECDSA-AES256-GCM-SHA384",
     "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -15,25 +15,25 @@ pub const CIPHERS: &[&str] = &[
     "ECDHE-RSA-CHACHA20-POLY1305",
 ];
 
-/// The suites of TLS 1.3.
+/// The cipher suites of TLS 1.3, in order of preference.
 pub const SUITES: &[&str] =
     &["TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"];
 
-/// The versions.
+/// The protocol versions.
 pub const VERSIONS: &[&str] = &["TLSv1.2", "TLSv1.3"];
 
-/// Names in a list of ciphers that stand for all of them.
+/// Keywords in a list of ciphers that select all of [`CIPHERS`].
 const ALL: &[&str] = &["ALL", "DEFAULT", "HIGH", "ECDHE", "EECDH", "kECDHE", "kEECDH", "TLSv1.2", "AEAD"];
 
-/// Returns the names of the suites that are permitted, in their order.
+/// Returns the names of the permitted suites: those of TLS 1.3, then those of TLS 1.2, each in the given order.
 pub fn suites(suites: &Suites) -> Result<Vec<&'static str>, String> {
     let mut wanted = pick("ciphersuites", &suites.suites, SUITES)?;
     wanted.extend(pick("ciphers", &suites.ciphers, CIPHERS)?);
     Ok(wanted)
 }
 
-/// Returns the suites of `list`, all of `known` if it is empty. Words that remove ciphers (`!MD5`) remove none that
-/// exist here, unless they name one.
+/// Returns the suites in `list`; all of `known` if it is empty. A word that removes ciphers (`!MD5`) has an effect only
+/// if it is the name of a suite in `known`.
 fn pick(what: &str, list: &str, known: &'static [&'static str]) -> Result<Vec<&'static str>, String> {
     let words: Vec<&str> = list.split([':', ',', ' ', ';']).filter(|word| !word.is_empty()).collect();
     let (mut picked, mut removed) = (Vec::new(), Vec::new());
@@ -45,14 +45,14 @@ fn pick(what: &str, list: &str, known: &'static [&'static str]) -> Result<Vec<&'
         if let Some(name) = word.strip_prefix(['!', '-']) {
             removed.extend(find(name));
         } else if word.starts_with(['@', '+']) {
-            // The order of what is there, and a level of security that all suites here exceed.
+            // Ignored: `+` only reorders, `@STRENGTH` sorts, and all suites here satisfy any `@SECLEVEL`.
         } else if let Some(suite) = find(word) {
             picked.push(suite);
         } else if known == CIPHERS && ALL.contains(&word) {
             picked.extend(known);
         } else {
             return Err(format!(
-                "Failed to configure {what}: {word} is not supported, but {}",
+                "Failed to configure {what}: {word} is not supported. Supported: {}",
                 known.join(", ")
             ));
         }
@@ -64,7 +64,7 @@ fn pick(what: &str, list: &str, known: &'static [&'static str]) -> Result<Vec<&'
         }
     }
     if kept.is_empty() {
-        return Err(format!("Failed to configure {what}: '{list}' leaves none"));
+        return Err(format!("Failed to configure {what}: '{list}' leaves no suite"));
     }
     Ok(kept)
 }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_openssl_pick_suites_in_their_order() {
+    fn openssl_names_select_suites_in_the_given_order() {
         let picked = |list| pick("ciphers", list, CIPHERS).unwrap();
         assert_eq!(picked("").len(), CIPHERS.len());
         assert_eq!(picked("DEFAULT:!MEDIUM:!aNULL@STRENGTH").len(), CIPHERS.len());
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_counterpart_is_an_error_that_names_those_there_are() {
+    fn an_unsupported_name_is_an_error_that_lists_the_supported_ones() {
         let why = pick("ciphers", "AES128-SHA", CIPHERS).unwrap_err();
         assert!(
             why.contains("AES128-SHA is not supported") && why.contains("ECDHE-RSA-AES128-GCM-SHA256"),
@@ -121,7 +121,7 @@ mod tests {
         assert!(pick("ciphersuites", "ALL", SUITES).is_err());
         let why =
             pick("ciphers", "ECDHE-RSA-AES256-GCM-SHA384:-ECDHE-RSA-AES256-GCM-SHA384", CIPHERS).unwrap_err();
-        assert!(why.contains("leaves none"), "{why}");
+        assert!(why.contains("leaves no suite"), "{why}");
         for word in ["TLSv1", "TLSv1.1", "SSLv3", "nonsense"] {
             assert!(versions(&format!("TLSv1.3 {word}")).unwrap_err().contains(word));
         }

@@ -5,9 +5,10 @@
 //!             ▲ incoming (part of a record)    ╰ plain (no room)                 ╰ outgoing (the socket is full)
 //! ```
 //!
-//! rustls's unbuffered interface keeps no buffers, and all sessions of a thread share one scratch buffer. So an idle
-//! connection owns only its keys; the three buffers exist while they hold something, and are bounded: part of a record in
-//! `incoming`, the plaintext of one receive that found no room in `plain`, and the records of one send in `outgoing`.
+//! rustls's unbuffered interface keeps no buffers, and all sessions of a thread share scratch buffers. So an idle
+//! connection owns only its keys. Its three own buffers exist only while they hold something, and are bounded:
+//! `incoming` has part of a record, `plain` the plaintext of one receive for which the caller had no room, and
+//! `outgoing` the records of one send.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
@@ -19,27 +20,27 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedS
 
 use crate::sys::net::Socket;
 
-/// The plaintext of a record.
+/// The maximum plaintext of a record, in bytes.
 const RECORD: usize = 16 * 1024;
 
-/// A record with the parts around its plaintext.
+/// The maximum size of a record: its plaintext, header, padding and authentication tag.
 const WHOLE_RECORD: usize = RECORD + 256;
 
-/// The most bytes of one receive, unless a part of a record precedes them.
+/// The maximum number of bytes received by one system call.
 const RECEIVE: usize = 64 * 1024;
 
-/// The most bytes that wait for the rest of a record or of a message of the handshake. A chain of certificates may be
-/// larger than a record; rustls accepts messages of up to 64 KiB.
+/// The maximum number of received bytes that wait for the rest of a record or of a handshake message. A certificate
+/// chain may be larger than a record; rustls accepts handshake messages of up to 64 KiB.
 const MAX_INCOMING: usize = 80 * 1024;
 
-/// The most plaintext that is encrypted before the socket has to accept it.
+/// The maximum plaintext that is encrypted for one system call, in bytes.
 const SEND: usize = 64 * 1024;
 
 /// The buffers that all sessions of a thread share.
 struct Scratch {
     /// Received bytes, which are decrypted in place.
     received: Vec<u8>,
-    /// Pieces of plaintext that become one record.
+    /// The plaintext of one record, gathered from several slices.
     gathered: Vec<u8>,
     /// Records to send.
     records: Vec<u8>,
@@ -56,11 +57,11 @@ enum Side {
     Client(UnbufferedClientConnection),
 }
 
-/// The two kinds of connection of rustls.
+/// What the two connection types of rustls have in common.
 trait Records {
     type Data;
 
-    /// Handles the records in `incoming` up to the next state.
+    /// Processes the records in `incoming` up to the next state.
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
 }
 
@@ -92,11 +93,11 @@ macro_rules! with {
 
 /// What to do after a step of the protocol.
 enum Step {
-    /// There may be more.
+    /// Process the rest: there may be more to do.
     Continue,
-    /// More bytes are needed.
+    /// Wait for more bytes.
     Blocked,
-    /// Application data may be sent, and nothing is left of what was received.
+    /// The handshake is complete, and all received records are processed.
     Open,
 }
 
@@ -105,13 +106,13 @@ pub struct Session {
     side: Side,
     /// Whether the handshake is complete.
     is_open: bool,
-    /// Whether [`Session::take_completed`] has to report the end of the handshake.
+    /// Whether [`Session::take_completed`] has not reported the end of the handshake yet.
     is_new: bool,
-    /// Whether the peer sends no more.
+    /// Whether the peer has ended its output.
     has_ended: bool,
-    /// Whether the caller knows that.
+    /// Whether [`Session::receive`] has returned that end to the caller.
     end_is_known: bool,
-    /// Received bytes that are part of a record.
+    /// Received bytes of an incomplete record.
     incoming: Vec<u8>,
     /// Plaintext for which the caller had no room, from `plain_at` on.
     plain: Vec<u8>,
@@ -119,18 +120,18 @@ pub struct Session {
     /// Records that the socket has not accepted, from `outgoing_at` on.
     outgoing: Vec<u8>,
     outgoing_at: usize,
-    /// The plaintext in these records, or in records that were sent since, that the caller has not been told is sent:
-    /// the caller offers it again.
+    /// The number of plaintext bytes in these records that [`Session::send`] has not returned as sent. The caller
+    /// passes them again, also after the socket has accepted the records.
     held: usize,
 }
 
 impl Session {
-    /// The side of the server.
+    /// Creates the session of an accepted connection.
     pub(super) fn of_server(connection: UnbufferedServerConnection) -> Session {
         Session::new(Side::Server(connection))
     }
 
-    /// The side of the client. Its first message waits for [`Session::flush`].
+    /// Creates the session of an outgoing connection. [`Session::flush`] sends its first message.
     pub(super) fn of_client(connection: UnbufferedClientConnection) -> io::Result<Session> {
         let mut session = Session::new(Side::Client(connection));
         session.advance(&mut [], &mut |_| ())?;
@@ -153,24 +154,24 @@ impl Session {
         }
     }
 
-    /// Whether the handshake is not complete.
+    /// Whether the handshake is in progress.
     #[inline]
     pub fn is_handshaking(&self) -> bool {
         !self.is_open
     }
 
-    /// Returns whether the handshake is complete, once.
+    /// Returns true at the first call after the handshake has completed, and false at all others.
     pub fn take_completed(&mut self) -> bool {
         self.is_open && std::mem::take(&mut self.is_new)
     }
 
-    /// Plaintext that was not received yet.
+    /// The number of plaintext bytes that the caller has not received yet.
     #[inline]
     pub fn buffered(&self) -> usize {
         self.plain.len() - self.plain_at
     }
 
-    /// Whether a receive would return something, plaintext or the end, without an event of the socket.
+    /// Whether [`Session::receive`] returns plaintext or the end without an event of the socket.
     #[inline]
     pub fn has_more(&self) -> bool {
         self.buffered() > 0 || self.has_ended && !self.end_is_known
@@ -182,17 +183,18 @@ impl Session {
         self.outgoing_at < self.outgoing.len()
     }
 
-    /// The memory of the session, without that of its keys.
+    /// The memory of the session in bytes, without that of its keys.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Session>() + self.incoming.capacity() + self.plain.capacity() + self.outgoing.capacity()
     }
 
-    /// Receives up to `most` bytes of plaintext, and passes them to `take` piece by piece. Returns their number; 0 is the
-    /// end of the peer's output. The receive that completes the handshake returns none: its owner may have to decide about
-    /// the peer first.
+    /// Receives up to `most` bytes of plaintext, and passes them to `take` piece by piece. Returns their number; 0 is
+    /// the end of the peer's output. The receive that completes the handshake returns no bytes, because the caller may
+    /// have to decide about the peer first.
     ///
     /// # Errors
-    /// `WouldBlock` if nothing has arrived, also while the handshake continues. The connection or the protocol failed.
+    /// `WouldBlock` if nothing has arrived or the handshake is in progress. Any other error: the connection or the
+    /// protocol failed.
     pub fn receive(
         &mut self,
         socket: &Socket,
@@ -200,7 +202,7 @@ impl Session {
         mut take: impl FnMut(&[u8]),
     ) -> io::Result<usize> {
         let mut count = self.take_plain(most, &mut take);
-        // A record that does not fit is decrypted only if nothing else can be returned.
+        // If the remaining room may be too small for a record, receive only if there is nothing else to return.
         while !self.has_ended && (count == 0 || most - count >= WHOLE_RECORD) {
             let was_open = self.is_open;
             let limit = if was_open { most - count } else { 0 };
@@ -224,7 +226,7 @@ impl Session {
         Ok(count)
     }
 
-    /// Passes on plaintext that was decrypted before.
+    /// Passes plaintext that was decrypted earlier to `take`.
     fn take_plain(&mut self, most: usize, take: &mut impl FnMut(&[u8])) -> usize {
         let count = self.buffered().min(most);
         if count > 0 {
@@ -237,7 +239,8 @@ impl Session {
         count
     }
 
-    /// Makes one system call. Returns the plaintext that was taken, and whether the socket may have more.
+    /// Receives with one system call. Returns the number of plaintext bytes passed to `take`, and whether the socket
+    /// may have more.
     fn receive_once(
         &mut self,
         socket: &Socket,
@@ -274,10 +277,7 @@ impl Session {
             }
             let rest = &filled[advanced?..];
             if rest.len() > MAX_INCOMING {
-                return Err(io::Error::new(
-                    ErrorKind::InvalidData,
-                    "a message of the handshake is too large",
-                ));
+                return Err(io::Error::new(ErrorKind::InvalidData, "a handshake message is too large"));
             }
             if rest.is_empty() {
                 self.incoming = Vec::new();
@@ -294,7 +294,10 @@ impl Session {
         })
     }
 
-    /// The peer has closed its side of the connection, with or without saying so in the protocol (`close_notify`).
+    /// Handles the end of the stream, after which the peer sends nothing, with or without a `close_notify` before it.
+    ///
+    /// # Errors
+    /// The handshake is in progress.
     fn end_of_stream(&mut self) -> io::Result<()> {
         if !self.is_open {
             return Err(io::Error::new(
@@ -307,7 +310,7 @@ impl Session {
     }
 
     /// Processes received bytes: passes plaintext to `take`, and appends the records to send to `outgoing`. Returns the
-    /// number of bytes that are done with.
+    /// number of processed bytes.
     fn advance(&mut self, received: &mut [u8], take: &mut impl FnMut(&[u8])) -> io::Result<usize> {
         let mut done = 0;
         loop {
@@ -330,19 +333,17 @@ impl Session {
         }
     }
 
-    /// After an error: appends the alert that tells the peer. rustls has queued it, and may not be given more records.
+    /// After an error, appends the alert for the peer. rustls has queued the alert, and must not get further records.
     fn add_alert(&mut self, rest: &mut [u8]) {
         let Session { side, outgoing, has_ended, .. } = self;
         let _ = with!(*side, connection => step(connection.process(rest), &mut |_| (), outgoing, has_ended));
     }
 
     fn explain(&self, error: &rustls::Error, received: &[u8]) -> String {
-        /// The types of records.
+        /// The valid record types.
         const TYPES: RangeInclusive<u8> = 20..=24;
         match received.first() {
-            Some(first) if !self.is_open && !TYPES.contains(first) => {
-                "what arrived is not TLS, the peer may not have it enabled".into()
-            }
+            Some(first) if !self.is_open && !TYPES.contains(first) => "the peer does not use TLS".into(),
             _ => error.to_string(),
         }
     }
@@ -350,7 +351,7 @@ impl Session {
     /// Sends as much of the slices, in order, as the socket accepts in whole records; see [`super::Channel`].
     ///
     /// # Errors
-    /// `WouldBlock` if nothing was accepted, also while the handshake continues. The connection failed.
+    /// `WouldBlock` if nothing was accepted or the handshake is in progress. Any other error: the connection failed.
     pub fn send(&mut self, socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.flush(socket)?;
         if !self.is_open {
@@ -370,8 +371,8 @@ impl Session {
         if sent == 0 && offered > 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(sent) }
     }
 
-    /// Encrypts and sends the next `len` bytes. Returns false if the socket has not accepted all of their records: then
-    /// they are held.
+    /// Encrypts and sends the next `len` bytes. Returns false if the socket has not accepted all of their records: the
+    /// rest is then in `outgoing`, and the bytes are `held`.
     fn send_batch(&mut self, socket: &Socket, rest: &mut Rest<'_, '_>, len: usize) -> io::Result<bool> {
         SCRATCH.with_borrow_mut(|scratch| {
             let Scratch { gathered, records, .. } = scratch;
@@ -398,8 +399,8 @@ impl Session {
         })
     }
 
-    /// Sends `bytes` unless the socket is full. They count as sent: what the socket does not accept at once is sent
-    /// before other bytes.
+    /// Sends `bytes` unless the socket is full. The caller must not pass them again: if the socket accepts only a part,
+    /// the rest is sent before other bytes.
     pub fn offer(&mut self, socket: &Socket, bytes: &[u8]) {
         if self.flush(socket).is_ok()
             && self.is_open
@@ -413,7 +414,7 @@ impl Session {
     /// Sends the records that the socket has not accepted yet.
     ///
     /// # Errors
-    /// `WouldBlock` if the socket is still full. The connection failed.
+    /// `WouldBlock` if the socket is still full. Any other error: the connection failed.
     pub fn flush(&mut self, socket: &Socket) -> io::Result<()> {
         if self.outgoing.is_empty() {
             return Ok(());
@@ -425,12 +426,12 @@ impl Session {
         Ok(())
     }
 
-    /// The caller will not offer again what was not accepted.
+    /// Declares that the caller does not pass unaccepted bytes again.
     pub fn forget_unsent(&mut self) {
         self.held = 0;
     }
 
-    /// Tells the peer that nothing follows, if the socket accepts that at once.
+    /// Sends a `close_notify`, if the socket accepts it at once.
     pub fn end(&mut self, socket: &Socket) {
         if self.flush(socket).is_err() || !self.is_open {
             return;
@@ -467,7 +468,7 @@ fn step<D>(
             Ok(Step::Continue)
         }
         Ok(ConnectionState::TransmitTlsData(data)) => {
-            // They are sent in their order, from `outgoing`.
+            // `flush` sends the records from `outgoing`, in order.
             data.done();
             Ok(Step::Continue)
         }
@@ -486,7 +487,7 @@ fn step<D>(
     (discard, step)
 }
 
-/// Appends a record that `encode` writes, once it has room enough.
+/// Appends the record that `encode` writes, and provides as much room as `encode` requires.
 fn append_record(outgoing: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) {
     let start = outgoing.len();
     let mut room = 1024;
@@ -502,8 +503,8 @@ fn append_record(outgoing: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Re
     }
 }
 
-/// Encrypts `plain` into `records` from `at` on, after records that the protocol has to send before it. Returns the
-/// number of bytes there.
+/// Encrypts `plain` into `records` from `at` on, after any records that the protocol has to send first. Returns the
+/// number of bytes written.
 fn encrypt(
     connection: &mut impl Records,
     incoming: &mut [u8],
@@ -528,7 +529,7 @@ fn encrypt(
                 Ok(written) => return Ok(at + written - start),
                 Err(EncryptError::InsufficientSize(error)) => records.resize(at + error.required_size, 0),
                 Err(EncryptError::EncryptExhausted) => {
-                    return Err(io::Error::other("the keys are exhausted"));
+                    return Err(io::Error::other("the keys have encrypted as many records as they may"));
                 }
             },
             _ => return Err(ErrorKind::NotConnected.into()),
@@ -536,10 +537,10 @@ fn encrypt(
     }
 }
 
-/// Bytes of slices that are still to be sent.
+/// The bytes of slices that still have to be sent.
 struct Rest<'a, 'b> {
     slices: &'a [IoSlice<'b>],
-    /// The bytes of the first slice that are done with.
+    /// The number of bytes of the first slice that are already sent.
     at: usize,
 }
 
@@ -562,7 +563,7 @@ impl<'a, 'b> Rest<'a, 'b> {
         self.at += count;
     }
 
-    /// Takes the next `len` bytes: as they are if they are in one slice, otherwise gathered.
+    /// Takes the next `len` bytes: without a copy if one slice has them all, otherwise copied into `gathered`.
     fn next<'c>(&mut self, len: usize, gathered: &'c mut Vec<u8>) -> &'c [u8]
     where
         'a: 'c,
@@ -583,7 +584,7 @@ impl<'a, 'b> Rest<'a, 'b> {
     }
 }
 
-/// Writes the record that ends the own output. Returns its length.
+/// Writes the `close_notify` record. Returns its length.
 fn close_notify<D>(status: UnbufferedStatus<'_, '_, D>, record: &mut [u8]) -> usize {
     match status.state {
         Ok(ConnectionState::WriteTraffic(mut traffic)) => traffic.queue_close_notify(record).unwrap_or(0),

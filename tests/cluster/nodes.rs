@@ -91,7 +91,7 @@ impl Node {
         }
     }
 
-    /// The server, for a test that needs no more of the node.
+    /// Returns the server of the node.
     #[allow(dead_code, reason = "the differential tests use it")]
     pub fn into_server(self) -> Server {
         match self.process {

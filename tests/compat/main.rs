@@ -76,7 +76,7 @@ const RELOADED: u64 = 8;
 /// Random sequences for the servers in each role.
 const ROLE_SEEDS: u64 = 10;
 
-/// Random sequences for a node in each scene of a cluster.
+/// Random sequences for the node of each scene (see [`cluster`]).
 const CLUSTER_SEEDS: u64 = 40;
 
 /// Random sequences stop after this many differences; more would add nothing.
@@ -100,7 +100,7 @@ fn command() -> Command {
         .arg(flag("roles", "a script and random commands on primaries and replicas of all kinds"))
         .arg(flag("users", "random users with random rules, and which calls of every command they permit"))
         .arg(number("asked", "calls that random users ask for").default_value("1000000"))
-        .arg(flag("cluster", "scripts and random commands on nodes of clusters"))
+        .arg(flag("cluster", "scripts and random commands on cluster nodes"))
         .arg(number("acts", "random acts of several clients").default_value("200000"))
         .arg(number("seed", "the seed of the first random sequence").default_value("1"))
         .arg(number("count", "random commands of all families").default_value("1000000"))
@@ -197,7 +197,7 @@ impl Run {
         eprintln!("compat: {done} calls that random users asked for, {differences} differences");
     }
 
-    /// The replies of nodes of clusters: see [`cluster`].
+    /// Compares the replies of cluster nodes: see [`cluster`].
     fn cluster(&mut self) {
         let first = self.number("seed");
         let seeds: Vec<u64> = (first..first + CLUSTER_SEEDS).collect();

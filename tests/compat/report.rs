@@ -43,7 +43,7 @@ pub struct Report {
     rows: BTreeMap<String, Counts>,
     /// Replies compared by each part of the run.
     parts: BTreeMap<&'static str, u64>,
-    /// Replies of servers in a role or of nodes of a cluster, by the description of the role.
+    /// Replies of servers in a role or in a scene of a cluster, by its title.
     places: BTreeMap<&'static str, Counts>,
 }
 
@@ -79,7 +79,7 @@ impl Report {
         *self.parts.entry(part).or_default() += 1;
     }
 
-    /// Counts a reply of a server in `place`.
+    /// Counts a reply of a server in the role or scene with the title `place`.
     pub fn count_in(&mut self, place: &'static str, verdict: Verdict) {
         self.places.entry(place).or_default().add(verdict);
     }
@@ -100,7 +100,7 @@ impl Report {
         with_total(self.rows.iter().map(|(name, counts)| (typed(name), counts.cells())).collect())
     }
 
-    /// The same for the places.
+    /// The roles and scenes, with their counts; the last line is the sum.
     fn lines_of_places(&self) -> Vec<(String, [u64; 5])> {
         let titles = roles::all().into_iter().map(Role::title).chain(SCENES.map(Scene::title));
         let found = titles.filter_map(|title| Some((title.to_string(), self.places.get(title)?.cells())));
@@ -160,7 +160,7 @@ impl Report {
         out
     }
 
-    /// The table of the places, with the reasons for intended differences.
+    /// The table of roles and scenes, with the reasons for intended differences.
     fn markdown_of_places(&self) -> String {
         let mut out = format!("Beside `redis-server` {}:\n\n", self.peer);
         out.push_str(&rows("server", &self.lines_of_places()));
@@ -177,7 +177,8 @@ impl Report {
         out
     }
 
-    /// Replaces the tables of what was compared between the marks for the release of this Redis in a page.
+    /// Replaces, in a page, the tables between the marks for the release of this Redis, as far as this run has compared
+    /// something for them.
     pub fn write(&self, page: &Path) {
         let mut text = std::fs::read_to_string(page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
         let release = self.peer.release();
@@ -191,7 +192,7 @@ impl Report {
     }
 }
 
-/// Replaces what stands between the marks of this name.
+/// Replaces the text between the marks with this name.
 fn replace(text: &mut String, name: &str, by: &str) {
     let mark = |place| format!("<!-- compat {name}:{place} -->\n");
     let (start, end) = (mark("start"), mark("end"));

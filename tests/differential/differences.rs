@@ -200,13 +200,13 @@ const DIFFERENCES: &[Difference] = &[
         command: &["CLUSTER", "FORGET"],
         allowed: Allowed::ErrorThere("ERR Unknown node"),
         before: V7_2,
-        reason: "since 7.2 a node that was forgotten less than a minute ago is no unknown one",
+        reason: "since 7.2, a node that was forgotten less than a minute ago is not an unknown one",
     },
     Difference {
         command: &["COPY"],
         allowed: Allowed::OtherError("ERR DB index is out of range"),
         before: V7_2,
-        reason: "since 7.2 a node of a cluster has a single database, and the index is checked as anywhere",
+        reason: "since 7.2, a cluster node has a single database, and the index is checked as on other servers",
     },
     Difference { command: &["WAITAOF"], allowed: Allowed::NewHere, before: V7_2, reason: "came with 7.2" },
     Difference {

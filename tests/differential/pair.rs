@@ -34,7 +34,7 @@ pub enum Rule {
     Masked,
     /// Sends nothing and reads a reply: of a command that was blocked, or a line of MONITOR. Compared like `Masked`.
     Next,
-    /// Descriptions of a cluster, except for times and counters (see [`topology`]).
+    /// Descriptions of a cluster, compared without times and counters (see [`topology`]).
     Topology,
     /// Lines of CLIENT LIST, except for times, descriptors and the sizes of buffers (see [`clients`]).
     Clients,
@@ -173,7 +173,8 @@ impl Mismatch {
     }
 }
 
-/// Gets what is compared: the place of the servers in their topology, the verdict, and a paragraph if it is `Different`.
+/// Called for each comparison with the place of the servers in their topology, the verdict, and a paragraph that
+/// describes the difference if the verdict is `Different`.
 pub type Seen<'a> = dyn FnMut(&'static str, Verdict, Option<String>) + Send + 'a;
 
 /// The server under test and Redis, started with the same flags.
@@ -185,7 +186,7 @@ pub struct Pair {
     password: Option<String>,
     /// The flags of both servers.
     flags: String,
-    /// The nodes of the clusters to which the two servers belong.
+    /// The nodes of the two topologies to which the servers belong.
     pub names: [Names; 2],
     /// Loads the AOF of the server under test. Started at the first load (see [`reload`]).
     pub reader: RefCell<Option<Reader>>,
@@ -280,7 +281,8 @@ impl Pair {
         }
     }
 
-    /// Runs `steps`, which come from `origin`, on the current data sets of servers in `place`. A difference that `is_meant` is an intended one.
+    /// Runs `steps`, which come from `origin`, on the current data sets of servers in `place`. Differences for which
+    /// `is_meant` returns true are intended.
     pub fn judge_in(
         &self,
         place: &'static str,

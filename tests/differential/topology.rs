@@ -1,10 +1,10 @@
-//! Replies of cluster nodes, without what differs between two clusters of the same form: IDs, ports, times.
+//! Replies of cluster nodes without the parts that differ between two clusters of the same form: IDs, ports, times.
 
 use crate::support::reply::{Decoded, decode};
 use crate::support::{Reply, Value};
 use memchr::memmem;
 
-/// A node as the replies of its cluster name it.
+/// The names of a node in the replies of its cluster.
 pub struct Name {
     pub id: String,
     /// Empty before Redis 7.2.
@@ -14,8 +14,8 @@ pub struct Name {
     pub bus_port: u16,
 }
 
-/// The nodes of one cluster. Requests name them by `<id0>`, `<shard0>`, `<port0>` and `<bus0>`; in replies the nodes of
-/// each cluster get the same IDs and ports.
+/// The nodes of one cluster. Requests name them by `<id0>`, `<shard0>`, `<port0>` and `<bus0>`. In replies, the nodes
+/// of both clusters get the same IDs and ports.
 #[derive(Default)]
 pub struct Names(pub Vec<Name>);
 
@@ -43,7 +43,7 @@ impl Names {
     /// A reply without the IDs and ports of this cluster.
     pub fn reply(&self, reply: Reply) -> Reply {
         let mut raw = reply.raw;
-        // An ID that a reset has made is not in the list.
+        // After a reset, a node has an ID that is not in the list.
         let mut names_nodes =
             [&b"myself"[..], b"replication-offset"].iter().any(|word| memmem::find(&raw, word).is_some());
         for (at, node) in self.0.iter().enumerate() {
@@ -56,10 +56,10 @@ impl Names {
         }
         names_nodes |= memmem::find(&raw, b"$40\r\n").is_some();
         for (at, node) in self.0.iter().enumerate() {
-            // No port has such a number.
+            // Numbers above 65535 are no valid ports, so they cannot occur otherwise.
             raw = replaced(&raw, &format!("127.0.0.1:{}", node.port), &format!("127.0.0.1:7000{at}"));
             if names_nodes && node.bus_port != 0 {
-                // A node that is alone does not know its address.
+                // A node that has met no other does not know its own address.
                 raw = replaced(&raw, &format!(":{}@", node.port), &format!(":7000{at}@"));
                 raw = replaced(&raw, &format!("@{}", node.bus_port), &format!("@8000{at}"));
                 raw = replaced(&raw, &format!("\r\n:{}\r\n", node.port), &format!("\r\n:7000{at}\r\n"));
@@ -83,11 +83,11 @@ fn replaced(raw: &[u8], own: &str, other: &str) -> Vec<u8> {
     raw
 }
 
-/// The numbers of a node or of a link that differ between two clusters.
+/// The numeric fields of a node or of a link that differ between two clusters.
 const FIELDS: &[&[u8]] =
     &[b"replication-offset", b"create-time", b"events", b"send-buffer-allocated", b"send-buffer-used"];
 
-/// A description of a cluster without its times and counters, in an order that depends on names alone.
+/// A description of a cluster without its times and counters, in an order that depends only on names.
 pub fn plain(value: &Value) -> Value {
     match value {
         Value::Bulk(id) if is_unknown(id) => Value::Bulk(b"unknown".to_vec()),
@@ -121,7 +121,7 @@ fn is_field(key: &Value) -> bool {
     matches!(key, Value::Bulk(name) if FIELDS.contains(&&name[..]))
 }
 
-/// Whether it is the ID of a node that has no name.
+/// Whether this is the ID of a node that is not in [`Names`].
 fn is_unknown(id: &[u8]) -> bool {
     id.len() == 40 && id.iter().all(u8::is_ascii_hexdigit)
 }
@@ -130,7 +130,7 @@ fn is_unknown(id: &[u8]) -> bool {
 /// of messages; sorted.
 fn plain_text(text: &[u8]) -> Vec<u8> {
     let Ok(text) = std::str::from_utf8(text) else { return text.to_vec() };
-    // The format of a verbatim string is not a part of its first line.
+    // The format of a verbatim string does not belong to its first line.
     let text = text.strip_prefix("txt:").unwrap_or(text);
     let mut lines: Vec<String> = text.lines().map(plain_line).collect();
     if lines.len() > 1 {
@@ -149,7 +149,7 @@ fn plain_line(line: &str) -> String {
     if words.len() >= 8 && words[0].len() == 40 {
         (words[4], words[5]) = ("sent", "received");
         if words[2].contains("fail") {
-            // The link is made anew again and again.
+            // The link is closed and opened repeatedly.
             words[7] = "link";
         }
         if is_unknown(words[0].as_bytes()) {

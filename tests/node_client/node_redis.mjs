@@ -1,6 +1,6 @@
 // node-redis works against the server whose port is the first argument and whose password is the second: handshakes in
-// both protocols, by URL and by options, and the basic examples of its documentation. With a directory of certificates as
-// the third argument it uses TLS.
+// both protocols, by URL and by options, and the basic examples of its documentation. If the third argument is a
+// directory of certificates, it uses TLS.
 import { readFileSync } from 'node:fs';
 import { assert, load, once, refused, runAll } from './checks.mjs';
 

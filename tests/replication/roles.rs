@@ -181,12 +181,12 @@ fn a_primary_that_writes_in_the_transaction_of_its_demotion_has_nothing_of_its_o
 }
 
 #[test]
-fn clients_that_wait_are_disconnected_when_the_primary_changes() {
+fn blocked_clients_are_disconnected_when_the_primary_changes() {
     let [primary, first, second] = std::array::from_fn(|_| start(Kind::Subject, ""));
     let mut admin = primary.client();
     for (other, request) in [(&first, "BLPOP l 0"), (&second, "XREAD BLOCK 0 STREAMS s $")] {
         let (mut waiting, mut silent) = (primary.client(), primary.client());
-        // Later requests of such a client are not executed.
+        // The later requests of these clients are not executed.
         waiting.send_raw(format!("{request}\r\nPING\r\n").as_bytes()).expect("sent");
         silent.send_raw(format!("CLIENT REPLY OFF\r\n{request}\r\n").as_bytes()).expect("sent");
         admin.wait_for_info("blocked_clients", |blocked| blocked == 2);

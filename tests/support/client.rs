@@ -20,14 +20,14 @@ enum Stream {
     Tls(Tls),
 }
 
-/// A channel whose reads and writes wait.
+/// A channel with blocking reads and writes.
 struct Tls {
     channel: Channel,
     longest: Cell<Duration>,
 }
 
 impl Tls {
-    /// Repeats `act` until it does not have to wait for the socket any more.
+    /// Repeats `act` until it returns something other than `WouldBlock`, or the timeout is over.
     fn wait_for<T>(
         &mut self,
         to_send: bool,
@@ -99,12 +99,12 @@ impl Client {
         Ok(Client { stream: Stream::Tcp(stream), buffer: Vec::new(), taken: 0 })
     }
 
-    /// A connection with TLS, after its handshake.
+    /// Connects with TLS, and completes the handshake.
     pub fn encrypted(port: u16, connector: &Connector) -> io::Result<Client> {
         Client::encrypted_over(TcpStream::connect(("127.0.0.1", port))?, connector)
     }
 
-    /// The same over a connection that exists.
+    /// The same over an existing connection.
     pub fn encrypted_over(stream: TcpStream, connector: &Connector) -> io::Result<Client> {
         stream.set_nodelay(true)?;
         let session = connector.session(None).map_err(io::Error::other)?;
@@ -123,7 +123,7 @@ impl Client {
         Ok(Client { stream: Stream::Tls(tls), buffer: Vec::new(), taken: 0 })
     }
 
-    /// The descriptor of an encrypted connection, to send bytes past its encryption.
+    /// The socket of an encrypted connection, to send bytes without encryption.
     pub fn socket(&self) -> &Socket {
         match &self.stream {
             Stream::Tls(tls) => tls.channel.socket(),
@@ -156,7 +156,7 @@ impl Client {
         let stream = match &self.stream {
             Stream::Tcp(s) => Stream::Tcp(s.try_clone().expect("clone")),
             Stream::Unix(s) => Stream::Unix(s.try_clone().expect("clone")),
-            Stream::Tls(_) => panic!("its session cannot be shared"),
+            Stream::Tls(_) => panic!("a TLS session cannot be shared"),
         };
         Client { stream, buffer: Vec::new(), taken: 0 }
     }

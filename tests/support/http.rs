@@ -28,7 +28,7 @@ impl Http {
         Http(Client::tcp(port).expect("connect to the metrics port"))
     }
 
-    /// The same over a connection that exists.
+    /// The same over an existing connection.
     pub fn over(client: Client) -> Http {
         Http(client)
     }

@@ -39,7 +39,7 @@ pub fn redis_is_valkey() -> bool {
 }
 
 /// A port that was free a moment ago. It is below the kernel's ephemeral range, so no outgoing connection takes it
-/// before the server does, and above the hash slots, so that replies about a cluster have no other such number.
+/// before the server does, and above the numbers of hash slots, so that no slot in a reply looks like a port.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {

@@ -28,7 +28,7 @@ impl Authority {
         self.write(directory, name, &named(name));
     }
 
-    /// The same, of a certificate that has expired.
+    /// The same with a certificate that has expired.
     pub fn issue_expired(&self, directory: &Path, name: &str) {
         let mut params = named(name);
         params.not_before = date_time_ymd(2001, 1, 1);
@@ -49,7 +49,7 @@ impl Authority {
     }
 }
 
-/// The parameters of a certificate for this machine whose common name is `name`.
+/// The parameters of a certificate for this machine with the common name `name`.
 fn named(name: &str) -> CertificateParams {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let mut params = CertificateParams::new(names).expect("names");
@@ -57,7 +57,7 @@ fn named(name: &str) -> CertificateParams {
     params
 }
 
-/// Writes all of them: `ca`, `server`, `client`, `expired`, `other-ca` and `stranger`.
+/// Writes all certificates: `ca`, `server`, `client`, `expired`, `other-ca` and `stranger`.
 pub fn write_all(directory: &Path) {
     let (authority, other) = (Authority::new("test CA"), Authority::new("another CA"));
     authority.publish(&directory.join("ca.crt"));

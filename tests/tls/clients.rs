@@ -1,4 +1,4 @@
-//! Clients of other makers, and the certificates that they have to present.
+//! Third-party clients, and the certificates that they have to present.
 
 use std::process::Command;
 
@@ -13,7 +13,11 @@ fn redis_cli_with_tls_works() {
     command.args(encrypted.certificate("client")).args(["SET", "key", "value"]);
     assert_eq!(run_bounded(command), (true, "OK\n".into()));
     assert_eq!(encrypted.client().run("GET key").text(), "value");
-    assert_eq!(encrypted.server.client().run("GET key").text(), "value", "the port without TLS is open, too");
+    assert_eq!(
+        encrypted.server.client().run("GET key").text(),
+        "value",
+        "the port without TLS is open as well"
+    );
     for (version, name) in
         [("--tls-ciphers", "ECDHE-ECDSA-AES128-GCM-SHA256"), ("--tls-ciphersuites", "TLS_AES_128_GCM_SHA256")]
     {
@@ -45,7 +49,8 @@ fn node_redis_works() {
     assert!(succeeded && text.contains("all passed: RESP2 RESP3"), "{text}");
 }
 
-/// Why `redis-cli` and the test client were refused, from the log.
+/// Asserts that `redis-cli` and the test client are refused with the certificate `name`. Returns the reason from the
+/// log.
 fn refusal(encrypted: &Encrypted, name: Option<&str>) -> String {
     let mut command = encrypted.redis_cli();
     if let Some(name) = name {
@@ -55,9 +60,9 @@ fn refusal(encrypted: &Encrypted, name: Option<&str>) -> String {
     let (_, output) = run_bounded(command);
     assert!(!output.contains("PONG"), "{output}");
     let own = crate::connector(encrypted.files.path(), name);
-    let answer =
+    let reply =
         crate::Client::encrypted(encrypted.port, &own).and_then(|mut client| client.try_call(&["PING"]));
-    assert!(answer.is_err(), "{name:?} was served");
+    assert!(reply.is_err(), "{name:?} was served");
     let lines = |log: &str| -> Vec<String> {
         log.lines()
             .filter(|line| line.contains("Error accepting a client connection: "))
@@ -106,17 +111,17 @@ fn tls_auth_clients_decides_who_needs_a_certificate() {
     plain.ok("CONFIG SET tls-auth-clients yes");
     assert!(ping(None).is_err());
     plain.ok("CONFIG SET tls-auth-clients no");
-    assert_eq!(ping(Some("stranger")).unwrap(), pong, "not even requested");
+    assert_eq!(ping(Some("stranger")).unwrap(), pong, "the server does not request one");
 }
 
 #[test]
-fn a_plain_client_on_the_tls_port_is_refused_and_a_tls_client_on_the_plain_port() {
+fn plain_clients_are_refused_on_the_tls_port_and_tls_clients_on_the_plain_port() {
     let encrypted = Encrypted::start("");
     let mut plain = crate::Client::tcp(encrypted.port).unwrap();
     plain.send(&["PING"]).unwrap();
     plain.wait_closed();
-    encrypted.server.wait_for_log("what arrived is not TLS");
-    // The first message of a handshake looks like the beginning of an inline request.
+    encrypted.server.wait_for_log("the peer does not use TLS");
+    // For the plain port, the first message of a handshake looks like the beginning of an inline request.
     let mut hello = crate::Client::tcp(encrypted.server.port()).unwrap();
     hello.send_raw(&[22, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3]).unwrap();
     hello.finish_sending();

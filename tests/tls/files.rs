@@ -1,4 +1,4 @@
-//! Certificates and settings: at the start, by CONFIG SET, and when files are replaced.
+//! Certificates and settings: at startup, by CONFIG SET, and when files are replaced.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::support::server::{Directory, free_port};
 use crate::support::{Launch, eventually};
 use crate::{Encrypted, directives};
 
-/// The log of a server that does not start with these flags.
+/// Asserts that a server does not start with these flags. Returns its log.
 fn failed_start(flags: &str) -> String {
     let (status, log) =
         Launch::subject().flags(&format!("--port 0 --tls-port {} {flags}", free_port())).run_to_exit();
@@ -18,7 +18,7 @@ fn failed_start(flags: &str) -> String {
 }
 
 #[test]
-fn the_server_does_not_start_with_faulty_settings_and_says_why() {
+fn the_server_does_not_start_with_faulty_settings_and_logs_why() {
     let files = Directory::new();
     certificates::write_all(files.path());
     let good = directives(files.path());
@@ -40,22 +40,25 @@ fn the_server_does_not_start_with_faulty_settings_and_says_why() {
             format!("{good} --tls-cert-file {}", path("none")),
             format!("Failed to load certificate: {}: No such file", path("none")),
         ),
-        (format!("{good} --tls-cert-file {}", path("empty")), "it has no certificate in PEM format".into()),
+        (
+            format!("{good} --tls-cert-file {}", path("empty")),
+            "it contains no certificate in PEM format".into(),
+        ),
         (
             format!("{good} --tls-key-file {}", path("client.key")),
-            "it is not the key of the certificate".into(),
+            "it does not belong to the certificate".into(),
         ),
         (
             format!("{good} --tls-key-file {}", path("locked.key")),
-            "it is encrypted, and tls-key-file-pass has no password for it".into(),
+            "it is encrypted, but its password is not set".into(),
         ),
         (
             format!("{good} --tls-key-file {} --tls-key-file-pass wrong", path("locked.key")),
-            "it cannot be decrypted by the password of tls-key-file-pass".into(),
+            "it cannot be decrypted with the configured password".into(),
         ),
         (
             format!("{good} --tls-key-file {} --tls-key-file-pass secret", path("old.key")),
-            "its encryption is of an old form. Convert it with `openssl pkcs8 -topk8".into(),
+            "it is encrypted in an old format. Convert it with `openssl pkcs8 -topk8".into(),
         ),
         (
             format!("{good} --tls-ca-cert-file {}", path("empty")),
@@ -111,7 +114,7 @@ fn keys_may_be_encrypted() {
         .flags(&format!("{own} --replicaof 127.0.0.1 {} --tls-replication yes", primary.port))
         .start();
     eventually("a link", || (replica.client().info("master_link_status") == "up").then_some(()));
-    // The password is not shown to others than an administrator who asks for it.
+    // Only CONFIG GET shows the password: the log does not.
     assert_eq!(replica.client().run("CONFIG GET tls-key-file-pass").elements()[1].text(), "secret");
     let refused = replica.client().run("CONFIG SET tls-key-file-pass wrong").text();
     assert!(refused.contains("Unable to update TLS configuration"), "{refused}");
@@ -119,7 +122,7 @@ fn keys_may_be_encrypted() {
 }
 
 #[test]
-fn config_set_loads_files_and_a_faulty_one_changes_nothing() {
+fn config_set_loads_files_and_changes_nothing_if_one_is_faulty() {
     let encrypted = Encrypted::start("");
     let mut plain = encrypted.server.client();
     let path = |name: &str| encrypted.files.join(name).display().to_string();
@@ -163,7 +166,7 @@ fn tls_port_can_be_changed_and_closed_while_clients_stay_connected() {
 }
 
 #[test]
-fn certificates_that_are_replaced_are_loaded_without_a_command() {
+fn replaced_certificates_are_loaded_without_a_command() {
     let encrypted = Encrypted::start("");
     let mut old = encrypted.client();
     let authority = Authority::new("next CA");
@@ -177,9 +180,9 @@ fn certificates_that_are_replaced_are_loaded_without_a_command() {
         fs::copy(from.join(name), target.with_extension("new")).unwrap();
         fs::rename(target.with_extension("new"), target).unwrap();
     };
-    // Alone, it is not the key of the certificate.
+    // The new key does not belong to the old certificate.
     install(next.path(), "server.key");
-    encrypted.server.wait_for_log("the TLS certificates that were loaded stay in use");
+    encrypted.server.wait_for_log("the previous TLS certificates stay in use");
     assert_eq!(encrypted.client().run("PING").text(), "PONG");
     for name in ["server.crt", "ca.crt", "client.crt", "client.key"] {
         install(next.path(), name);
@@ -187,11 +190,11 @@ fn certificates_that_are_replaced_are_loaded_without_a_command() {
     eventually("a connection that trusts the new CA", || {
         encrypted.try_client("client").and_then(|mut client| client.try_call(&["PING"])).ok()
     });
-    assert_eq!(old.run("PING").text(), "PONG", "connections keep their keys");
+    assert_eq!(old.run("PING").text(), "PONG", "an open connection keeps its keys");
 }
 
 #[test]
-fn config_rewrite_keeps_the_directives() {
+fn config_rewrite_keeps_the_tls_directives() {
     let files = Directory::new();
     certificates::write_all(files.path());
     let path = |name: &str| files.join(name).display().to_string();

@@ -1,4 +1,4 @@
-//! Peers that break the rules of the protocol, or of politeness: each is refused, and others are not disturbed.
+//! Peers that violate the protocol or stall: the server closes their connections, and serves other clients meanwhile.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -6,11 +6,11 @@ use std::net::{Shutdown, TcpStream};
 use crate::support::{DEADLINE, eventually, raise_open_files};
 use crate::{Client, Encrypted};
 
-/// The beginning of a ClientHello, whose rest never comes.
+/// The beginning of a ClientHello. The rest is never sent.
 const HALF_HELLO: &[u8] = &[22, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3, 1, 2, 3, 4];
 
 #[test]
-fn handshakes_that_stall_are_ended_and_others_are_served_meanwhile() {
+fn stalled_handshakes_are_closed_while_other_clients_are_served() {
     const STALLED: usize = 1000;
     raise_open_files(STALLED as u64 + 200);
     let encrypted = Encrypted::start("");
@@ -19,7 +19,7 @@ fn handshakes_that_stall_are_ended_and_others_are_served_meanwhile() {
     let stalled: Vec<TcpStream> = (0..STALLED)
         .map(|index| {
             let mut stream = TcpStream::connect(("127.0.0.1", encrypted.port)).unwrap();
-            // Some say nothing at all.
+            // Half of them send nothing at all.
             if index % 2 == 0 {
                 stream.write_all(HALF_HELLO).unwrap();
             }
@@ -28,11 +28,11 @@ fn handshakes_that_stall_are_ended_and_others_are_served_meanwhile() {
         .collect();
     plain.wait_for_info("connected_clients", |count| count == STALLED as i64 + 1);
     let each = encrypted.server.resident_bytes().saturating_sub(before) / STALLED as u64;
-    assert!(each < 16 * 1024, "{each} bytes for each");
+    assert!(each < 16 * 1024, "{each} bytes per connection");
     let mut drip = TcpStream::connect(("127.0.0.1", encrypted.port)).unwrap();
     let mut dripped = HALF_HELLO.iter().chain(std::iter::repeat(&0));
-    eventually("the end of all stalled handshakes, also of one that sends byte after byte", || {
-        // The server may have closed it.
+    eventually("the end of all stalled handshakes, including one that sends a byte at a time", || {
+        // The server may have closed the connection.
         let _ = drip.write_all(&[*dripped.next().unwrap()]);
         std::thread::sleep(std::time::Duration::from_millis(100));
         assert_eq!(encrypted.client().run("PING").text(), "PONG");
@@ -43,7 +43,7 @@ fn handshakes_that_stall_are_ended_and_others_are_served_meanwhile() {
     );
     for mut stream in stalled {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        assert!(stream.read_to_end(&mut Vec::new()).is_ok(), "closed, not left");
+        assert!(stream.read_to_end(&mut Vec::new()).is_ok(), "the server closes the connection");
     }
 }
 
@@ -54,7 +54,7 @@ fn a_connection_that_ends_without_close_notify_is_closed() {
     let mut client = encrypted.client();
     assert_eq!(client.run("SET key value").text(), "OK");
     client.send(&["GET", "key"]).unwrap();
-    // The end of the stream, past the protocol: its last reply still comes.
+    // Ends the stream without a close_notify: the last reply still arrives.
     client.socket().shut_down_sending().unwrap();
     assert_eq!(client.read_reply().unwrap().value.text(), "value");
     client.wait_closed();
@@ -63,7 +63,7 @@ fn a_connection_that_ends_without_close_notify_is_closed() {
 }
 
 #[test]
-fn bytes_that_are_no_record_end_a_connection() {
+fn bytes_that_are_not_a_record_close_the_connection() {
     let encrypted = Encrypted::start("");
     let mut plain = encrypted.server.client();
     for garbage in
@@ -79,7 +79,7 @@ fn bytes_that_are_no_record_end_a_connection() {
 }
 
 #[test]
-fn random_bytes_on_the_tls_port_disturb_nobody() {
+fn random_bytes_on_the_tls_port_do_not_affect_other_clients() {
     let encrypted = Encrypted::start("");
     let mut plain = encrypted.server.client();
     let mut random = crate::support::Random::new(25);
@@ -96,10 +96,10 @@ fn random_bytes_on_the_tls_port_disturb_nobody() {
 }
 
 #[test]
-fn maxclients_holds_for_encrypted_clients() {
+fn maxclients_limits_encrypted_clients() {
     let encrypted = Encrypted::start("--maxclients 2");
     let mut plain = encrypted.server.client();
-    // Those that waited for the start are gone.
+    // The connections that waited for the startup are closed.
     plain.wait_for_info("connected_clients", |count| count == 1);
     let mut client = encrypted.client();
     let before = plain.info_number("rejected_connections");
@@ -112,7 +112,7 @@ fn maxclients_holds_for_encrypted_clients() {
 fn the_memory_of_an_idle_connection_is_bounded() {
     const IDLE: usize = 300;
     let encrypted = Encrypted::start("");
-    // What the first connections allocate stays.
+    // The first connections allocate memory that stays.
     let mut clients: Vec<Client> = (0..20).map(|_| encrypted.client()).collect();
     let before = encrypted.server.resident_bytes();
     for _ in 0..IDLE {
@@ -121,5 +121,5 @@ fn the_memory_of_an_idle_connection_is_bounded() {
         clients.push(client);
     }
     let each = encrypted.server.resident_bytes().saturating_sub(before) / IDLE as u64;
-    assert!(each < 24 * 1024, "{each} bytes for each");
+    assert!(each < 24 * 1024, "{each} bytes per connection");
 }

@@ -4,7 +4,7 @@ use crate::support::server::{Directory, free_port};
 use crate::support::{Client, Launch, Server, Value, eventually};
 use crate::{Encrypted, certificates, connector, directives};
 
-/// Writes that a replica has to receive.
+/// Writes 200 keys.
 fn fill(client: &mut Client, prefix: &str) {
     for index in 0..200 {
         assert_eq!(client.call(&["SET", &format!("{prefix}:{index}"), &"x".repeat(5000)]).text(), "OK");
@@ -12,7 +12,7 @@ fn fill(client: &mut Client, prefix: &str) {
 }
 
 fn wait_for_size(client: &mut Client, size: i64) {
-    // While it loads, it replies with an error.
+    // A replica that is loading replies with an error.
     eventually("the keys of the primary", || (client.run("DBSIZE") == Value::Integer(size)).then_some(()));
 }
 
@@ -32,10 +32,10 @@ fn a_replica_follows_its_primary_with_tls() {
         wait_for_size(&mut reader, 400);
         let found = writer.info("slave0");
         assert!(found.contains(&format!("port={port},state=online")), "{found}");
-        // After a lost link it continues.
+        // After the link is lost, replication continues without a snapshot.
         writer.run("CLIENT KILL TYPE replica");
         assert_eq!(writer.call(&["SET", "last", "1"]).text(), "OK");
-        eventually("the write after the loss", || {
+        eventually("the write after the link was lost", || {
             (reader.run("GET last") == Value::Bulk(b"1".to_vec())).then_some(())
         });
         assert_eq!(writer.info_number("sync_full"), 1);
@@ -55,7 +55,7 @@ fn a_replica_does_not_follow_a_primary_that_it_cannot_trust() {
         ))
         .start();
     replica.wait_for_log("Error condition on socket for SYNC: invalid peer certificate");
-    // Nor one without TLS, which waits for the end of what looks like a request.
+    // A port without TLS does not reply either: it takes the handshake for an incomplete request.
     let mut client = replica.client();
     client.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.server.port()));
     assert!(client.info("master_link_status") == "down");
@@ -84,7 +84,7 @@ fn redis_and_redstart_replicate_to_each_other_with_tls() {
     }
 }
 
-/// Nodes of a cluster whose bus uses TLS; all slots belong to the first.
+/// Starts nodes whose cluster bus uses TLS. The first node has all slots.
 fn cluster(files: &Directory, launches: Vec<Launch>) -> Vec<(Server, u16)> {
     let nodes: Vec<(Server, u16)> = launches
         .into_iter()
@@ -101,7 +101,7 @@ fn cluster(files: &Directory, launches: Vec<Launch>) -> Vec<(Server, u16)> {
     nodes
 }
 
-/// Introduces the other nodes to the first.
+/// Makes the first node meet the others.
 fn meet(nodes: &[(Server, u16)]) {
     let mut first = nodes[0].0.client();
     for (server, port) in &nodes[1..] {
@@ -119,7 +119,7 @@ fn meet(nodes: &[(Server, u16)]) {
 }
 
 #[test]
-fn nodes_of_a_cluster_talk_redirect_migrate_and_replicate_with_tls() {
+fn cluster_nodes_communicate_redirect_migrate_and_replicate_with_tls() {
     let files = Directory::new();
     certificates::write_all(files.path());
     let nodes = cluster(&files, vec![Launch::subject(), Launch::subject(), Launch::subject()]);
@@ -127,7 +127,7 @@ fn nodes_of_a_cluster_talk_redirect_migrate_and_replicate_with_tls() {
     let encrypted = connector(files.path(), Some("client"));
     let mut first = Client::encrypted(nodes[0].1, &encrypted).unwrap();
     let mut second = Client::encrypted(nodes[1].1, &encrypted).unwrap();
-    // A client is told the port of its kind.
+    // A client with TLS is redirected to the TLS port, a client without TLS to the plain port.
     let moved = second.run("GET key").text();
     assert_eq!(moved, format!("MOVED 12539 127.0.0.1:{}", nodes[0].1));
     let moved = nodes[1].0.client().run("GET key").text();
@@ -138,7 +138,7 @@ fn nodes_of_a_cluster_talk_redirect_migrate_and_replicate_with_tls() {
     assert!(shown.contains(&format!("127.0.0.1:{}@", nodes[0].1)), "{shown}");
     let shown = nodes[1].0.client().run("CLUSTER NODES").text();
     assert!(shown.contains(&format!("127.0.0.1:{}@", nodes[0].0.port())), "{shown}");
-    // A slot moves, with its keys, by MIGRATE over TLS.
+    // A slot moves with its keys, by MIGRATE over TLS.
     let value = "v".repeat(3_000_000);
     assert_eq!(first.call(&["SET", "key", &value]).text(), "OK");
     let id = second.run("CLUSTER MYID").text();
@@ -146,7 +146,7 @@ fn nodes_of_a_cluster_talk_redirect_migrate_and_replicate_with_tls() {
     second.ok(&format!("CLUSTER SETSLOT 12539 IMPORTING {first_id}"));
     first.ok(&format!("CLUSTER SETSLOT 12539 MIGRATING {id}"));
     for _ in 0..2 {
-        // The second time over the connection that was kept.
+        // The second call uses the cached connection.
         first.ok(&format!("MIGRATE 127.0.0.1 {} key 0 100000 REPLACE COPY", nodes[1].1));
     }
     first.ok(&format!("MIGRATE 127.0.0.1 {} key 0 100000 REPLACE", nodes[1].1));
@@ -176,7 +176,7 @@ fn redis_and_redstart_form_a_cluster_with_tls() {
     let id = clients[0].run("CLUSTER MYID").text();
     assert_eq!(clients[0].call(&["SET", "key", &"v".repeat(100_000)]).text(), "OK");
     for (index, client) in clients[1..].iter_mut().enumerate() {
-        // Each is told the port of its kind, and shows it.
+        // Redirections and CLUSTER NODES show the TLS port to a client with TLS.
         let moved = client.run("GET key").text();
         assert_eq!(moved, format!("MOVED 12539 127.0.0.1:{}", nodes[0].1), "{index}");
         let shown = client.run("CLUSTER NODES").text();
@@ -188,7 +188,7 @@ fn redis_and_redstart_form_a_cluster_with_tls() {
         client.ok("READONLY");
         assert_eq!(client.run("STRLEN key").integer(), 100_000);
     }
-    // The replica of the other kind takes over.
+    // The Redis replica takes over.
     eventually("the failover", || {
         let _ = clients[1].run("CLUSTER FAILOVER");
         (clients[1].info("role") == "master").then_some(())
@@ -203,7 +203,7 @@ fn redis_and_redstart_form_a_cluster_with_tls() {
 }
 
 #[test]
-fn a_stranger_on_the_bus_is_not_heard() {
+fn a_peer_without_a_trusted_certificate_cannot_use_the_cluster_bus() {
     let files = Directory::new();
     certificates::write_all(files.path());
     let nodes = cluster(&files, vec![Launch::subject(), Launch::subject()]);
@@ -219,7 +219,7 @@ fn a_stranger_on_the_bus_is_not_heard() {
     let mut plain = Client::tcp(bus).unwrap();
     plain.send_raw(b"RCmb").unwrap();
     plain.wait_closed();
-    // One that stalls in its handshake does not keep its descriptor: the first byte of a record, and no more.
+    // A peer that stalls in its handshake after the first byte of a record is disconnected.
     let mut stalled = Client::tcp(bus).unwrap();
     stalled.send_raw(&[22]).unwrap();
     stalled.wait_closed();

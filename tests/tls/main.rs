@@ -1,6 +1,7 @@
-//! TLS: clients of `tls-port`, certificates and their rotation, and peers that break the rules.
+//! TLS: clients of `tls-port`, certificates and their rotation, outgoing connections, the tools, and hostile peers.
 //!
-//! The peers are redis-cli and redis-py with OpenSSL, node-redis, and the test client with this crate's own sessions.
+//! The peers are redis-cli, redis-py and node-redis with OpenSSL, `redis-server`, and the test client with this crate's
+//! own sessions.
 
 mod certificates;
 mod clients;
@@ -28,7 +29,7 @@ struct Encrypted {
 }
 
 impl Encrypted {
-    /// Starts one with these flags more.
+    /// Starts a server with these additional flags.
     fn start(flags: &str) -> Encrypted {
         let files = Directory::new();
         certificates::write_all(files.path());
@@ -41,12 +42,12 @@ impl Encrypted {
         Encrypted { server: Launch::subject().flags(&flags).start(), port, files }
     }
 
-    /// A connection with this certificate.
+    /// Connects with the certificate `name`.
     fn try_client(&self, name: &str) -> std::io::Result<Client> {
         Client::encrypted(self.port, &self.connector(Some(name)))
     }
 
-    /// A connection with a valid certificate.
+    /// Connects with a valid certificate.
     fn client(&self) -> Client {
         self.try_client("client").expect("the server accepts the certificate")
     }
@@ -55,14 +56,14 @@ impl Encrypted {
         connector(self.files.path(), name)
     }
 
-    /// `redis-cli` with TLS, without a certificate.
+    /// `redis-cli` with TLS, but without a certificate.
     fn redis_cli(&self) -> Command {
         let mut command = Command::new("redis-cli");
         command.args(["-p", &self.port.to_string(), "--tls", "--cacert"]).arg(self.files.join("ca.crt"));
         command
     }
 
-    /// The options of a certificate for `redis-cli`.
+    /// The options of `redis-cli` for a certificate.
     fn certificate(&self, name: &str) -> [std::ffi::OsString; 4] {
         let path = |ending| self.files.join(&format!("{name}.{ending}")).into_os_string();
         ["--cert".into(), path("crt"), "--key".into(), path("key")]
@@ -76,7 +77,7 @@ fn directives(directory: &Path) -> String {
     format!("--tls-ca-cert-file {ca} --tls-cert-file {cert} --tls-key-file {key}")
 }
 
-/// Trusts the CA in `directory`, and presents a certificate of it.
+/// A connector that trusts the CA in `directory`, and presents the certificate `name` from there.
 fn connector(directory: &Path, name: Option<&str>) -> Connector {
     let path = |name: &str, ending| directory.join(format!("{name}.{ending}"));
     Connector::new(&ClientOptions {

@@ -1,4 +1,5 @@
-//! `metrics-port` with TLS: scrapers with and without a certificate, pipelined requests, and the switch back to HTTP.
+//! `metrics-port` with TLS: scrapers with and without a certificate, pipelined requests, and switching to HTTP and
+//! back.
 
 use std::fs;
 
@@ -23,7 +24,7 @@ fn metrics_are_served_with_tls_and_requests_may_be_pipelined() {
     assert_eq!(scraper.ask("/health").body, "ok\n");
     let figures = scraper.ask("/metrics");
     assert!(figures.status == 200 && figures.body.contains("redis_up 1"), "{}", figures.body);
-    // Several requests in a record, of which the server receives only a part at once.
+    // A record has several requests, and the server receives only a part of it at once.
     let pad = "x".repeat(3000);
     let request = get("/health").replacen("\r\n", &format!("\r\nX-Pad: {pad}\r\n"), 1);
     scraper.send(&request.repeat(20));
@@ -57,7 +58,7 @@ fn a_scraper_without_a_certificate_or_without_tls_is_refused_and_logged() {
 }
 
 #[test]
-fn tls_of_metrics_can_be_switched_and_certificates_are_optional_as_for_clients() {
+fn metrics_tls_can_be_changed_at_runtime_and_follows_tls_auth_clients() {
     let (encrypted, port) = start("--tls-port 0 --tls-auth-clients no");
     let mut client = encrypted.server.client();
     let mut kept = connect(&encrypted, port, None).unwrap();
@@ -67,7 +68,7 @@ fn tls_of_metrics_can_be_switched_and_certificates_are_optional_as_for_clients()
     assert_eq!(Http::get(port, "/health").body, "ok\n");
     client.ok("CONFIG SET metrics-tls yes");
     assert_eq!(connect(&encrypted, port, None).unwrap().ask("/health").body, "ok\n");
-    // A port that is opened later has TLS as well.
+    // A port that is opened later uses TLS as well.
     client.ok("CONFIG SET metrics-port 0");
     client.ok(&format!("CONFIG SET metrics-port {port}"));
     assert_eq!(connect(&encrypted, port, None).unwrap().ask("/health").body, "ok\n");
@@ -76,7 +77,7 @@ fn tls_of_metrics_can_be_switched_and_certificates_are_optional_as_for_clients()
     eventually("the new certificate", || {
         connect(&encrypted, port, None).ok().map(|mut http| http.ask("/health"))
     });
-    // Without a certificate, nothing is served instead of plain text.
+    // If the key cannot be loaded, the port is not opened: the server does not fall back to plain HTTP.
     fs::remove_file(encrypted.files.join("server.key")).unwrap();
     client.ok("CONFIG SET metrics-port 0");
     let refused = client.run(&format!("CONFIG SET metrics-port {port}")).text();

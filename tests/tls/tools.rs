@@ -1,4 +1,4 @@
-//! The tools over TLS: `redstart cli`, `benchmark` and `top`.
+//! The tools with TLS: `redstart cli`, `benchmark` and `top`.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use crate::Encrypted;
 use crate::support::run_bounded;
 use crate::support::server::subject_binary;
 
-/// A tool that connects to the server, with the client's certificate.
+/// The command for a tool that connects to the server with the certificate `client`.
 fn tool(encrypted: &Encrypted, name: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(subject_binary());
     command
@@ -17,7 +17,7 @@ fn tool(encrypted: &Encrypted, name: &str, arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn the_client_works_over_tls_and_by_url() {
+fn redstart_cli_connects_with_tls_by_options_and_by_url() {
     let encrypted = Encrypted::start("");
     assert_eq!(run_bounded(tool(&encrypted, "cli", &["SET", "key", "value"])), (true, "OK\n".into()));
     let big = "x".repeat(100_000);
@@ -27,7 +27,7 @@ fn the_client_works_over_tls_and_by_url() {
     command.args(["cli", "-u", &format!("rediss://127.0.0.1:{}", encrypted.port), "--insecure"]);
     command.args(encrypted.certificate("client")).args(["--sni", "localhost", "GET", "key"]);
     assert_eq!(run_bounded(command), (true, "value\n".into()));
-    // Without the CA, the server is not trusted.
+    // A client that trusts another CA does not trust the server.
     let mut command = Command::new(subject_binary());
     command.args(["cli", "-p", &encrypted.port.to_string(), "--tls", "--cacert"]);
     command.arg(encrypted.files.join("other-ca.crt")).arg("PING");

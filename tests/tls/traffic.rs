@@ -1,4 +1,4 @@
-//! What clients do with a connection: pipelines, large values, subscriptions, transactions, slow readers.
+//! The traffic of encrypted clients: pipelines, large values, subscriptions, transactions, slow readers.
 
 use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use crate::support::client::encode;
 use crate::support::{Client, Value, eventually};
 
 #[test]
-fn a_large_pipeline_is_answered_in_order() {
+fn the_replies_to_a_large_pipeline_arrive_in_order() {
     let encrypted = Encrypted::start("");
     let mut client = encrypted.client();
     let mut requests = Vec::new();
@@ -24,12 +24,12 @@ fn a_large_pipeline_is_answered_in_order() {
 }
 
 #[test]
-fn values_of_megabytes_arrive_whole_in_both_directions() {
+fn large_values_arrive_intact_in_both_directions() {
     let encrypted = Encrypted::start("");
     let mut client = encrypted.client();
     for len in [16_383, 16_384, 32 * 1024, 65_535, 1 << 20, 20_000_003] {
         let value: Vec<u8> = (0..len).map(|at: usize| ((at * 31) >> 3) as u8).collect();
-        // The request behind it comes in the same records.
+        // The next request is in the same records as the end of the value.
         client.send(&[b"SET", &b"key"[..], &value]).unwrap();
         client.send(&["STRLEN", "key"]).unwrap();
         client.send(&["GET", "key"]).unwrap();
@@ -52,11 +52,11 @@ fn transactions_subscriptions_and_blocking_work() {
     let message = "m".repeat(100_000);
     assert_eq!(other.call(&["PUBLISH", "news", &message]).integer(), 1);
     assert_eq!(one.read_reply().unwrap().value.elements()[2].text(), message);
-    // Requests behind one that blocks are executed when it has ended.
+    // Requests behind a blocking one are executed after it ends.
     let mut blocked = encrypted.client();
     blocked.send_raw(b"BLPOP list 0\r\nINCR n\r\n").unwrap();
     other.wait_for_info("blocked_clients", |count| count == 1);
-    // More than fits into one buffer arrives meanwhile.
+    // Meanwhile more requests arrive than fit into one buffer.
     let filler = encode(&["SET", "filler", &"f".repeat(3000)]).repeat(60);
     blocked.send_raw(&filler).unwrap();
     assert_eq!(other.run("RPUSH list x").integer(), 1);
@@ -68,7 +68,7 @@ fn transactions_subscriptions_and_blocking_work() {
 }
 
 #[test]
-fn requests_that_wait_behind_a_pause_are_executed_afterwards() {
+fn requests_received_during_a_pause_are_executed_afterwards() {
     let encrypted = Encrypted::start("");
     let (mut paused, mut plain) = (encrypted.client(), encrypted.server.client());
     plain.ok("CLIENT PAUSE 100000 WRITE");
@@ -81,7 +81,7 @@ fn requests_that_wait_behind_a_pause_are_executed_afterwards() {
 }
 
 #[test]
-fn a_slow_reader_gets_all_its_replies_and_disturbs_nobody() {
+fn a_slow_reader_receives_all_replies_while_other_clients_are_served() {
     let encrypted = Encrypted::start("");
     let (mut slow, mut other) = (encrypted.client(), encrypted.client());
     let value = "v".repeat(1_000_000);
@@ -91,7 +91,7 @@ fn a_slow_reader_gets_all_its_replies_and_disturbs_nobody() {
         slow.send(&["GET", "key"]).unwrap();
         slow.send(&["GETRANGE", "key", "0", "9"]).unwrap();
     }
-    eventually("output that the socket does not accept", || {
+    eventually("pending output that the socket does not accept", || {
         let list = other.run("CLIENT LIST").text();
         list.split(' ')
             .any(|field| {
@@ -106,7 +106,7 @@ fn a_slow_reader_gets_all_its_replies_and_disturbs_nobody() {
 }
 
 #[test]
-fn records_in_pieces_of_single_bytes_are_put_together() {
+fn records_that_arrive_byte_by_byte_are_reassembled() {
     let encrypted = Encrypted::start("");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let near = listener.local_addr().unwrap();

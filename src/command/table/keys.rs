@@ -189,8 +189,8 @@ impl Keys {
         (member != 0 && member < count).then_some(member)
     }
 
-    /// [`Keys::find`], and the names of sharded channels. None for a call of XREAD that any node refuses, though
-    /// `COMMAND GETKEYS` finds keys in it.
+    /// [`Keys::find`], and the names of sharded channels. Finds none in an invalid XREAD, which every node refuses,
+    /// though `COMMAND GETKEYS` finds keys in it.
     pub fn find_names<A: Arguments + ?Sized>(&self, args: &A, found: &mut Vec<KeyPosition>) {
         if self.first == 0 && self.specs.iter().any(|spec| spec.is_halved() && !has_pairs_of_streams(args)) {
             found.clear();
@@ -293,7 +293,7 @@ impl KeySpec {
         self.flags & NOT_KEY == 0
     }
 
-    /// Whether the keys are the first half of the arguments, as those of XREAD and XREADGROUP.
+    /// Whether the keys are the first half of the range, as in XREAD and XREADGROUP.
     const fn is_halved(&self) -> bool {
         matches!(self.find, FindKeys::Range { limit: 2, .. })
     }
@@ -380,7 +380,7 @@ fn only_gets<A: Arguments + ?Sized>(args: &A) -> bool {
     true
 }
 
-/// Whether XREAD or XREADGROUP has only known options before `STREAMS`, and as many IDs as keys after it.
+/// Whether an XREAD or XREADGROUP has only known options before `STREAMS`, and as many keys as IDs after it.
 fn has_pairs_of_streams<A: Arguments + ?Sized>(args: &A) -> bool {
     let mut at = 1;
     while at < args.count() {
@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_of_xread_that_is_refused_belongs_to_no_node() {
+    fn an_invalid_xread_has_no_keys_that_select_a_node() {
         let xread = lookup_full(b"xread").expect("in the table");
         let names = |line: &str| {
             let args: Vec<&str> = line.split(' ').collect();

@@ -26,8 +26,8 @@ fn slot(arg: &[u8]) -> Result<u16> {
     slot.filter(|slot| *slot < SLOTS).ok_or(BAD_SLOT)
 }
 
-/// Parses pairs of the first and the last slot of a range. With an error, the slots of the ranges before it are returned
-/// too: Redis checks them first.
+/// Parses pairs of the first and the last slot of a range. After an error it still returns the slots of the ranges
+/// before the invalid one: Redis checks those first.
 fn slots_of_ranges(caller: &Caller<'_>, args: Args<'_>) -> (Vec<u16>, Result) {
     let mut slots = Vec::new();
     if args.len() % 2 == 1 {

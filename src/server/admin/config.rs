@@ -165,7 +165,7 @@ impl Server {
     fn listen_as(&mut self, wanted: &Config, before: &Config) -> Result<(), String> {
         let moves = |port: fn(&Config) -> u16| wanted.bind != before.bind || port(wanted) != port(before);
         let (clients, metrics) = (moves(|config| config.port), moves(|config| config.metrics_port));
-        // Connections of before end.
+        // Existing connections are closed.
         let metrics = metrics || wanted.metrics_tls != before.metrics_tls;
         let encrypted = moves(|config| config.tls_port);
         if clients {

@@ -65,7 +65,7 @@ pub enum End {
     Acknowledged(Wanted),
     /// By `CLIENT UNBLOCK … ERROR`.
     Failed(Error),
-    /// By the start of replication: the error is sent, and the connection is closed.
+    /// By the change of the primary: the error is sent, then the connection is closed.
     Demoted(Error),
 }
 

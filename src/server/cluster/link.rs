@@ -37,7 +37,7 @@ pub struct BusLink {
     pub channel: Channel,
     /// Whether the connection has been established.
     pub is_connected: bool,
-    /// When it was accepted or begun.
+    /// When the connection was accepted or started.
     pub since_ms: u64,
     /// Received bytes that are not a whole packet yet.
     received: Vec<u8>,
@@ -48,7 +48,7 @@ pub struct BusLink {
 }
 
 impl BusLink {
-    /// A link over a connection that is established or not yet.
+    /// A link over a connection, which may not be established yet.
     pub fn new(channel: Channel, is_connected: bool, since_ms: u64) -> BusLink {
         BusLink {
             channel,
@@ -72,7 +72,7 @@ impl BusLink {
         !self.unsent.is_empty()
     }
 
-    /// Whether it waits until the socket is writable.
+    /// Whether to wait until the socket is writable.
     pub fn waits_to_send(&self) -> bool {
         self.channel.waits_to_send(self.has_unsent())
     }
@@ -142,7 +142,7 @@ impl BusLink {
         let mut chunk = [0; CHUNK];
         let mut total = 0;
         for turn in 0.. {
-            // The poller does not report bytes that were decrypted, so these are received in any case.
+            // The poller does not report decrypted bytes, so these are received even beyond the limit.
             let buffered = self.channel.buffered();
             let most = if turn < RECEIVES { CHUNK } else { CHUNK.min(buffered) };
             if most == 0 {
@@ -157,7 +157,7 @@ impl BusLink {
                         break;
                     }
                 }
-                // The receive that ends a handshake returns nothing, but may have decrypted something.
+                // The receive that completes the handshake returns no bytes, but may have decrypted some.
                 Err(error) if error.kind() == ErrorKind::WouldBlock && self.channel.has_more() => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => break,
                 Err(error) => return Err(error),

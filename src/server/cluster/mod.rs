@@ -109,7 +109,7 @@ impl Bus {
         }
     }
 
-    /// The connections whose TLS handshake takes longer than `most_ms`.
+    /// The connections whose TLS handshake has lasted longer than `most_ms`.
     pub fn stalled(&self, now_ms: u64, most_ms: u64) -> Vec<u32> {
         let stalls =
             |link: &BusLink| link.channel.is_handshaking() && now_ms.saturating_sub(link.since_ms) > most_ms;

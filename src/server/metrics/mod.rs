@@ -125,7 +125,7 @@ impl Server {
             let mut words = b"Too many connections.\n".to_vec();
             Response { status: Status::Unavailable, content_type: TEXT, head_only: false, keep_alive: false }
                 .complete(&mut words);
-            // One attempt: a client that cannot receive this is not worth waiting for, nor is a handshake.
+            // One attempt, and no handshake: neither is worth waiting for.
             if !is_encrypted {
                 let _ = socket.send(&words);
             }

@@ -69,9 +69,9 @@ pub struct Net {
     resumable: Vec<Token>,
     /// Clients that were just unblocked and have more requests buffered behind the one that blocked.
     unblocked: Vec<Token>,
-    /// Clients whose transport holds decrypted bytes, which the poller does not report.
+    /// Clients whose transports hold decrypted bytes, which the poller does not report.
     buffering: Vec<Token>,
-    /// Whether a client's connection is, or was, encrypted.
+    /// Whether there is or was a client with an encrypted connection.
     pub(super) has_encrypted: bool,
     /// Clients to be closed at the end of the iteration.
     doomed: Vec<Token>,
@@ -116,7 +116,7 @@ impl Net {
         Ok(())
     }
 
-    /// Closes the TCP listeners that are encrypted, or those that are not; the Unix socket stays open.
+    /// Closes the TCP listeners with TLS (`is_encrypted`) or those without. The Unix socket stays open.
     pub fn close_tcp_listeners(&mut self, is_encrypted: bool) {
         let closes = |entrance: &mut Entrance| {
             entrance.listener.path().is_none() && entrance.is_encrypted == is_encrypted
@@ -154,12 +154,12 @@ impl Net {
         std::mem::take(&mut self.resumable)
     }
 
-    /// Remembers a client whose transport holds decrypted bytes: it gets a turn in the next iteration.
+    /// Gives a client whose transport holds decrypted bytes a turn in the next iteration.
     pub fn note_buffering(&mut self, token: Token) {
         self.buffering.push(token);
     }
 
-    /// Whether transports hold decrypted bytes.
+    /// Whether a client waits for such a turn.
     pub fn has_buffering(&self) -> bool {
         !self.buffering.is_empty()
     }

@@ -28,8 +28,8 @@ impl Transaction {
         self.count += 1;
     }
 
-    /// Records that a request could not be queued. Those before it are kept: a node of a cluster looks at their slots at
-    /// `EXEC`.
+    /// Records that a request could not be queued. The earlier requests are kept, because a cluster node checks their
+    /// slots at `EXEC`.
     pub fn refuse(&mut self) {
         self.refused = true;
     }

@@ -1,9 +1,9 @@
 //! The channel of one client: all bytes that it sends or receives pass through its [`Transport`].
 //!
-//! No other module knows whether the connection is encrypted, and a thread could own the transports of some clients: a
-//! transport holds no references. A transport may hold decrypted bytes that the poller does not know of
-//! ([`Transport::has_more`]): such a client gets a turn without an event (`Server::after_encrypted`). Without encryption
-//! each method is one system call.
+//! A transport receives and sends in the same way with and without encryption. It holds no references, so a thread
+//! could own the transports of some clients. It may hold decrypted bytes that the poller does not know of
+//! ([`Transport::has_more`]): the client then gets a turn without an event (`Server::after_encrypted`). Without
+//! encryption, each method is one system call.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -18,7 +18,7 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Creates a transport of a connection that may be encrypted.
+    /// Creates the transport of a connection, which may be encrypted.
     pub fn new(channel: Channel) -> Transport {
         Transport { channel }
     }
@@ -44,13 +44,13 @@ impl Transport {
         self.channel.is_encrypted()
     }
 
-    /// Whether the TLS handshake is not complete.
+    /// Whether the TLS handshake is in progress.
     #[inline]
     pub fn is_handshaking(&self) -> bool {
         self.channel.is_handshaking()
     }
 
-    /// Returns whether the TLS handshake is complete, once.
+    /// Returns true at the first call after the TLS handshake has completed, and false at all others.
     pub fn take_completed(&mut self) -> bool {
         self.channel.take_completed()
     }
@@ -78,7 +78,7 @@ impl Transport {
         })
     }
 
-    /// Whether a receive would return something without an event of the socket: decrypted bytes, or the end after them.
+    /// Whether [`Transport::receive`] returns something without an event of the socket: decrypted bytes, or the end.
     #[inline]
     pub fn has_more(&self) -> bool {
         self.channel.has_more()
@@ -90,19 +90,19 @@ impl Transport {
         self.channel.unread()
     }
 
-    /// Sends as much of `bytes` as the socket accepts at once. The rest has to be offered again.
+    /// Sends as much of `bytes` as the socket accepts at once. The rest has to be passed again.
     #[inline]
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.channel.send(bytes)
     }
 
-    /// Sends as much of the slices, in order, as the socket accepts at once. The rest has to be offered again.
+    /// Sends as much of the slices, in order, as the socket accepts at once. The rest has to be passed again.
     #[inline]
     pub fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.channel.send_vectored(slices)
     }
 
-    /// Sends `bytes`, which may get lost, unless the socket is full.
+    /// Sends `bytes` unless the socket is full. The caller does not send them again: they may get lost.
     pub fn offer(&mut self, bytes: &[u8]) {
         self.channel.offer(bytes);
     }
@@ -118,30 +118,30 @@ impl Transport {
         self.channel.flush()
     }
 
-    /// The bytes that were not accepted will not be offered again.
+    /// Declares that the caller does not pass unaccepted bytes again.
     pub fn forget_unsent(&mut self) {
         self.channel.forget_unsent();
     }
 
-    /// Tells the client that nothing follows, before the connection is closed.
+    /// Tells the client that nothing follows. Called before the connection is closed.
     #[inline]
     pub fn end(&mut self) {
         self.channel.end();
     }
 
-    /// Another process continues with the connection: this one closes its end without a word.
+    /// Drops the session, because another process continues with the connection.
     pub fn leave(&mut self) {
         self.channel.leave();
     }
 
-    /// The memory of the encryption; 0 without.
+    /// The memory of the TLS session in bytes; 0 without encryption.
     #[inline]
     pub fn memory_bytes(&self) -> usize {
         self.channel.memory_bytes()
     }
 
-    /// Waits until there is something to receive (or the socket is writable, if `to_send`) or the connection is closed.
-    /// Returns false after `timeout_ms`, or if a signal interrupted the wait.
+    /// Waits until there is something to receive (with `to_send`: until the socket is writable) or the connection is
+    /// closed. Returns false after `timeout_ms`, or if a signal interrupted the wait.
     pub fn wait(&self, to_send: bool, timeout_ms: u32) -> bool {
         self.channel.wait(to_send, timeout_ms)
     }

@@ -112,7 +112,7 @@ impl Flight {
                     Err(_) => return Err(Lost::Closed),
                 }
             }
-            // The end of a handshake permits to send.
+            // If the handshake has just completed, requests can be sent.
             if !was_handshaking || channel.is_handshaking() {
                 return Ok(());
             }

@@ -1,7 +1,7 @@
 //! One connection of `metrics-port`: the received part of a request, or the unsent part of a response.
 //!
-//! With TLS, the poller does not report bytes that were decrypted: then, as for whole requests that are left, the
-//! connection waits until it is writable, which it is.
+//! The poller does not report decrypted bytes. A connection that holds some, or further complete requests, registers
+//! for writability, which the poller reports at once.
 
 use std::io::{self, ErrorKind};
 
@@ -45,7 +45,7 @@ pub enum Fate {
     Asks(Result<Asked, Status>),
     /// It must be closed.
     Ends,
-    /// Likewise: its TLS handshake has failed.
+    /// It must be closed, because its TLS handshake has failed.
     Stranger(io::Error),
 }
 
@@ -149,7 +149,7 @@ impl Connection {
         }
     }
 
-    /// Goes on with the TLS handshake. A response may wait for its end: that somebody else has to connect.
+    /// Continues the TLS handshake. A response may already wait for its end: the refusal of protected mode.
     fn shake_hands(&mut self, now_us: u64) -> Fate {
         match self.channel.flush().and_then(|()| self.channel.receive(&mut [])) {
             Err(error) if error.kind() != ErrorKind::WouldBlock => return Fate::Stranger(error),

@@ -31,9 +31,9 @@ const MAX_SPARE: usize = 256 << 10;
 
 /// Why there is no request.
 pub enum Fault {
-    /// The input is not one: the connection waits for this response.
+    /// The input is not a request: this status has to be sent as the response.
     Malformed(Status),
-    /// The TLS handshake has failed, and the connection is closed. The text is for the log.
+    /// The TLS handshake has failed, and the connection is closed. The text is a message for the log.
     Handshake(String),
 }
 
@@ -140,8 +140,8 @@ impl Web {
         }
     }
 
-    /// Handles an event of the connection `number`: sends, or receives. Returns a request that has arrived, or why there
-    /// is none.
+    /// Handles an event of the connection `number`: sends, or receives. Returns a request that has arrived, or the
+    /// reason why there is none.
     pub fn on_event(
         &mut self,
         poller: &mut NativePoller,

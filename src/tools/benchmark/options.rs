@@ -317,7 +317,7 @@ fn targets(matches: &ArgMatches) -> Result<Vec<Target>, String> {
             wants_tls: other.wants_tls,
             tls: match place.contains("://") {
                 true if other.wants_tls && first.tls.is_none() => {
-                    return Err(format!("{place}: TLS of another server needs --tls"));
+                    return Err(format!("{place}: to compare with a server by rediss://, use --tls as well"));
                 }
                 true if !other.wants_tls => None,
                 _ => first.tls.clone(),

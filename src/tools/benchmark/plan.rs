@@ -27,7 +27,7 @@ pub enum Endpoint {
 pub struct Plan {
     /// The server.
     pub endpoint: Endpoint,
-    /// The TLS of the connections, if they have it.
+    /// How to encrypt the connections; `None` if they are not encrypted.
     pub tls: Option<Tls>,
     /// The bytes that every connection sends first, as this server accepts them.
     pub greeting: Vec<u8>,

@@ -317,7 +317,7 @@ impl Worker {
         lane.awaited = self.plan.greeting_commands.len();
         lane.rest.extend_from_slice(&self.plan.greeting);
         if channel.is_handshaking() {
-            // Sends its first message.
+            // Sends the first message of the handshake.
             channel.flush().or_else(ignore_full).map_err(Failure::Connect)?;
             return self.watch(slot);
         }
@@ -333,7 +333,7 @@ impl Worker {
         self.send_rest(slot)
     }
 
-    /// Continues the handshake of TLS.
+    /// Continues the TLS handshake.
     #[cold]
     fn shake_hands(&mut self, slot: usize) -> Result<(), Failure> {
         let Some(channel) = &mut self.lanes[slot].channel else { return Ok(()) };
@@ -355,7 +355,7 @@ impl Worker {
 
     fn receive(&mut self, slot: usize) -> Result<(), Failure> {
         self.receive_once(slot)?;
-        // Bytes that were decrypted, but not received, cause no event.
+        // Decrypted bytes that were not received yet cause no event.
         while self.lanes[slot].channel.as_ref().is_some_and(Channel::has_more) {
             self.receive_once(slot)?;
         }
@@ -511,7 +511,7 @@ impl Worker {
         self.watch(slot)
     }
 
-    /// Watches what a connection waits for.
+    /// Registers a connection for the events that it waits for.
     fn watch(&mut self, slot: usize) -> Result<(), Failure> {
         let lane = &self.lanes[slot];
         let Some(channel) = &lane.channel else { return Ok(()) };
@@ -547,7 +547,7 @@ fn unasked(replies: &mut ReplyCounter) -> Failure {
     }
 }
 
-/// A socket that is full, or empty, is no failure: an event continues.
+/// A socket that is full or empty is not a failure: an event follows.
 fn ignore_full(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error) }
 }

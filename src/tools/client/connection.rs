@@ -75,10 +75,10 @@ enum Stream {
     Tls(Encrypted),
 }
 
-/// A connection with TLS. Its session is shared with the [`Writer`], and locked for single calls that do not wait.
+/// A connection with TLS. It shares its session with the [`Writer`], and locks it only for calls that do not wait.
 #[derive(Debug)]
 struct Encrypted {
-    /// The socket once more, to wait for it.
+    /// Another descriptor of the socket, to wait without the lock.
     socket: Socket,
     channel: Arc<Mutex<Channel>>,
     timeout: Cell<Option<Duration>>,
@@ -169,7 +169,7 @@ impl Stream {
         }
     }
 
-    /// Whether bytes were decrypted that a wait for the socket does not notice.
+    /// Whether there are decrypted bytes, which cause no event of the socket.
     fn has_buffered(&self) -> bool {
         matches!(self, Stream::Tls(stream) if stream.channel().has_more())
     }

@@ -47,9 +47,9 @@ pub struct Target {
     pub database: u32,
     /// The protocol to request.
     pub protocol: Protocol,
-    /// Whether the URL asks for TLS (`rediss://`).
+    /// Whether the URL requests TLS (`rediss://`).
     pub wants_tls: bool,
-    /// The TLS of the connection, if it has it.
+    /// How to encrypt the connection; `None` if it is not encrypted.
     pub tls: Option<Tls>,
 }
 
@@ -58,12 +58,12 @@ pub struct Target {
 pub struct Tls {
     /// Creates the sessions.
     pub connector: Connector,
-    /// The name of the host that is sent to the server.
+    /// The host name to send to the server.
     pub sni: Option<String>,
 }
 
 impl Tls {
-    /// Encrypts a connection, whose handshake then begins.
+    /// Creates the channel of a connection whose handshake has not begun.
     pub fn encrypt(&self, socket: Socket) -> io::Result<Channel> {
         let session = self.connector.session(self.sni.as_deref()).map_err(io::Error::other)?;
         Ok(Channel::encrypted(socket, session))
@@ -84,7 +84,7 @@ impl Default for Target {
     }
 }
 
-/// The options of TLS, which are redis-cli's.
+/// The TLS options, which are those of redis-cli.
 pub fn tls_arguments() -> [Arg; 9] {
     let path = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name("PATH").value_parser(value_parser!(PathBuf)).help(help)
@@ -94,28 +94,28 @@ pub fn tls_arguments() -> [Arg; 9] {
     };
     [
         Arg::new("tls").long("tls").action(ArgAction::SetTrue).help("Encrypt the connection"),
-        text("sni", "HOST", "Name of the server to send to it"),
-        path("cacert", "File of the CAs to trust"),
-        path("cacertdir", "Directory of the CAs to trust; without both, those of the system"),
+        text("sni", "HOST", "Host name to send to the server, as SNI"),
+        path("cacert", "PEM file of the trusted CAs"),
+        path("cacertdir", "Directory of the trusted CAs; without a file or directory, those of the system"),
         Arg::new("insecure")
             .long("insecure")
             .action(ArgAction::SetTrue)
-            .help("Accept any certificate of the server"),
-        path("cert", "Certificate to present"),
-        path("key", "Its private key"),
-        text("tls-ciphers", "LIST", "Suites of TLS 1.2 to offer, by their OpenSSL names"),
-        text("tls-ciphersuites", "LIST", "Suites of TLS 1.3 to offer"),
+            .help("Accept any server certificate"),
+        path("cert", "Certificate to present to the server"),
+        path("key", "Private key of the certificate"),
+        text("tls-ciphers", "LIST", "Cipher suites of TLS 1.2 to offer, by their OpenSSL names"),
+        text("tls-ciphersuites", "LIST", "Cipher suites of TLS 1.3 to offer"),
     ]
 }
 
-/// Reads [`tls_arguments`].
+/// Loads what [`tls_arguments`] name.
 fn tls_of(matches: &ArgMatches) -> Result<Tls, String> {
     let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let identity = match (path("cert"), path("key")) {
         (Some(cert), Some(key)) => Some(Identity { cert, key, password: Password::default() }),
         (None, None) => None,
-        _ => return Err("--cert and --key need each other".into()),
+        _ => return Err("--cert and --key have to be used together".into()),
     };
     let connector = Connector::new(&ClientOptions {
         identity,
@@ -193,7 +193,7 @@ impl Target {
         if let Some(database) = matches.get_one::<u32>("database") {
             target.database = *database;
         }
-        // Commands without these options do not encrypt.
+        // Some commands do not have these options.
         if target.wants_tls || matches.try_get_one::<bool>("tls").ok().flatten().is_some_and(|tls| *tls) {
             target.tls = Some(tls_of(matches)?);
         }

@@ -1,14 +1,14 @@
-//! The replies of nodes of a cluster beside those of Redis's nodes in a cluster of the same form.
+//! The replies of cluster nodes beside those of Redis's nodes in a cluster of the same form.
 //!
 //! ```text
 //!   node 0: slots 0 to 8191   ◀── node 2, its replica      of Redstart ─┐  the same commands to one of them,
 //!   node 1: the other slots                                of Redis ────┴▶ and the same replies
 //! ```
 //!
-//! In each [`Scene`] the node gets random commands, the script `every_scene.txt`, and one of its own, which ends with the
-//! subcommands that change the cluster. Scripts name nodes by `<id0>`, `<port0>` and `<bus0>`; [`topology`](crate::topology)
-//! says what of the replies is compared. `b` and `f` are keys of node 0 in the slots 3300 and 3168, `foo` and `a` are keys of
-//! node 1 in the slots 12182 and 15495.
+//! In each [`Scene`] the node gets random commands, the script `every_scene.txt`, and in some scenes a script of its
+//! own, which ends with the subcommands that change the cluster. Scripts name nodes by `<id0>`, `<port0>` and `<bus0>`;
+//! [`topology`](crate::topology) defines which parts of the replies are compared. `b` and `f` are keys of node 0 in the
+//! slots 3300 and 3168, `foo` and `a` are keys of node 1 in the slots 12182 and 15495.
 
 pub mod random;
 
@@ -22,14 +22,14 @@ use crate::topology::{Name, Names};
 use std::sync::Mutex;
 use std::thread;
 
-/// What the node is that gets the commands.
+/// The state of the node that gets the commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
     /// Knows no other node, and has no slots.
     Fresh,
     /// Has all slots.
     Alone,
-    /// Has the slots of node 0, and nobody has the others.
+    /// Has the slots of node 0. The other slots have no owner.
     Half,
     /// The same with `cluster-allow-reads-when-down yes`.
     HalfReading,
@@ -37,7 +37,7 @@ pub enum Scene {
     HalfServing,
     /// Node 0.
     Primary,
-    /// Node 0, with `f`'s slot migrating to node 1, and `foo`'s importing from there.
+    /// Node 0, while `f`'s slot migrates to node 1, and `foo`'s slot is imported from there.
     Moving,
     /// Node 2.
     Replica,
@@ -67,28 +67,28 @@ const SCRIPTS: &[(&[Scene], &str, &str)] = &[
     (&[Scene::Replica], "replica.txt", include_str!("replica.txt")),
 ];
 
-/// Differences that are meant: the scenes, the first words of the command, and the reason.
+/// Intended differences: the scenes, the first words of the command, and the reason.
 pub const REVIEWED: &[(&[Scene], &str, &str)] = &[
     (
         &[Scene::Fresh],
         "CONFIG SET cluster-announce-human-nodename xxx",
-        "the names of a node end at 255 bytes, as its hostname",
+        "a node name has at most 255 bytes, as a hostname",
     ),
     (HALVES, "ZUNIONSTORE", DESTINATION),
     (HALVES, "ZINTERSTORE", DESTINATION),
     (HALVES, "ZDIFFSTORE", DESTINATION),
     (&[Scene::HalfReading], "XREAD BLOCK", WAITING),
     (&[Scene::HalfReading], "XREAD COUNT", WAITING),
-    (&[Scene::Minority], "CLUSTER LINKS", "links to a node that is down come and go"),
+    (&[Scene::Minority], "CLUSTER LINKS", "links to a node that is down are closed and opened repeatedly"),
 ];
 
 const HALVES: &[Scene] = &[Scene::Half, Scene::HalfReading, Scene::HalfServing];
 
-const DESTINATION: &str = "of keys in several slots, the first in a slot that nobody serves decides; Redis looks at the \
-                           destination last, here it is the first";
+const DESTINATION: &str = "if several slots have no owner, the first key in such a slot decides the error; Redis \
+                           checks the destination key last, Redstart first";
 
-const WAITING: &str = "a client that may read while the cluster is down may also wait; Redis ends its wait at the next \
-                       timer";
+const WAITING: &str = "a client that may read while the cluster is down may also block; Redis unblocks it with an \
+                       error at the next run of its timer";
 
 /// The data of the nodes that have `b`'s and `f`'s slots.
 const DATA: &[&str] = &[
@@ -131,7 +131,7 @@ impl Scene {
         if self == Scene::Replica { 2 } else { 0 }
     }
 
-    /// Commands that make a single node what the scene wants.
+    /// The commands that bring a single node into the state of the scene.
     fn settings(self) -> &'static [&'static str] {
         match self {
             Scene::Fresh | Scene::Primary | Scene::Moving | Scene::Replica | Scene::Minority => &[],
@@ -146,7 +146,7 @@ impl Scene {
         }
     }
 
-    /// Whether the node says that its cluster is well.
+    /// Whether the node reports `cluster_state:ok`.
     fn is_ok(self) -> bool {
         !matches!(self, Scene::Fresh | Scene::Half | Scene::HalfReading | Scene::Minority)
     }
@@ -182,7 +182,7 @@ impl Side {
         let names = Names(nodes.iter().map(name).collect());
         let mut client = nodes[0].client();
         if nodes.len() == 1 {
-            // Redis looks at the slots of a primary after its first two seconds only.
+            // A Redis primary updates the state of its cluster only after its first two seconds.
             client.ok("CLUSTER ADDSLOTSRANGE 0 16383");
             until("the first seconds", || nodes[0].info("cluster_state") == "ok");
             client.ok("CLUSTER FLUSHSLOTS");
@@ -190,7 +190,7 @@ impl Side {
         }
         scene.settings().iter().for_each(|line| client.ok(line));
         if scene.is_ok() {
-            until("the cluster is well", || nodes[0].info("cluster_state") == "ok");
+            until("the state of the cluster is ok", || nodes[0].info("cluster_state") == "ok");
             write_data(&mut client, &names, scene);
         }
         if nodes.len() > 1 {
@@ -201,14 +201,14 @@ impl Side {
             client.ok("CONFIG SET cluster-node-timeout 500");
             nodes[1].kill();
             until("the failure", || nodes[0].info("cluster_state") == "fail");
-            // As long a timeout as before would make the node well again.
+            // With the original timeout, the node would no longer be suspected.
             until("the suspicion", || nodes[0].info("cluster_slots_pfail") != "0");
         }
         Side { nodes, names }
     }
 }
 
-/// Writes the data anew. The slots of [`Scene::Moving`] move afterwards.
+/// Writes the data again. In [`Scene::Moving`], the slots migrate afterwards.
 fn write_data(client: &mut Client, names: &Names, scene: Scene) {
     let mut run = |line: &str| {
         let words: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
@@ -226,7 +226,7 @@ fn write_data(client: &mut Client, names: &Names, scene: Scene) {
     }
 }
 
-/// Both sides, with the nodes that get the commands as a pair.
+/// Both sides. The two nodes that get the commands form a pair.
 pub struct Cast {
     scene: Scene,
     pub pair: Pair,
@@ -252,7 +252,7 @@ impl Cast {
         Cast { scene, pair, _others: others }
     }
 
-    /// Removes what earlier commands have left, and writes the data again.
+    /// Removes the data of earlier commands, and writes the scene's data again.
     fn reset(&self) {
         if self.scene.may_write() {
             let [ours, theirs] = &self.pair.names;
@@ -283,7 +283,7 @@ impl Cast {
         }
     }
 
-    /// Runs random commands up to their first difference, which is shrunk, and compares the data sets after them.
+    /// Runs random commands, and compares the data sets afterwards. Reports only the first difference, and shrinks it.
     fn run_random(&self, protocol: u8, seed: u64, count: usize, seen: &mut Seen<'_>) {
         let steps = random::sequence(&self.pair, self.scene, seed, count);
         let mut different = None;
@@ -329,8 +329,8 @@ impl Cast {
     }
 }
 
-/// Runs the scripts and `count` random commands of each seed in all scenes, at the same time: nodes mostly wait for each
-/// other.
+/// Runs the scripts and `count` random commands of each seed in all scenes. The scenes run at the same time, because
+/// nodes mostly wait for each other.
 pub fn run(seeds: &[u64], count: usize, seen: &mut Seen<'_>) {
     let seen = Mutex::new(seen);
     let run = &|scene| {
@@ -353,7 +353,7 @@ pub fn run(seeds: &[u64], count: usize, seen: &mut Seen<'_>) {
 }
 
 #[test]
-fn nodes_of_a_cluster_reply_as_those_of_redis() {
+fn cluster_nodes_reply_as_those_of_redis() {
     let (mut findings, mut compared) = (Vec::new(), 0);
     run(&seeds(&[1, 2]), 200, &mut |_, _, paragraph| {
         compared += 1;
@@ -365,7 +365,7 @@ fn nodes_of_a_cluster_reply_as_those_of_redis() {
 }
 
 #[test]
-fn every_reviewed_difference_of_nodes_has_a_reason() {
+fn every_intended_difference_of_nodes_has_a_reason() {
     for (_, words, reason) in REVIEWED {
         assert!(!words.is_empty() && reason.len() > 10, "{words}: {reason}");
     }

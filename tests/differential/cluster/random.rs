@@ -1,5 +1,5 @@
-//! Random commands for a node: those of all families with keys in slots of this node and of others, in transactions and
-//! scripts too, and the commands that only a node has.
+//! Random commands for a node: commands of all families with keys in slots of this node and of others, also in
+//! transactions and scripts, and commands for cluster nodes only.
 
 use super::Scene;
 use crate::args;
@@ -8,10 +8,11 @@ use crate::random::{Mix, words};
 use crate::roles::families;
 use crate::support::random::Random;
 
-/// Hash tags: of this node, of this node and maybe migrating, and of the other node; the last of these may be importing.
+/// Hash tags: one of this node, one of this node whose slot may be migrating, and two of the other node, of which the
+/// slot of the last may be imported.
 const TAGS: [&str; 4] = ["b", "f", "a", "foo"];
 
-/// Slots of the tags, and others.
+/// The slots of the tags, and other arguments.
 const SLOTS: &[&str] = &["3300", "3168", "15495", "12182", "0", "8191", "8192", "16383", "16384", "-1", "x"];
 
 const CHANNELS: &[&str] = &["b", "{b}c", "f", "foo", "channel"];
@@ -20,7 +21,7 @@ fn step(line: &str, rule: Rule) -> Step {
     Step::new(words::split(line), rule)
 }
 
-/// `count` random commands, or a few more.
+/// Returns `count` random commands, or a few more.
 pub fn sequence(pair: &Pair, scene: Scene, seed: u64, count: usize) -> Vec<Step> {
     let mix = Mix::of(pair, &families()).expect("commands that both know");
     let exact =
@@ -42,7 +43,7 @@ pub fn sequence(pair: &Pair, scene: Scene, seed: u64, count: usize) -> Vec<Step>
     steps
 }
 
-/// A command that only a node has, or that replies otherwise there.
+/// A command for cluster nodes only, or one whose reply differs on them.
 fn own(random: &mut Random, scene: Scene) -> Step {
     let slot = words::one_of(random, SLOTS);
     let args = match random.below(12) {
@@ -76,7 +77,7 @@ fn own(random: &mut Random, scene: Scene) -> Step {
     Step::new(args, Rule::Exact)
 }
 
-/// `MULTI`, commands, and `EXEC` or, seldom, `DISCARD`.
+/// Appends `MULTI`, commands, and `EXEC` or, rarely, `DISCARD`.
 fn transaction(random: &mut Random, mix: &Mix, steps: &mut Vec<Step>) {
     if random.chance(6) {
         steps.push(step("ASKING", Rule::Exact));
@@ -96,10 +97,10 @@ fn transaction(random: &mut Random, mix: &Mix, steps: &mut Vec<Step>) {
     steps.push(step(if random.chance(8) { "DISCARD" } else { "EXEC" }, Rule::Exact));
 }
 
-/// A random command; mostly all of its keys have one tag, and mostly one of this node.
+/// A random command. Usually all of its keys have the same tag, and usually it is one of this node.
 fn tagged(random: &mut Random, mix: &Mix) -> Step {
     let mut step = if random.chance(6) { mix.nonsense(random) } else { mix.command(random) };
-    // The reply depends on when a replica has acknowledged.
+    // The reply depends on when a replica acknowledges.
     if step.args[0].eq_ignore_ascii_case(b"WAIT") {
         step.rule = Rule::Kind;
     }
@@ -117,7 +118,7 @@ fn tagged(random: &mut Random, mix: &Mix) -> Step {
     step
 }
 
-/// Gives each key of a command a tag, which `tag` chooses by its position. A word that is no key, but is spelled as one,
+/// Gives each key of a command a hash tag, which `tag` chooses by the position of the key. A word that looks like a key
 /// gets a tag as well.
 fn retag(step: &mut Step, tag: impl Fn(usize) -> &'static str) {
     let keys = words::all_keys();
@@ -131,7 +132,7 @@ fn retag(step: &mut Step, tag: impl Fn(usize) -> &'static str) {
         } else if arg.contains(&b'\n')
             && let Ok(mut text) = String::from_utf8(arg.clone())
         {
-            // A program, with the names of keys as texts.
+            // A script with the names of keys as string literals.
             for key in
                 keys.iter().filter(|key| key.contains(&b':')).filter_map(|key| std::str::from_utf8(key).ok())
             {

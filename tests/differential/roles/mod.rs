@@ -5,10 +5,10 @@
 //!   primary ──▶ replica [──▶ its replica]      of Redis ────┴▶ and the same replies
 //! ```
 //!
-//! The commands are those of `roles.txt`, of a script for some roles, and random ones of all families. The data is written
-//! to the primaries before. In scripts `<port0>` and the following are the ports of the servers above, in that order.
-//! `ROLE`, `INFO replication` and the lines of `CLIENT LIST` have ports, offsets and IDs in them, so [`state`] compares the
-//! rest of them.
+//! The commands are those of `roles.txt` and, for some roles, of another script, and random commands of all families.
+//! The data is written to the primaries first. In scripts, `<port0>`, `<port1>` and so on are the ports of the servers
+//! above, in that order. `ROLE`, `INFO replication` and the lines of `CLIENT LIST` contain ports, offsets and IDs, so
+//! [`state`] compares only their other parts.
 
 use crate::pair::{Pace, Pair, Rule, Seen, Step, Verdict};
 use crate::random::{FAMILIES, Family, Mix};
@@ -21,7 +21,7 @@ use nix::sys::signal::Signal;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The scripts: the roles in which they run, their names and texts. Those of single roles may end the role.
+/// The scripts: the roles in which they run, their names and texts. A script for a single role may end that role.
 const SCRIPTS: &[(&[Role], &str, &str)] = &[
     (&ROLES, "roles.txt", include_str!("roles.txt")),
     (&[Role::Primary], "changes.txt", include_str!("changes.txt")),
@@ -47,13 +47,13 @@ pub enum Role {
     StaleWritable,
     /// A replica with a link and a replica of its own.
     Middle,
-    /// A replica of that.
+    /// A replica of such a replica.
     End,
-    /// A primary that waits for a replica to catch up, and hands over to it then.
+    /// A primary during `FAILOVER`: it waits for a replica to catch up.
     Failover,
 }
 
-/// The roles that can get any command.
+/// The roles in which a server can get any command.
 pub const ROLES: [Role; 9] = [
     Role::Primary,
     Role::Lonely,
@@ -66,7 +66,7 @@ pub const ROLES: [Role; 9] = [
     Role::End,
 ];
 
-/// Differences that are meant: the role, the first words of the command, and the reason.
+/// Intended differences: the role, the first words of the command, and the reason.
 pub const REVIEWED: &[(Role, &str, &str)] = &[];
 
 impl Role {
@@ -88,7 +88,7 @@ impl Role {
         }
     }
 
-    /// Which of the servers it is.
+    /// The index of the server that gets the commands.
     fn place(self) -> usize {
         match self {
             Role::Primary | Role::Lonely | Role::Failover => 0,
@@ -158,10 +158,10 @@ redis.register_function{function_name='stale', callback=function() return 1 end,
 redis.register_function{function_name='stale_reads', callback=get, flags={'no-writes', 'allow-stale'}}
 ";
 
-/// How long the servers may take to be in the same state.
+/// How long the servers may take to reach the same state.
 const SETTLING: Duration = Duration::from_secs(30);
 
-/// A primary, its replica and sometimes a replica of that, of one kind.
+/// A primary, its replica and, for some roles, a replica of that replica. All are of one kind.
 struct Side(Vec<Server>);
 
 impl Side {
@@ -208,7 +208,7 @@ impl Side {
         side
     }
 
-    /// Stops the replica, so that the failover does not end.
+    /// Begins a failover that does not end, because the replica is stopped.
     fn begin_failover(&self) {
         let mut primary = self.0[0].client();
         self.0[1].signal(Signal::SIGSTOP);
@@ -226,7 +226,7 @@ pub struct Cast {
 }
 
 impl Cast {
-    /// Starts servers of this role; `more` is written to the primaries, too.
+    /// Starts servers in this role; `more` is written to the primaries as well.
     pub fn start(role: Role, more: &[Step]) -> Cast {
         let mut others = Vec::new();
         let sides = [Side::start(role, Launch::subject, more), Side::start(role, Launch::redis, more)];
@@ -266,7 +266,7 @@ impl Cast {
         REVIEWED.iter().any(|(role, words, _)| *role == self.role && line.starts_with(words))
     }
 
-    /// Compares the description of the role, then runs the scripts, and compares it again.
+    /// Compares the descriptions of the role, runs the scripts, and compares the descriptions again.
     fn run_scripts(&self, seen: &mut Seen<'_>) {
         self.compare_state(seen);
         for (_, name, text) in SCRIPTS.iter().filter(|(roles, ..)| roles.contains(&self.role)) {
@@ -277,7 +277,8 @@ impl Cast {
         self.compare_state(seen);
     }
 
-    /// Compares the descriptions of the role, until they are equal: replicas acknowledge and return at different times.
+    /// Compares the descriptions of the role until they are equal: replicas acknowledge and reconnect at different
+    /// times.
     fn compare_state(&self, seen: &mut Seen<'_>) {
         let started = Instant::now();
         loop {
@@ -374,7 +375,7 @@ pub fn run(roles: &[Role], seed: u64, count: usize, seen: &mut Seen<'_>) {
     for &role in roles {
         let cast = Cast::start(role, &data);
         cast.run_scripts(seen);
-        // Writes would wait for the end of the failover.
+        // During the failover, writes would block.
         if role != Role::Failover {
             for protocol in [2, 3] {
                 let steps = random(&cast.pair, seed + u64::from(protocol), count);

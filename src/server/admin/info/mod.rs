@@ -138,7 +138,7 @@ fn server(server: &Server, out: &mut String) {
     listeners(server, out);
 }
 
-/// The listeners: a line for TCP with the addresses as configured, one for the Unix socket, one for TLS.
+/// The listeners: a line for TCP with the configured addresses, one for the Unix socket, and one for TLS.
 fn listeners(server: &Server, out: &mut String) {
     let config = &server.core.config;
     let of_tcp = |out: &mut String, kind: &str, is_encrypted: bool, port: u16| {
