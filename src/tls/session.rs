@@ -110,6 +110,9 @@ pub struct Session {
     is_new: bool,
     /// Whether the peer has ended its output.
     has_ended: bool,
+    /// Whether the peer has violated the protocol. rustls still holds positions in the bytes received then, so that it
+    /// must not be called again with others.
+    has_failed: bool,
     /// Whether [`Session::receive`] has returned that end to the caller.
     end_is_known: bool,
     /// Received bytes of an incomplete record.
@@ -144,6 +147,7 @@ impl Session {
             is_open: false,
             is_new: true,
             has_ended: false,
+            has_failed: false,
             end_is_known: false,
             incoming: Vec::new(),
             plain: Vec::new(),
@@ -201,6 +205,9 @@ impl Session {
         most: usize,
         mut take: impl FnMut(&[u8]),
     ) -> io::Result<usize> {
+        if self.has_failed {
+            return Err(ErrorKind::InvalidData.into());
+        }
         let mut count = self.take_plain(most, &mut take);
         // If the remaining room may be too small for a record, receive only if there is nothing else to return.
         while !self.has_ended && (count == 0 || most - count >= WHOLE_RECORD) {
@@ -325,6 +332,7 @@ impl Session {
                     return Ok(done);
                 }
                 Err(error) => {
+                    self.has_failed = true;
                     self.add_alert(&mut received[done..]);
                     let why = self.explain(&error, received);
                     return Err(io::Error::new(ErrorKind::InvalidData, why));
@@ -354,6 +362,9 @@ impl Session {
     /// `WouldBlock` if nothing was accepted or the handshake is in progress. Any other error: the connection failed.
     pub fn send(&mut self, socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.flush(socket)?;
+        if self.has_failed {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         if !self.is_open {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -433,7 +444,7 @@ impl Session {
 
     /// Sends a `close_notify`, if the socket accepts it at once.
     pub fn end(&mut self, socket: &Socket) {
-        if self.flush(socket).is_err() || !self.is_open {
+        if self.flush(socket).is_err() || !self.is_open || self.has_failed {
             return;
         }
         let mut record = [0; 256];
