@@ -110,8 +110,8 @@ pub struct Session {
     is_new: bool,
     /// Whether the peer has ended its output.
     has_ended: bool,
-    /// Whether the peer has violated the protocol. rustls still holds positions in the bytes received then, so that it
-    /// must not be called again with others.
+    /// Whether a receive has failed. rustls may still hold positions in the bytes of that receive, and would panic with
+    /// others: it must not be called again.
     has_failed: bool,
     /// Whether [`Session::receive`] has returned that end to the caller.
     end_is_known: bool,
@@ -221,7 +221,10 @@ impl Session {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.has_failed = true;
+                    return Err(error);
+                }
             }
         }
         if count == 0 && most > 0 {
@@ -332,7 +335,6 @@ impl Session {
                     return Ok(done);
                 }
                 Err(error) => {
-                    self.has_failed = true;
                     self.add_alert(&mut received[done..]);
                     let why = self.explain(&error, received);
                     return Err(io::Error::new(ErrorKind::InvalidData, why));

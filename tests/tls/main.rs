@@ -6,6 +6,7 @@
 mod certificates;
 mod clients;
 mod files;
+mod forged;
 mod hostile;
 mod links;
 mod metrics;
