@@ -383,6 +383,9 @@ fn check_command(command: &mut Command, node: &Node, seen: &HashSet<&str>) -> Re
         return Err(node.mistake(&format!("'{}' has no 'handler' line and no subcommands", command.name)));
     }
     let is_fixed = |key: &Key| matches!((&key.begin, &key.find), (Begin::Index(_), Find::Range { .. }));
+    if command.container.is_some() && command.handler.as_deref() == Some("help") {
+        command.flags |= vocabulary::bit(vocabulary::FLAGS, "no_data");
+    }
     if !command.keys.iter().all(is_fixed) {
         command.flags |= vocabulary::bit(vocabulary::FLAGS, "movablekeys");
     }

@@ -77,7 +77,10 @@ impl Server {
                 Address::Many(recipients) => Readers::Many(recipients.clone()),
             };
             let payload = letter.payload.as_ref().map(|(at, block)| (at - letter.bytes.start, block));
-            self.net.output.share(&post.buffer()[letter.bytes.clone()], payload, readers);
+            let part = self.net.output.share(&post.buffer()[letter.bytes.clone()], payload, readers);
+            if letter.is_independent && self.gate.confirms() {
+                self.net.output.note_independent_part(part);
+            }
         }
         post.clear();
     }

@@ -614,11 +614,13 @@ impl Server {
     fn publish_from_bus(&mut self, channel: &[u8], message: &[u8], sharded: bool) {
         let payload = Payload::new(message, None);
         let audience = &mut self.audience;
+        let first = audience.post.letters().len();
         if sharded {
             audience.subscribers.publish_to_shard(&mut audience.post, channel, &payload);
         } else {
             audience.subscribers.publish(&mut audience.post, channel, &payload);
         }
+        audience.post.note_independent(first);
         self.deliver_post();
     }
 }

@@ -6,8 +6,11 @@
 //! ```
 //!
 //! [`crate::replication::confirm`] computes which output may leave. Clients continue meanwhile: further requests are
-//! executed, and their replies queue behind. Withheld output counts for all limits of output. Published messages,
-//! notifications, invalidations and the MONITOR feed are output like replies.
+//! executed, and their replies queue behind. Withheld output counts for all limits of output. Notifications,
+//! invalidations and the MONITOR feed are output like replies.
+//!
+//! Output that shows no data ([`Server::is_independent`], published messages) is not withheld, unless it is in one chain
+//! with other output of this iteration, or follows withheld output: the order of a connection stays.
 //!
 //! Output that is not confirmed in time, or not before this server becomes a replica, is never sent: the connection is
 //! closed, so its client does not know whether the write survives.
@@ -15,7 +18,6 @@
 use super::Server;
 use super::net::output::Mark;
 use crate::command::waiting::Blocked;
-use crate::command::{Command, flags};
 use crate::sys::poller::Token;
 
 impl Server {
@@ -159,19 +161,10 @@ impl Server {
         self.gate.confirms() && self.replication.confirmation.has_to_request(self.stream_end())
     }
 
-    /// Notes whether the reply that begins at `start` is independent of the data: `admitted` was executed, or the
-    /// request was queued or refused.
-    pub(super) fn note_independence(&mut self, admitted: Option<&Command>, start: Mark) {
-        if self.gate.confirms() && admitted.is_none_or(|command| command.has(flags::NO_DATA)) {
+    /// Notes that the reply that begins at `start` does not depend on the data.
+    pub(super) fn note_independence(&mut self, start: Mark) {
+        if self.gate.confirms() {
             self.net.output.note_independent(start);
-        }
-    }
-
-    /// What a command that depends on no data has appended to the stream since `before` (`PUBLISH`) changes none.
-    pub(super) fn note_stream_aside(&mut self, admitted: Option<&Command>, before: u64) {
-        if admitted.is_some_and(|command| command.has(flags::NO_DATA)) {
-            let part = before..self.stream_end();
-            self.replication.confirmation.note_aside(part);
         }
     }
 }

@@ -86,6 +86,10 @@ impl Server {
         {
             admitted = None;
         }
+        let is_independent = admitted.is_none_or(|command| self.is_independent(token, command, args));
+        if is_independent && self.gate.confirms() {
+            self.net.output.begin_independent(start);
+        }
         let stream_end = self.stream_end();
         if let Some(command) = admitted {
             if self.has_too_many_tracked() && !self.audience.settling {
@@ -103,10 +107,16 @@ impl Server {
             }
             self.apply_reply_mode(token, start);
         }
-        self.note_independence(admitted, start);
+        self.net.output.end_independent();
+        if is_independent {
+            self.note_independence(start);
+        }
         self.core.stopwatch.start();
         let stops = self.settle(token);
-        self.note_stream_aside(admitted, stream_end);
+        if is_independent && admitted.is_some() {
+            // What it has appended to the stream (`PUBLISH`) changes no data.
+            self.replication.confirmation.note_aside(stream_end..self.stream_end());
+        }
         stops
     }
 

@@ -254,6 +254,10 @@ impl Server {
     pub(super) fn refresh_gate(&mut self) {
         let modes = self.modes();
         raw_log::set_replica(modes.follows);
+        if modes.confirms && !self.gate.confirms {
+            // The replies before a promotion were those of a replica, which wait for nobody.
+            self.net.output.note_all_independent();
+        }
         self.gate = Gate::of(&modes);
         let wanted = if modes.confirms { self.core.config.min_replicas_to_ack } else { 0 };
         self.replication.confirmation.set_wanted(wanted as usize);

@@ -301,7 +301,7 @@ impl Server {
             }
             self.apply_reply_mode(token, start);
             if has_failed || matches!(end, End::Acknowledged(_)) {
-                self.note_independence(None, start);
+                self.note_independence(start);
             }
             self.tell_own_flush(token);
             if matches!(end, End::Demoted(_)) {

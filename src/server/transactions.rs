@@ -104,6 +104,19 @@ impl Server {
         self.flags_of_call(token, command, args) & !lacking
     }
 
+    /// Whether a call of `command` neither changes data nor has a reply that shows any. That of `EXEC` shows whether a
+    /// watched key was changed.
+    pub(super) fn is_independent(&self, token: Token, command: &Command, args: Args<'_>) -> bool {
+        if !command.has(flags::NO_DATA) {
+            return false;
+        }
+        match self.queued_for(token, command) {
+            Some(transaction) if transaction.is_refused() => true,
+            Some(_) if self.audience.watchers.is_watching(token) => false,
+            _ => self.permits_of_call(token, command, args) & flags::NO_DATA != 0,
+        }
+    }
+
     /// The queued commands, if `command` is `EXEC`.
     fn queued_for(&self, token: Token, command: &Command) -> Option<&Transaction> {
         let is_exec = matches!(command.handler, Handler::Server(ServerCommand::Exec));

@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::client::encode;
 use crate::support::{Client, Server, Value};
-use crate::{Kind, field, follow, star_with, start, until};
+use crate::{Kind, field, field_of, follow, star_with, start, until};
 
 /// Replies wait for one replica, with a timeout longer than any test.
 const ONE: &str = "--min-replicas-to-ack 1 --min-replicas-ack-timeout 600000";
@@ -214,25 +214,128 @@ fn transactions_scripts_and_unblocked_clients_wait_like_any_others() {
 fn notifications_and_invalidations_wait_and_published_messages_do_not() {
     let [(primary, mut admin), (replica, _)] = pair(Kind::Subject, "--notify-keyspace-events KEA");
     let (mut listener, mut tracker, mut writer) = (primary.client(), primary.client(), primary.client());
-    for channel in ["__keyevent@0__:set", "__sentinel__:hello"] {
-        listener.send(&["SUBSCRIBE", channel]).unwrap();
-        listener.read_reply().unwrap();
+    let (mut subscriber, mut both) = (primary.client(), primary.client());
+    for (client, channels) in [
+        (&mut listener, &["__keyevent@0__:set"][..]),
+        (&mut subscriber, &["__sentinel__:hello"]),
+        (&mut both, &["__keyevent@0__:set", "__sentinel__:hello"]),
+    ] {
+        for channel in channels {
+            client.send(&["SUBSCRIBE", channel]).unwrap();
+            client.read_reply().unwrap();
+        }
     }
+    subscriber.send(&["SSUBSCRIBE", "shard"]).unwrap();
+    subscriber.read_reply().unwrap();
     tracker.run("HELLO 3");
     tracker.ok("CLIENT TRACKING on");
     assert_eq!(tracker.run("GET first").text(), "value");
     replica.signal(Signal::SIGSTOP);
-    // Sentinels discover each other by messages, which are sent whatever the replicas do.
-    assert_eq!(admin.run("PUBLISH __sentinel__:hello me").integer(), 1);
-    assert_eq!(listener.read_reply().unwrap().value.elements()[2].text(), "me");
     writer.send(&["SET", "first", "changed"]).unwrap();
-    wait_for_withheld(&mut admin, 3);
-    assert_eq!(listener.receive_arrived().unwrap(), (0, false));
-    assert_eq!(tracker.receive_arrived().unwrap(), (0, false));
+    wait_for_withheld(&mut admin, 4);
+    // Sentinels discover each other by messages, which are sent whatever the replicas do.
+    let word = |client: &mut Client| client.read_reply().unwrap().value.elements()[2].text();
+    assert_eq!(admin.run("PUBLISH __sentinel__:hello me").integer(), 2);
+    assert_eq!(word(&mut subscriber), "me");
+    assert_eq!(admin.run("SPUBLISH shard one").integer(), 1);
+    assert_eq!(word(&mut subscriber), "one");
+    admin.ok("MULTI");
+    admin.run("PUBLISH __sentinel__:hello again");
+    assert_eq!(admin.run("EXEC").elements(), [Value::Integer(2)]);
+    assert_eq!(word(&mut subscriber), "again");
+    assert_eq!(field(&mut admin, "withheld_replies"), "4");
+    // A script may have read the message from a key.
+    let script = "return redis.call('PUBLISH', '__sentinel__:hello', redis.call('GET', KEYS[1]))";
+    writer.send(&["EVAL", script, "1", "first"]).unwrap();
+    until("it waits", || field(&mut admin, "withheld_replies") == "7");
+    for waiting in [&mut listener, &mut tracker, &mut both, &mut writer, &mut subscriber] {
+        assert_eq!(waiting.receive_arrived().unwrap(), (0, false));
+    }
     replica.signal(Signal::SIGCONT);
     assert_eq!(reply(&mut writer), "OK");
-    assert_eq!(listener.read_reply().unwrap().value.elements()[2].text(), "first");
+    assert_eq!(writer.read_reply().unwrap().value.integer(), 2);
+    assert_eq!(word(&mut listener), "first");
+    assert_eq!(word(&mut subscriber), "changed");
+    assert_eq!(std::array::from_fn(|_| word(&mut both)), ["first", "me", "again", "changed"]);
     assert!(format!("{:?}", tracker.read_reply().unwrap()).contains("invalidate"));
+}
+
+/// What Sentinel sends to the replica that it promotes, and to the primary that it demotes.
+fn reconfiguration(new_primary: [&str; 2]) -> Vec<u8> {
+    let [host, port] = new_primary;
+    let requests: [&[&str]; 8] = [
+        &["MULTI"],
+        &["SLAVEOF", host, port],
+        &["CONFIG", "REWRITE"],
+        &["CLIENT", "KILL", "TYPE", "normal"],
+        &["CLIENT", "KILL", "TYPE", "pubsub"],
+        &["EXEC"],
+        &["PING"],
+        &["INFO", "replication"],
+    ];
+    requests.into_iter().flat_map(encode).collect()
+}
+
+#[test]
+fn sentinel_gets_its_replies_at_once_though_nothing_is_acknowledged() {
+    let [(primary, _), (_replica, _)] = pair(Kind::Subject, "");
+    let candidate = start(Kind::Subject, ONE);
+    follow(&mut candidate.client(), &primary);
+    let other = start(Kind::Subject, "");
+    let port = other.port().to_string();
+    for (target, role) in [(["NO", "ONE"], "master"), (["127.0.0.1", &port], "slave")] {
+        for as_one in [true, false] {
+            let mut sentinel = candidate.client();
+            let requests = reconfiguration(target);
+            if as_one {
+                sentinel.send_raw(&requests).unwrap();
+            } else {
+                // In parts, as they may arrive.
+                requests.chunks(20).for_each(|part| sentinel.send_raw(part).unwrap());
+            }
+            for wanted in ["OK", "QUEUED", "QUEUED", "QUEUED", "QUEUED"] {
+                assert_eq!(reply(&mut sentinel), wanted);
+            }
+            let replies = sentinel.read_reply().expect("the reply to EXEC").value;
+            assert_eq!(replies.elements().len(), 4, "{replies:?}");
+            assert_eq!(reply(&mut sentinel), "PONG");
+            assert_eq!(field_of(&reply(&mut sentinel), "role"), role);
+        }
+    }
+}
+
+#[test]
+fn a_transaction_waits_if_one_of_its_commands_does() {
+    let primary = start(Kind::Subject, ONE);
+    let (mut client, mut admin) = (primary.client(), primary.client());
+    let queue = |client: &mut Client, lines: &[&str]| {
+        client.ok("MULTI");
+        for line in lines {
+            assert_eq!(client.run(line).text(), "QUEUED", "{line}");
+        }
+    };
+    let harmless = ["PING", "INFO", "ROLE", "CONFIG GET port", "CLIENT ID", "OBJECT HELP", "MEMORY DOCTOR"];
+    queue(&mut client, &[&harmless[..], &["LOLWUT", "FUNCTION STATS", "SCRIPT EXISTS x"]].concat());
+    assert_eq!(client.run("EXEC").elements().len(), 10);
+    queue(&mut client, &[]);
+    assert_eq!(client.run("EXEC"), Value::Array(vec![]));
+    // Nothing is executed, so nothing is shown.
+    queue(&mut client, &["GET k"]);
+    assert!(client.run("SET k v").text().starts_with("NOREPLICAS"));
+    assert!(client.run("EXEC").text().starts_with("EXECABORT"));
+    assert!(client.run("EXEC").is_error());
+    for (count, lines) in [&["PING", "GET k", "PING"][..], &["DBSIZE"], &["FUNCTION LIST"]].iter().enumerate()
+    {
+        let mut reader = primary.client();
+        queue(&mut reader, lines);
+        reader.send(&["EXEC"]).unwrap();
+        wait_for_withheld(&mut admin, count + 1);
+    }
+    // Its reply tells whether the key was changed.
+    client.ok("WATCH k");
+    queue(&mut client, &["PING"]);
+    client.send(&["EXEC"]).unwrap();
+    wait_for_withheld(&mut admin, 4);
 }
 
 #[test]

@@ -158,7 +158,8 @@ pub mod flags {
         MOVABLEKEYS = "movablekeys";
         /// Allowed while a script runs for too long.
         ALLOW_BUSY = "allow_busy";
-        /// Its reply does not depend on the data, so it does not wait for replicas (`min-replicas-to-ack`).
+        /// Its reply does not show data, and it changes none, so it does not wait for replicas
+        /// (`min-replicas-to-ack`). `EXEC` waits if one of its commands does. `HELP` has it without a word.
         NO_DATA = "no_data";
     }
 }
@@ -485,6 +486,20 @@ mod tests {
             assert_ne!(category("slow"), category("fast"), "{name}");
             let is_help = matches!(command.handler, Handler::Help);
             assert_eq!(is_help, command.container.is_some() && command.name == "help", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_command_shows_data_if_it_has_keys_or_reads_or_writes_them() {
+        // These show functions, the keys of a slot, or anything.
+        let others =
+            ["function|list", "function|dump", "cluster|countkeysinslot", "cluster|getkeysinslot", "debug"];
+        for command in all().iter().filter(|command| !matches!(command.handler, Handler::Container)) {
+            let name = command.full_name;
+            let reads = command.flags & (flags::WRITE | flags::READONLY) != 0 && name != "lolwut";
+            let has_keys = !command.keys.are_none();
+            let shows_data = reads || has_keys || others.contains(&name);
+            assert_ne!(command.has(flags::NO_DATA), shows_data && name != "watch", "{name}");
         }
     }
 

@@ -205,10 +205,15 @@ impl Server {
         }
         let payload = Payload::new(args.get(2), args.block(2));
         let audience = &mut self.audience;
+        let first = audience.post.letters().len();
         let receivers = match kind {
             Kind::Shard => audience.subscribers.publish_to_shard(&mut audience.post, args.get(1), &payload),
             _ => audience.subscribers.publish(&mut audience.post, args.get(1), &payload),
         };
+        if !caller.origin.is_script() {
+            // A script may have read its words from keys.
+            audience.post.note_independent(first);
+        }
         if self.cluster.is_some() {
             self.publish_to_nodes(args.get(1), args.get(2), kind == Kind::Shard);
             caller.reply(&mut self.net).integer(receivers as i64);

@@ -60,6 +60,8 @@ pub struct Letter {
     pub bytes: Range<usize>,
     /// Its large payload, and the byte of the buffer before which it belongs.
     pub payload: Option<(usize, Block)>,
+    /// Whether it shows no data of this server: see [`Post::note_independent`].
+    pub is_independent: bool,
 }
 
 /// See the module's head.
@@ -131,7 +133,12 @@ impl Post {
                 Some((at, block.share()))
             }
         };
-        self.letters.push(Letter { address, bytes: start..self.buffer.len(), payload });
+        self.letters.push(Letter {
+            address,
+            bytes: start..self.buffer.len(),
+            payload,
+            is_independent: false,
+        });
     }
 
     /// Adds a letter, as `write` writes it, to all of `recipients`, which speak `protocol`.
@@ -143,6 +150,15 @@ impl Post {
         };
         let start = self.buffer.len();
         write(&mut Reply::new(&mut self.buffer, protocol));
-        self.letters.push(Letter { address, bytes: start..self.buffer.len(), payload: None });
+        let bytes = start..self.buffer.len();
+        self.letters.push(Letter { address, bytes, payload: None, is_independent: false });
+    }
+
+    /// Notes that the letters from the index `first` on have words of a client or of another server, which show no data
+    /// of this one.
+    pub fn note_independent(&mut self, first: usize) {
+        for letter in &mut self.letters[first..] {
+            letter.is_independent = true;
+        }
     }
 }

@@ -83,6 +83,11 @@ impl Watchers {
         self.by_key.is_empty()
     }
 
+    /// Whether `token` watches keys, or did until one of them was touched.
+    pub fn is_watching(&self, token: Token) -> bool {
+        self.watching.contains_key(&token)
+    }
+
     /// The number of keys that `token` watches.
     pub fn count(&self, token: Token) -> usize {
         self.watching.get(&token).map_or(0, |watching| watching.keys.len())

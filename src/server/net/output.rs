@@ -123,6 +123,8 @@ pub struct Output {
     shared: usize,
     /// The parts of the buffer that do not depend on the data, in order: see [`Output::note_independent`].
     independent: Vec<Range<usize>>,
+    /// The start of the reply that will be noted as independent when it is complete.
+    begun: Option<Mark>,
     /// Whether there were messages, in which case a client may have many segments.
     has_shares: bool,
     /// After [`Output::arrange`]: the first segment of each client, and for each segment the next one of its client.
@@ -237,11 +239,15 @@ impl Output {
     /// Takes back the replies to the mark's client since `mark`. Messages, and replies to other clients, stay.
     pub fn take_back(&mut self, mark: Mark) {
         let at = self.position(mark);
-        debug_assert!(self.independent.last().is_none_or(|part| part.end <= at), "it was noted too early");
         if self.writer != mark.client || self.open > at {
             return self.take_back_from_segments(mark.client, at);
         }
         self.buffer.truncate(at);
+        while let Some(last) = self.independent.pop_if(|part| part.end > at) {
+            if last.start < at {
+                self.independent.push(last.start..at);
+            }
+        }
         while self.splices.last().is_some_and(|splice| splice.at > at) {
             self.splices.pop();
         }
@@ -260,15 +266,37 @@ impl Output {
         }
     }
 
+    /// The reply to the mark's client that begins at `mark` will not depend on the data, if that is asked while it is
+    /// written.
+    pub fn begin_independent(&mut self, mark: Mark) {
+        self.begun = Some(mark);
+    }
+
+    /// Ends what [`Output::begin_independent`] has begun.
+    pub fn end_independent(&mut self) {
+        self.begun = None;
+    }
+
     /// Notes that the replies to the mark's client since `mark` do not depend on the data.
     pub fn note_independent(&mut self, mark: Mark) {
         // There is rarely more than one part.
         for part in self.parts_since(mark).collect::<Vec<_>>() {
-            match self.independent.last_mut() {
-                Some(last) if last.end == part.start => last.end = part.end,
-                _ => self.independent.push(part),
-            }
+            self.note_independent_part(part);
         }
+    }
+
+    /// Notes that a part of the buffer, which ends after all others noted before, does not depend on the data.
+    pub fn note_independent_part(&mut self, part: Range<usize>) {
+        match self.independent.last_mut() {
+            Some(last) if last.end >= part.start => last.end = last.end.max(part.end),
+            _ => self.independent.push(part),
+        }
+    }
+
+    /// Notes that nothing that was written so far depends on the data.
+    pub fn note_all_independent(&mut self) {
+        self.independent.clear();
+        self.independent.push(0..self.buffer.len());
     }
 
     /// Whether a chain has a reply or a message that may depend on the data.
@@ -276,16 +304,21 @@ impl Output {
         self.chain(head).any(|segment| self.is_dependent(&self.segments[segment]))
     }
 
-    fn is_dependent(&self, (_, start, end): &Segment) -> bool {
-        let index = self.independent.partition_point(|part| part.start <= *start);
-        index.checked_sub(1).is_none_or(|before| self.independent[before].end < *end)
+    fn is_dependent(&self, &(client, start, end): &Segment) -> bool {
+        let begun = self.begun.filter(|mark| mark.client == client).map(|mark| self.position(mark));
+        let end = begun.map_or(end, |begun| end.min(begun));
+        let index = self.independent.partition_point(|part| part.start <= start);
+        let noted = index.checked_sub(1).map_or(0, |before| self.independent[before].end);
+        start < end && noted < end
     }
 
     /// The clients with replies or messages that have not been sent and may depend on the data.
     pub fn dependent_clients(&self) -> Vec<Token> {
         let replies = self.segments.iter().copied().chain(self.open_segment());
-        let own = replies.filter(|segment| self.is_dependent(segment)).map(|(client, ..)| client);
-        own.chain(self.shares.iter().flat_map(|share| share.readers.tokens().iter().copied())).collect()
+        let messages = self.shares.iter().flat_map(|Share { start, end, readers }| {
+            readers.tokens().iter().map(|client| (*client, *start, *end))
+        });
+        replies.chain(messages).filter(|part| self.is_dependent(part)).map(|(client, ..)| client).collect()
     }
 
     /// Removes the replies to the mark's client since `mark` from the output and returns them, to be sent later.
@@ -335,8 +368,14 @@ impl Output {
         self.buffer.len() + spliced >= self.turn.end
     }
 
-    /// Appends a message for all `readers`. A large payload is inserted before byte `payload.0` of the message.
-    pub fn share(&mut self, bytes: &[u8], payload: Option<(usize, &Block)>, readers: Readers) {
+    /// Appends a message for all `readers`. A large payload is inserted before byte `payload.0` of the message. Returns
+    /// the part of the buffer that it occupies.
+    pub fn share(
+        &mut self,
+        bytes: &[u8],
+        payload: Option<(usize, &Block)>,
+        readers: Readers,
+    ) -> Range<usize> {
         self.close_segment();
         let start = self.buffer.len();
         self.buffer.extend_from_slice(bytes);
@@ -360,6 +399,7 @@ impl Output {
         if self.shared > MAX_SHARED || self.readers > MAX_READERS {
             self.turn.end = 0;
         }
+        start..end
     }
 
     /// Whether there are bytes for `client`. Searches from the end: O(1) for the latest writer.
@@ -831,12 +871,29 @@ mod tests {
             (clients.into_iter().map(|client| client.slot).collect::<Vec<_>>(), owners)
         };
         assert_eq!(dependent(&mut output), (vec![2], vec![2]));
-        // A message does for its readers, and nothing is left from before.
+        // A message does for its readers, unless it is noted, and nothing is left from before.
         note(&mut output, 1, b"a");
         output.share(b"[m]", None, Readers::Many(many(&[1, 4])));
         note(&mut output, 5, b"b");
         reply(&mut output, 6, b"c");
+        let part = output.share(b"[n]", None, Readers::Many(many(&[5, 7])));
+        output.note_independent_part(part);
         assert_eq!(dependent(&mut output), (vec![6, 1, 4], vec![1, 4, 6]));
+        // Nothing before a promotion does; what is taken back leaves no trace.
+        reply(&mut output, 1, b"a");
+        output.note_all_independent();
+        let start = output.mark(token(2));
+        note(&mut output, 2, b"b");
+        output.take_back(start);
+        reply(&mut output, 3, b"c");
+        assert_eq!(dependent(&mut output), (vec![3], vec![3]));
+        // A reply may be known to be independent while it is written.
+        reply(&mut output, 1, b"a");
+        output.begin_independent(output.mark(token(2)));
+        reply(&mut output, 2, b"b");
+        assert_eq!(output.dependent_clients(), [token(1)]);
+        output.end_independent();
+        assert_eq!(dependent(&mut output), (vec![1, 2], vec![1, 2]));
     }
 
     #[test]
