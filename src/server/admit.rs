@@ -8,14 +8,17 @@ use super::core::memory_limit::Room;
 use super::durability::READONLY;
 use super::eviction::OUT_OF_MEMORY;
 use super::invoke::Caller;
+use super::net::output::Mark;
 use super::scripts::run::Run;
 use super::{Server, transactions};
-use crate::command::{Args, Command, Error, Handler, Origin, Refusal, ServerCommand, flags, introspect};
+use crate::command::{
+    Args, Command, Error, Handler, Origin, Refusal, ServerCommand, flags, introspect, table,
+};
 use crate::sys::poller::Token;
 
 const NO_KEYSPACE: Error = Error::new("ERR Replica can't interact with the keyspace");
 
-/// The commands that a monitor may not call: neither pauses nor limits would apply to them.
+/// The commands that a replica or a monitor may not call: neither pauses nor limits would apply to them.
 const TOUCHES_KEYS: u64 = flags::WRITE | flags::READONLY | flags::MAY_REPLICATE;
 
 impl Server {
@@ -69,10 +72,8 @@ impl Server {
             return self.reject(token, command, args, &not_for_subscribers(command));
         }
         if command.flags & TOUCHES_KEYS != 0 {
-            if client.session.flags.replica {
-                return self.end_replica_for(token, args);
-            }
-            if client.session.flags.monitor {
+            // The reply closes the connection of a replica.
+            if client.session.flags.replica || client.session.flags.monitor {
                 return self.reject(token, command, args, &NO_KEYSPACE);
             }
         }
@@ -150,17 +151,25 @@ impl Server {
         None
     }
 
-    /// Closes the connection of a replica that sent a command on the keyspace. A reply would get into its stream.
+    /// Closes the connection of a replica that gets a reply, which begins at `start` and would be a part of its stream.
     #[cold]
-    fn end_replica_for(&mut self, token: Token, args: Args<'_>) -> Option<&'static Command> {
-        self.core.stats.count_error(NO_KEYSPACE.code());
+    pub(super) fn end_replica_with_reply(&mut self, token: Token, start: Mark) {
+        let reply = self.net.output.hold(start);
+        let id = self.net.clients.get(token).and_then(|client| client.session.last_command);
+        let called = id.map_or("<unknown>", |id| table::all()[usize::from(id)].full_name);
         self.process.log.warning(format_args!(
-            "== CRITICAL == This master is sending an error to its replica: '-{}' after processing the command '{}'",
-            String::from_utf8_lossy(NO_KEYSPACE.text()),
-            args.get(0).escape_ascii()
+            "Replica generated a reply to command '{called}', disconnecting it: {}",
+            self.describe_client(token)
         ));
+        if let Some(error) = reply.error() {
+            self.core.stats.unexpected_error_replies += 1;
+            self.process.log.warning(format_args!(
+                "== CRITICAL == This master is sending an error to its replica: '{}' after processing the command \
+                 '{called}'",
+                String::from_utf8_lossy(error.strip_prefix(b"-ERR ").unwrap_or(error))
+            ));
+        }
         self.net.doom(token);
-        None
     }
 
     /// Writes an error reply and counts it.

@@ -77,8 +77,10 @@ impl Server {
             self.make_room_for(token);
         }
         let start = self.net.output.mark(token);
+        let mut was_replica = false;
         if let Some(client) = self.net.clients.get_mut(token) {
             client.session.last_command = found.ok().map(|command| command.id);
+            was_replica = client.session.flags.replica;
         }
         let mut admitted = self.admit(token, found, args);
         if let Some(command) = admitted
@@ -106,6 +108,9 @@ impl Server {
                 self.deliver_feed();
             }
             self.apply_reply_mode(token, start);
+        }
+        if was_replica && !self.net.output.is_empty_since(start) {
+            self.end_replica_with_reply(token, start);
         }
         self.net.output.end_independent();
         if is_independent {

@@ -300,6 +300,9 @@ impl Server {
                 self.core.stats.command(command.id).failed += u64::from(has_failed);
             }
             self.apply_reply_mode(token, start);
+            if self.net.session(token).flags.replica && !self.net.output.is_empty_since(start) {
+                self.end_replica_with_reply(token, start);
+            }
             if has_failed || matches!(end, End::Acknowledged(_)) {
                 self.note_independence(start);
             }

@@ -92,6 +92,99 @@ fn a_reply_waits_for_a_replica_that_acknowledges_what_was_sent() {
     assert_eq!(writer.read_reply().expect("a reply").value.text(), "OK");
 }
 
+#[test]
+fn a_replica_that_sends_a_command_with_a_reply_is_closed_and_gets_no_reply() {
+    let lines = [
+        ("SET hacked 1", "set", Some("Replica can't interact with the keyspace")),
+        ("GET a", "get", Some("Replica can't interact with the keyspace")),
+        ("FLUSHALL", "flushall", Some("Replica can't interact with the keyspace")),
+        ("BLPOP l 0", "blpop", Some("Replica can't interact with the keyspace")),
+        ("EVAL return(1) 1 a", "eval", Some("Replica can't interact with the keyspace")),
+        ("PUBLISH c m", "publish", Some("Replica can't interact with the keyspace")),
+        ("PING", "ping", None),
+        ("ECHO x", "echo", None),
+        ("INFO replication", "info", None),
+        ("CONFIG GET port", "config|get", None),
+        ("MULTI", "multi", None),
+        ("SUBSCRIBE c", "subscribe", None),
+        ("QUIT", "quit", None),
+        ("WAIT 0 1", "wait", None),
+        ("WAIT 9 1", "wait", None),
+        ("ECHO", "echo", Some("wrong number of arguments for 'echo' command")),
+        ("NOSUCH", "<unknown>", Some("unknown command 'NOSUCH', with args beginning with: ")),
+        ("REPLCONF listening-port 7", "replconf", None),
+        ("REPLCONF nosuch 7", "replconf", Some("Unrecognized REPLCONF option: nosuch")),
+    ];
+    for kind in [Kind::Subject, Kind::Redis] {
+        let primary = start(kind, "");
+        let mut client = primary.client();
+        client.ok("SET a 1");
+        for (line, name, error) in lines {
+            let mut replica = join(&primary, &[]);
+            go_online(&primary, &mut replica, "0");
+            replica.write_all(&encode(&line.split(' ').collect::<Vec<_>>())).expect("sent");
+            let mut received = Vec::new();
+            // A request for the stream's end may be in it.
+            replica.read_to_end(&mut received).expect("the end");
+            assert!(
+                !received.contains(&b'+') && !received.contains(&b'-'),
+                "{line}: {}",
+                received.escape_ascii()
+            );
+            until("it is gone", || field(&mut client, "connected_slaves") == "0");
+            let log = primary.log();
+            let generated = format!("Replica generated a reply to command '{name}', disconnecting it: id=");
+            assert!(log.contains(&generated), "{kind:?} {line}: {log}");
+            if let Some(error) = error {
+                let critical = format!(
+                    "== CRITICAL == This master is sending an error to its replica: '{error}' after processing the \
+                     command '{name}'"
+                );
+                assert!(log.contains(&critical), "{kind:?} {line}: {log}");
+            }
+        }
+        assert_eq!((client.run("GET a").text(), client.run("EXISTS hacked").integer()), ("1".into(), 0));
+        let errors = lines.iter().filter(|(.., error)| error.is_some()).count() as i64;
+        assert_eq!(client.info_number("unexpected_error_replies"), errors, "{kind:?}");
+    }
+}
+
+#[test]
+fn requests_after_sync_in_the_same_packet_get_no_reply() {
+    for kind in [Kind::Subject, Kind::Redis] {
+        for sync in [&["SYNC"][..], &["PSYNC", "?", "-1"]] {
+            let primary = start(kind, "");
+            let mut replica = primary.client();
+            replica.send_raw(&[encode(sync), encode(&["PING"])].concat()).expect("sent");
+            let received = replica.wait_closed();
+            assert!(
+                !received.windows(5).any(|word| word == b"+PONG"),
+                "{kind:?}: {}",
+                received.escape_ascii()
+            );
+            primary.wait_for_log("Replica generated a reply to command 'ping', disconnecting it: id=");
+        }
+    }
+}
+
+#[test]
+fn a_replica_that_may_not_acknowledge_any_more_is_closed_with_a_line_in_the_log() {
+    for kind in [Kind::Subject, Kind::Redis] {
+        let primary = start(kind, "");
+        let mut replica = join(&primary, &[]);
+        go_online(&primary, &mut replica, "0");
+        primary.client().ok("ACL SETUSER default -replconf");
+        acknowledge(&mut replica, "0");
+        let mut received = Vec::new();
+        replica.read_to_end(&mut received).expect("the end");
+        assert!(!received.contains(&b'-'), "{kind:?}: {}", received.escape_ascii());
+        primary.wait_for_log(
+            "== CRITICAL == This master is sending an error to its replica: '-NOPERM User default has no permissions to \
+             run the 'replconf' command' after processing the command 'replconf'",
+        );
+    }
+}
+
 /// Encodes requests, one per line.
 fn stream_of(lines: &[&str]) -> Vec<u8> {
     lines.iter().flat_map(|line| encode(&line.split(' ').collect::<Vec<_>>())).collect()

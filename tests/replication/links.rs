@@ -443,25 +443,6 @@ fn a_wrong_password_is_logged_and_the_data_stays() {
     assert!(reader.run("GET own").is_null());
 }
 
-#[test]
-fn a_replica_that_sends_commands_on_keys_is_closed_and_changes_nothing() {
-    let primary = start(Kind::Subject, "");
-    let mut client = primary.client();
-    client.ok("SET a 1");
-    for line in ["SET hacked 1", "GET a", "FLUSHALL", "BLPOP l 0", "EVAL return(1) 1 a"] {
-        let mut replica = primary.client();
-        replica.send(&["PSYNC", "?", "-1"]).expect("sent");
-        until("it is a replica", || field(&mut client, "connected_slaves") == "1");
-        replica.send(&line.split(' ').collect::<Vec<_>>()).expect("sent");
-        let received = replica.wait_closed();
-        // It may be closed before its snapshot begins.
-        assert!(received.is_empty() || received.starts_with(b"+FULLRESYNC"), "{line}: {received:?}");
-        until("it is gone", || field(&mut client, "connected_slaves") == "0");
-    }
-    primary.wait_for_log("Replica can't interact with the keyspace");
-    assert_eq!((client.run("GET a").text(), client.run("EXISTS hacked").integer()), ("1".into(), 0));
-}
-
 /// The child has written its snapshot to the pipe and has exited, but the server has not read the pipe yet when another
 /// replica asks for a snapshot.
 #[test]

@@ -102,6 +102,14 @@ pub struct Held {
     splices: Vec<Splice>,
 }
 
+impl Held {
+    /// The line of an error reply, without its end.
+    pub fn error(&self) -> Option<&[u8]> {
+        let end = self.bytes.windows(2).position(|pair| pair == b"\r\n")?;
+        self.bytes.starts_with(b"-").then(|| &self.bytes[..end])
+    }
+}
+
 /// The replies of this iteration.
 #[derive(Default)]
 pub struct Output {
