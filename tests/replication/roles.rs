@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 use crate::hostile::join;
+use crate::support::server::free_port;
 #[cfg(target_os = "linux")]
 use crate::support::socket_options::reset_on_close;
 use crate::support::{Random, Value};
@@ -332,5 +333,34 @@ fn exec_on_a_replica_that_serves_no_stale_data_counts_what_was_queued_before_the
             follow(&mut reader, &primary);
         }
         assert_eq!(reader.run("GET k").text(), "v");
+    }
+}
+
+#[test]
+fn a_replica_reports_its_offsets_and_backlog_before_its_first_synchronization_as_redis_does() {
+    let names = [
+        "master_link_status",
+        "slave_read_repl_offset",
+        "slave_repl_offset",
+        "master_repl_offset",
+        "repl_backlog_active",
+        "repl_backlog_first_byte_offset",
+        "repl_backlog_histlen",
+    ];
+    // Nobody listens on that port.
+    let nobody = free_port();
+    let reported = |kind, is_started_as_one: bool| {
+        let flags = if is_started_as_one { format!("--replicaof 127.0.0.1 {nobody}") } else { String::new() };
+        let server = start(kind, &flags);
+        let mut client = server.client();
+        if !is_started_as_one {
+            client.ok(&format!("REPLICAOF 127.0.0.1 {nobody}"));
+        }
+        names.map(|name| field(&mut client, name))
+    };
+    for (is_started_as_one, offset) in [(true, "1"), (false, "0")] {
+        let ours = reported(Kind::Subject, is_started_as_one);
+        assert_eq!(ours, ["down", offset, offset, "0", "0", "0", "0"]);
+        assert_eq!(reported(Kind::Redis, is_started_as_one), ours);
     }
 }

@@ -41,18 +41,19 @@ pub(super) fn write(server: &Server, out: &mut String) {
     let (second, limit) = history.second().unwrap_or((Id::NONE, -1));
     let stream = server.core.keyspace.journal.stream();
     let kept = history.belonging(Kept { oldest: stream.oldest(), end: stream.settled() });
-    let (first, length) = if replication.has_backlog {
-        (history.offset(kept.oldest) + 1, kept.end - kept.oldest)
-    } else {
-        (0, 0)
-    };
+    // A replica has the bytes of its primary's stream, so there are none before its first synchronization.
+    let is_unsynced = |upstream: &Upstream| !upstream.is_online() && upstream.down_since.is_none();
+    let is_active = replication.has_backlog
+        && (server.replication_offset() > 0 || !replication.upstream.as_ref().is_some_and(is_unsynced));
+    let (first, length) =
+        if is_active { (history.offset(kept.oldest) + 1, kept.end - kept.oldest) } else { (0, 0) };
     fields!(out,
         "master_failover_state": replication.failover.as_ref().map_or("no-failover", Failover::name),
         "master_replid": history.id(),
         "master_replid2": second,
         "master_repl_offset": server.replication_offset(),
         "second_repl_offset": limit,
-        "repl_backlog_active": u8::from(replication.has_backlog),
+        "repl_backlog_active": u8::from(is_active),
         "repl_backlog_size": config.repl_backlog_size,
         "repl_backlog_first_byte_offset": first,
         "repl_backlog_histlen": length,
@@ -151,7 +152,9 @@ fn write_upstream(server: &Server, upstream: &Upstream, out: &mut String) {
         "master_last_io_seconds_ago": link.silent_s.filter(|_| link.is_online).unwrap_or(-1),
         "master_sync_in_progress": u8::from(link.transfer.is_some()),
     );
-    let offset = server.replication_offset();
+    // As in Redis before the first synchronization of a server that was started as a replica.
+    let is_new = upstream.needs_snapshot && !link.is_online;
+    let offset = if is_new { 1 } else { server.replication_offset() };
     fields!(out,
         "slave_read_repl_offset": offset,
         "slave_repl_offset": offset,
