@@ -162,7 +162,7 @@ fn command() -> Command {
         .arg(flag(pressure::SECTION, "SETs while keys are evicted; runs only with this option"))
         .arg(flag(expiry::SECTION, "latencies while a million keys expire, then five; runs only with this option"))
         .arg(flag(stalls::SECTION, "the longest PING of another client during single large commands; runs only with this option"))
-        .arg(flag(replication::SECTION, "full synchronizations, the stream on a primary and a replica, latencies and memory; runs only with this option"))
+        .arg(flag(replication::SECTION, "full synchronizations, the stream on a primary and a replica, acknowledged SETs, latencies and memory; runs only with this option"))
         .arg(flag(cluster::SECTION, "requests, memory and moving slots in cluster mode; runs only with this option"))
         .arg(flag("fork", "pause of a fork, and copies while its child runs; runs only with this option"))
         .arg(flag(keyspace::SECTION, "pauses while many keys and large collections are created and deleted; runs only with this option"))

@@ -1,5 +1,5 @@
-//! Replication: the duration of a full synchronization, the cost of the stream for a primary and a replica, the
-//! latencies of clients during a synchronization, and its memory while keys are written.
+//! Replication: the duration of a full synchronization, the cost of the stream for a primary and a replica, SETs that a
+//! replica has acknowledged, the latencies of clients during a synchronization, and its memory while keys are written.
 //!
 //! ```text
 //!   core 0: the primary    core 1: the load    core 2: the replica    core 3: the primary's child
@@ -71,6 +71,9 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     }
     if bench.chosen(SECTION, "stream") {
         stream(bench, report)?;
+    }
+    if bench.chosen(SECTION, "acknowledged") {
+        acknowledged(bench, report)?;
     }
     if bench.chosen(SECTION, "applying") {
         applying(bench, report)?;
@@ -262,6 +265,57 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// One thread sends pipelines of SETs on many connections, and reads the replies of one after the other. Returns
+    /// SETs per second, and microseconds of the primary's CPU time for each.
+    fn visit_acknowledged(&self, bench: &Bench, kind: Acknowledged, pipeline: usize) -> Result<(f64, f64)> {
+        let (server, replica) = (&self.server, self.replica.as_ref().ok_or("there is no replica")?);
+        replica.resume()?;
+        server.resume()?;
+        catch_up(server, replica)?;
+        let mut admin = server.connect()?;
+        if kind == Acknowledged::Always {
+            admin.must(&[b"CONFIG", b"SET", b"min-replicas-to-ack", b"1"])?;
+            let begin = Instant::now();
+            // The replica was paused, so its last acknowledgement may be too old.
+            while let Reply::Error(text) = admin.ask(&[b"SET", b"first", b"value"])? {
+                if begin.elapsed() > PATIENCE {
+                    return Err(text.into());
+                }
+                sleep(GLANCE);
+            }
+        }
+        let clients: Result<Vec<Client>> = (0..CLIENTS).map(|_| server.connect()).collect();
+        let (mut clients, mut random, mut sent) = (clients?, 1_u64, 0_usize);
+        let before = server.settled_cpu_time()?;
+        let begin = Instant::now();
+        while begin.elapsed() < bench.scale.tail_length {
+            for client in &mut clients {
+                client.flush()?;
+                for _ in 0..pipeline {
+                    random = random.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+                    let key = (random >> 33) as usize % bench.scale.keys_piped;
+                    client.queue(&[b"SET", &numbered("key:", key), &value(key)])?;
+                    if kind == Acknowledged::Asked {
+                        client.queue(&[b"WAIT", b"1", b"0"])?;
+                    }
+                }
+                client.send()?;
+                sent += pipeline;
+            }
+        }
+        clients.iter_mut().try_for_each(Client::flush)?;
+        let rate = sent as f64 / begin.elapsed().as_secs_f64();
+        catch_up(server, replica)?;
+        let used = server.settled_cpu_time()?.since(before).run_ns;
+        if kind == Acknowledged::Always {
+            admin.must(&[b"CONFIG", b"SET", b"min-replicas-to-ack", b"0"])?;
+        }
+        self.pause()?;
+        Ok((rate, used as f64 / 1000.0 / sent as f64))
+    }
+}
+
 /// SETs at pipeline 16 on primaries with none, one and many replicas.
 fn stream(bench: &Bench, report: &mut Report) -> Result<()> {
     let load = Load::new(bench.cores.load)?;
@@ -301,6 +355,52 @@ fn stream(bench: &Bench, report: &mut Report) -> Result<()> {
         report.rows.push(row(name, &what, "µs", &samples, target));
     }
     report.rows.push(row(name, "replica", "µs", &applied, Some(Target::OfRedis(0.5))));
+    Ok(())
+}
+
+/// When the reply to a SET says that a replica has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Acknowledged {
+    Never,
+    /// `min-replicas-to-ack 1`, which only Redstart has.
+    Always,
+    /// `WAIT` follows each SET.
+    Asked,
+}
+
+/// SETs with a replica: throughput, and CPU time of the primary, by the acknowledgement of the replica.
+fn acknowledged(bench: &Bench, report: &mut Report) -> Result<()> {
+    use Acknowledged::{Always, Asked, Never};
+    let (subjects, followers) = (Subject::all(bench)?, Subject::all(bench)?);
+    let mut setups: Vec<Option<Setup>> = subjects.iter().map(|_| None).collect();
+    in_turn(1, &subjects, |index, subject| {
+        let Some(follower) = &followers[index] else { return Ok(()) };
+        setups[index] = Some(Setup::start(bench, subject, follower, 1)?);
+        Ok(())
+    })?;
+    for (pipeline, name) in [(1, "acknowledged SETs, pipeline 1"), (16, "acknowledged SETs, pipeline 16")] {
+        for (kind, what) in
+            [(Never, "asynchronous"), (Always, "`min-replicas-to-ack 1`"), (Asked, "`WAIT 1 0` after each")]
+        {
+            let mut rates: Vec<Vec<f64>> = subjects.iter().map(|_| Vec::new()).collect();
+            let mut costs = rates.clone();
+            in_turn(bench.scale.rounds, &subjects, |index, subject| {
+                let Some(setup) = &setups[index] else { return Ok(()) };
+                if kind == Always && index != 0 {
+                    return Ok(());
+                }
+                say(&format!("replication: {name}, {what}, {}", subject.spec.name));
+                let (rate, cost_us) = setup.visit_acknowledged(bench, kind, pipeline)?;
+                rates[index].push(rate);
+                costs[index].push(cost_us);
+                Ok(())
+            })?;
+            report.rows.extend([
+                row(name, what, "1/s", &rates, None),
+                row(name, &format!("{what}, CPU time of the primary"), "µs", &costs, None),
+            ]);
+        }
+    }
     Ok(())
 }
 
