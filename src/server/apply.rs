@@ -45,6 +45,9 @@ const SHOWN_BACKLOG: u64 = 256;
 /// Bytes of requests that are passed on together.
 const TOGETHER: usize = 16 << 10;
 
+/// Empty lines that are kept until a request follows: no more, in bytes.
+const MOST_EMPTY: usize = 16 << 10;
+
 /// Log that commands are applied although the disk fails at most once per interval.
 const WARN_EVERY_MS: i64 = 10_000;
 
@@ -135,8 +138,7 @@ impl Server {
             match outcome {
                 Ok(consumed) => query.ring.consume(consumed),
                 Err(why) => {
-                    self.process.log.warning(format_args!("Protocol error from the master: {why}"));
-                    return self.net.doom(token);
+                    return self.distrust_primary(token, &why);
                 }
             }
             if let Some(client) = self.net.clients.get_mut(token) {
@@ -148,6 +150,19 @@ impl Server {
                 return;
             }
         }
+    }
+
+    /// What the primary sent is no request, so the offset may be none at which its stream can be continued: from
+    /// there, it would send the same again. As in Redis, the next synchronization is a full one.
+    #[cold]
+    fn distrust_primary(&mut self, token: Token, why: &str) {
+        self.process.log.warning(format_args!(
+            "Protocol error from the master: {why}. The next synchronization is a full one."
+        ));
+        if let Some(upstream) = &mut self.replication.upstream {
+            upstream.needs_snapshot = true;
+        }
+        self.net.doom(token);
     }
 
     /// Executes the complete requests in `window`. Returns their length in bytes.
@@ -258,11 +273,16 @@ impl Server {
         if passed < start {
             self.pass_on(&window[passed..start], false);
         }
-        if start < at {
-            // The rest is empty lines.
+        if at - start > MOST_EMPTY {
             self.pass_on(&window[start..at], true);
+            return Ok(at);
         }
-        Ok(at)
+        if start < at {
+            // The rest is empty lines. As in Redis, they are part of the stream once a request follows: Redis sends one
+            // without counting it before it closes a link whose snapshot has failed after its last byte.
+            *partial = Partial::default();
+        }
+        Ok(start)
     }
 
     /// The short path, as [`Server::execute`] has one for clients: calls and counts a write of the keyspace outside of a

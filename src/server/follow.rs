@@ -43,6 +43,8 @@ impl Server {
         upstream.down_since = self.replication.upstream.as_ref().and_then(|former| {
             if former.is_online() { Some(self.unix_seconds()) } else { former.down_since }
         });
+        upstream.needs_snapshot =
+            self.replication.upstream.as_ref().is_some_and(|former| former.needs_snapshot);
         upstream.restarts_log = self.leave_upstream();
         if was_primary {
             self.abandon_unconfirmed();

@@ -297,6 +297,11 @@ fn keys_that_expired_before_a_load_are_deleted_on_replicas_that_continue() {
 
 /// A primary that a replica connects to; the handshake is done.
 pub fn accept_replica(listener: &TcpListener) -> TcpStream {
+    accept_request(listener).0
+}
+
+/// Accepts a replica. Returns the connection, and the ID and the offset that it asks for.
+pub fn accept_request(listener: &TcpListener) -> (TcpStream, String, String) {
     let (mut stream, _) = listener.accept().expect("a replica connects");
     let mut room = [0; 4096];
     let mut received = Vec::new();
@@ -306,8 +311,11 @@ pub fn accept_replica(listener: &TcpListener) -> TcpStream {
         assert!(len > 0, "the replica left");
         received.extend_from_slice(&room[..len]);
         let requests = received.split(|byte| *byte == b'*').count() - 1;
-        if received.windows(5).any(|word| word == b"PSYNC") {
-            return stream;
+        let text = String::from_utf8_lossy(&received);
+        if let Some((_, psync)) = text.split_once("PSYNC\r\n")
+            && let [_, id, _, offset, _, ..] = psync.split("\r\n").collect::<Vec<_>>()[..]
+        {
+            return (stream, id.to_owned(), offset.to_owned());
         }
         for _ in replied..requests {
             stream.write_all(b"+OK\r\n").expect("sent");

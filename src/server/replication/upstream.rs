@@ -119,7 +119,7 @@ pub struct Upstream {
     pub acknowledged_ms: i64,
     /// Whether the AOF was closed for the snapshot, and must be started again after loading.
     pub restarts_log: bool,
-    /// Whether the data does not match the history, because loading a snapshot failed.
+    /// Whether the stream cannot be continued from the offset: loading a snapshot failed, or the stream was damaged.
     pub needs_snapshot: bool,
 }
 
