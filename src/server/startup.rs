@@ -52,6 +52,17 @@ impl StartError {
     }
 }
 
+/// Whether the operator sees the log: it is the standard output of a process in the foreground.
+fn is_seen(config: &Config, log: &Log) -> bool {
+    config.logfile.is_empty() && !config.daemonize && log.is_at(LogLevel::Warning)
+}
+
+/// Logs an error, as Redis does: nobody may read the standard error of a service. Returns what is left to print.
+fn logged(error: StartError, log: &Log, is_seen: bool) -> StartError {
+    log.warning(format_args!("{error}"));
+    if is_seen { StartError(String::new()) } else { error }
+}
+
 fn failed(what: &str) -> impl FnOnce(io::Error) -> StartError {
     move |error| StartError(format!("{what}: {error}"))
 }
@@ -79,13 +90,9 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
         log.warning(format_args!("{why}"));
         StartError("Failed to configure TLS. Check logs for more info.".into())
     });
-    let opened =
-        encryption.and_then(|it| listen_and_detach(&config, &log).map(|(listeners, by)| (it, listeners, by)));
-    let (encryption, listeners, starter) = opened.map_err(|error| {
-        log.warning(format_args!("{error}"));
-        let was_seen = config.logfile.is_empty() && log.is_at(LogLevel::Warning);
-        if was_seen { StartError(String::new()) } else { error }
-    })?;
+    let (encryption, (listeners, starter)) = encryption
+        .and_then(|it| Ok((it, listen_and_detach(&config, &log)?)))
+        .map_err(|error| logged(error, &log, is_seen(&config, &log)))?;
     use_huge_pages(&config);
     limit_clients(&mut config, &log);
     if let Some(processors) = processors(&config.server_cpulist, &log)
@@ -97,28 +104,39 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     server.process.supervisor = supervisor;
     server.process.starter = starter;
     server.encryption = encryption;
-    server.process.announce(&server.core.config);
-    if let Err(why) = server.process.apply_oom_score(&server.core.config) {
-        server.process.log.warning(format_args!("{why}"));
-    }
-    let processors = processors(&server.core.config.bio_cpulist, &server.process.log);
-    server.core.keyspace.keep_lazy_to(processors.unwrap_or_default());
-    server.net.watch_listeners(listeners.clients, false).map_err(failed("Can't watch a listener"))?;
-    server.net.watch_listeners(listeners.encrypted, true).map_err(failed("Can't watch a listener"))?;
-    server.open_web(listeners.metrics).map_err(failed("Can't watch a listener"))?;
-    server.open_cluster(listeners.bus)?;
-    server.process.write_pidfile(&server.core.config).map_err(StartError)?;
-    title::apply(&server.core.config);
-    for (name, why) in server.core.config.without_effect() {
-        server.process.log.warning(format_args!("The directive '{name}' has no effect: {why}"));
-    }
-    system::warn(&server.core.config, &server.process.log);
+    server.prepare(listeners).map_err(|error| {
+        let (log, config) = (&server.process.log, &server.core.config);
+        logged(error, log, is_seen(config, log))
+    })?;
     server.process.log.notice(format_args!("Server initialized"));
     if let Err(failed) = server.begin_loading() {
         server.die_of(&failed);
     }
     server.run();
     Ok(())
+}
+
+impl Server {
+    /// Opens what the server needs before it loads its data.
+    fn prepare(&mut self, listeners: Listeners) -> Result<(), StartError> {
+        self.process.announce(&self.core.config);
+        if let Err(why) = self.process.apply_oom_score(&self.core.config) {
+            self.process.log.warning(format_args!("{why}"));
+        }
+        let processors = processors(&self.core.config.bio_cpulist, &self.process.log);
+        self.core.keyspace.keep_lazy_to(processors.unwrap_or_default());
+        self.net.watch_listeners(listeners.clients, false).map_err(failed("Can't watch a listener"))?;
+        self.net.watch_listeners(listeners.encrypted, true).map_err(failed("Can't watch a listener"))?;
+        self.open_web(listeners.metrics).map_err(failed("Can't watch a listener"))?;
+        self.open_cluster(listeners.bus)?;
+        self.process.write_pidfile(&self.core.config).map_err(StartError)?;
+        title::apply(&self.core.config);
+        for (name, why) in self.core.config.without_effect() {
+            self.process.log.warning(format_args!("The directive '{name}' has no effect: {why}"));
+        }
+        system::warn(&self.core.config, &self.process.log);
+        Ok(())
+    }
 }
 
 /// Applies `huge-pages` to the memory that the data set allocates from now on, and `disable-thp` to all other memory.
@@ -248,18 +266,11 @@ fn processors(list: &ByteText, log: &Log) -> Option<Vec<usize>> {
 
 /// Creates a server that does not listen yet.
 fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartError> {
-    let poller = NativePoller::new().map_err(failed("Can't create the event poller"))?;
-    signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
-    out_of_memory::set_used_memory(used_memory);
-    alloc::when_refused(out_of_memory::end);
-    watch_for_crashes(&config).map_err(failed("Can't install the crash handler"))?;
-    let mut core = Core::new(config, names);
-    load_users(&mut core)?;
-    let net = Net::new(poller);
+    let is_seen = is_seen(&config, &log);
+    let (core, net, persistence) =
+        assemble(config, &log, names).map_err(|error| logged(error, &log, is_seen))?;
     let process = Process::new(log, core.clock.unix_ms());
     let cron = Cron::new(core.config.hz);
-    let now = core.clock.unix_ms() / 1000;
-    let persistence = persistence(&core.config, now, &process.log, net.poller.waker())?;
     let mut server = Server {
         core,
         net,
@@ -290,6 +301,20 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     server.refresh_announcer();
     server.limit_client_memory();
     Ok(server)
+}
+
+/// Creates the parts of which each can fail.
+fn assemble(config: Config, log: &Log, names: CommandNames) -> Result<(Core, Net, Persistence), StartError> {
+    let poller = NativePoller::new().map_err(failed("Can't create the event poller"))?;
+    signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
+    out_of_memory::set_used_memory(used_memory);
+    alloc::when_refused(out_of_memory::end);
+    watch_for_crashes(&config).map_err(failed("Can't install the crash handler"))?;
+    let mut core = Core::new(config, names);
+    load_users(&mut core)?;
+    let now = core.clock.unix_ms() / 1000;
+    let persistence = persistence(&core.config, now, log, poller.waker())?;
+    Ok((core, Net::new(poller), persistence))
 }
 
 /// Creates the persistence part; loads nothing.
