@@ -20,6 +20,12 @@ pub(super) struct Link {
     pending: u64,
 }
 
+/// The most accepted connections beyond one from each known node. The server reserves descriptors for them.
+pub const MAX_STRANGERS: usize = 32;
+
+/// The shortest time in which an accepted connection has to send a packet of a known node, in milliseconds.
+const INTRODUCTION_MS: u64 = 5000;
+
 /// A row of `CLUSTER LINKS`, without the sizes that only the server knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkView {
@@ -34,9 +40,17 @@ pub struct LinkView {
 }
 
 impl Cluster {
-    /// Takes a connection on the bus port. Returns the name of the link.
+    /// Takes a connection on the bus port. Returns the name of the link. If there are too many connections that no known
+    /// node has used, the oldest of them is closed: a node sends its first packet at once, so it is not among the oldest.
     pub fn link_accepted(&mut self, peer_ip: &str, local_ip: &str, now_ms: u64) -> LinkId {
         self.advance(now_ms);
+        let most = self.nodes().count() - 1 + MAX_STRANGERS;
+        let is_full = self.links.values().filter(|link| link.is_inbound).count() >= most;
+        let oldest = self.strangers().next();
+        if let Some(oldest) = oldest.filter(|_| is_full) {
+            self.log(Level::Verbose, "Closing the oldest of too many bus connections without a known node");
+            self.close(oldest);
+        }
         let link = self.new_link(None, true);
         let made = self.links.get_mut(&link).expect("it is new");
         made.is_connected = true;
@@ -150,6 +164,23 @@ impl Cluster {
             }
         }
         self.act(Action::Close { link });
+    }
+
+    /// The accepted connections that no known node has used yet, the oldest first.
+    fn strangers(&self) -> impl Iterator<Item = LinkId> + '_ {
+        let is_stranger = |link: &Link| link.is_inbound && link.node.is_none();
+        self.links.iter().filter(move |(_, link)| is_stranger(link)).map(|(id, _)| *id)
+    }
+
+    /// Closes the connections that no known node has used in time.
+    pub(super) fn close_strangers(&mut self) {
+        let most_ms = self.settings.node_timeout_ms.max(INTRODUCTION_MS);
+        let late: Vec<LinkId> =
+            self.strangers().filter(|link| self.since(self.links[link].created_ms) > most_ms).collect();
+        for link in late {
+            self.log(Level::Verbose, "Closing a bus connection without a packet of a known node");
+            self.close(link);
+        }
     }
 
     /// Closes the links of a node whose queue is too long.

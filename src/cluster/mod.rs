@@ -61,7 +61,7 @@ use std::sync::Arc;
 
 pub use commands::{FailoverMode, SetSlot};
 pub use config_file::ConfigError;
-pub use links::LinkView;
+pub use links::{LinkView, MAX_STRANGERS};
 pub use message::{BadPacket, packet_len};
 pub use node::{Address, Flags, Node, NodeId, NodeIndex};
 pub use report::Form;

@@ -156,8 +156,7 @@ impl Peers {
 
     /// Sends a packet on the link that a peer has established; `change` alters its header.
     pub(super) fn say(&mut self, peer: usize, body: &Body, change: impl FnOnce(&mut Header)) {
-        let link = *self.inbound[peer]
-            .get_or_insert_with(|| self.cluster.link_accepted(&ip(peer), &ip(0), self.now_ms));
+        let link = self.inbound(peer);
         self.packet(link, peer, body, None, change);
     }
 
@@ -165,13 +164,21 @@ impl Peers {
     pub(super) fn gossip(&mut self, peer: usize, kind: Kind, entries: &[Entry]) {
         let gossip = Gossip { kind, entries, extensions: &[] };
         let own = if kind == Kind::Pong { self.node(peer).link } else { None };
-        let Some(link) = own.or(self.inbound[peer]) else { return };
+        let link = own.unwrap_or_else(|| self.inbound(peer));
         self.packet(link, peer, &Body::AuthAck, Some(gossip), |_| ());
+    }
+
+    /// The connection of a peer to the node, which the peer makes again if it was closed.
+    fn inbound(&mut self, peer: usize) -> LinkId {
+        let open = self.inbound[peer].filter(|link| self.cluster.links.contains_key(link));
+        let link = open.unwrap_or_else(|| self.cluster.link_accepted(&ip(peer), &ip(0), self.now_ms));
+        self.inbound[peer] = Some(link);
+        link
     }
 
     /// Sends a `PING` with extensions.
     pub(super) fn extend(&mut self, peer: usize, extensions: &[Extension]) {
-        let link = self.inbound[peer].expect("it is connected");
+        let link = self.inbound(peer);
         let gossip = Gossip { kind: Kind::Ping, entries: &[], extensions };
         self.packet(link, peer, &Body::AuthAck, Some(gossip), |_| ());
     }

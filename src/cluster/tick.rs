@@ -28,6 +28,7 @@ impl Cluster {
         self.ticks += 1;
         self.expire_blacklist();
         self.tend_links();
+        self.close_strangers();
         if self.ticks.is_multiple_of(PING_TICKS) {
             self.ping_oldest();
         }

@@ -1,9 +1,13 @@
 //! New connections: accepts them in batches, and rejects them with an error or adds them as clients.
 
+use std::io;
+
 use super::Server;
 use super::net::transport::Transport;
 use crate::config::LogLevel;
+use crate::sys::file;
 use crate::sys::net::Address;
+use crate::sys::poller::{Interest, Source};
 
 /// Connections accepted from one listener in an iteration.
 const BATCH: usize = 256;
@@ -34,11 +38,42 @@ impl Server {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    // Usually the process has no descriptors left: the connection stays in the kernel's backlog.
-                    self.process.log.warning(format_args!("Accepting client connection: {error}"));
-                    return;
+                    return self.cannot_accept(
+                        Source::Listener(index as u32),
+                        "Accepting client connection",
+                        &error,
+                    );
                 }
             }
+        }
+    }
+
+    /// A listener cannot accept: see [`Shortage`](super::net::shortage::Shortage).
+    #[cold]
+    pub(super) fn cannot_accept(&mut self, listener: Source, what: &str, error: &io::Error) {
+        self.watch_listener(listener, Interest::NONE);
+        if self.net.shortage.begin(listener, self.core.clock.monotonic_us()) {
+            self.process.log.warning(format_args!("{what}: {}", file::reason(error)));
+        }
+    }
+
+    /// Called by cron: listeners that could not accept try again.
+    pub(super) fn end_shortage(&mut self) {
+        for listener in self.net.shortage.end() {
+            self.watch_listener(listener, Interest::READ);
+        }
+    }
+
+    fn watch_listener(&mut self, listener: Source, interest: Interest) {
+        match listener {
+            Source::WebListener(index) => self.web.watch_listener(&mut self.net.poller, index, interest),
+            Source::BusListener(index) => {
+                if let Some(node) = &self.cluster {
+                    node.bus.watch_listener(&mut self.net.poller, index, interest);
+                }
+            }
+            Source::Listener(index) => self.net.watch_listener(index, interest),
+            _ => unreachable!("no other source accepts"),
         }
     }
 
@@ -77,7 +112,7 @@ impl Server {
         open && !transport.peer().is_loopback()
     }
 
-    fn add_client(&mut self, transport: Transport) -> std::io::Result<()> {
+    fn add_client(&mut self, transport: Transport) -> io::Result<()> {
         transport.tune(self.core.config.tcp_keepalive);
         let rights = self.core.users.initial_rights();
         self.net.add_client(transport, rights, self.core.keyspace.moment.unix_ms)?;

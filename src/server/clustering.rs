@@ -23,12 +23,12 @@ use super::redirect::Served;
 use super::replication::upstream::Progress;
 use super::startup::{RESERVED_FILES, StartError};
 use crate::cluster::message::Kind;
-use crate::cluster::{Action, Cluster, Facts, Level, LinkId, Settings, SlotSet, packet_len};
+use crate::cluster::{Action, Cluster, Facts, Level, LinkId, MAX_STRANGERS, Settings, SlotSet, packet_len};
 use crate::command::Error;
 use crate::config::Config;
 use crate::db::{Keyspace, Removal};
 use crate::sys::net::Listener;
-use crate::sys::poller::Event;
+use crate::sys::poller::{Event, Source};
 use crate::sys::{file, process};
 use crate::text::words::shown;
 
@@ -63,7 +63,13 @@ pub(super) struct Clustered {
     /// When a failing `nodes.conf` was last logged. While it fails, this node neither votes nor requests votes.
     complained_ms: Option<u64>,
     /// The number of nodes for which descriptors were reserved.
-    reserved_nodes: u64,
+    reserved_nodes: Option<u64>,
+}
+
+impl Clustered {
+    fn other_nodes(&self) -> u64 {
+        self.machine.nodes().count() as u64 - 1
+    }
 }
 
 /// The client port from which the bus port is derived.
@@ -163,13 +169,14 @@ impl Server {
             dropped: None,
             closes_on_drop: false,
             complained_ms: None,
-            reserved_nodes: 0,
+            reserved_nodes: None,
         };
         let text = node.machine.config_text();
         node.config_file.save(&text, true).map_err(|error| {
             StartError::new(format!("Can't write {}: {}", path.display(), file::reason(&error)))
         })?;
         self.cluster = Some(Box::new(node));
+        self.reserve_bus_files();
         self.refresh_served();
         self.refresh_gate();
         Ok(())
@@ -245,26 +252,31 @@ impl Server {
         }
     }
 
-    /// The number of descriptors of the bus: a connection to and from each other node.
+    /// The number of descriptors of the bus: a connection to and from each other node, and those that no known node
+    /// has used yet.
     pub(super) fn bus_files(&self) -> u64 {
-        self.cluster.as_ref().map_or(0, |node| 2 * (node.machine.nodes().count() as u64 - 1))
+        self.cluster.as_ref().map_or(0, |node| 2 * node.other_nodes() + MAX_STRANGERS as u64)
     }
 
     /// Raises the limit of open files as nodes join, so that the bus takes no descriptors from clients. If the system
     /// refuses, the bus and the clients compete for them, as they always do in Redis.
     fn reserve_bus_files(&mut self) {
         let files = self.bus_files();
-        let Some(node) = self.cluster.as_mut().filter(|node| node.reserved_nodes < files / 2) else { return };
-        node.reserved_nodes = files / 2;
+        let Some(node) = &mut self.cluster else { return };
+        let others = node.other_nodes();
+        if node.reserved_nodes.is_some_and(|reserved| reserved >= others) {
+            return;
+        }
+        node.reserved_nodes = Some(others);
         let maxclients = self.core.config.maxclients;
         let wanted = u64::from(maxclients) + RESERVED_FILES + files;
         if let Ok(reached) = process::raise_open_files(wanted)
             && reached < wanted
+            && others > 0
         {
             self.process.log.warning(format_args!(
-                "The bus to {} nodes and maxclients {maxclients} need {wanted} open files, but the limit is {reached}. \
-                 Raise it (ulimit -n, LimitNOFILE) or lower maxclients.",
-                files / 2
+                "The bus to {others} nodes and maxclients {maxclients} need {wanted} open files, but the limit is {reached}. \
+                 Raise it (ulimit -n, LimitNOFILE) or lower maxclients."
             ));
         }
     }
@@ -313,12 +325,15 @@ impl Server {
                     if added.is_err() {
                         node.machine.link_closed(link, now_ms);
                     }
+                    self.act();
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    let why = file::reason(&error);
-                    self.process.log.verbose(format_args!("Error accepting cluster node: {why}"));
-                    return;
+                    return self.cannot_accept(
+                        Source::BusListener(index as u32),
+                        "Error accepting cluster node",
+                        &error,
+                    );
                 }
             }
         }
@@ -410,14 +425,20 @@ impl Server {
             return;
         }
         let sent = link.send();
-        let pending = link.unsent_bytes() as u64;
-        node.machine.link_pending(LinkId(u64::from(number)), pending);
         let watched = sent.and_then(|_| node.bus.watch(&mut self.net.poller, number));
+        self.note_pending(number);
         if let Err(error) = watched {
             let why = file::reason(&error);
             self.process.log.debug(format_args!("I/O error writing to node link: {why}"));
             self.close_link(number);
         }
+    }
+
+    /// Passes the length of a link's send queue on: the machine closes a link whose queue is too long.
+    fn note_pending(&mut self, number: u32) {
+        let Some(node) = &mut self.cluster else { return };
+        let Some(link) = node.bus.get(number) else { return };
+        node.machine.link_pending(LinkId(u64::from(number)), link.unsent_bytes() as u64);
     }
 
     fn close_link(&mut self, number: u32) {
@@ -446,6 +467,8 @@ impl Server {
                         link.push(bytes);
                         if was_idle {
                             self.send_to_link(number);
+                        } else {
+                            self.note_pending(number);
                         }
                     }
                 }

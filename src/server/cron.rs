@@ -113,6 +113,7 @@ impl Server {
         let now_us = self.core.clock.monotonic_us();
         self.cron.hz = self.wanted_hz();
         self.cron.next_us = now_us + 1_000_000 / u64::from(self.cron.hz);
+        self.end_shortage();
         if self.cron.paused {
             return;
         }

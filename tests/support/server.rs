@@ -412,6 +412,13 @@ impl Server {
         line.split_whitespace().nth(3).expect("a number").parse().expect("a number")
     }
 
+    /// Changes the soft limit of open files of the running process.
+    pub fn limit_open_files(&self, limit: u64) {
+        let limit = format!("--nofile={limit}:");
+        let status = Command::new("prlimit").args(["--pid", &self.pid().to_string(), &limit]).status();
+        assert!(status.expect("util-linux is installed").success());
+    }
+
     /// The number of open file descriptors of the server.
     pub fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the server's descriptors").count()

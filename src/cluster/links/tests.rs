@@ -224,6 +224,51 @@ fn a_node_that_connects_again_replaces_its_older_connection() {
 }
 
 #[test]
+fn an_accepted_connection_without_a_packet_of_a_known_node_is_closed_after_the_node_timeout() {
+    for (timeout_ms, most_ms) in [(15_000, 15_000), (100, 5000)] {
+        let mut peers =
+            Peers::with(&three(), Settings { node_timeout_ms: timeout_ms, ..Settings::default() });
+        let [silent, unknown, known] =
+            [7, 8, 1].map(|peer| peers.cluster.link_accepted(&ip(peer), &ip(0), peers.now_ms));
+        for (link, peer) in [(unknown, 8), (known, 1)] {
+            peers.packet(link, peer, &Body::Module, None, |_| ());
+        }
+        peers.run(most_ms);
+        let closed = |peers: &mut Peers, link| peers.has(|action| *action == Action::Close { link });
+        assert!(![silent, unknown, known].iter().any(|link| closed(&mut peers, *link)));
+        peers.run(100);
+        assert!(closed(&mut peers, silent) && closed(&mut peers, unknown));
+        assert!(!closed(&mut peers, known) && peers.node(1).inbound == Some(known));
+    }
+}
+
+#[test]
+fn the_oldest_connection_without_a_known_node_makes_room_for_a_new_one() {
+    let mut peers = Peers::connected(&three());
+    (1..3).for_each(|peer| peers.say(peer, &Body::Module, |_| ()));
+    let known = peers.node(1).inbound.unwrap();
+    let accept = |peers: &mut Peers| peers.cluster.link_accepted("10.0.0.99", &ip(0), peers.now_ms);
+    let strangers: Vec<LinkId> = (0..MAX_STRANGERS).map(|_| accept(&mut peers)).collect();
+    let closed = |peers: &mut Peers| -> Vec<LinkId> {
+        let actions = peers.take();
+        actions
+            .iter()
+            .filter_map(|action| if let Action::Close { link } = action { Some(*link) } else { None })
+            .collect()
+    };
+    assert!(closed(&mut peers).is_empty());
+    accept(&mut peers);
+    assert_eq!(closed(&mut peers), [strangers[0]]);
+    // A node that connects now is among the newest, and known with its first packet.
+    let again = accept(&mut peers);
+    peers.packet(again, 2, &Body::Module, None, |_| ());
+    assert_eq!(peers.node(2).inbound, Some(again));
+    (0..2 * MAX_STRANGERS).for_each(|_| _ = accept(&mut peers));
+    let ended = closed(&mut peers);
+    assert!(!ended.contains(&known) && !ended.contains(&again), "known nodes keep their connections");
+}
+
+#[test]
 fn a_link_whose_send_buffer_exceeds_the_limit_is_closed_at_the_next_tick() {
     let mut peers = Peers::connected(&three());
     (1..3).for_each(|peer| peers.say(peer, &Body::Module, |_| ()));

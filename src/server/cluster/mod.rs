@@ -51,6 +51,14 @@ impl Bus {
         }
     }
 
+    /// Watches the listener `index` for connections or not.
+    pub fn watch_listener(&self, poller: &mut NativePoller, index: u32, interest: Interest) {
+        if let Some(listener) = self.listeners.get(index as usize) {
+            // If the kernel refuses, the listener stays as it is.
+            let _ = poller.modify(listener.as_fd(), Source::BusListener(index), interest);
+        }
+    }
+
     /// The next connection that waits at the listener `index`.
     ///
     /// # Errors

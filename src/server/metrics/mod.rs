@@ -28,7 +28,7 @@ use super::web::connection::Asked;
 use crate::command::Error;
 use crate::http::{Method, Response, Status};
 use crate::sys::net::{Listener, Socket};
-use crate::sys::poller::Event;
+use crate::sys::poller::{Event, Source};
 use crate::sys::process;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -102,10 +102,11 @@ impl Server {
                 Ok(None) => return,
                 Ok(Some(socket)) => self.take_in_web(socket),
                 Err(error) => {
-                    self.process
-                        .log
-                        .warning(format_args!("Can't accept a connection on metrics-port: {error}"));
-                    return;
+                    return self.cannot_accept(
+                        Source::WebListener(index as u32),
+                        "Can't accept a connection on metrics-port",
+                        &error,
+                    );
                 }
             }
         }

@@ -7,6 +7,7 @@ pub mod ledger;
 pub mod output;
 pub mod pending;
 pub mod query;
+pub mod shortage;
 pub mod transaction;
 pub mod transport;
 
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use client::{Client, Clients};
 use ledger::Ledger;
 use output::Output;
+use shortage::Shortage;
 use transport::Transport;
 
 use crate::command::Session;
@@ -63,6 +65,7 @@ pub struct Entrance {
 pub struct Net {
     pub(super) poller: NativePoller,
     entrances: Vec<Entrance>,
+    pub(super) shortage: Shortage,
     pub(super) clients: Clients,
     pub(super) output: Output,
     /// Clients with whole requests left from the last iteration.
@@ -87,6 +90,7 @@ impl Net {
         Net {
             poller,
             entrances: Vec::new(),
+            shortage: Shortage::default(),
             clients: Clients::default(),
             output: Output::default(),
             resumable: Vec::new(),
@@ -114,6 +118,14 @@ impl Net {
             self.poller.add(listener.as_fd(), Source::Listener(index as u32), Interest::READ)?;
         }
         Ok(())
+    }
+
+    /// Watches the listener `index` for connections or not.
+    pub fn watch_listener(&mut self, index: u32, interest: Interest) {
+        if let Some(entrance) = self.entrances.get(index as usize) {
+            // If the kernel refuses, the listener stays as it is.
+            let _ = self.poller.modify(entrance.listener.as_fd(), Source::Listener(index), interest);
+        }
     }
 
     /// Closes the TCP listeners with TLS (`is_encrypted`) or those without. The Unix socket stays open.
