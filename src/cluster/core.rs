@@ -27,6 +27,7 @@ impl Cluster {
             clock_ms: now_ms,
             facts: Facts::default(),
             table,
+            reassigned: SlotSet::default(),
             links: BTreeMap::new(),
             next_link: 0,
             blacklist: BTreeMap::new(),

@@ -225,7 +225,7 @@ impl Cluster {
 
     /// Gives a slot to a node.
     pub(super) fn assign(&mut self, slot: u16, index: NodeIndex) {
-        self.unclaimed.remove(slot);
+        self.unassign(slot);
         self.table.assign(slot, index);
         self.todo.ownership = true;
     }
@@ -234,6 +234,7 @@ impl Cluster {
     pub(super) fn unassign(&mut self, slot: u16) {
         self.unclaimed.remove(slot);
         if self.table.unassign(slot).is_some() {
+            self.reassigned.insert(slot);
             self.todo.ownership = true;
         }
     }

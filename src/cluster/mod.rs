@@ -266,6 +266,8 @@ pub struct Cluster {
     facts: Facts,
 
     table: Table,
+    /// Slots that had an owner and were given to any node, or to none, since [`Cluster::take_reassigned`].
+    reassigned: SlotSet,
     links: BTreeMap<LinkId, links::Link>,
     next_link: u64,
     /// Forgotten nodes, and until when they are not added again.

@@ -86,6 +86,12 @@ impl Cluster {
         self.todo.ownership
     }
 
+    /// Takes the slots that had an owner and were given to any node, or to none, since the last call: their sharded
+    /// subscriptions end, even if the new owner is the old one.
+    pub fn take_reassigned(&mut self) -> SlotSet {
+        std::mem::take(&mut self.reassigned)
+    }
+
     /// Decides whether this node executes a call.
     ///
     /// # Errors

@@ -33,8 +33,9 @@ macro_rules! events {
 }
 
 events! {
-    /// No event: changes that Redis does not publish, either of a value (`PFCOUNT`) or of its metadata (`XACK`).
-    Silent: Unnamed "", Bookkeeping "";
+    /// No event: changes that Redis does not publish, of a value (`PFCOUNT`), of its metadata (`XACK`), or of the node that
+    /// has the key.
+    Silent: Unnamed "", Bookkeeping "", Moved "";
     /// `g`: commands for values of any type.
     Generic: Del "del", RenameFrom "rename_from", RenameTo "rename_to", MoveFrom "move_from", MoveTo "move_to",
         CopyTo "copy_to", Restore "restore", Expire "expire", Persist "persist";
@@ -93,7 +94,7 @@ impl Event {
 
     /// Whether the event removes the key.
     pub const fn removes(self) -> bool {
-        matches!(self, Self::Del | Self::Expired | Self::Evicted)
+        matches!(self, Self::Del | Self::Expired | Self::Evicted | Self::Moved)
     }
 
     /// Whether the event may serve a client that is blocked on the key. Events that only remove elements or change
@@ -144,6 +145,8 @@ pub enum Removal {
     Expired,
     /// Memory is short (`maxmemory`).
     Evicted,
+    /// Another node of the cluster has the key's slot now.
+    Moved,
 }
 
 impl Removal {
@@ -152,6 +155,7 @@ impl Removal {
         match self {
             Removal::Expired => Event::Expired,
             Removal::Evicted => Event::Evicted,
+            Removal::Moved => Event::Moved,
             _ => Event::Del,
         }
     }
@@ -160,7 +164,7 @@ impl Removal {
     /// removal of an emptied key, whose elements were counted.
     pub const fn count(self) -> u64 {
         match self {
-            Removal::Del | Removal::Unlink | Removal::Overwritten | Removal::PastExpiry => 1,
+            Removal::Del | Removal::Unlink | Removal::Overwritten | Removal::PastExpiry | Removal::Moved => 1,
             Removal::Emptied | Removal::Expired | Removal::Evicted => 0,
         }
     }

@@ -652,7 +652,7 @@ impl Keyspace {
     fn frees_lazily(&self, reason: Removal) -> bool {
         match reason {
             Removal::Del => self.lazy_user_del,
-            Removal::Unlink => true,
+            Removal::Unlink | Removal::Moved => true,
             Removal::Emptied | Removal::Overwritten => self.lazy_server_del,
             Removal::PastExpiry | Removal::Expired => self.lazy_expire,
             Removal::Evicted => self.lazy_eviction,

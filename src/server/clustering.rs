@@ -600,7 +600,7 @@ impl Server {
             let key = keyspace.key(db, name);
             if let Some(at) = keyspace.db(db).find(key.hash, name) {
                 keyspace.propagate_removal(key, Removal::Del);
-                keyspace.remove(key, at, Removal::Unlink);
+                keyspace.remove(key, at, Removal::Moved);
             }
         }
         self.settle_own();

@@ -274,7 +274,7 @@ impl Server {
     }
 
     /// After the owner of a slot or the state of the cluster has changed: redirects blocked clients, and ends sharded
-    /// subscriptions that are another node's now.
+    /// subscriptions.
     pub(super) fn ownership_changed(&mut self) {
         self.refresh_served();
         self.redirect_blocked();
@@ -318,20 +318,20 @@ impl Server {
         }
     }
 
-    /// Unsubscribes clients from sharded channels whose slot this node does not serve any more.
+    /// Unsubscribes clients from the sharded channels of slots that were given to a node or taken from one. As in Redis,
+    /// this includes a failover, after which this node may still have the slot's channels: clients subscribe again.
     fn end_moved_subscriptions(&mut self) {
-        let Some(node) = &self.cluster else { return };
-        let machine = &node.machine;
-        let is_elsewhere = |channel: &[u8]| {
-            let owner = machine.owner_index(hash_slot::of_key(channel));
-            owner.is_none_or(|owner| owner != machine.my_index() && machine.myself().primary != Some(owner))
-        };
+        let Some(node) = &mut self.cluster else { return };
+        let reassigned = node.machine.take_reassigned();
+        if reassigned.is_empty() {
+            return;
+        }
         let moved: Vec<Vec<u8>> = self
             .audience
             .subscribers
             .active(Kind::Shard, None)
             .into_iter()
-            .filter(|channel| is_elsewhere(channel))
+            .filter(|channel| reassigned.contains(hash_slot::of_key(channel)))
             .map(<[u8]>::to_vec)
             .collect();
         for channel in moved {

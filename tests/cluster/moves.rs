@@ -1,8 +1,8 @@
 //! Slots that move between nodes, with their keys, their blocked clients and their subscriptions.
 
 use crate::nodes::{Kind, NEVER, Node, cluster, run_anywhere, until, wait_until_ok};
-use crate::support::Value;
 use crate::support::version::Version;
+use crate::support::{Client, Launch, Value};
 
 /// Writes a key of each type with this tag.
 fn write(nodes: &[Node], tag: &str) {
@@ -167,6 +167,70 @@ fn blocked_clients_and_sharded_subscriptions_leave_with_their_slot() {
 }
 
 #[test]
+fn sharded_subscriptions_end_when_their_slot_is_given_to_any_node_as_in_redis() {
+    for kind in [Kind::Redis, Kind::Subject] {
+        let nodes = cluster(1, [(kind, NEVER), (kind, NEVER)]);
+        // Redis 7.0 differs.
+        if kind == Kind::Redis && Version::of(&mut nodes[0].client()) < Version::new(7, 2) {
+            continue;
+        }
+        let ends = |mut subscriber: Client| {
+            let push = subscriber.read_reply().expect("a message").value;
+            let words: Vec<String> = push.elements().iter().take(2).map(Value::text).collect();
+            assert_eq!(words, ["sunsubscribe", "b"], "{kind:?}");
+        };
+        let subscribed = |node: &Node| {
+            let mut client = node.client();
+            assert!(!client.run("SSUBSCRIBE b").is_error());
+            client
+        };
+        let subscribers = [subscribed(&nodes[0]), subscribed(&nodes[1])];
+        nodes[1].client().ok("CLUSTER FAILOVER");
+        // The new primary and the old one are of the slot's shard before and after.
+        subscribers.into_iter().for_each(ends);
+        assert_eq!(nodes[1].run("SPUBLISH b message").integer(), 0, "{kind:?}");
+        // A slot that its owner gives to itself.
+        let subscriber = subscribed(&nodes[1]);
+        nodes[1].client().ok(&format!("CLUSTER SETSLOT 3300 NODE {}", nodes[1].id()));
+        ends(subscriber);
+    }
+}
+
+#[test]
+fn keys_of_a_lost_slot_vanish_without_an_event_but_cached_values_are_invalidated() {
+    for kind in [Kind::Redis, Kind::Subject] {
+        let nodes = cluster(2, [(kind, NEVER), (kind, NEVER)]);
+        // Redis 7.0 differs.
+        if kind == Kind::Redis && Version::of(&mut nodes[0].client()) < Version::new(7, 2) {
+            continue;
+        }
+        let (from, to) = (&nodes[0], &nodes[1]);
+        let mut client = from.client();
+        client.ok("CONFIG SET notify-keyspace-events KEA");
+        client.ok("SET b 1");
+        let mut listener = from.client();
+        listener.run("PSUBSCRIBE __key*__:*");
+        let mut caching = from.client();
+        caching.run("HELLO 3");
+        caching.ok("CLIENT TRACKING ON");
+        caching.run("GET b");
+        to.client().ok(&format!("CLUSTER SETSLOT 3300 IMPORTING {}", from.id()));
+        to.client().ok(&format!("CLUSTER SETSLOT 3300 NODE {}", to.id()));
+        let push = caching.read_reply().expect("an invalidation").value;
+        assert_eq!(push.elements()[0].text(), "invalidate", "{kind:?}");
+        assert_eq!(from.run("DBSIZE").integer(), 0, "{kind:?}");
+        // The first message that the listener gets is of a later event.
+        client.ok("SET {f}later 1");
+        let message = listener.read_reply().expect("a message").value;
+        let words: Vec<String> = message.elements().iter().map(Value::text).collect();
+        assert!(
+            words.contains(&"{f}later".to_owned()) || words[2].ends_with("{f}later"),
+            "{kind:?}: {words:?}"
+        );
+    }
+}
+
+#[test]
 fn messages_reach_the_subscribers_of_all_nodes_and_sharded_ones_those_of_the_shard() {
     let kinds = [(Kind::Subject, NEVER), (Kind::Redis, NEVER), (Kind::Redis, NEVER), (Kind::Subject, NEVER)];
     // The third follows the first, the fourth the second.
@@ -213,6 +277,22 @@ fn a_node_keeps_its_identity_and_its_slots_over_a_restart_and_a_second_one_with_
     let (status, damaged) = nodes[0].restart_in_vain();
     assert!(!status.success());
     assert!(damaged.contains("Unrecoverable error: corrupted cluster config file"), "{damaged}");
+}
+
+#[test]
+fn the_reason_why_a_server_does_not_start_is_in_its_log_file() {
+    let cluster = ("nodes.conf", "damaged\n", "--cluster-enabled yes", "corrupted cluster config file");
+    let users = ("users.acl", "user\n", "--aclfile users.acl", "because of ACL errors");
+    for (file, content, flags, reason) in [cluster, users] {
+        for daemonize in ["no", "yes"] {
+            let flags = format!("{flags} --logfile server.log --daemonize {daemonize}");
+            let mut server = Launch::subject().flags(&flags).file(file, content).start_unlistened();
+            assert!(!server.wait_exit().success(), "{flags}");
+            let log = std::fs::read_to_string(server.directory().join("server.log")).expect("the log");
+            assert!(log.contains(reason), "{flags}: {log}");
+            assert!(server.log().contains(reason), "{flags}: it is printed as well");
+        }
+    }
 }
 
 #[test]
