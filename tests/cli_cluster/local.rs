@@ -72,6 +72,9 @@ fn a_local_cluster_starts_stops_and_disappears() {
     assert!(status.ends_with("cluster state: ok\n"), "{status}");
     assert_eq!(run(cli(&["-c", "-p", &first, "set", "key", "value"]), "").good(), "OK\n");
 
+    // A changed timeout stays when a node is started again, and needs a configuration file.
+    run(cli(&["--cluster", "set-timeout", &format!("127.0.0.1:{port}"), "30000"]), "").good();
+
     // A second start changes nothing, and one with other settings is refused.
     assert!(local("start", &directory, &options).good().starts_with("The cluster runs already"));
     assert_eq!(pids(&local("status", &directory, &[]).good()), pids(&status));
@@ -92,6 +95,8 @@ fn a_local_cluster_starts_stops_and_disappears() {
     assert!(Client::tcp(port).is_err());
     local("start", &directory, &[]).good();
     assert_eq!(run(cli(&["-c", "-p", &first, "get", "key"]), "").good(), "value\n");
+    let timeout = run(cli(&["-p", &first, "config", "get", "cluster-node-timeout"]), "").good();
+    assert_eq!(timeout, "cluster-node-timeout\n30000\n");
 
     // Only what was created is deleted.
     fs::write(directory.join("notes"), "mine").expect("write a file");

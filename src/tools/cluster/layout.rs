@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DIR/cluster.conf      the settings; without this file the directory is not ours
-//! DIR/7000/             a node: node.log, node.pid, nodes.conf, data
+//! DIR/7000/             a node: node.conf, node.log, node.pid, nodes.conf, data
 //! DIR/7001/ …
 //! ```
 

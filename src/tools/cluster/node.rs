@@ -24,6 +24,8 @@ use crate::tools::client::{Address, Connection, Error, Target};
 pub const HOST: &str = "127.0.0.1";
 /// Failovers begin after this time, in milliseconds.
 const NODE_TIMEOUT: &str = "2000";
+/// The configuration file of a node, in its directory.
+const CONFIG: &str = "node.conf";
 /// The number of lines of a log that an error shows.
 const LINES: usize = 5;
 
@@ -93,10 +95,16 @@ impl Node {
         let output = OpenOptions::new().create(true).append(true).open(&log);
         let output = output.map_err(|error| failed(&error, &log))?;
         let errors = output.try_clone().map_err(|error| failed(&error, &log))?;
+        // A file, so that CONFIG REWRITE works. What it then has stays over a restart.
+        let config = directory.join(CONFIG);
+        if !config.exists() {
+            let text = format!("cluster-node-timeout {NODE_TIMEOUT}\n");
+            fs::write(&config, text).map_err(|error| failed(&error, &config))?;
+        }
         let mut command = Command::new(&settings.server);
+        command.arg(&config);
         command.args(["--port", &self.port.to_string(), "--bind", HOST, "--daemonize", "yes"]);
         command.args(["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"]);
-        command.args(["--cluster-node-timeout", NODE_TIMEOUT]);
         command.arg("--dir").arg(&directory);
         command.arg("--pidfile").arg(directory.join("node.pid"));
         command.arg("--logfile").arg(&log);
