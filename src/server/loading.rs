@@ -288,7 +288,8 @@ impl Server {
     }
 
     /// Begins to load the snapshot from the primary, as soon as what has the ticket `after` is freed. The data set is
-    /// empty.
+    /// empty. Clients never see that a small snapshot is being loaded, as in Redis: programs that make clusters ask a new
+    /// replica for its nodes at once, and take an error for a node that disagrees.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -297,6 +298,9 @@ impl Server {
         let mut loading = Loading::new(Source::Primary, VecDeque::from([path]), self.unix_seconds())?;
         loading.after = after;
         self.start_loading(loading);
+        if !self.waits_to_load() {
+            self.load_slice();
+        }
         Ok(())
     }
 
@@ -430,22 +434,29 @@ impl Server {
         self.die(format_args!("{last}"))
     }
 
-    /// Loads for at most `limit`. Returns whether loading is complete.
+    /// Loads at least [`CHUNK`] bytes of the last file, then until `limit` is over. Returns whether loading is complete.
     fn load_for(&mut self, loading: &mut Loading, limit: Duration) -> Result<bool, LoadFailed> {
         if matches!(loading.source, Source::Link(_)) {
             return self.load_received(loading);
         }
         let began = Since::now();
-        while began.elapsed() < limit {
+        loop {
             if loading.current.is_none() && !self.open_next(loading)? {
                 return Ok(true);
             }
-            if self.load_some(loading)? {
+            let is_last = loading.files.is_empty();
+            let is_complete = self.load_some(loading)?;
+            if is_complete {
                 self.end_file(loading);
             }
             self.tell_progress(loading);
+            if is_complete && is_last {
+                return Ok(true);
+            }
+            if began.elapsed() >= limit {
+                return Ok(false);
+            }
         }
-        Ok(false)
     }
 
     /// Opens the next file. Returns false if there is none.

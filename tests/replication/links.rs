@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::client::encode;
@@ -513,4 +515,42 @@ fn a_replica_that_may_not_acknowledge_does_not_connect_as_often_as_it_can() {
     writer.ok("ACL SETUSER copy +replconf");
     writer.ok("SET k v");
     until("it follows again", || reader.run("GET k") == Value::Bulk(b"v".to_vec()));
+}
+
+/// Sets the flag when it is dropped, also by a panic.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn no_client_is_refused_while_a_replica_loads_a_small_snapshot_as_in_redis() {
+    for (primary_kind, replica_kind) in PAIRS {
+        let [primary, replica] = [primary_kind, replica_kind].map(|kind| start(kind, ""));
+        primary.client().ok("SET key value");
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let _ends = Ends(&is_over);
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let mut client = replica.client();
+                    while !is_over.load(Ordering::Relaxed) {
+                        let reply = client.run("DBSIZE");
+                        assert!(!reply.is_error(), "{replica_kind:?}: {reply:?}");
+                    }
+                });
+            }
+            let mut client = replica.client();
+            for round in 0..20 {
+                // The data differs, so the primary sends a snapshot.
+                client.ok("REPLICAOF NO ONE");
+                client.ok("SET own 1");
+                follow(&mut client, &primary);
+                assert_eq!(client.run("DBSIZE"), Value::Integer(1), "{replica_kind:?} in round {round}");
+            }
+        });
+    }
 }
