@@ -10,4 +10,5 @@ mod failover;
 mod moves;
 mod nodes;
 mod replies;
+mod tools;
 mod writers;

@@ -5,7 +5,7 @@ use crate::support::version::Version;
 use crate::support::{Client, Launch, Value};
 
 /// Writes a key of each type with this tag.
-fn write(nodes: &[Node], tag: &str) {
+pub fn write(nodes: &[Node], tag: &str) {
     for line in [
         format!("SET {{{tag}}}string value"),
         format!("SET {{{tag}}}integer 42"),
@@ -22,7 +22,7 @@ fn write(nodes: &[Node], tag: &str) {
 }
 
 /// All that [`write`] has written.
-fn read(nodes: &[Node], tag: &str) -> Vec<String> {
+pub fn read(nodes: &[Node], tag: &str) -> Vec<String> {
     let lines = [
         format!("GET {{{tag}}}string"),
         format!("GET {{{tag}}}integer"),
