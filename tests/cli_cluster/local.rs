@@ -42,6 +42,56 @@ impl Drop for Wiped<'_> {
     }
 }
 
+/// The process IDs in the output of `status`.
+fn pids(status: &str) -> Vec<String> {
+    status.lines().filter_map(|line| Some(line.split_once("pid ")?.1.to_string())).collect()
+}
+
+#[test]
+fn a_local_cluster_has_six_nodes_of_this_program_by_default() {
+    let home = Directory::new();
+    let directory = home.join("cluster");
+    let port = free_ports(6);
+    let (first, last) = (port.to_string(), port + 5);
+    let _wiped = Wiped(&directory);
+    let text = local("start", &directory, &["--port", &first, "--", "--appendonly", "yes"]).good();
+    let wanted =
+        format!("The cluster runs: 3 masters with 1 replica each, on ports {port} to {last} of 127.0.0.1.\n");
+    assert!(text.starts_with(&wanted), "{text}");
+    let status = local("status", &directory, &[]).good();
+    assert_eq!((pids(&status).len(), status.matches("replica of 127.0.0.1:").count()), (6, 3), "{status}");
+    for slots in ["[0-5460]", "[5461-10922]", "[10923-16383]"] {
+        assert!(status.contains(&format!("master of slots {slots}, pid ")), "{status}");
+    }
+    for port in port..=last {
+        let mut client = Client::tcp(port).expect("a node");
+        assert_eq!(client.info("server_name"), "redstart");
+        assert_eq!(client.info("aof_enabled"), "1", "the directive has an effect");
+    }
+    // The keys are in slots of the first, the third and the second master.
+    let keys = [("k2", "1"), ("k1", "2"), ("k4", "3")];
+    for (key, value) in keys {
+        assert_eq!(run(cli(&["-c", "-p", &first, "set", key, value]), "").good(), "OK\n");
+    }
+    assert_eq!(local("stop", &directory, &[]).good(), "Stopped 6 nodes.\n");
+    for port in port..=last {
+        assert!(Client::tcp(port).is_err());
+    }
+    let stopped = local("status", &directory, &[]);
+    assert_eq!((stopped.status, stopped.output.matches("  stopped\n").count()), (Some(1), 6), "{stopped:?}");
+
+    assert!(local("start", &directory, &[]).good().starts_with(&wanted));
+    assert_eq!(pids(&local("status", &directory, &[]).good()).len(), 6);
+    for (key, value) in keys {
+        assert_eq!(run(cli(&["-c", "-p", &first, "get", key]), "").good(), format!("{value}\n"));
+    }
+    local("wipe", &directory, &[]).good();
+    assert!(!directory.exists());
+    for port in port..=last {
+        assert!(Client::tcp(port).is_err());
+    }
+}
+
 #[test]
 fn a_local_cluster_starts_stops_and_disappears() {
     let home = Directory::new();
@@ -63,9 +113,6 @@ fn a_local_cluster_starts_stops_and_disappears() {
         format!("The cluster runs: 2 masters with 1 replica each, on ports {port} to {last} of 127.0.0.1.\n");
     assert!(text.starts_with(&wanted), "{text}");
     assert!(text.contains(&format!("  redstart cli -c -p {port} ")), "{text}");
-    let pids = |status: &str| -> Vec<String> {
-        status.lines().filter_map(|line| Some(line.split_once("pid ")?.1.to_string())).collect()
-    };
     let status = local("status", &directory, &[]).good();
     assert!(status.contains(&format!("127.0.0.1:{port}  master of slots [0-8191], pid ")), "{status}");
     assert_eq!((pids(&status).len(), status.matches("replica of 127.0.0.1:").count()), (4, 2), "{status}");
