@@ -2,6 +2,7 @@
 
 use super::Client;
 use std::fmt;
+use std::io::{self, Write};
 
 /// A version of Redis; a later one is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +40,20 @@ impl Version {
     pub fn of(client: &mut Client) -> Version {
         let text = client.info("redis_version");
         Version::parse(&text).unwrap_or_else(|| panic!("redis_version is {text}"))
+    }
+
+    /// Whether a server reports this version or a later one. Otherwise prints what is not tested with it.
+    pub fn is_reached_by(self, client: &mut Client, what: &str) -> bool {
+        let found = Version::of(client);
+        if found < self {
+            // Not by `println!`, which the test harness shows only for failures. A closed stderr is no failure.
+            let line = format!(
+                "not tested with Redis {found}: {what}; REDIS_BIN names a redis-server of {}\n",
+                self.release()
+            );
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+        found >= self
     }
 }
 
