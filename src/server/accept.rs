@@ -91,8 +91,14 @@ impl Server {
     fn take_in(&mut self, mut transport: Transport) {
         if self.net.clients.len() >= self.core.config.maxclients as usize {
             self.core.stats.rejected_connections += 1;
-            // One attempt to send the reason: a new socket whose buffer is already full is not worth waiting for.
-            let _ = transport.send(b"-ERR max number of clients reached\r\n");
+            // One attempt to send the reason: a new socket whose buffer is already full is not worth waiting for. In cluster
+            // mode it is Redis's text, although connections of the bus do not count here.
+            let reason: &[u8] = if self.cluster.is_some() {
+                b"-ERR max number of clients + cluster connections reached\r\n"
+            } else {
+                b"-ERR max number of clients reached\r\n"
+            };
+            let _ = transport.send(reason);
             return;
         }
         // An encrypted client is checked after its handshake: before that, no error can be sent.

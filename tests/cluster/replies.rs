@@ -281,3 +281,14 @@ fn without_a_cluster_its_commands_are_refused_as_by_redis() {
         assert_eq!(own, expected, "{line}");
     }
 }
+
+#[test]
+fn a_node_with_too_many_clients_refuses_another_as_redis_does() {
+    let [own, expected] = [Kind::Subject, Kind::Redis].map(|kind| {
+        let node = Node::start(kind, NEVER);
+        let mut first = node.client();
+        first.ok("CONFIG SET maxclients 1");
+        node.client().read_to_end().expect("an error, and the end")
+    });
+    assert_eq!(String::from_utf8_lossy(&own), String::from_utf8_lossy(&expected));
+}
