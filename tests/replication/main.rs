@@ -140,6 +140,13 @@ pub fn wait_for_equality(primary: &mut Client, replica: &mut Client) {
     });
 }
 
+/// Waits until the AOF is rewritten. A replica that has loaded a snapshot rewrites its AOF, which is not up to date before.
+pub fn wait_for_rewrite(client: &mut Client) {
+    client.wait_for_info("aof_rewrite_in_progress", |running| running == 0);
+    client.wait_for_info("aof_rewrite_scheduled", |scheduled| scheduled == 0);
+    assert_eq!(client.info("aof_last_bgrewrite_status"), "ok");
+}
+
 /// Writes of many kinds: values, collections, expiry, other databases, transactions, scripts, and a large value.
 pub fn write_much(client: &mut Client, random: &mut Random, rounds: usize) {
     for _ in 0..rounds {

@@ -1,7 +1,7 @@
 //! Pub/sub messages: subscribers of a replica receive those of the primary, and no AOF contains them.
 
 use crate::support::{Client, Launch, Server, Value};
-use crate::{Kind, PAIRS, chain, wait_for_offset};
+use crate::{Kind, PAIRS, chain, wait_for_offset, wait_for_rewrite};
 
 fn subscribed(server: &Server) -> Client {
     let mut client = server.client();
@@ -57,6 +57,7 @@ fn no_log_has_a_message_except_within_a_transaction_of_the_primary() {
     let flags = "--appendonly yes --appendfsync always --aof-use-rdb-preamble no";
     let [(primary, mut to_primary), (replica, mut to_replica)] =
         chain([(Kind::Subject, flags), (Kind::Subject, flags)]);
+    wait_for_rewrite(&mut to_replica);
     to_primary.ok("SELECT 3");
     publish_in_every_way(&mut to_primary);
     to_primary.ok("SET end 1");

@@ -11,7 +11,7 @@ use crate::support::server::subject_binary;
 use crate::support::{Client, Launch, Random, Server, eventually, run_bounded};
 use crate::{
     Kind, chain, chain_with, field, follow, star_with, start, until, wait_for_equality, wait_for_link,
-    wait_for_offset, write_much,
+    wait_for_offset, wait_for_rewrite, write_much,
 };
 
 /// How a process ends.
@@ -68,12 +68,6 @@ fn resume(replicas: &mut [&mut Client], primary: &Server) {
     for replica in replicas {
         wait_for_link(replica);
     }
-}
-
-fn wait_for_rewrite(client: &mut Client) {
-    client.wait_for_info("aof_rewrite_in_progress", |running| running == 0);
-    client.wait_for_info("aof_rewrite_scheduled", |scheduled| scheduled == 0);
-    assert_eq!(client.info("aof_last_bgrewrite_status"), "ok");
 }
 
 fn rewrite(client: &mut Client) {
