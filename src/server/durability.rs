@@ -57,17 +57,19 @@ impl Server {
         match self.persistence.log.state() {
             _ if self.replication.has_backlog => 0,
             State::Off => 0,
-            _ => self.core.keyspace.journal.stream().memory_bytes() as u64,
+            _ => self.core.keyspace.journal.stream().kept_bytes() as u64,
         }
     }
 
-    /// Bytes of memory of the stream while it is kept for replicas.
-    pub(super) fn backlog_bytes(&self) -> u64 {
-        if self.replication.has_backlog {
-            self.core.keyspace.journal.stream().memory_bytes() as u64
-        } else {
-            0
+    /// Bytes of memory of the backlog, and of what waits for replicas beyond its size.
+    pub(super) fn replication_buffers(&self) -> (u64, u64) {
+        if !self.replication.has_backlog {
+            return (0, 0);
         }
+        let kept = self.core.keyspace.journal.stream().kept_bytes() as u64;
+        let has_replicas = self.replication.synchronized().next().is_some();
+        let backlog = if has_replicas { kept.min(self.core.config.repl_backlog_size) } else { kept };
+        (backlog, kept - backlog)
     }
 
     fn append_and_sync(&mut self) {

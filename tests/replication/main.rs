@@ -5,6 +5,7 @@ mod support;
 
 mod ack;
 mod ack_chaos;
+mod backlog;
 mod chaos;
 mod directives;
 mod diskless;

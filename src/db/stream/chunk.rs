@@ -76,6 +76,12 @@ impl Chunk {
         self.bytes.capacity() + self.blocks.capacity() * size_of::<Placed>()
     }
 
+    /// The bytes of all blocks.
+    #[inline]
+    pub fn block_bytes(&self) -> usize {
+        self.block_bytes
+    }
+
     /// Appends to its bytes.
     #[inline]
     pub fn reply(&mut self) -> Reply<'_> {

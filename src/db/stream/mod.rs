@@ -115,8 +115,9 @@ pub struct Stream {
     region: Option<Region>,
     /// Empty chunks, for their capacity.
     spare: Vec<Chunk>,
-    /// Bytes of memory of the closed and of the spare chunks.
+    /// Bytes of memory of the closed and of the spare chunks, without blocks, and of the blocks.
     closed_memory: usize,
+    closed_blocks: usize,
     spare_memory: usize,
 }
 
@@ -435,10 +436,22 @@ impl Stream {
 
 /// Memory.
 impl Stream {
-    /// Bytes of memory of the stream, without blocks, which values may share. O(1).
+    /// Bytes of memory of what is kept, with all blocks, although values may share them. O(1).
     #[inline]
-    pub fn memory_bytes(&self) -> usize {
-        self.closed_memory + self.tail.memory_bytes() + self.spare_memory
+    pub fn kept_bytes(&self) -> usize {
+        self.closed_memory + self.tail.memory_bytes() + self.closed_blocks + self.tail.block_bytes()
+    }
+
+    /// Bytes of memory that the stream uses beyond the history: of what waits for readers, and spare. Without history,
+    /// blocks are left out: the only reader is the log, which soon has all, and until then values share them. O(1).
+    #[inline]
+    pub fn excess_bytes(&self) -> usize {
+        let waiting = if self.history == 0 {
+            self.closed_memory + self.tail.memory_bytes()
+        } else {
+            self.kept_bytes().saturating_sub(usize::try_from(self.history).unwrap_or(usize::MAX))
+        };
+        waiting + self.spare_memory
     }
 
     /// Frees spare memory in excess of `keep` bytes.
@@ -458,6 +471,7 @@ impl Stream {
         assert!(closed.end() == self.tail.start, "a chunk begins where the one before it ends");
         assert!(self.closed.back().is_none_or(|last| last.end() == closed.start), "no chunk is missing");
         self.closed_memory += closed.memory_bytes();
+        self.closed_blocks += closed.block_bytes();
         self.closed.push_back(closed);
         self.number += 1;
         self.unit = Place::default();
@@ -475,6 +489,7 @@ impl Stream {
             && let Some(mut chunk) = self.closed.pop_front()
         {
             self.closed_memory -= chunk.memory_bytes();
+            self.closed_blocks -= chunk.block_bytes();
             chunk.clear(0);
             if self.spare_memory + chunk.memory_bytes() <= SPARE {
                 self.spare_memory += chunk.memory_bytes();

@@ -121,7 +121,11 @@ fn a_large_word_is_shared_and_stands_in_its_place() {
     stream.push(0, (0..12).map(|_| Word::Block(large.share())).filter(|_| true));
     stream.push(0, call("SET c 3"));
     stream.end_unit(Framing::Together);
-    assert!(large.is_shared() && stream.memory_bytes() < large.len());
+    assert!(
+        large.is_shared()
+            && stream.kept_bytes() > 13 * large.len()
+            && stream.excess_bytes() < 3 * large.len()
+    );
     let large_words = vec![format!("<{}>", 3 * SMALL); 12].join(" ");
     let expected = format!("MULTI|SELECT 0|SET b <{}>|{large_words}|SET c 3|EXEC", 3 * SMALL);
     assert_eq!(told(&mut stream, &mut reader), expected);
@@ -137,10 +141,10 @@ fn a_reader_that_is_alone_uses_one_buffer() {
         unit(&mut stream, &["SET key value"; 100], Framing::Together);
         take(&mut stream, &mut reader);
         if round == 0 {
-            memory = stream.memory_bytes();
+            memory = stream.excess_bytes();
         }
     }
-    assert_eq!((stream.memory_bytes(), stream.number), (memory, 0));
+    assert_eq!((stream.excess_bytes(), stream.number), (memory, 0));
 }
 
 #[test]
@@ -155,7 +159,7 @@ fn the_slowest_reader_and_the_history_decide_what_is_kept() {
     };
     fill(&mut stream);
     assert_eq!(stream.oldest(), 0);
-    assert!(stream.memory_bytes() as u64 > stream.settled());
+    assert!(stream.kept_bytes() as u64 > stream.settled());
     let half = stream.settled() / 2;
     stream.advance(&mut slow, half);
     assert!((half - CHUNK as u64 * 2..=half).contains(&stream.oldest()));
@@ -175,7 +179,7 @@ fn the_slowest_reader_and_the_history_decide_what_is_kept() {
     stream.end_reader(back);
     stream.end_reader(fast);
     stream.shrink(0);
-    assert_eq!((stream.oldest(), stream.memory_bytes()), (stream.settled(), 0));
+    assert_eq!((stream.oldest(), stream.kept_bytes(), stream.excess_bytes()), (stream.settled(), 0, 0));
     assert!(!stream.is_wanted());
 }
 
@@ -362,9 +366,16 @@ impl Run {
         let settled = model.settled.len() as u64;
         assert_eq!((stream.settled(), stream.of_unit()), (settled, model.made));
         assert_eq!(stream.end(), settled + model.unit.len() as u64);
-        let memory: usize =
-            stream.closed.iter().chain(&stream.spare).chain([&stream.tail]).map(Chunk::memory_bytes).sum();
-        assert_eq!(stream.memory_bytes(), memory);
+        let kept = || stream.closed.iter().chain([&stream.tail]);
+        let own: usize = kept().map(Chunk::memory_bytes).sum();
+        let blocks: usize = kept().map(Chunk::block_bytes).sum();
+        let spare: usize = stream.spare.iter().map(Chunk::memory_bytes).sum();
+        assert_eq!(stream.kept_bytes(), own + blocks);
+        let waiting = match self.history {
+            0 => own,
+            bytes => (own + blocks).saturating_sub(bytes as usize),
+        };
+        assert_eq!(stream.excess_bytes(), waiting + spare);
 
         let needed = readers.iter().map(Cursor::offset).min().unwrap_or(settled);
         let history = settled.saturating_sub(self.history).max(before);
@@ -396,7 +407,7 @@ proptest! {
             run.step(Step::EndReader(0));
         }
         run.step(Step::Shrink(0));
-        prop_assert_eq!((run.stream.memory_bytes(), run.stream.oldest()), (0, run.stream.settled()));
+        prop_assert_eq!((run.stream.excess_bytes(), run.stream.oldest()), (0, run.stream.settled()));
     }
 }
 

@@ -63,6 +63,9 @@ pub(in crate::server) struct Overview {
     pub clients: u64,
     /// Bytes of calls that wait to be written to the AOF.
     pub log_buffer: u64,
+    /// Bytes of the backlog, and of what waits for replicas beyond its size.
+    pub backlog: u64,
+    pub replicas: u64,
     /// Bytes of scripts, and of libraries, without the machines that execute them.
     pub scripts: u64,
     pub functions: u64,
@@ -105,8 +108,9 @@ impl Overview {
         let scripts = server.scripts.cache.overhead_bytes() as u64;
         let log_buffer = server.log_buffer_bytes();
         let tables_bytes: u64 = tables.iter().map(|t| t.main + t.expires).sum();
-        let overhead =
-            startup + clients + log_buffer + server.backlog_bytes() + scripts + functions + tables_bytes;
+        let (backlog, replicas) = server.replication_buffers();
+        let buffers = clients + log_buffer + backlog + replicas;
+        let overhead = startup + buffers + scripts + functions + tables_bytes;
         Overview {
             used,
             peak: server.core.stats.peak_memory.max(used),
@@ -116,6 +120,8 @@ impl Overview {
             active: used + slab.slab_bytes.saturating_sub(slab.slab_live_bytes) as u64,
             clients,
             log_buffer,
+            backlog,
+            replicas,
             scripts,
             functions,
             overhead,
@@ -231,14 +237,13 @@ impl Server {
     pub(super) fn memory_stats(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let it = Overview::of(self, 0);
         let since_start = it.used.saturating_sub(it.startup);
-        let backlog = self.backlog_bytes();
         let mut reply = caller.reply(&mut self.net);
         reply.map(27 + it.tables.len());
         figure(&mut reply, "peak.allocated", it.peak);
         figure(&mut reply, "total.allocated", it.used);
         figure(&mut reply, "startup.allocated", it.startup);
-        figure(&mut reply, "replication.backlog", backlog);
-        figure(&mut reply, "clients.slaves", 0);
+        figure(&mut reply, "replication.backlog", it.backlog);
+        figure(&mut reply, "clients.slaves", it.replicas);
         figure(&mut reply, "clients.normal", it.clients);
         figure(&mut reply, "cluster.links", 0);
         figure(&mut reply, "aof.buffer", it.log_buffer);
@@ -393,6 +398,8 @@ mod tests {
             active: used,
             clients: 1000,
             log_buffer: 0,
+            backlog: 0,
+            replicas: 0,
             scripts: 0,
             functions: 0,
             overhead: 2 << 20,

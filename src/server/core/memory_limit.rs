@@ -19,9 +19,9 @@
 //! If a table has to grow for the next key, its growth counts as used. So if there is no room for a larger table, keys
 //! are evicted instead, and the table keeps its size.
 //!
-//! Buffers that eviction itself fills do not count: the AOF buffer, and beyond [`COUNTED_BUFFERS`] the journal,
-//! undelivered messages and the iteration's output. An evicted key can put more into them than it frees (invalidation
-//! messages, keyspace notifications), so counting them could evict every key.
+//! Buffers that eviction itself fills do not count: the AOF buffer, what waits for replicas beyond `repl-backlog-size`,
+//! and beyond [`COUNTED_BUFFERS`] the journal, undelivered messages and the iteration's output. An evicted key can put
+//! more into them than it frees (invalidation messages, keyspace notifications), so counting them could evict every key.
 
 use super::{Core, used_memory};
 use crate::config::Config;
@@ -222,7 +222,7 @@ impl Core {
     pub fn uncounted_bytes(&self, buffers: usize) -> u64 {
         let journal = &self.keyspace.journal;
         let buffers = (journal.memory_bytes() + buffers).saturating_sub(COUNTED_BUFFERS);
-        (journal.stream().memory_bytes() + buffers) as u64
+        (journal.stream().excess_bytes() + buffers) as u64
     }
 
     /// Evicts within the current iteration's budget, until another key fits into database `db`. For `buffers` see
