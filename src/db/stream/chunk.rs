@@ -143,6 +143,59 @@ impl Chunk {
         cut
     }
 
+    /// Divides it into chunks of `len` bytes, in order. A part that has a block ends with it if it is long enough then.
+    /// The readers are in the first part. A byte that is not in a block is copied; the rest of its memory is freed as
+    /// the parts are made, so that there are never two copies of the whole.
+    pub fn divide(mut self, len: usize) -> Vec<Chunk> {
+        let mut parts = Vec::new();
+        for place in self.cuts(len).into_iter().rev() {
+            parts.push(self.split_off(place));
+            if self.bytes.capacity() / 2 > self.bytes.len() {
+                self.bytes.shrink_to_fit();
+            }
+        }
+        parts.push(self);
+        parts.reverse();
+        parts
+    }
+
+    /// The places that divide it into chunks of `len` bytes.
+    fn cuts(&self, len: usize) -> Vec<Place> {
+        let mut cuts = Vec::new();
+        let (mut byte, mut length) = (0, 0);
+        let ends = self.blocks.iter().map(|placed| (placed.at, placed.block.len()));
+        for (block, (end, block_len)) in ends.chain([(self.bytes.len(), 0)]).enumerate() {
+            while length + end - byte >= len {
+                byte += len - length;
+                cuts.push(Place { byte, block });
+                length = 0;
+            }
+            length += end - byte + block_len;
+            byte = end;
+            if length >= len {
+                cuts.push(Place { byte, block: block + 1 });
+                length = 0;
+            }
+        }
+        cuts.retain(|place| *place != self.end_place());
+        cuts
+    }
+
+    /// Removes what follows `place`, and returns it as a chunk.
+    fn split_off(&mut self, place: Place) -> Chunk {
+        let start = self.offset(place);
+        let before = (start - self.start) as usize - place.byte;
+        let bytes = self.bytes[place.byte..].to_vec();
+        self.bytes.truncate(place.byte);
+        let mut blocks: Vec<Placed> = self.blocks.drain(place.block..).collect();
+        for placed in &mut blocks {
+            placed.at -= place.byte;
+            placed.before -= before;
+        }
+        let block_bytes = std::mem::replace(&mut self.block_bytes, before) - before;
+        Chunk { start, readers: 0, bytes, blocks, block_bytes }
+    }
+
     /// Makes it an empty chunk at the offset `start`.
     #[inline]
     pub fn clear(&mut self, start: u64) {
@@ -150,6 +203,21 @@ impl Chunk {
         self.bytes.clear();
         self.blocks.clear();
         self.block_bytes = 0;
+    }
+
+    /// Makes room for `len` bytes.
+    pub fn reserve(&mut self, len: usize) {
+        self.bytes.reserve_exact(len.saturating_sub(self.bytes.len()));
+    }
+
+    /// Frees the spare capacity if that is a substantial part of its memory.
+    pub fn fit(&mut self) {
+        if self.bytes.capacity() - self.bytes.len() > self.bytes.len() / 4 {
+            self.bytes.shrink_to_fit();
+        }
+        if self.blocks.capacity() > 2 * self.blocks.len() {
+            self.blocks.shrink_to_fit();
+        }
     }
 
     /// Shrinks its spare capacity to about `keep` bytes.

@@ -13,7 +13,7 @@
 //! stream does not know what its readers are.
 //!
 //! Readers see only *settled* units, which are whole. A unit of more than one call is a transaction: when it ends, it
-//! is enclosed in `MULTI` and `EXEC`. So a unit is never split between two chunks; the unit of a suspended script stays
+//! is enclosed in `MULTI` and `EXEC`. So until it ends, a unit is in one chunk; the unit of a suspended script stays
 //! open.
 //!
 //! A `SELECT` precedes a call that acts on another database than the call before. All readers share the bytes, so the
@@ -26,6 +26,9 @@
 //! sends it. Otherwise a call costs one append to a reused buffer. A chunk is closed when it is long enough, and
 //! recycled when no reader is in it or before it. When the only reader has consumed everything, the tail is emptied and
 //! reused, so a log alone uses one buffer. All of this is O(1) per chunk.
+//!
+//! While history is kept, a large unit is divided into chunks when it ends, so that it can be recycled in parts. A large
+//! block cannot: when no reader needs it and the history needs only its end, that end is copied, once.
 
 mod chunk;
 mod target;
@@ -43,7 +46,7 @@ pub use target::{ForLog, Target};
 const SMALL: usize = 4096;
 
 /// A chunk is closed after the unit that makes it at least this long.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 16 << 10;
 
 /// The most bytes of memory kept for later chunks, and in an empty tail.
 const SPARE: usize = 2 << 20;
@@ -73,7 +76,7 @@ pub enum Framing {
 #[must_use = "it holds the stream until it is ended"]
 pub struct Cursor {
     /// The number of its chunk; it may be at the chunk's end.
-    chunk: u64,
+    chunk: i64,
     offset: u64,
 }
 
@@ -92,8 +95,9 @@ pub struct Stream {
     closed: VecDeque<Chunk>,
     /// The chunk to which calls are appended.
     tail: Chunk,
-    /// The number of the tail: how many chunks have been closed before it.
-    number: u64,
+    /// The number of the tail. It rises by one with each closed chunk; the numbers of the chunks are consecutive, and
+    /// negative if the first chunk was divided.
+    number: i64,
     /// The offset up to which all units have ended.
     settled: u64,
     /// The start of the current unit in the tail: at `settled`.
@@ -333,8 +337,7 @@ impl Stream {
         if offset < self.oldest() || offset > self.settled {
             return None;
         }
-        let index = self.closed.partition_point(|chunk| chunk.end() <= offset);
-        let chunk = self.number - (self.closed.len() - index) as u64;
+        let chunk = self.number_at(offset);
         let found = self.chunk_mut(chunk);
         assert!((found.start..=found.end()).contains(&offset), "a reader resumes in the chunk of its offset");
         found.readers += 1;
@@ -367,7 +370,7 @@ impl Stream {
         self.place_of(cursor);
         cursor.offset += bytes;
         let mut chunk = cursor.chunk;
-        while chunk < self.number && self.chunk_mut(chunk).end() <= cursor.offset {
+        while chunk != self.number && self.chunk_mut(chunk).end() <= cursor.offset {
             chunk += 1;
         }
         if chunk != cursor.chunk {
@@ -389,8 +392,8 @@ impl Stream {
         self.release();
     }
 
-    /// Keeps at least the last `bytes` bytes from now on, and up to two chunks more, even if every reader has consumed
-    /// them.
+    /// Keeps at least the last `bytes` bytes from now on, even if every reader has consumed them, and at most two chunks
+    /// and a sixteenth more.
     pub fn keep_history(&mut self, bytes: u64) {
         self.history = bytes;
         self.release();
@@ -404,18 +407,22 @@ impl Stream {
     /// The last settled bytes, at most `bytes` of them, as far as they are kept.
     pub fn latest(&self, bytes: u64) -> Vec<u8> {
         let offset = self.settled.saturating_sub(bytes).max(self.oldest());
+        self.pieces(&Cursor { chunk: self.number_at(offset), offset }).flatten().copied().collect()
+    }
+
+    /// The number of the chunk that has the byte at `offset`, which is kept.
+    fn number_at(&self, offset: u64) -> i64 {
         let index = self.closed.partition_point(|chunk| chunk.end() <= offset);
-        let chunk = self.number - (self.closed.len() - index) as u64;
-        self.pieces(&Cursor { chunk, offset }).flatten().copied().collect()
+        self.number - (self.closed.len() - index) as i64
     }
 
     /// The index of a chunk in `closed`; that of the tail comes after them.
-    fn index(&self, chunk: u64) -> usize {
-        let behind = self.number.checked_sub(chunk).expect("a chunk of the stream") as usize;
+    fn index(&self, chunk: i64) -> usize {
+        let behind = usize::try_from(self.number - chunk).expect("a chunk of the stream");
         self.closed.len().checked_sub(behind).expect("a chunk in which a reader stands is kept")
     }
 
-    fn chunk_mut(&mut self, chunk: u64) -> &mut Chunk {
+    fn chunk_mut(&mut self, chunk: i64) -> &mut Chunk {
         let index = self.index(chunk);
         self.closed.get_mut(index).unwrap_or(&mut self.tail)
     }
@@ -461,19 +468,29 @@ impl Stream {
         self.spare_memory = 0;
     }
 
+    /// Returns an empty chunk that begins at `start`, with the capacity of one that small units fill, so that it neither
+    /// grows nor is shrunk when it is closed.
+    fn new_chunk(&mut self, start: u64) -> Chunk {
+        let mut chunk = self.spare.pop().unwrap_or_default();
+        self.spare_memory -= chunk.memory_bytes();
+        chunk.clear(start);
+        chunk.reserve(CHUNK + CHUNK / 4);
+        chunk
+    }
+
     /// Closes the tail. The next unit begins another chunk.
     #[cold]
     fn close_tail(&mut self) {
-        let mut next = self.spare.pop().unwrap_or_default();
-        self.spare_memory -= next.memory_bytes();
-        next.clear(self.settled);
+        let next = self.new_chunk(self.settled);
         let closed = std::mem::replace(&mut self.tail, next);
         assert!(closed.end() == self.tail.start, "a chunk begins where the one before it ends");
         assert!(self.closed.back().is_none_or(|last| last.end() == closed.start), "no chunk is missing");
-        self.closed_memory += closed.memory_bytes();
-        self.closed_blocks += closed.block_bytes();
-        self.closed.push_back(closed);
-        self.number += 1;
+        if self.history > 0 && closed.len() > 2 * CHUNK {
+            // Its readers are before the unit that made it long, and therefore in the first part.
+            closed.divide(CHUNK).into_iter().for_each(|part| self.push_closed(part));
+        } else {
+            self.push_closed(closed);
+        }
         self.unit = Place::default();
         if let Some(region) = &mut self.region {
             region.from = Place::default();
@@ -481,23 +498,84 @@ impl Stream {
         self.release();
     }
 
+    fn push_closed(&mut self, mut chunk: Chunk) {
+        // Without history, the log soon reuses the memory.
+        if self.history > 0 {
+            chunk.fit();
+        }
+        self.closed_memory += chunk.memory_bytes();
+        self.closed_blocks += chunk.block_bytes();
+        self.closed.push_back(chunk);
+        self.number += 1;
+    }
+
     /// Recycles the chunks that no reader needs.
     fn release(&mut self) {
         while let Some(first) = self.closed.front()
             && first.readers == 0
             && self.settled - first.end() >= self.history
-            && let Some(mut chunk) = self.closed.pop_front()
+            && let Some(chunk) = self.pop_first()
         {
-            self.closed_memory -= chunk.memory_bytes();
-            self.closed_blocks -= chunk.block_bytes();
-            chunk.clear(0);
-            if self.spare_memory + chunk.memory_bytes() <= SPARE {
-                self.spare_memory += chunk.memory_bytes();
-                self.spare.push(chunk);
-            }
+            self.recycle(chunk);
         }
+        self.trim_first();
         if self.readers == 0 {
             self.restart_tail();
+        }
+    }
+
+    fn pop_first(&mut self) -> Option<Chunk> {
+        let chunk = self.closed.pop_front()?;
+        self.closed_memory -= chunk.memory_bytes();
+        self.closed_blocks -= chunk.block_bytes();
+        Some(chunk)
+    }
+
+    fn recycle(&mut self, mut chunk: Chunk) {
+        chunk.clear(0);
+        if self.spare_memory + chunk.memory_bytes() <= SPARE {
+            self.spare_memory += chunk.memory_bytes();
+            self.spare.push(chunk);
+        }
+    }
+
+    /// Copies what the history needs of the first chunk, if no reader is in it and the history does not need most of a
+    /// large block or of a large unit there.
+    fn trim_first(&mut self) {
+        let from = self.settled.saturating_sub(self.history);
+        let most = (CHUNK as u64).max(self.history / 16);
+        if let Some(first) = self.closed.front()
+            && first.readers == 0
+            && from.saturating_sub(first.start) > most
+            && let Some(first) = self.pop_first()
+        {
+            self.keep_end(&first, from);
+            self.recycle(first);
+        }
+    }
+
+    /// Puts copies of the bytes of `first` from the offset `from` on before the closed chunks.
+    fn keep_end(&mut self, first: &Chunk, from: u64) {
+        let mut parts = Vec::new();
+        let mut part = self.new_chunk(from);
+        for piece in first.pieces((from - first.start) as usize, first.end_place()) {
+            let mut rest = piece;
+            while !rest.is_empty() {
+                if part.len() >= CHUNK {
+                    let next = self.new_chunk(part.end());
+                    parts.push(std::mem::replace(&mut part, next));
+                }
+                let (fitting, others) = rest.split_at(rest.len().min(CHUNK - part.len()));
+                part.extend(fitting);
+                rest = others;
+            }
+        }
+        assert!(part.end() == first.end(), "the end is copied");
+        parts.push(part);
+        for mut part in parts.into_iter().rev() {
+            part.fit();
+            self.closed_memory += part.memory_bytes();
+            self.closed.push_front(part);
         }
     }
 

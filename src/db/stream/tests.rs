@@ -152,14 +152,14 @@ fn the_slowest_reader_and_the_history_decide_what_is_kept() {
     let mut stream = Stream::default();
     let (mut slow, mut fast) = (stream.begin_reader(), stream.begin_reader());
     let mut fill = |stream: &mut Stream| {
-        for _ in 0..100 {
-            unit(stream, &["SET key value"; 1000], Framing::Together);
+        for _ in 0..400 {
+            unit(stream, &["SET key value"; 250], Framing::Together);
             take(stream, &mut fast);
         }
     };
     fill(&mut stream);
     assert_eq!(stream.oldest(), 0);
-    assert!(stream.kept_bytes() as u64 > stream.settled());
+    assert!(stream.kept_bytes() as u64 >= stream.settled());
     let half = stream.settled() / 2;
     stream.advance(&mut slow, half);
     assert!((half - CHUNK as u64 * 2..=half).contains(&stream.oldest()));
@@ -181,6 +181,65 @@ fn the_slowest_reader_and_the_history_decide_what_is_kept() {
     stream.shrink(0);
     assert_eq!((stream.oldest(), stream.kept_bytes(), stream.excess_bytes()), (stream.settled(), 0, 0));
     assert!(!stream.is_wanted());
+}
+
+/// The length of the last block of [`large_units`].
+const LARGEST: usize = 3 << 20;
+
+/// Units that are much longer than a chunk: of many small calls, of blocks, and of one large block.
+fn large_units(stream: &mut Stream) {
+    unit(stream, &vec!["SET key value"; 100_000], Framing::Together);
+    for _ in 0..300 {
+        stream.push(0, [Word::Bytes(b"SET"), Word::Bytes(b"b"), Word::Block(large())]);
+    }
+    stream.end_unit(Framing::Together);
+    let block = Block::from(&vec![b'y'; LARGEST][..]);
+    stream.push(0, [Word::Bytes(b"SET"), Word::Bytes(b"b"), Word::Block(block)]);
+    stream.end_unit(Framing::Together);
+}
+
+#[test]
+fn large_units_are_kept_only_as_far_as_history_or_a_reader_needs_them() {
+    for history in [1, 100_000, 1 << 20, 20 << 20] {
+        let mut stream = Stream::default();
+        stream.keep_history(history);
+        let slack = 2 * CHUNK as u64 + history / 16;
+        let check = |stream: &Stream, slowest: u64| {
+            let wanted = slowest.min(stream.settled().saturating_sub(history));
+            // A large block stays as a whole while a reader is in it.
+            let last = stream.settled() - LARGEST as u64 - 64;
+            let first = if slowest < stream.settled() { wanted.min(last) } else { wanted };
+            assert!((first.saturating_sub(slack)..=wanted).contains(&stream.oldest()), "history {history}");
+            let kept = (stream.settled() - stream.oldest()) as usize;
+            assert!(stream.kept_bytes() < kept * 3 / 2 + 4 * CHUNK, "{} bytes", stream.kept_bytes());
+        };
+        // Nobody reads them.
+        for _ in 0..3 {
+            large_units(&mut stream);
+            check(&stream, stream.settled());
+        }
+        // A reader gets all bytes, in steps, and another one from any place where it may continue.
+        let mut slow = stream.begin_reader();
+        let begins = slow.offset();
+        large_units(&mut stream);
+        let all: Vec<u8> = stream.pieces(&slow).flatten().copied().collect();
+        while stream.unread(&slow) > 0 {
+            let step = stream.unread(&slow).min(200_000);
+            stream.advance(&mut slow, step);
+            check(&stream, slow.offset());
+            let from = (begins.max(stream.oldest()) + 7).min(stream.settled());
+            let other = stream.resume_reader(from).expect("it is kept");
+            let mut at = (from - begins) as usize;
+            for piece in stream.pieces(&other) {
+                assert!(all[at..].starts_with(piece), "the bytes from {at} on");
+                at += piece.len();
+            }
+            assert_eq!(at, all.len());
+            stream.end_reader(other);
+        }
+        check(&stream, stream.settled());
+        stream.end_reader(slow);
+    }
 }
 
 #[test]
