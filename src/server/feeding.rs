@@ -79,7 +79,9 @@ impl Server {
         self.replication.fed_to = self.stream_end();
         for index in 0..self.replication.replicas.len() {
             let replica = &self.replication.replicas[index];
-            if replica.peer.stage != Stage::Greeting && !replica.is_full {
+            if replica.is_full {
+                self.check_replica_limit(index);
+            } else if replica.peer.stage != Stage::Greeting {
                 self.feed(index);
             }
         }
@@ -197,23 +199,40 @@ impl Server {
         }
     }
 
-    /// Enforces `client-output-buffer-limit replica` on the part of the stream kept for this replica. A hard limit
-    /// below the backlog's size is ignored, since the backlog keeps as much anyway.
-    pub(super) fn check_replica_limit(&mut self, index: usize) {
+    /// Enforces `client-output-buffer-limit replica` on the part of the stream that waits for this replica. A limit below
+    /// the backlog's size is raised to it, since the backlog keeps as much anyway.
+    fn check_replica_limit(&mut self, index: usize) {
         let now = self.core.keyspace.moment.unix_ms;
-        let config = &self.core.config;
-        let limit = config.client_output_buffer_limit.replica;
+        let (hard, soft) = self.replica_limits();
+        let seconds = self.core.config.client_output_buffer_limit.replica.soft_seconds;
         let replica = &mut self.replication.replicas[index];
-        let Some(cursor) = &replica.cursor else { return };
-        let waiting = self.core.keyspace.journal.stream().unread(cursor);
-        let hard = limit.hard > 0 && waiting >= limit.hard.max(config.repl_backlog_size);
-        let soft = limit.soft > 0 && waiting >= limit.soft.max(config.repl_backlog_size);
-        let since = if soft { Some(*replica.over_soft_limit_since.get_or_insert(now)) } else { None };
-        replica.over_soft_limit_since = since;
         let token = replica.token;
-        if hard || since.is_some_and(|since| now - since > limit.soft_seconds as i64 * 1000) {
+        let is_open = self.net.clients.get(token).is_some_and(|client| !client.doomed);
+        let Some(cursor) = replica.cursor.as_ref().filter(|_| is_open) else { return };
+        let waiting = self.core.keyspace.journal.stream().unread(cursor);
+        let since =
+            if waiting >= soft { Some(*replica.over_soft_limit_since.get_or_insert(now)) } else { None };
+        replica.over_soft_limit_since = since;
+        if waiting >= hard || since.is_some_and(|since| now - since > i64::from(seconds) * 1000) {
             self.cut_off(token);
         }
+    }
+
+    /// The number of waiting bytes at which a replica is disconnected at once, and after some seconds.
+    fn replica_limits(&self) -> (u64, u64) {
+        let config = &self.core.config;
+        let limit = config.client_output_buffer_limit.replica;
+        let raised = |limit: u64| if limit == 0 { u64::MAX } else { limit.max(config.repl_backlog_size) };
+        (raised(limit.hard), raised(limit.soft))
+    }
+
+    /// Whether a replica for which `waiting` bytes wait would be disconnected before it can read them. It gets a snapshot
+    /// instead: otherwise it would request the same bytes again, without end. Such bytes are kept if another replica
+    /// needs them.
+    pub(super) fn exceeds_replica_limit(&self, waiting: u64) -> bool {
+        let (hard, soft) = self.replica_limits();
+        let is_immediate = self.core.config.client_output_buffer_limit.replica.soft_seconds == 0;
+        waiting >= hard || waiting >= soft && is_immediate
     }
 
     /// Sends the replicas a request that does not change data; the AOF leaves it out.

@@ -80,7 +80,15 @@ impl Server {
         if let Some((id, next)) = asked {
             match self.replication.history.answer(id, next, self.kept()) {
                 Answer::Continue(from) if self.replication.has_backlog => {
-                    return self.continue_replica(token, &name, from, next);
+                    let waiting = self.core.keyspace.journal.stream().settled() - from;
+                    if !self.exceeds_replica_limit(waiting) {
+                        return self.continue_replica(token, &name, from, next);
+                    }
+                    self.replication.refused_partial_syncs += 1;
+                    self.process.log.notice(format_args!(
+                        "Unable to partial resync with replica {name}: the {waiting} bytes that it lacks exceed the \
+                         output buffer limit of replicas."
+                    ));
                 }
                 Answer::Continue(_) => self.note_refusal(&name, id, next, &Why::NotKept),
                 Answer::Full(why) => self.note_refusal(&name, id, next, &why),

@@ -24,6 +24,45 @@ fn pair(flags: &str) -> [(Server, Client); 2] {
     chain([(Kind::Subject, flags), (Kind::Subject, "")])
 }
 
+#[test]
+fn a_replica_that_exceeds_the_output_limit_is_soon_up_again() {
+    let [(_primary, mut writer), (replica, mut reader)] = pair("");
+    let limits = ["replica 1mb 0 0", "replica 0 1mb 0", "replica 4mb 2mb 1"];
+    for (round, limit) in (0..).zip(limits) {
+        writer.call(&["CONFIG", "SET", "client-output-buffer-limit", limit]);
+        for is_script in [true, false] {
+            let before = writer.info_number("client_output_buffer_limit_disconnections");
+            // A stopped replica takes nothing, so the limit is exceeded however fast it is.
+            replica.signal(Signal::SIGSTOP);
+            if is_script {
+                set_often(&mut writer, "script", 15, 1_000_000 + round);
+            } else {
+                set_large(&mut writer, "large", 15_000_000 + round as usize);
+            }
+            writer.wait_for_info("client_output_buffer_limit_disconnections", |count| count > before);
+            replica.signal(Signal::SIGCONT);
+            let full = writer.info_number("sync_full");
+            wait_for_equality(&mut writer, &mut reader);
+            assert!(writer.info_number("sync_full") <= full + 1, "{limit}: one snapshot is enough");
+        }
+    }
+}
+
+#[test]
+fn a_stopped_replica_is_disconnected_as_soon_as_its_output_exceeds_the_limit() {
+    let [(_primary, mut writer), (replica, mut reader)] = pair("");
+    writer.call(&["CONFIG", "SET", "client-output-buffer-limit", "replica 20mb 0 0"]);
+    replica.signal(Signal::SIGSTOP);
+    // The socket is full after some of them, long before the limit.
+    for n in 0..40 {
+        set_large(&mut writer, "large", 1_000_000 + n);
+    }
+    writer.wait_for_info("client_output_buffer_limit_disconnections", |count| count == 1);
+    assert!(writer.info_number("mem_total_replication_buffers") < 2 * MB);
+    replica.signal(Signal::SIGCONT);
+    wait_for_equality(&mut writer, &mut reader);
+}
+
 /// Waits until the replica has everything, and checks that the backlog has little more than its size.
 fn check_backlog(writer: &mut Client, size: i64) {
     until("only the backlog is kept", || {
