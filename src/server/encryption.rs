@@ -50,7 +50,10 @@ impl Encryption {
         let files = stamps(config);
         let options = server_options(config)?;
         let acceptor = Some(Acceptor::new(&options)?);
-        let connector = connects.then(|| Connector::new(&client_options(config, &options))).transpose()?;
+        // As in Redis, a client certificate has to be valid even before an outgoing connection uses it.
+        let loads_client = connects || client_identity(config).is_some();
+        let connector =
+            loads_client.then(|| Connector::new(&client_options(config, &options))).transpose()?;
         let of_nodes = ServerOptions { clients: ClientAuth::Required, ..options };
         let bus = config.tls_cluster.then(|| Acceptor::new(&of_nodes)).transpose()?;
         Ok(Encryption { acceptor, bus, connector, files })
@@ -106,18 +109,19 @@ fn server_options(config: &Config) -> Result<ServerOptions, String> {
 
 /// The options of outgoing connections. They present the server's certificate unless they have one of their own.
 fn client_options(config: &Config, options: &ServerOptions) -> ClientOptions {
-    let (cert, key) = (&config.tls_client_cert_file, &config.tls_client_key_file);
-    let identity = if cert.is_empty() || key.is_empty() {
-        options.identity.clone()
-    } else {
-        identity_of(cert, key, &config.tls_client_key_file_pass)
-    };
     ClientOptions {
-        identity: Some(identity),
+        identity: Some(client_identity(config).unwrap_or_else(|| options.identity.clone())),
         trust: options.trust.clone(),
         suites: options.suites.clone(),
         accepts_all: false,
     }
+}
+
+/// The own certificate of outgoing connections, if both its files are configured.
+fn client_identity(config: &Config) -> Option<Identity> {
+    let (cert, key) = (&config.tls_client_cert_file, &config.tls_client_key_file);
+    let is_configured = !cert.is_empty() && !key.is_empty();
+    is_configured.then(|| identity_of(cert, key, &config.tls_client_key_file_pass))
 }
 
 fn identity(config: &Config) -> Result<Identity, String> {

@@ -33,10 +33,11 @@ impl Acceptor {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions)
             .map_err(unusable)?;
+        // A faulty file is an error even if no client has to present a certificate.
+        let roots = files::roots(&options.trust)?;
         let builder = if options.clients == ClientAuth::No {
             builder.with_no_client_auth()
         } else {
-            let roots = files::roots(&options.trust)?;
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
             let verifier = match options.clients {
                 ClientAuth::Optional => verifier.allow_unauthenticated(),

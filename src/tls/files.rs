@@ -111,7 +111,7 @@ fn decrypt(section: &str, password: &Password) -> Result<PrivateKeyDer<'static>,
 pub fn roots(trust: &Trust) -> Result<Arc<RootCertStore>, String> {
     let mut roots = RootCertStore::empty();
     let failed = |path: &Path, why: String| {
-        format!("Failed to load CA certificate(s) file/directory: {}: {why}", path.display())
+        format!("Failed to configure CA certificate(s) file/directory: {}: {why}", path.display())
     };
     if let Some(path) = &trust.file {
         add_file(&mut roots, path).map_err(|why| failed(path, why))?;

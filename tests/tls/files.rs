@@ -6,8 +6,8 @@ use std::process::Command;
 
 use crate::certificates::{self, Authority};
 use crate::support::server::{Directory, free_port};
-use crate::support::{Launch, eventually};
-use crate::{Encrypted, directives};
+use crate::support::{Client, Launch, Value, eventually};
+use crate::{Encrypted, connector, directives};
 
 /// Asserts that a server does not start with these flags. Returns its log.
 fn failed_start(flags: &str) -> String {
@@ -62,7 +62,7 @@ fn the_server_does_not_start_with_faulty_settings_and_logs_why() {
         ),
         (
             format!("{good} --tls-ca-cert-file {}", path("empty")),
-            "Failed to load CA certificate(s) file/directory".into(),
+            "Failed to configure CA certificate(s) file/directory".into(),
         ),
         (format!("{good} --tls-protocols TLSv1.1"), "Invalid tls-protocols specified: TLSv1.1".into()),
         (format!("{good} --tls-ciphers AES128-SHA"), "Failed to configure ciphers: AES128-SHA".into()),
@@ -147,6 +147,58 @@ fn config_set_loads_files_and_changes_nothing_if_one_is_faulty() {
     plain.ok("CONFIG SET tls-protocols TLSv1.2 tls-ciphers ECDHE-ECDSA-AES256-GCM-SHA384");
     plain.ok("CONFIG SET tls-prefer-server-ciphers yes tls-session-caching no");
     assert_eq!(encrypted.client().run("PING").text(), "PONG");
+}
+
+#[test]
+fn config_set_refuses_the_files_that_redis_refuses() {
+    let files = Directory::new();
+    certificates::write_all(files.path());
+    fs::write(files.join("empty"), "").unwrap();
+    let path = |name: &str| files.join(name).display().to_string();
+    let cases = [
+        vec![("tls-ca-cert-file", path("none"))],
+        vec![("tls-ca-cert-file", path("empty"))],
+        // A certificate without a key is not loaded.
+        vec![("tls-client-cert-file", path("none"))],
+        vec![("tls-client-key-file", path("none"))],
+        vec![("tls-client-cert-file", path("client.crt")), ("tls-client-key-file", path("none"))],
+        vec![("tls-client-cert-file", path("none")), ("tls-client-key-file", path("client.key"))],
+        vec![("tls-client-cert-file", path("client.crt")), ("tls-client-key-file", path("server.key"))],
+        vec![("tls-client-cert-file", path("client.crt")), ("tls-client-key-file", path("client.key"))],
+        vec![("tls-cert-file", path("none"))],
+        vec![("tls-key-file", path("none"))],
+        vec![("tls-key-file-pass", "unused".into())],
+    ];
+    let set = |client: &mut Client| -> Vec<(String, Vec<Value>)> {
+        let replies = cases.iter().map(|pairs| {
+            let words = pairs.iter().flat_map(|(name, value)| [*name, value]);
+            let reply = client.call(&["CONFIG", "SET"].into_iter().chain(words).collect::<Vec<_>>()).text();
+            (reply, pairs.iter().map(|(name, _)| client.call(&["CONFIG", "GET", name])).collect())
+        });
+        replies.collect()
+    };
+    // Files are loaded only if TLS is used, and the CA and the client certificate even if no connection needs them.
+    let (cert, key) = (path("server.crt"), path("server.key"));
+    let own = format!("--tls-cert-file {cert} --tls-key-file {key} --tls-auth-clients no");
+    for is_used in [true, false] {
+        let port = free_port();
+        let flags = if is_used { format!("--tls-port {port} {own}") } else { own.clone() };
+        let subject = Launch::subject().flags(&flags).start();
+        let replies = set(&mut subject.client());
+        let flags = flags.replace(&port.to_string(), &free_port().to_string());
+        let redis = Launch::redis().flags(&flags).start();
+        let expected = set(&mut redis.client());
+        for ((case, reply), expected) in cases.iter().zip(&replies).zip(&expected) {
+            assert_eq!(reply, expected, "TLS is used: {is_used}, {case:?}");
+        }
+        let refused = replies.iter().filter(|(reply, _)| reply.contains("Unable to update TLS")).count();
+        assert_eq!(refused, if is_used { 8 } else { 0 });
+        if is_used {
+            let mut client = Client::encrypted(port, &connector(files.path(), None)).unwrap();
+            assert_eq!(client.run("PING").text(), "PONG", "the previous certificates stay in use");
+            assert!(subject.log().contains("Failed to configure CA certificate(s) file/directory: "));
+        }
+    }
 }
 
 #[test]
