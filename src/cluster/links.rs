@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::message::Kind;
-use super::node::{Flags, NodeIndex};
+use super::node::{Flags, Node, NodeIndex};
 use super::{Action, Cluster, Level, LinkId};
 
 #[derive(Debug)]
@@ -106,6 +106,12 @@ impl Cluster {
             let node = self.table.node(link.node?).id;
             Some(LinkView { link: *id, is_inbound: link.is_inbound, node, created_ms: link.created_ms })
         })
+    }
+
+    /// The node to which this node has established the link; `None` if the other node has.
+    pub fn node_connected_by(&self, link: LinkId) -> Option<&Node> {
+        let link = self.links.get(&link).filter(|link| !link.is_inbound)?;
+        Some(self.table.node(link.node?))
     }
 
     /// The number of links that were closed because of their size.

@@ -30,8 +30,8 @@ impl Server {
             let Some(entrance) = self.net.entrances().get(index) else { return };
             let is_encrypted = entrance.is_encrypted;
             match entrance.listener.accept() {
-                Ok(Some(socket)) => {
-                    let Some(channel) = self.accepted_channel(socket, is_encrypted) else { continue };
+                Ok(Some((socket, peer))) => {
+                    let Some(channel) = self.accepted_channel(socket, peer, is_encrypted) else { continue };
                     let transport = Transport::new(channel);
                     self.log_accepted(&transport);
                     self.take_in(transport);

@@ -10,6 +10,7 @@
 //! Actions are executed in their order, right after the call that caused them: what has to be on disk before a packet
 //! leaves is on disk.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Server;
@@ -245,9 +246,7 @@ impl Server {
         }
         let Some(node) = &self.cluster else { return };
         for number in node.bus.stalled(now_ms, HANDSHAKE_MS as u64) {
-            self.process
-                .log
-                .verbose(format_args!("Closing a cluster bus connection: its TLS handshake has timed out"));
+            self.log_failed_session(number, "the TLS handshake has timed out");
             self.close_link(number);
         }
     }
@@ -309,14 +308,14 @@ impl Server {
             let now_ms = self.cluster_ms();
             let Some(node) = &mut self.cluster else { return };
             match node.bus.accept(index) {
-                Ok(Some(socket)) => {
+                Ok(Some((socket, peer))) => {
                     if is_off {
                         // The others connect again.
                         continue;
                     }
-                    let (peer, local) = (socket.peer(), socket.local());
+                    let local = socket.local();
                     self.process.log.verbose(format_args!("Accepting cluster node connection from {peer}"));
-                    let channel = self.bus_channel(socket);
+                    let channel = self.bus_channel(socket, peer.clone());
                     let Some(node) = &mut self.cluster else { return };
                     let link = node.machine.link_accepted(&peer.ip_text(), &local.ip_text(), now_ms);
                     let added = channel.and_then(|channel| {
@@ -365,6 +364,7 @@ impl Server {
     fn receive_from_link(&mut self, number: u32) {
         let Some(link) = self.cluster.as_mut().and_then(|node| node.bus.get_mut(number)) else { return };
         let received = link.receive();
+        let (is_encrypted, has_no_session) = (link.channel.is_encrypted(), link.channel.is_handshaking());
         let bytes = link.take_received();
         let handled = self.handle_packets(number, &bytes);
         // A packet may have closed the link.
@@ -379,11 +379,38 @@ impl Server {
         let ends = ends.or(match received {
             Ok((_, Received::Bytes)) => None,
             Ok((_, Received::End)) => Some("connection closed".to_owned()),
-            Err(error) => Some(file::reason(&error)),
+            Err(error) => {
+                let why = file::reason(&error);
+                if has_no_session || is_encrypted && error.kind() == ErrorKind::InvalidData {
+                    self.log_failed_session(number, &why);
+                    return self.close_link(number);
+                }
+                Some(why)
+            }
         });
         if let Some(why) = ends {
             self.process.log.debug(format_args!("I/O error reading from node link: {why}"));
             self.close_link(number);
+        }
+    }
+
+    /// Logs why a connection has no TLS session, at Redis's level, but only once per interval and peer. A peer that
+    /// rejects the certificate of this node sends an alert, which with TLS 1.3 arrives after the handshake.
+    fn log_failed_session(&mut self, number: u32, why: &str) {
+        let now_ms = self.cluster_ms();
+        let Some(node) = &mut self.cluster else { return };
+        let (peer, text) = if let Some(other) = node.machine.node_connected_by(LinkId(u64::from(number))) {
+            let peer = format!("{}:{}", other.address.ip, other.address.bus_port);
+            let text = format!("Connection with Node {} at {peer} failed: {why}", other.id);
+            (peer, text)
+        } else {
+            let Some(link) = node.bus.get(number) else { return };
+            let peer = link.channel.peer();
+            let text = format!("Error accepting cluster node connection: {why} (addr={peer})");
+            (peer.ip_text(), text)
+        };
+        if node.bus.may_complain(&peer, now_ms) {
+            self.process.log.verbose(format_args!("{text}"));
         }
     }
 

@@ -13,7 +13,7 @@ use super::replication::upstream::{Progress, Sink};
 use super::{Io, Server};
 use crate::command::waiting::Blocked;
 use crate::config::{ByteText, Change, Config, Directive, SetError, TlsClients};
-use crate::sys::net::Socket;
+use crate::sys::net::{Address, Socket};
 use crate::sys::poller::{Event, Source, Token};
 use crate::tls::{
     Acceptor, CacheBounds, Channel, ClientAuth, ClientOptions, Connector, Identity, Password, ServerOptions,
@@ -181,12 +181,17 @@ impl Server {
         }
     }
 
-    /// The channel of an accepted connection. `None` if the connection has to be closed.
-    pub(super) fn accepted_channel(&self, socket: Socket, is_encrypted: bool) -> Option<Channel> {
+    /// The channel of a connection from `peer`. `None` if the connection has to be closed.
+    pub(super) fn accepted_channel(
+        &self,
+        socket: Socket,
+        peer: Address,
+        is_encrypted: bool,
+    ) -> Option<Channel> {
         if !is_encrypted {
             return Some(Channel::plain(socket));
         }
-        match self.encryption.acceptor.as_ref()?.session() {
+        match self.encryption.acceptor.as_ref()?.session(peer) {
             Ok(session) => Some(Channel::encrypted(socket, session)),
             Err(why) => {
                 self.process.log.warning(format_args!("Error accepting a client connection: {why}"));
@@ -211,15 +216,15 @@ impl Server {
         }
     }
 
-    /// The channel of an accepted connection of the cluster bus.
+    /// The channel of a connection from `peer` to the cluster bus.
     ///
     /// # Errors
     /// The same as for [`Server::outgoing_channel`].
-    pub(super) fn bus_channel(&self, socket: Socket) -> io::Result<Channel> {
+    pub(super) fn bus_channel(&self, socket: Socket, peer: Address) -> io::Result<Channel> {
         if !self.core.config.tls_cluster {
             return Ok(Channel::plain(socket));
         }
-        match self.encryption.bus.as_ref().map(Acceptor::session) {
+        match self.encryption.bus.as_ref().map(|acceptor| acceptor.session(peer)) {
             Some(Ok(session)) => Ok(Channel::encrypted(socket, session)),
             Some(Err(why)) => Err(io::Error::other(why)),
             None => Err(io::Error::other("TLS is not configured")),

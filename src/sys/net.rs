@@ -326,12 +326,12 @@ impl Listener {
         Ok(Listener { fd, name: path.to_string_lossy().into(), path: Some(path.to_path_buf()) })
     }
 
-    /// Returns the next connection, non-blocking, or `None` if none is pending. Skips a connection that broke before it
+    /// Returns the next connection, non-blocking, with the peer's address, or `None` if none is pending. Skips a connection that broke before it
     /// was accepted. Running out of descriptors (EMFILE, ENFILE) is an error that leaves the connection pending.
-    pub fn accept(&self) -> io::Result<Option<Socket>> {
+    pub fn accept(&self) -> io::Result<Option<(Socket, Address)>> {
         loop {
             match accept_raw(self.fd.as_raw_fd()) {
-                Ok(fd) => return Ok(Some(Socket { fd })),
+                Ok((fd, peer)) => return Ok(Some((Socket { fd }, peer))),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if concerns_the_peer_alone(&error) => {}
                 Err(error) => return Err(error),
@@ -445,29 +445,26 @@ fn listen(fd: RawFd, backlog: u32) -> io::Result<()> {
     check(unsafe { libc::listen(fd, i32::try_from(backlog).unwrap_or(i32::MAX)) })
 }
 
-#[cfg(not(target_os = "macos"))]
-fn accept_raw(fd: RawFd) -> io::Result<OwnedFd> {
-    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: the address is not requested.
-    let fd = unsafe { libc::accept4(fd, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
+/// Accepts a connection. The address is requested here because the kernel does not know it any more if the peer has
+/// already reset the connection.
+fn accept_raw(listener: RawFd) -> io::Result<(OwnedFd, Address)> {
+    let mut accepted = -1;
+    let peer = address(|at, len| {
+        #[cfg(not(target_os = "macos"))]
+        // SAFETY: the kernel writes at most `len` bytes at `at`, which are writable.
+        let fd = unsafe { libc::accept4(listener, at, len, libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) };
+        #[cfg(target_os = "macos")]
+        // SAFETY: as above.
+        let fd = unsafe { libc::accept(listener, at, len) };
+        accepted = fd;
+        fd
+    });
+    check(accepted)?;
     // SAFETY: open, and ours alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-#[cfg(target_os = "macos")]
-fn accept_raw(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: the address is not requested.
-    let fd = unsafe { libc::accept(fd, std::ptr::null_mut(), std::ptr::null_mut()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: open, and ours alone.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let fd = unsafe { OwnedFd::from_raw_fd(accepted) };
+    #[cfg(target_os = "macos")]
     prepare(fd.as_raw_fd())?;
-    Ok(fd)
+    Ok((fd, peer))
 }
 
 /// Whether an error of `accept` concerns only one pending connection, so that the next one may succeed.
@@ -517,11 +514,16 @@ pub(super) fn peer_of(fd: RawFd) -> Address {
 }
 
 fn name(fd: RawFd, ask: AskName) -> Address {
+    // SAFETY: the kernel writes at most `len` bytes at `at`, which are writable.
+    address(|at, len| unsafe { ask(fd, at, len) })
+}
+
+/// Returns the address that `ask` writes. Its arguments are the address of a structure, and that of the structure's size.
+fn address(ask: impl FnOnce(*mut libc::sockaddr, *mut libc::socklen_t) -> i32) -> Address {
     // SAFETY: plain numbers; all zeroes is valid.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
     let mut bytes = size_of_val(&storage) as libc::socklen_t;
-    // SAFETY: the kernel writes at most `bytes` bytes into `storage`, which fits any address.
-    if unsafe { ask(fd, (&raw mut storage).cast(), &raw mut bytes) } != 0 {
+    if ask((&raw mut storage).cast(), &raw mut bytes) < 0 {
         return Address::Unknown;
     }
     match i32::from(storage.ss_family) {
@@ -576,7 +578,7 @@ mod tests {
     fn accepted(listener: &Listener) -> Socket {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            if let Some(socket) = listener.accept().unwrap() {
+            if let Some((socket, _)) = listener.accept().unwrap() {
                 return socket;
             }
             assert!(Instant::now() < deadline, "nobody connected");

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io::{self, IoSlice};
 
 use super::{ClientOptions, HOW_TO_GET, ServerOptions};
-use crate::sys::net::Socket;
+use crate::sys::net::{Address, Socket};
 
 /// Creates the sessions of accepted connections.
 #[derive(Clone, Debug)]
@@ -16,8 +16,8 @@ impl Acceptor {
         Err(HOW_TO_GET.into())
     }
 
-    /// A session for an accepted connection.
-    pub fn session(&self) -> Result<Session, String> {
+    /// A session for a connection from `peer`.
+    pub fn session(&self, _: Address) -> Result<Session, String> {
         match self.0 {}
     }
 }
@@ -64,6 +64,10 @@ impl Session {
     }
 
     pub fn forget_unsent(&mut self) {
+        match self.0 {}
+    }
+
+    pub fn peer(&self) -> &Address {
         match self.0 {}
     }
 

@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::Session;
-use crate::sys::net::Socket;
+use crate::sys::net::{Address, Socket};
 
 /// See the module's head.
 pub struct Channel {
@@ -36,6 +36,14 @@ impl Channel {
     /// The socket, for its options and addresses. Only the channel may receive or send bytes.
     pub fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    /// The peer's address. After a reset, it is known only if an encrypted connection was accepted from it.
+    pub fn peer(&self) -> Address {
+        match (self.socket.peer(), &self.session) {
+            (Address::Unknown, Some(session)) => session.peer().clone(),
+            (address, _) => address,
+        }
     }
 
     /// Whether the bytes are encrypted.

@@ -19,6 +19,7 @@ use super::cache::SessionCache;
 use super::session::Session;
 use super::{ClientAuth, ClientOptions, ServerOptions, Suites, files, names};
 use crate::sys::clock;
+use crate::sys::net::Address;
 
 /// Creates the sessions of accepted connections.
 #[derive(Clone, Debug)]
@@ -58,9 +59,11 @@ impl Acceptor {
         Ok(Acceptor(Arc::new(config)))
     }
 
-    /// A session for an accepted connection.
-    pub fn session(&self) -> Result<Session, String> {
-        UnbufferedServerConnection::new(Arc::clone(&self.0)).map(Session::of_server).map_err(unusable)
+    /// A session for a connection from `peer`.
+    pub fn session(&self, peer: Address) -> Result<Session, String> {
+        UnbufferedServerConnection::new(Arc::clone(&self.0))
+            .map(|connection| Session::of_server(connection, peer))
+            .map_err(unusable)
     }
 }
 

@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 
-use super::{Identity, Password, Trust};
+use super::{Identity, Password, Trust, reason};
 use crate::sys::file;
 
 /// The files in which systems keep the certificates of public CAs. The first one that exists is read.
@@ -56,7 +56,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     match found {
         Ok(found) if found.is_empty() => Err("it contains no certificate in PEM format".into()),
         Ok(found) => Ok(found),
-        Err(error) => Err(format!("{error:?}")),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -78,10 +78,12 @@ fn private_key(
             rustls::pki_types::pem::Error::NoItemsFound => {
                 "it contains no private key in PEM format".to_owned()
             }
-            error => format!("{error:?}"),
+            error => error.to_string(),
         })?
     };
-    provider.key_provider.load_private_key(key).map_err(|error| error.to_string())
+    provider.key_provider.load_private_key(key).map_err(|_| {
+        format!("it is malformed, or of a kind that is not supported; supported: {}", reason::SUPPORTED_KEYS)
+    })
 }
 
 /// Finds the encrypted key in a PEM file.
@@ -132,7 +134,7 @@ pub fn roots(trust: &Trust) -> Result<Arc<RootCertStore>, String> {
 
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     for certificate in certificates(&read(path)?)? {
-        roots.add(certificate).map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| reason::of(&error))?;
     }
     Ok(())
 }

@@ -22,6 +22,8 @@ mod files;
 #[cfg(any(feature = "tls", test))]
 mod names;
 #[cfg(feature = "tls")]
+mod reason;
+#[cfg(feature = "tls")]
 mod session;
 
 use std::fmt;

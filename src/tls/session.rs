@@ -18,7 +18,8 @@ use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 
-use crate::sys::net::Socket;
+use super::reason;
+use crate::sys::net::{Address, Socket};
 
 /// The maximum plaintext of a record, in bytes.
 const RECORD: usize = 16 * 1024;
@@ -126,22 +127,24 @@ pub struct Session {
     /// The number of plaintext bytes in these records that [`Session::send`] has not returned as sent. The caller
     /// passes them again, also after the socket has accepted the records.
     held: usize,
+    /// The peer's address, for the log: after a reset, the kernel does not know it.
+    peer: Address,
 }
 
 impl Session {
-    /// Creates the session of an accepted connection.
-    pub(super) fn of_server(connection: UnbufferedServerConnection) -> Session {
-        Session::new(Side::Server(connection))
+    /// Creates the session of a connection from `peer`.
+    pub(super) fn of_server(connection: UnbufferedServerConnection, peer: Address) -> Session {
+        Session::new(Side::Server(connection), peer)
     }
 
     /// Creates the session of an outgoing connection. [`Session::flush`] sends its first message.
     pub(super) fn of_client(connection: UnbufferedClientConnection) -> io::Result<Session> {
-        let mut session = Session::new(Side::Client(connection));
+        let mut session = Session::new(Side::Client(connection), Address::Unknown);
         session.advance(&mut [], &mut |_| ())?;
         Ok(session)
     }
 
-    fn new(side: Side) -> Session {
+    fn new(side: Side, peer: Address) -> Session {
         Session {
             side,
             is_open: false,
@@ -155,7 +158,13 @@ impl Session {
             outgoing: Vec::new(),
             outgoing_at: 0,
             held: 0,
+            peer,
         }
+    }
+
+    /// The address from which the connection was accepted.
+    pub fn peer(&self) -> &Address {
+        &self.peer
     }
 
     /// Whether the handshake is in progress.
@@ -354,7 +363,7 @@ impl Session {
         const TYPES: RangeInclusive<u8> = 20..=24;
         match received.first() {
             Some(first) if !self.is_open && !TYPES.contains(first) => "the peer does not use TLS".into(),
-            _ => error.to_string(),
+            _ => reason::of(error),
         }
     }
 
@@ -528,7 +537,7 @@ fn encrypt(
     let start = at;
     let mut at = at;
     loop {
-        match connection.process(incoming).state.map_err(io::Error::other)? {
+        match connection.process(incoming).state.map_err(|error| io::Error::other(reason::of(&error)))? {
             ConnectionState::EncodeTlsData(mut data) => {
                 let room = records.len();
                 records.truncate(at);

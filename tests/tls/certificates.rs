@@ -43,9 +43,10 @@ impl Authority {
         fs::write(directory.join(format!("{name}.key")), key.serialize_pem()).expect("write");
     }
 
-    /// Writes the certificate of the CA.
-    pub fn publish(&self, path: &Path) {
-        fs::write(path, &self.pem).expect("write");
+    /// Writes the certificate of the CA as `NAME.crt`, and its key as `NAME.key`.
+    pub fn publish(&self, directory: &Path, name: &str) {
+        fs::write(directory.join(format!("{name}.crt")), &self.pem).expect("write");
+        fs::write(directory.join(format!("{name}.key")), self.issuer.key().serialize_pem()).expect("write");
     }
 }
 
@@ -60,8 +61,8 @@ fn named(name: &str) -> CertificateParams {
 /// Writes all certificates: `ca`, `server`, `client`, `expired`, `other-ca` and `stranger`.
 pub fn write_all(directory: &Path) {
     let (authority, other) = (Authority::new("test CA"), Authority::new("another CA"));
-    authority.publish(&directory.join("ca.crt"));
-    other.publish(&directory.join("other-ca.crt"));
+    authority.publish(directory, "ca");
+    other.publish(directory, "other-ca");
     authority.issue(directory, "server");
     authority.issue(directory, "client");
     authority.issue_expired(directory, "expired");

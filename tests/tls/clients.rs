@@ -1,9 +1,11 @@
 //! Third-party clients, and the certificates that they have to present.
 
+use std::net::TcpStream;
 use std::process::Command;
 
 use crate::Encrypted;
 use crate::support::programs::{node_packages, python_with_redis};
+use crate::support::socket_options::reset_on_close;
 use crate::support::{Value, run_bounded};
 
 #[test]
@@ -82,19 +84,38 @@ fn refusal(encrypted: &Encrypted, name: Option<&str>) -> String {
 #[test]
 fn a_client_without_a_certificate_is_refused() {
     let why = refusal(&Encrypted::start(""), None);
-    assert!(why.contains("no certificates"), "{why}");
+    assert!(why.contains("the peer has sent no certificate (addr="), "{why}");
 }
 
 #[test]
 fn a_client_with_an_expired_certificate_is_refused() {
     let why = refusal(&Encrypted::start(""), Some("expired"));
-    assert!(why.contains("expired"), "{why}");
+    assert!(why.contains("invalid peer certificate: it has expired (addr="), "{why}");
 }
 
 #[test]
 fn a_client_with_a_certificate_of_another_ca_is_refused() {
     let why = refusal(&Encrypted::start("--tls-auth-clients optional"), Some("stranger"));
-    assert!(why.contains("UnknownIssuer") || why.contains("BadSignature"), "{why}");
+    assert!(why.contains("invalid peer certificate: it was not issued by a trusted CA (addr="), "{why}");
+}
+
+#[test]
+fn a_client_with_the_certificate_of_a_ca_is_refused() {
+    let encrypted = Encrypted::start("");
+    let path = |name: &str| encrypted.files.join(name).display().to_string();
+    encrypted.server.client().ok(&format!("CONFIG SET tls-ca-cert-file {}", path("other-ca.crt")));
+    let why = refusal(&encrypted, Some("other-ca"));
+    assert!(why.contains("invalid peer certificate: it is the certificate of a CA (addr="), "{why}");
+}
+
+#[test]
+fn the_log_has_the_address_of_a_client_that_has_reset_its_connection() {
+    let encrypted = Encrypted::start("");
+    let socket = TcpStream::connect(("127.0.0.1", encrypted.port)).unwrap();
+    let address = socket.local_addr().unwrap();
+    reset_on_close(&socket);
+    drop(socket);
+    encrypted.server.wait_for_log(&format!("(addr={address} laddr=127.0.0.1:{})", encrypted.port));
 }
 
 #[test]

@@ -24,6 +24,9 @@ fn the_server_does_not_start_with_faulty_settings_and_logs_why() {
     let good = directives(files.path());
     let path = |name: &str| files.join(name).display().to_string();
     fs::write(files.join("empty"), "").unwrap();
+    let mut openssl = Command::new("openssl");
+    openssl.args(["ecparam", "-name", "secp521r1", "-genkey", "-noout", "-out", &path("p521.key")]);
+    assert!(openssl.status().expect("openssl").success());
     lock(&files, "server.key", "locked.key", &["pkcs8", "-topk8"]);
     lock(&files, "server.key", "old.key", &["ec", "-aes128"]);
     for (flags, why) in [
@@ -59,6 +62,10 @@ fn the_server_does_not_start_with_faulty_settings_and_logs_why() {
         (
             format!("{good} --tls-key-file {} --tls-key-file-pass secret", path("old.key")),
             "it is encrypted in an old format. Convert it with `openssl pkcs8 -topk8".into(),
+        ),
+        (
+            format!("{good} --tls-key-file {}", path("p521.key")),
+            "of a kind that is not supported; supported: ECDSA with P-256 or P-384".into(),
         ),
         (
             format!("{good} --tls-ca-cert-file {}", path("empty")),
@@ -223,7 +230,7 @@ fn replaced_certificates_are_loaded_without_a_command() {
     let mut old = encrypted.client();
     let authority = Authority::new("next CA");
     let next = Directory::new();
-    authority.publish(&next.join("ca.crt"));
+    authority.publish(next.path(), "ca");
     for name in ["server", "client"] {
         authority.issue(next.path(), name);
     }

@@ -64,6 +64,39 @@ fn a_replica_does_not_follow_a_primary_that_it_cannot_trust() {
 }
 
 #[test]
+fn an_expired_certificate_is_refused_by_a_replica_and_by_a_primary_whose_logs_say_so() {
+    let expired_primary = {
+        let files = Directory::new();
+        certificates::write_all(files.path());
+        let flags = format!("{} --repl-diskless-sync-delay 0", identity(&files, "", "expired"));
+        Encrypted::start_with(files, &flags)
+    };
+    let follow = |primary: &Encrypted, flags: &str| {
+        let own = directives(primary.files.path());
+        let replicaof = format!("--replicaof 127.0.0.1 {} --tls-replication yes", primary.port);
+        Launch::subject().flags(&format!("{own} {replicaof} {flags}")).start()
+    };
+    let replica = follow(&expired_primary, "");
+    replica.wait_for_log("Error condition on socket for SYNC: invalid peer certificate: it has expired");
+    let refused =
+        "Error accepting a client connection: the peer has sent the alert 'certificate expired' (addr=127";
+    expired_primary.server.wait_for_log(refused);
+    let primary = Encrypted::start("");
+    let replica = follow(&primary, &identity(&primary.files, "client-", "expired"));
+    primary.server.wait_for_log(
+        "Error accepting a client connection: invalid peer certificate: it has expired (addr=127.0.0.1:",
+    );
+    replica.wait_for_log("the peer has sent the alert 'certificate expired'");
+    assert_eq!(replica.client().info("master_link_status"), "down");
+}
+
+/// Directives for another certificate than that of [`directives`].
+fn identity(files: &Directory, kind: &str, name: &str) -> String {
+    let path = |ending: &str| files.join(&format!("{name}.{ending}")).display().to_string();
+    format!("--tls-{kind}cert-file {} --tls-{kind}key-file {}", path("crt"), path("key"))
+}
+
+#[test]
 fn redis_and_redstart_replicate_to_each_other_with_tls() {
     for (primary, replica) in [(Launch::subject(), Launch::redis()), (Launch::redis(), Launch::subject())] {
         let files = Directory::new();
@@ -200,6 +233,34 @@ fn redis_and_redstart_form_a_cluster_with_tls() {
     eventually("the write on the other replica", || {
         (clients[2].run("GET key") == Value::Bulk(b"new".to_vec())).then_some(())
     });
+}
+
+#[test]
+fn an_expired_certificate_is_refused_on_the_cluster_bus_and_logged_once_per_interval() {
+    let started = std::time::Instant::now();
+    let files = Directory::new();
+    certificates::write_all(files.path());
+    let expired = format!("--loglevel verbose {}", identity(&files, "client-", "expired"));
+    let launches = vec![Launch::subject().flags("--loglevel verbose"), Launch::subject().flags(&expired)];
+    let nodes = cluster(&files, launches);
+    let bus = nodes[1].0.client().run("CONFIG GET cluster-port").elements()[1].text();
+    nodes[0].0.client().ok(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", nodes[1].1));
+    // The second node knows the first one from its MEET, and cannot connect to it.
+    let refused =
+        "Error accepting cluster node connection: invalid peer certificate: it has expired (addr=127.0.0.1:";
+    nodes[0].0.wait_for_log(refused);
+    let alert = " failed: the peer has sent the alert 'certificate expired'";
+    nodes[1].0.wait_for_log(alert);
+    assert!(nodes[1].0.log().contains("Connection with Node "));
+    let count = |log: &str, text: &str| log.matches(text).count();
+    eventually("twenty attempts", || {
+        (count(&nodes[0].0.log(), "Accepting cluster node connection from") >= 20).then_some(())
+    });
+    for (node, text) in [(&nodes[0].0, refused), (&nodes[1].0, alert)] {
+        let lines = count(&node.log(), text);
+        assert!(lines as u64 <= 1 + started.elapsed().as_secs() / 10, "{}", node.log());
+    }
+    assert_eq!(nodes[0].0.client().run("PING").text(), "PONG");
 }
 
 #[test]

@@ -15,16 +15,24 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
 
-use crate::sys::net::{Listener, Socket};
+use crate::sys::net::{Address, Listener, Socket};
 use crate::sys::poller::{Interest, NativePoller, Poller, Source};
 use crate::tls::Channel;
 use link::BusLink;
+
+/// The interval in which failed sessions with one peer are logged once.
+const COMPLAIN_MS: u64 = 10_000;
+
+/// The most peers whose failed sessions are logged in an interval.
+const MAX_COMPLAINTS: usize = 1000;
 
 /// See the module's head.
 #[derive(Default)]
 pub struct Bus {
     listeners: Vec<Listener>,
     links: BTreeMap<u32, BusLink>,
+    /// When a failed session with a peer was last logged, by the peer's address.
+    complained_ms: BTreeMap<String, u64>,
 }
 
 impl Bus {
@@ -63,7 +71,7 @@ impl Bus {
     ///
     /// # Errors
     /// There are not enough descriptors.
-    pub fn accept(&self, index: usize) -> io::Result<Option<Socket>> {
+    pub fn accept(&self, index: usize) -> io::Result<Option<(Socket, Address)>> {
         self.listeners.get(index).map_or(Ok(None), Listener::accept)
     }
 
@@ -122,6 +130,16 @@ impl Bus {
         let stalls =
             |link: &BusLink| link.channel.is_handshaking() && now_ms.saturating_sub(link.since_ms) > most_ms;
         self.links.iter().filter(|(_, link)| stalls(link)).map(|(number, _)| *number).collect()
+    }
+
+    /// Whether to log a failed session with `peer`: it connects again several times a second.
+    pub fn may_complain(&mut self, peer: &str, now_ms: u64) -> bool {
+        self.complained_ms.retain(|_, last| now_ms.saturating_sub(*last) < COMPLAIN_MS);
+        if self.complained_ms.contains_key(peer) || self.complained_ms.len() >= MAX_COMPLAINTS {
+            return false;
+        }
+        self.complained_ms.insert(peer.to_owned(), now_ms);
+        true
     }
 
     /// The number of connections.

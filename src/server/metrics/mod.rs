@@ -27,7 +27,7 @@ use super::web::Fault;
 use super::web::connection::Asked;
 use crate::command::Error;
 use crate::http::{Method, Response, Status};
-use crate::sys::net::{Listener, Socket};
+use crate::sys::net::{Address, Listener, Socket};
 use crate::sys::poller::{Event, Source};
 use crate::sys::process;
 
@@ -100,7 +100,7 @@ impl Server {
         for _ in 0..ACCEPTED {
             match self.web.accept(index) {
                 Ok(None) => return,
-                Ok(Some(socket)) => self.take_in_web(socket),
+                Ok(Some((socket, peer))) => self.take_in_web(socket, peer),
                 Err(error) => {
                     return self.cannot_accept(
                         Source::WebListener(index as u32),
@@ -118,9 +118,9 @@ impl Server {
     }
 
     /// Adds a connection, unless protected mode or the number of connections forbids it: then it is sent an error.
-    fn take_in_web(&mut self, socket: Socket) {
+    fn take_in_web(&mut self, socket: Socket, peer: Address) {
         let now_us = self.core.clock.monotonic_us();
-        let refused = self.serves_this_machine_only() && !socket.peer().is_loopback();
+        let refused = self.serves_this_machine_only() && !peer.is_loopback();
         let is_encrypted = self.core.config.metrics_tls;
         if !self.web.make_room(&mut self.net.poller) {
             let mut words = b"Too many connections.\n".to_vec();
@@ -132,7 +132,7 @@ impl Server {
             }
             return;
         }
-        let Some(channel) = self.accepted_channel(socket, is_encrypted) else { return };
+        let Some(channel) = self.accepted_channel(socket, peer, is_encrypted) else { return };
         match self.web.add(&mut self.net.poller, channel, now_us) {
             Ok(number) if refused => self.refuse_web(number, Status::Forbidden),
             Ok(_) => {}

@@ -148,7 +148,7 @@ impl Transport {
 
     /// The client's address.
     pub fn peer(&self) -> Address {
-        self.channel.socket().peer()
+        self.channel.peer()
     }
 
     /// The address that the client has connected to.

@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 use connection::{Asked, Connection, Fate};
 
 use crate::http::Status;
-use crate::sys::net::{Listener, Socket};
+use crate::sys::net::{Address, Listener, Socket};
 use crate::sys::poller::{Event, Interest, NativePoller, Poller, Source};
 use crate::tls::Channel;
 
@@ -96,7 +96,7 @@ impl Web {
     ///
     /// # Errors
     /// There are not enough descriptors.
-    pub fn accept(&self, index: usize) -> io::Result<Option<Socket>> {
+    pub fn accept(&self, index: usize) -> io::Result<Option<(Socket, Address)>> {
         self.listeners.get(index).map_or(Ok(None), Listener::accept)
     }
 
