@@ -114,6 +114,17 @@ pub fn raise_open_files(wanted: u64) {
     );
 }
 
+/// Raises this process's limit of open files to `wanted`, or as far as it may. Returns the limit.
+pub fn raise_open_files_towards(wanted: u64) -> u64 {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit");
+    if soft >= wanted || setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).is_ok() {
+        return soft.max(wanted);
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("setrlimit");
+    hard
+}
+
 /// Resident memory of a process in bytes, from `/proc`.
 pub fn resident_bytes(pid: u32) -> u64 {
     status_field(pid, "VmRSS").trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024

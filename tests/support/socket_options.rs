@@ -1,4 +1,4 @@
-//! Options of sockets that the standard library does not have.
+//! Options of sockets and processes that the standard library does not have.
 
 /// Whether the socket with the descriptor `number` of another process has `TCP_NODELAY`.
 #[cfg(target_os = "linux")]
@@ -33,5 +33,15 @@ pub fn reset_on_close(stream: &std::net::TcpStream) {
     let failed = unsafe {
         libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const none).cast(), len)
     };
+    assert_eq!(failed, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Sets the limit of open files of another process.
+#[cfg(target_os = "linux")]
+pub fn limit_open_files(pid: u32, limit: u64) {
+    let limits = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+    // SAFETY: the kernel reads one structure, and writes nothing.
+    let failed =
+        unsafe { libc::prlimit(pid as i32, libc::RLIMIT_NOFILE, &raw const limits, std::ptr::null_mut()) };
     assert_eq!(failed, 0, "{}", std::io::Error::last_os_error());
 }

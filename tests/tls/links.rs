@@ -117,6 +117,59 @@ fn redis_and_redstart_replicate_to_each_other_with_tls() {
     }
 }
 
+#[test]
+fn sentinel_replaces_a_primary_with_tls_by_its_replica() {
+    const NAME: &str = "mymaster";
+    let files = Directory::new();
+    certificates::write_all(files.path());
+    let tls = |port| format!("--tls-port {port} --tls-replication yes {}", directives(files.path()));
+    let (port, other) = (free_port(), free_port());
+    let primary = Launch::subject()
+        .config("# The first.\n")
+        .flags(&format!("{} --repl-diskless-sync-delay 0", tls(port)))
+        .start();
+    let replica = Launch::subject()
+        .config("# The second.\n")
+        .flags(&format!("{} --replicaof 127.0.0.1 {port}", tls(other)))
+        .start();
+    primary.client().ok("SET before safe");
+    eventually("a replica with its tls-port", || {
+        let info = primary.client().run("INFO replication").text();
+        info.contains(&format!("port={other},state=online")).then_some(())
+    });
+    let config = format!(
+        "sentinel monitor {NAME} 127.0.0.1 {port} 1\n\
+         sentinel down-after-milliseconds {NAME} 1000\n\
+         sentinel failover-timeout {NAME} 5000\n"
+    );
+    let sentinel = Launch::redis().config(&config).flags(&format!("--sentinel {}", tls(free_port()))).start();
+    let state = |field: &str| sentinel.client().run(&format!("SENTINEL MASTER {NAME}")).field(field).text();
+    eventually("the replica is known", || {
+        (state("num-slaves") == "1" && state("flags") == "master").then_some(())
+    });
+    let launch = primary.stop();
+    let encrypted = connector(files.path(), Some("client"));
+    // Sentinel closes the connections of a server's clients when it changes the server's role.
+    let mut client = eventually("the replica is promoted", || {
+        let is_agreed = state("port") == other.to_string() && state("flags") == "master";
+        let mut client = Client::encrypted(other, &encrypted).ok().filter(|_| is_agreed)?;
+        client.try_call(&["ROLE"]).ok()?.value.elements()[0].text().eq("master").then_some(client)
+    });
+    assert_eq!(client.run("GET before").text(), "safe");
+    client.ok("SET after safe");
+    let returned = launch.start();
+    eventually("the old primary follows", || {
+        let info = returned.try_client()?.try_call(&["INFO", "replication"]).ok()?.value.text();
+        let is_linked = info.contains("role:slave\r") && info.contains("master_link_status:up\r");
+        (is_linked && info.contains(&format!("master_port:{other}\r"))).then_some(())
+    });
+    eventually("the write to the promoted replica", || {
+        let reply = returned.try_client()?.try_call(&["GET", "after"]).ok()?;
+        (reply.value == Value::Bulk(b"safe".to_vec())).then_some(())
+    });
+    assert!(replica.client().info("slave0").contains(&format!("port={port},state=online")));
+}
+
 /// Starts nodes whose cluster bus uses TLS. The first node has all slots.
 fn cluster(files: &Directory, launches: Vec<Launch>) -> Vec<(Server, u16)> {
     let nodes: Vec<(Server, u16)> = launches
@@ -226,7 +279,9 @@ fn redis_and_redstart_form_a_cluster_with_tls() {
         let _ = clients[1].run("CLUSTER FAILOVER");
         (clients[1].info("role") == "master").then_some(())
     });
-    eventually("the old primary follows", || (clients[0].info("master_link_status") == "up").then_some(()));
+    eventually("the old primary follows", || {
+        (clients[0].info("role") == "slave" && clients[0].info("master_link_status") == "up").then_some(())
+    });
     assert_eq!(clients[0].info("master_port"), nodes[1].1.to_string());
     assert_eq!(clients[1].call(&["SET", "key", "new"]).text(), "OK");
     clients[2].ok("READONLY");

@@ -7,6 +7,7 @@ mod certificates;
 mod clients;
 mod files;
 mod forged;
+mod handshakes;
 mod hostile;
 mod links;
 mod metrics;
