@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// Directives of Redis 7.0 that are not compared, each with its reason.
 const NOT_COMPARED: &[(&str, &str)] = &[
     ("port", "binding it is the server's part"),
+    ("tls-port", "Redis would load the certificates, and then those of every tls- directive"),
+    ("tls-replication", "the same"),
+    ("tls-cluster", "the same"),
     ("bind", "binding them is the server's part"),
     ("maxclients", "raising the limit of open files is the server's part"),
     ("appendonly", "Redis starts a child for it"),
@@ -56,8 +59,7 @@ fn without_newer(text: &str) -> String {
 }
 
 fn is_compared(name: &str) -> bool {
-    // Redis tries to load the certificates.
-    !name.starts_with("tls-") && !NOT_COMPARED.iter().any(|(other, _)| *other == name)
+    !NOT_COMPARED.iter().any(|(other, _)| *other == name)
 }
 
 fn redis_binary() -> OsString {
