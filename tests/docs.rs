@@ -7,6 +7,8 @@
 //!   `REDSTART_WRITE_DOCS=1 cargo test --test docs` corrects the numbers.
 //! * A fenced block `rust src/file.rs` quotes that file: its lines are in the file in that order; a line of `…` alone
 //!   stands for any lines in between.
+//! * In a table whose last column is `test`, a code span that ends with `.rs` names a file of `tests/`, and each other one
+//!   a test in the file before it.
 //! * In getting-started.md a shell runs each block `sh` after `<!-- run -->`, which must print the following block
 //!   `text`, or nothing. There `…` stands for anything within a line.
 
@@ -421,6 +423,65 @@ impl Drop for Walk {
     }
 }
 
+/// The files and tests that tables name: the line, the file, and a test in it or nothing.
+fn named_tests(text: &str) -> Vec<(usize, &str, Option<&str>)> {
+    let mut found = Vec::new();
+    let mut names_tests = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        let Some(row) = line.strip_prefix('|').and_then(|line| line.strip_suffix('|')) else {
+            names_tests = false;
+            continue;
+        };
+        let cell = row.rsplit('|').next().unwrap_or_default();
+        names_tests |= cell.trim() == "test";
+        let mut file = None;
+        for span in cell.split('`').skip(1).step_by(2).filter(|_| names_tests) {
+            if Path::new(span).extension().is_some_and(|extension| extension == "rs") {
+                file = Some(span);
+                found.push((number, span, None));
+            } else {
+                let file = file.unwrap_or_else(|| panic!("line {number}: {span} has no file before it"));
+                found.push((number, file, Some(span)));
+            }
+        }
+    }
+    found
+}
+
+/// Whether a Rust file has a test with this name.
+fn has_test(source: &str, name: &str) -> bool {
+    let head = format!("fn {name}(");
+    let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
+    let attributes = |at: usize| lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+    (0..lines.len()).any(|at| {
+        // A long name has its parentheses, or its opening brace, on the next line.
+        let is_it = lines[at].starts_with(&head) || lines[at] == head.trim_end_matches('(');
+        is_it && attributes(at).any(|line| *line == "#[test]")
+    })
+}
+
+#[test]
+fn tests_that_tables_name_are_there() {
+    let mut checked = 0;
+    let mut missing = Vec::new();
+    for document in documents() {
+        for (line, file, test) in named_tests(&document.text) {
+            let source = fs::read_to_string(Path::new(ROOT).join("tests").join(file)).ok();
+            let is_there = source.is_some_and(|source| test.is_none_or(|name| has_test(&source, name)));
+            if !is_there {
+                missing.push(format!(
+                    "{}:{line}: {file} {}",
+                    document.path.display(),
+                    test.unwrap_or_default()
+                ));
+            }
+            checked += 1;
+        }
+    }
+    assert!(missing.is_empty(), "not in tests/:\n{}", missing.join("\n"));
+    assert!(checked > 20, "found only {checked}");
+}
+
 #[test]
 fn what_getting_started_shows_is_what_happens() {
     let text = fs::read_to_string(Path::new(ROOT).join("docs/getting-started.md")).expect("the document");
@@ -477,6 +538,20 @@ fn a_definition_is_found_by_its_name_and_its_owner() {
     assert!(line_of(&found, "lost").is_err());
     let commands = definitions(Path::new("a.def"), "group string\n\ncommand get\n  summary x\n");
     assert_eq!(line_of(&commands, "get"), Ok(3));
+}
+
+#[test]
+fn a_test_in_a_table_is_found() {
+    let text = "| a `x` | test |\n|---|---|\n| b | `one.rs`: `first`, `second`; `two.rs`; all |\n\n| a | `first` |\n";
+    let found = [
+        (3, "one.rs", None),
+        (3, "one.rs", Some("first")),
+        (3, "one.rs", Some("second")),
+        (3, "two.rs", None),
+    ];
+    assert_eq!(named_tests(text), found);
+    let source = "#[test]\n#[cfg(unix)]\nfn first() {\n}\nfn second() {\n}\n";
+    assert!(has_test(source, "first") && !has_test(source, "second") && !has_test(source, "fir"));
 }
 
 #[test]
