@@ -46,9 +46,8 @@ test: ## Build and run all tests; installs redis-server and clients where it can
 	tests/prepare
 	$(CARGO) test --locked $(ARGS)
 
-test-tls: ## Run the tests of TLS, and others to which it matters, with a build that has it
-	$(CARGO) test --locked --features tls --no-run --lib --test config_defaults --test tls
-	$(CARGO) test --locked --features tls --lib -- tls:: config::
+test-tls: ## Run the tests of TLS and of directives, with a build that has it
+	$(CARGO) test --locked --features tls --no-run --test config_defaults --test tls
 	$(CARGO) test --locked --features tls --test config_defaults
 	$(CARGO) test --locked --features tls --test tls -- $(ARGS)
 

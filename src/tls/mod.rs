@@ -22,7 +22,7 @@ mod files;
 #[cfg(any(feature = "tls", test))]
 mod names;
 #[cfg(feature = "tls")]
-mod reason;
+pub mod reason;
 #[cfg(feature = "tls")]
 mod session;
 

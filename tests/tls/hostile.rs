@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::support::socket_options::limit_open_files;
 use crate::support::{DEADLINE, Value, eventually, raise_open_files_towards};
 use crate::{Client, Encrypted};
 
@@ -61,7 +60,7 @@ fn without_free_descriptors_the_server_goes_on_and_accepts_clients_again_later()
     plain.wait_for_info("connected_clients", |count| count == 2);
     let pid = encrypted.server.pid();
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64;
-    limit_open_files(pid, open + 10);
+    crate::support::socket_options::limit_open_files(pid, open + 10);
     // More than ten of these handshakes wait to be accepted.
     let streams: Vec<TcpStream> = (0..30)
         .map(|_| {

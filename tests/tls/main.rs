@@ -11,6 +11,7 @@ mod handshakes;
 mod hostile;
 mod links;
 mod metrics;
+mod reasons;
 mod session;
 #[path = "../support/mod.rs"]
 mod support;
