@@ -132,6 +132,16 @@ impl Watched {
         }
     }
 
+    /// The next line that is not one of the primary's periodic pings.
+    fn call(&mut self) -> String {
+        loop {
+            let line = self.line();
+            if line != r#""PING""# {
+                return line;
+            }
+        }
+    }
+
     /// Closes the reading end of the output.
     fn close_output(&mut self) {
         self.lines = None;

@@ -159,7 +159,7 @@ fn check_printed(master: &Server, command: Command, swallows_first: bool) {
         assert_eq!(replica.line_with("SELECT"), r#""SELECT","0""#);
     }
     assert_eq!(replica.line_with(r#""SET""#), r#""SET","a","x\n\"y\"\xff""#);
-    let mut frame = [replica.line(), replica.line()];
+    let mut frame = [replica.call(), replica.call()];
     // Before 7.2, Redis selects the database first.
     frame.sort();
     assert_eq!(frame, [r#""MULTI""#, r#""SELECT","4""#]);
@@ -171,7 +171,7 @@ fn check_printed(master: &Server, command: Command, swallows_first: bool) {
         r#""PUBLISH","channel","message""#,
     ];
     for line in rest {
-        assert_eq!(replica.line(), line);
+        assert_eq!(replica.call(), line);
     }
     drop(replica);
     client.ok("FLUSHALL");

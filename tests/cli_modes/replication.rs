@@ -235,9 +235,9 @@ fn a_replica_prints_the_commands_of_its_master() {
     client.ok("SELECT 4");
     client.run("INCR n");
     assert_eq!(replica.line_with("SELECT"), r#""SELECT","0""#);
-    assert_eq!(replica.line(), r#""SET","a","x\n\"y\"\xff""#);
-    assert_eq!(replica.line(), r#""SELECT","4""#);
-    assert_eq!(replica.line(), r#""INCR","n""#);
+    assert_eq!(replica.call(), r#""SET","a","x\n\"y\"\xff""#);
+    assert_eq!(replica.call(), r#""SELECT","4""#);
+    assert_eq!(replica.call(), r#""INCR","n""#);
     drop(server);
     let run = replica.finish();
     assert_eq!(run.status, Some(1));
