@@ -45,7 +45,7 @@ const SHOWN_BACKLOG: u64 = 256;
 /// Bytes of requests that are passed on together.
 const TOGETHER: usize = 16 << 10;
 
-/// Empty lines that are kept until a request follows: no more, in bytes.
+/// The most bytes of empty lines that are kept until a request follows.
 const MOST_EMPTY: usize = 16 << 10;
 
 /// Log that commands are applied although the disk fails at most once per interval.
@@ -152,8 +152,8 @@ impl Server {
         }
     }
 
-    /// What the primary sent is no request, so the offset may be none at which its stream can be continued: from
-    /// there, it would send the same again. As in Redis, the next synchronization is a full one.
+    /// Closes the link to a primary that has sent something else than a request. From the current offset it would send
+    /// the same bytes again, so the next synchronization is a full one, as in Redis.
     #[cold]
     fn distrust_primary(&mut self, token: Token, why: &str) {
         self.process.log.warning(format_args!(
@@ -278,8 +278,8 @@ impl Server {
             return Ok(at);
         }
         if start < at {
-            // The rest is empty lines. As in Redis, they are part of the stream once a request follows: Redis sends one
-            // without counting it before it closes a link whose snapshot has failed after its last byte.
+            // The rest is empty lines. As in Redis, they count as part of the stream once a request follows. Redis sends
+            // one that it does not count before it closes a link whose snapshot has failed after its last byte.
             *partial = Partial::default();
         }
         Ok(start)

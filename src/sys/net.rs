@@ -326,8 +326,9 @@ impl Listener {
         Ok(Listener { fd, name: path.to_string_lossy().into(), path: Some(path.to_path_buf()) })
     }
 
-    /// Returns the next connection, non-blocking, with the peer's address, or `None` if none is pending. Skips a connection that broke before it
-    /// was accepted. Running out of descriptors (EMFILE, ENFILE) is an error that leaves the connection pending.
+    /// Returns the next connection, non-blocking, with the peer's address, or `None` if none is pending. Skips a
+    /// connection that broke before it was accepted. Running out of descriptors (EMFILE, ENFILE) is an error that leaves
+    /// the connection pending.
     pub fn accept(&self) -> io::Result<Option<(Socket, Address)>> {
         loop {
             match accept_raw(self.fd.as_raw_fd()) {
