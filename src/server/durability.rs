@@ -57,7 +57,7 @@ impl Server {
         match self.persistence.log.state() {
             _ if self.replication.has_backlog => 0,
             State::Off => 0,
-            _ => self.core.keyspace.journal.stream().kept_bytes() as u64,
+            _ => self.core.keyspace.journal.stream().excess_bytes() as u64,
         }
     }
 
