@@ -265,21 +265,21 @@ impl Primary {
     }
 
     fn write(&mut self, size: usize) {
-        let before = self.stream.end();
+        let cursor = self.reader_at_end();
         let value = vec![b'v'; size];
         let words: [&[u8]; 3] = [b"SET", b"k", &value];
         self.stream.push(0, words.iter().map(|word| Word::Bytes(word)));
         self.stream.end_unit(Framing::Together);
         self.stream.settle();
-        self.copy_from(before);
+        self.copy_from(cursor);
     }
 
     /// A request to the replicas, which changes no data.
     fn push_aside(&mut self) {
-        let before = self.stream.settled();
+        let cursor = self.reader_at_end();
         self.stream.push_aside(b"*1\r\n$4\r\nPING\r\n");
-        self.confirmation.note_aside(before..self.stream.settled());
-        self.copy_from(before);
+        self.confirmation.note_aside(cursor.offset()..self.stream.settled());
+        self.copy_from(cursor);
     }
 
     fn request_acknowledgements(&mut self) {
@@ -291,10 +291,14 @@ impl Primary {
         }
     }
 
+    /// A reader of what comes next: without one, a part of a unit that exceeds the history would not be kept.
+    fn reader_at_end(&mut self) -> Cursor {
+        self.stream.resume_reader(self.stream.settled()).expect("the end is kept")
+    }
+
     /// Copies the new bytes of the stream to the log: those that a reader at the end before gets.
-    fn copy_from(&mut self, before: u64) {
-        assert_eq!(before, self.log.len() as u64);
-        let cursor = self.stream.resume_reader(before).expect("the new bytes are kept");
+    fn copy_from(&mut self, cursor: Cursor) {
+        assert_eq!(cursor.offset(), self.log.len() as u64);
         for piece in self.stream.pieces(&cursor) {
             self.log.extend_from_slice(piece);
         }
