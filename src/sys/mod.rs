@@ -8,7 +8,8 @@
 //! [`ring`], and [`clock`] reads the time. The rest serves the process as a whole: [`signal`], [`crash`] and
 //! [`out_of_memory`] for its end, [`process`] for its limits and figures, [`host`] for its interfaces to the system,
 //! [`mod@file`] for its log and its configuration, [`raw_log`] for messages from signal handlers, [`title`] for its
-//! title in `ps`, [`terminal`] and [`full_screen`] for the tools. Persistence uses [`mod@fork`] and [`disk`].
+//! title in `ps`, [`handoff`] between its threads, [`terminal`] and [`full_screen`] for the tools. Persistence uses
+//! [`mod@fork`] and [`disk`].
 //!
 //! Everything here is safe to call. Each `unsafe` block inside is one call, with its reason.
 
@@ -19,6 +20,7 @@ pub mod disk;
 pub mod file;
 pub mod fork;
 pub mod full_screen;
+pub mod handoff;
 pub mod host;
 pub mod memory;
 pub mod net;
