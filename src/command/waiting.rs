@@ -72,11 +72,13 @@ pub enum Blocked {
     Shutdown,
     /// Its script runs long and is suspended.
     Script,
+    /// Its command needs the connection, which an I/O thread is returning.
+    Line,
 }
 
 impl Blocked {
     /// All reasons.
-    pub const ALL: [Blocked; 9] = [
+    pub const ALL: [Blocked; 10] = [
         Blocked::Keys,
         Blocked::Acknowledgements,
         Blocked::Pause,
@@ -86,6 +88,7 @@ impl Blocked {
         Blocked::Migration,
         Blocked::Shutdown,
         Blocked::Script,
+        Blocked::Line,
     ];
 
     /// Whether its command may have changed data already, and only the reply is to come.
@@ -96,7 +99,7 @@ impl Blocked {
     /// Whether the server itself ends the wait, soon: the requests behind it are executed even if the client sends no
     /// more. Bytes that the client sends meanwhile, and its end of stream, stay in its socket.
     pub fn ends_by_itself(self) -> bool {
-        matches!(self, Blocked::Memory | Blocked::Freeing | Blocked::Part)
+        matches!(self, Blocked::Memory | Blocked::Freeing | Blocked::Part | Blocked::Line)
     }
 }
 

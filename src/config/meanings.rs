@@ -84,6 +84,12 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("activerehashing", "Go on resizing tables between requests, so that it ends when requests are rare."),
     ("active-expire-effort", "How hard to look for expired keys: less memory for more processor time."),
     (
+        "io-threads",
+        "The main thread, which executes, and the I/O threads, which receive, parse and send. They are taken into use as the \
+         load requires.",
+    ),
+    ("io-threads-always-active", "Use all I/O threads from the start."),
+    (
         "client-output-buffer-limit",
         "Close clients that do not read their replies: beyond the hard limit at once, beyond the soft one after the seconds; 0: no limit.",
     ),

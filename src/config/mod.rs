@@ -52,7 +52,7 @@ pub enum Effect {
     NoLocale,
     NoStartWarnings,
     NoMemoryTest,
-    OneThread,
+    ThreadsRead,
     OwnAllocator,
     Debugging,
 }
@@ -75,7 +75,7 @@ impl Effect {
             Effect::NoLocale => "texts are compared byte by byte",
             Effect::NoStartWarnings => "the start does not stop at a warning",
             Effect::NoMemoryTest => "a crash report does not test the memory",
-            Effect::OneThread => "one thread serves all clients",
+            Effect::ThreadsRead => "I/O threads receive, parse and send in any case",
             Effect::OwnAllocator => {
                 "the allocator is not jemalloc; unused memory is always given back by a thread"
             }

@@ -187,8 +187,9 @@ directives! {
     "dynamic-hz", dynamic_hz: bool = true, PLAIN, RUN, Acts;
     "activerehashing", activerehashing: bool = true, PLAIN, RUN, Acts;
     "active-expire-effort", active_expire_effort: u32 = 1, int(1, 10), RUN, Acts;
-    "io-threads", io_threads: u32 = 1, int(1, 128), START, OneThread;
-    "io-threads-do-reads", io_threads_do_reads: bool = false, PLAIN, START, OneThread;
+    "io-threads", io_threads: u32 = 1, int(1, 128), RUN, Acts;
+    "io-threads-do-reads", io_threads_do_reads: bool = false, PLAIN, START, ThreadsRead;
+    "io-threads-always-active", io_threads_always_active: bool = false, PLAIN, HIDDEN, Acts;
     "client-output-buffer-limit", client_output_buffer_limit: OutputLimits = OutputLimits::usual(), PLAIN,
         WORDS | PARTS, Acts;
     "client-query-buffer-limit", client_query_buffer_limit: u64 = 1024 * MB, bytes(MB, SIZE_MAX), RUN, Acts;

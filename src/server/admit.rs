@@ -182,7 +182,7 @@ impl Server {
     /// Whether the configuration lets this client call a protected command.
     #[cold]
     fn permits(&self, token: Token, command: &Command) -> bool {
-        let local = self.net.clients.get(token).is_some_and(|c| c.transport.peer().is_loopback());
+        let local = self.net.clients.get(token).is_some_and(|c| c.peer().is_loopback());
         let allowed = match introspect::container_of(command).name {
             "debug" => self.core.config.enable_debug_command,
             _ => self.core.config.enable_module_command,

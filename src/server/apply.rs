@@ -18,6 +18,7 @@ use super::core::dispatch::Environment;
 use super::invoke::{Caller, NOT_IN_STREAM};
 use super::loading::replay;
 use super::net::batch::{BATCH, Batch, Request, Rest};
+use super::net::client::Client;
 use super::net::query::Query;
 use super::persistence::Denial;
 use super::transactions::{DISCARD_ALONE, EXEC_ALONE, NESTED};
@@ -104,11 +105,12 @@ impl Server {
             if client.session.is_closing() {
                 return;
             }
-            let mut query = client.query.take().unwrap_or_else(|| Box::new(Query::of_link()));
+            let Some(line) = client.line_mut() else { return };
+            let mut query = line.query.take().unwrap_or_else(|| Box::new(Query::of_link()));
             let received = query.grow_if_full().and_then(|()| {
                 let room = query.ring.writable();
                 let len = room.len().min(READ);
-                client.transport.receive(&mut room[..len]).map(|count| (count, len))
+                line.transport.receive(&mut room[..len]).map(|count| (count, len))
             });
             let (count, len) = match received {
                 Ok((0, _)) => {
@@ -117,7 +119,7 @@ impl Server {
                 }
                 Ok(received) => received,
                 Err(error) => {
-                    client.query = Some(query);
+                    line.query = Some(query);
                     if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
                         self.process.log.verbose(format_args!("Reading from master: {error}"));
                         self.net.doom(token);
@@ -141,10 +143,10 @@ impl Server {
                     return self.distrust_primary(token, &why);
                 }
             }
-            if let Some(client) = self.net.clients.get_mut(token) {
+            if let Some(line) = self.net.clients.get_mut(token).and_then(Client::line_mut) {
                 // The link keeps its ring: mapping one for each receive would cost more than executing what it holds.
                 query.shrink_of_link();
-                client.query = Some(query);
+                line.query = Some(query);
             }
             if count < len {
                 return;
@@ -229,7 +231,7 @@ impl Server {
                 Err(error) => return Err(String::from_utf8_lossy(&error.message()).into_owned()),
             }
         }
-        lookup::prefetch(batch, &self.core.keyspace, db, window, &[]);
+        lookup::prefetch(&batch.requests, &batch.spans, &self.core.keyspace, db, window, &[]);
         if self.applying.replies.capacity() > KEEP_REPLY {
             self.applying.replies = Vec::new();
         }

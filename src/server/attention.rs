@@ -51,7 +51,7 @@ impl Server {
             return monitors.show(db, format_args!("lua"), words);
         }
         let Some(client) = caller.any_client().and_then(|token| self.net.clients.get(token)) else { return };
-        match client.transport.peer() {
+        match client.peer() {
             Address::Unix(path) => monitors.show(db, format_args!("unix:{path}"), words),
             peer => monitors.show(db, format_args!("{peer}"), words),
         }

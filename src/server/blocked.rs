@@ -24,6 +24,8 @@ impl Server {
             Blocked::Migration => self.replication.migrations.waiting_clients(),
             Blocked::Shutdown => self.stopping.as_ref().map_or(0, |stopping| stopping.waiting_clients()),
             Blocked::Script => usize::from(self.is_busy()),
+            // Not for longer than a few iterations: not a wait of the client's.
+            Blocked::Line => 0,
         }
     }
 
@@ -38,6 +40,7 @@ impl Server {
             Blocked::Part => self.parts.forget(token),
             Blocked::Migration => self.forget_migrating(token),
             Blocked::Shutdown => self.forget_shutdown_client(token),
+            Blocked::Line => {}
             Blocked::Script => unreachable!("a connection stays until its script has ended"),
         }
     }

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use super::Server;
 use super::invoke::Caller;
 use super::net::batch::Rest;
+use super::net::client::Client;
 use super::net::output::{Held, Mark};
 use super::scripts::run::{End, Kind, Run};
 use super::transactions::Execution;
@@ -109,7 +110,8 @@ impl Server {
     pub(super) fn mask_suspended(&mut self) {
         let Some(suspended) = &mut self.suspended else { return };
         if let Some(client) = self.net.clients.get(suspended.token)
-            && self.net.poller.remove(client.transport.as_fd()).is_ok()
+            && let Some(line) = client.line()
+            && self.net.poller.remove(line.transport.as_fd()).is_ok()
         {
             suspended.is_masked = true;
         }
@@ -235,9 +237,9 @@ impl Server {
         if closes {
             return self.close(token);
         }
-        if is_masked && let Some(client) = self.net.clients.get(token) {
-            let interest = Interest { read: true, write: client.is_sendable() };
-            if self.net.poller.add(client.transport.as_fd(), Source::Client(token), interest).is_err() {
+        if is_masked && let Some(line) = self.net.clients.get(token).and_then(Client::line) {
+            let interest = Interest { read: true, write: line.is_sendable() };
+            if self.net.poller.add(line.transport.as_fd(), Source::Client(token), interest).is_err() {
                 self.net.doom(token);
             }
         }

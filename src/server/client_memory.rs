@@ -88,7 +88,9 @@ impl Server {
         if self.net.ledger.is_none() {
             return;
         }
-        if let Some(pending) = self.net.clients.get_mut(token).and_then(|client| client.pending.as_mut()) {
+        if let Some(pending) =
+            self.net.clients.get_mut(token).and_then(|client| client.pending_mut().as_mut())
+        {
             pending.recount();
         }
         self.count_client(token);

@@ -31,16 +31,16 @@ impl Server {
         let end = self.stream_end();
         let Some(offset) = self.replication.confirmation.needed(end) else { return false };
         let output = &self.net.output;
-        let token = output.segment(head).0;
+        let token = output.sheet().segment(head).0;
         let Some(client) = self.net.clients.get_mut(token) else { return false };
         let flags = client.session.flags;
         if flags.replica || flags.primary || flags.close_now || !output.depends_on_data(head) {
             return false;
         }
-        client.reply_peak.raise(output.chain_bytes(head));
-        let pending = client.pending.get_or_insert_default();
+        client.reply_peak.raise(output.sheet().chain_bytes(head));
+        let pending = client.pending_mut().get_or_insert_default();
         let is_new_part = pending.withhold(offset);
-        output.queue_chain(head, 0, pending);
+        output.sheet().queue_chain(head, 0, pending);
         if is_new_part {
             self.replication.confirmation.wait(token, offset, self.core.clock.monotonic_us());
         }
@@ -64,7 +64,8 @@ impl Server {
     fn release_confirmed(&mut self) {
         let mut released: Vec<Token> = Vec::new();
         while let Some(token) = self.replication.confirmation.next_confirmed() {
-            if let Some(pending) = self.net.clients.get_mut(token).and_then(|client| client.pending.as_mut())
+            if let Some(pending) =
+                self.net.clients.get_mut(token).and_then(|client| client.pending_mut().as_mut())
             {
                 pending.release();
                 if released.last() != Some(&token) {

@@ -118,6 +118,9 @@ impl Server {
             return;
         }
         self.cron.runs += 1;
+        if self.net.threads.exist() {
+            self.plan_threads(now_us);
+        }
         self.end_expire_cycle();
         self.cron.expire_credit_us = if self.cron.expires
             && (self.replication.upstream.is_none() || !self.core.keyspace.own_expiries.is_empty())
@@ -137,6 +140,7 @@ impl Server {
         if self.cron.runs.is_multiple_of(u64::from(self.cron.hz)) {
             self.core.give_back_memory();
             self.net.output.rest();
+            self.net.threads.rest();
             self.renew_encryption();
         }
         self.look_after_log();
@@ -237,15 +241,18 @@ impl Server {
             if timeout_ms > 0 && now - client.active_ms > timeout_ms && !may_idle {
                 idle.push(token);
             }
-            if client.transport.is_handshaking() && now - client.created_ms > HANDSHAKE_MS {
+            if client.line().is_some_and(|line| line.transport.is_handshaking())
+                && now - client.created_ms > HANDSHAKE_MS
+            {
                 late.push(token);
             }
             *query = (*query).max(client.unexecuted_len());
             if is_limited {
                 met.push(token);
             }
-            if let Some(pending) = &client.pending {
-                *output = (*output).max(pending.bytes());
+            let (unsent, _) = client.unsent();
+            if unsent > 0 {
+                *output = (*output).max(unsent);
                 queued.push(token);
             }
         });

@@ -14,10 +14,10 @@
 //! close the connection.
 
 use std::io;
-use std::os::fd::AsRawFd;
 
 use super::Server;
 use super::invoke::Caller;
+use super::net::client::Client;
 use super::process::child::Work;
 use super::scripts::debugger::{self, Action, Debugger, Reason};
 use super::scripts::run::{Room, Run};
@@ -92,7 +92,7 @@ impl Server {
     pub(super) fn debug_apart(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let token = caller.client()?;
         let mut role = self.process.child_role(&self.core.config, Work::Debug);
-        role.keep.extend(self.net.clients.get(token).map(|client| client.transport.as_raw_fd()));
+        role.keep.extend(self.net.clients.get(token).map(Client::fd));
         match fork::fork() {
             Ok((Forked::Child(link), _)) => self.run_forked_session(link, &role, token, caller, args),
             Ok((Forked::Parent(child), took_us)) => {
@@ -100,8 +100,8 @@ impl Server {
                 self.persistence.last_fork_us = took_us;
                 self.persistence.forks += 1;
                 self.debugging.children.push(child);
-                if let Some(client) = self.net.clients.get_mut(token) {
-                    client.transport.leave();
+                if let Some(line) = self.net.clients.get_mut(token).and_then(Client::line_mut) {
+                    line.transport.leave();
                 }
                 self.net.doom(token);
                 Ok(())
@@ -138,20 +138,20 @@ impl Server {
     /// Sends a client's pending replies and waits until the socket has accepted them.
     fn send_replies(&mut self, token: Token) {
         let chains = self.net.output.arrange();
-        let Some(client) = self.net.clients.get_mut(token) else { return };
-        let pending = client.pending.get_or_insert_default();
+        let Some(line) = self.net.clients.get_mut(token).and_then(Client::line_mut) else { return };
+        let pending = line.pending.get_or_insert_default();
         for chain in 0..chains {
-            let head = self.net.output.head(chain);
-            if self.net.output.segment(head).0 == token {
-                self.net.output.queue_chain(head, 0, pending);
+            let head = self.net.output.sheet().head(chain);
+            if self.net.output.sheet().segment(head).0 == token {
+                self.net.output.sheet().queue_chain(head, 0, pending);
             }
         }
         while pending.is_sendable() {
-            match pending.send(&mut client.transport) {
+            match pending.send(&mut line.transport) {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
                 _ => {}
             }
-            if pending.is_sendable() && !client.transport.wait(true, SEND_MS as u32) {
+            if pending.is_sendable() && !line.transport.wait(true, SEND_MS as u32) {
                 return;
             }
         }
@@ -363,10 +363,11 @@ impl Server {
     /// disconnected or a shutdown was requested.
     fn receive_for_debugger(&mut self, waits: bool) -> bool {
         let Some(session) = &mut self.debugging.session else { return false };
-        let Some(client) = self.net.clients.get_mut(session.client) else { return false };
+        let client = self.net.clients.get_mut(session.client);
+        let Some(line) = client.and_then(Client::line_mut) else { return false };
         let mut room = [0; RECEIVED];
         loop {
-            match client.transport.receive(&mut room) {
+            match line.transport.receive(&mut room) {
                 Ok(0) => return false,
                 Ok(count) => {
                     session.input.extend_from_slice(&room[..count]);
@@ -381,7 +382,7 @@ impl Server {
             if !waits {
                 return true;
             }
-            client.transport.wait(false, CHECK_MS);
+            line.transport.wait(false, CHECK_MS);
         }
     }
 
@@ -389,14 +390,15 @@ impl Server {
     fn send_log(&mut self) {
         let Some(session) = &mut self.debugging.session else { return };
         let sent = session.debugger.take_log();
-        let Some(client) = self.net.clients.get_mut(session.client) else { return };
+        let client = self.net.clients.get_mut(session.client);
+        let Some(line) = client.and_then(Client::line_mut) else { return };
         let mut rest = &sent[..];
         while !rest.is_empty() {
-            match client.transport.send(rest) {
+            match line.transport.send(rest) {
                 Ok(count) => rest = &rest[count..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !client.transport.wait(true, SEND_MS as u32) {
-                        return client.transport.forget_unsent();
+                    if !line.transport.wait(true, SEND_MS as u32) {
+                        return line.transport.forget_unsent();
                     }
                 }
                 Err(_) => return,

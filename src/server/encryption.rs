@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 
 use super::accept::PROTECTED;
+use super::net::client::Client;
 use super::replication::upstream::{Progress, Sink};
 use super::{Io, Server};
 use crate::command::waiting::Blocked;
@@ -240,9 +241,7 @@ impl Server {
     /// Whether replies show the TLS ports of nodes: if the client that is being served uses TLS or, outside of a
     /// client's turn, if the cluster bus does.
     pub(super) fn tells_tls_ports(&self) -> bool {
-        self.net
-            .served_client()
-            .map_or(self.core.config.tls_cluster, |client| client.transport.is_encrypted())
+        self.net.served_client().map_or(self.core.config.tls_cluster, Client::is_encrypted)
     }
 
     /// Whether the connection to the primary holds decrypted bytes that can be processed now.
@@ -259,7 +258,7 @@ impl Server {
     #[cold]
     pub(super) fn handshake_failed(&mut self, token: Token, error: &io::Error) {
         let Some(client) = self.net.clients.get(token) else { return };
-        let (addr, laddr) = (client.transport.peer(), client.transport.local());
+        let (addr, laddr) = (client.peer(), client.local());
         self.process.log.warning(format_args!(
             "Error accepting a client connection: {error} (addr={addr} laddr={laddr})"
         ));
@@ -270,9 +269,7 @@ impl Server {
     /// the poller does not know of.
     #[inline]
     pub(super) fn after_encrypted(&mut self, token: Token) {
-        if self.net.has_encrypted
-            && self.net.clients.get(token).is_some_and(|client| client.transport.is_encrypted())
-        {
+        if self.net.has_encrypted && self.net.clients.get(token).is_some_and(Client::is_encrypted) {
             self.look_after_session(token);
         }
     }
@@ -284,14 +281,16 @@ impl Server {
             return;
         }
         let is_client = !client.session.flags.primary;
-        if client.transport.take_completed() && is_client && self.refuse_if_protected(token) {
+        let Some(line) = client.line_mut() else { return };
+        if line.transport.take_completed() && is_client && self.refuse_if_protected(token) {
             return;
         }
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let waits = client.resumable || client.session.blocked.is_some_and(Blocked::ends_by_itself);
-        if client.transport.has_more() && !waits && !is_suspended && !client.session.is_closing() {
+        let Some(line) = client.line() else { return };
+        if line.transport.has_more() && !waits && !is_suspended && !client.session.is_closing() {
             self.net.note_buffering(token);
-        } else if client.transport.has_unsent() && client.pending.is_none() && !client.session.flags.replica {
+        } else if line.transport.has_unsent() && line.pending.is_none() && !client.session.flags.replica {
             // Only records of the protocol itself are waiting: there is no pending output and no replication stream.
             self.watch_client(token);
         }
@@ -299,8 +298,8 @@ impl Server {
 
     /// Applies protected mode to a client after its handshake. Returns whether the client was refused.
     fn refuse_if_protected(&mut self, token: Token) -> bool {
-        let Some(client) = self.net.clients.get(token) else { return false };
-        if !self.is_protected_from(&client.transport) {
+        let Some(line) = self.net.clients.get(token).and_then(Client::line) else { return false };
+        if !self.is_protected_from(&line.transport) {
             return false;
         }
         self.core.stats.rejected_connections += 1;
@@ -329,9 +328,11 @@ impl Server {
     /// Sends the records that the socket has not accepted. Returns whether all have been sent.
     pub(super) fn flush_encrypted(&mut self, token: Token) -> bool {
         let Some(client) = self.net.clients.get_mut(token) else { return false };
-        match client.transport.flush() {
+        let is_replica = client.session.flags.replica;
+        let Some(line) = client.line_mut() else { return false };
+        match line.transport.flush() {
             Ok(()) => {
-                if client.pending.is_none() && !client.session.flags.replica {
+                if line.pending.is_none() && !is_replica {
                     self.watch_client(token);
                 }
                 true

@@ -69,6 +69,9 @@ impl Server {
         hash: u64,
         args: Args<'_>,
     ) -> bool {
+        if self.net.threads.exist() && self.waits_for_line(token, found) {
+            return true;
+        }
         let monitors = |command: &Command| matches!(command.handler, Handler::Server(ServerCommand::Monitor));
         if self.is_monitor(token) || found.is_ok_and(monitors) {
             self.deliver_feed();

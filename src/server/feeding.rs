@@ -18,6 +18,7 @@ use std::os::fd::AsFd;
 
 use super::Server;
 use super::audience::pause::Purpose;
+use super::net::client::Client;
 use super::replication::Replica;
 use crate::db::Stream;
 use crate::replication::link::request;
@@ -138,19 +139,21 @@ impl Server {
         let replica = &mut self.replication.replicas[index];
         let Some(client) = self.net.clients.get_mut(replica.token) else { return Ok(0) };
         // Pending replies come first.
-        if client.pending.is_some() || self.net.output.has_any(replica.token) || client.session.is_closing() {
+        let is_closing = client.session.is_closing();
+        let Some(line) = client.line_mut() else { return Ok(0) };
+        if line.pending.is_some() || self.net.output.has_any(replica.token) || is_closing {
             return Ok(0);
         }
         match replica.peer.stage {
             Stage::ReceivingPipe | Stage::ReceivingFile => {
                 match (&mut replica.outgoing, &mut self.replication.transfer) {
                     (Some(outgoing), _) if !outgoing.is_done() => {
-                        outgoing.send(|bytes| client.transport.send(bytes))
+                        outgoing.send(|bytes| line.transport.send(bytes))
                     }
                     (None, Some(transfer)) => match transfer.rest(replica.token) {
                         [] => Ok(0),
                         rest => {
-                            let count = client.transport.send(rest)?;
+                            let count = line.transport.send(rest)?;
                             transfer.take(replica.token, count);
                             Ok(count)
                         }
@@ -160,7 +163,7 @@ impl Server {
             }
             Stage::Online => {
                 let stream = self.core.keyspace.journal.stream_mut();
-                send_stream(stream, replica, |slices| client.transport.send_vectored(slices))
+                send_stream(stream, replica, |slices| line.transport.send_vectored(slices))
             }
             Stage::Greeting
             | Stage::WaitingForStart
@@ -192,9 +195,9 @@ impl Server {
             return;
         }
         let token = replica.token;
-        let Some(client) = self.net.clients.get(token) else { return };
-        let interest = if is_full || client.pending.is_some() { Interest::BOTH } else { Interest::READ };
-        if self.net.poller.modify(client.transport.as_fd(), Source::Client(token), interest).is_err() {
+        let Some(line) = self.net.clients.get(token).and_then(Client::line) else { return };
+        let interest = if is_full || line.pending.is_some() { Interest::BOTH } else { Interest::READ };
+        if self.net.poller.modify(line.transport.as_fd(), Source::Client(token), interest).is_err() {
             self.net.doom(token);
         }
     }

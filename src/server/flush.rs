@@ -1,12 +1,11 @@
 //! The end of an iteration: sends replies, queues the rest for slow clients or disconnects them, and closes doomed
 //! clients.
 
-use std::io::ErrorKind;
 use std::os::fd::AsFd;
 
 use super::Server;
 use super::net::client::Client;
-use super::net::output::MAX_SEND;
+use super::net::line::Seat;
 use crate::config::LogLevel;
 use crate::sys::poller::{Interest, Poller, Source, Token};
 
@@ -24,12 +23,14 @@ impl Server {
         self.deliver_broadcasts();
         self.deliver_feed();
         for chain in 0..self.net.output.arrange() {
-            let head = self.net.output.head(chain);
+            let head = self.net.output.sheet().head(chain);
             if !(self.gate.confirms() && self.withhold(head)) {
                 self.flush_chain(head);
             }
         }
-        if self.core.exceeds_memory_limit() {
+        if self.net.threads.exist() && self.net.threads.dispatch(&mut self.net.output) {
+            // Others send it.
+        } else if self.core.exceeds_memory_limit() {
             self.clear_output_and_shrink();
         } else {
             self.net.output.clear();
@@ -45,57 +46,38 @@ impl Server {
     /// Sends a chain of segments, which all belong to one client.
     #[inline]
     fn flush_chain(&mut self, head: usize) {
-        let output = &self.net.output;
+        let output = self.net.output.sheet();
         let (token, bytes) = output.segment(head);
         let Some(client) = self.net.clients.get_mut(token) else { return };
         if client.session.flags.close_now {
             return;
         }
         let limit = self.core.config.client_output_buffer_limit.of(client.session.flags.subscribed).hard;
-        let waiting = client.pending.as_ref().map_or(0, |pending| pending.bytes());
+        let (waiting, _) = client.unsent();
         if limit > 0 && (waiting + output.chain_bytes(head)) as u64 >= limit {
             return self.cut_off(token);
         }
         let is_one_piece = !output.has_next(head) && !output.has_splices(head);
         client.reply_peak.raise(if is_one_piece { bytes.len() } else { output.chain_bytes(head) });
-        let mut sent = 0;
-        if client.pending.is_none() && !output.has_splices(head) {
-            let taken = if output.has_next(head) {
-                let (slices, count) = output.slices(head);
-                client.transport.send_vectored(&slices[..count])
-            } else {
-                client.transport.send(&bytes[..bytes.len().min(MAX_SEND)])
-            };
-            match taken {
-                Ok(count) => sent = count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return self.send_failed(token, &error),
+        let Seat::Here(line) = &mut client.seat else { return self.have_sent(head, token) };
+        let is_new = line.pending.is_none();
+        match line.send_chain(output, head) {
+            Ok(sent) => {
+                self.core.stats.writes += 1;
+                self.core.stats.net_output_bytes += sent as u64;
             }
-            self.core.stats.writes += 1;
-            self.core.stats.net_output_bytes += sent as u64;
-            if sent == bytes.len() && !output.has_next(head) || sent == output.chain_bytes(head) {
-                if client.session.flags.close_after_reply && !output.has_more(token, head) {
-                    self.net.doom(token);
-                }
-                return;
-            }
+            Err(error) => return self.send_failed(token, &error),
         }
-        self.queue_rest(head, token, sent);
+        if line.pending.is_some() {
+            return self.after_queueing(token, is_new);
+        }
+        if client.session.flags.close_after_reply && !self.net.output.has_more(token, head) {
+            self.net.doom(token);
+        }
     }
 
-    /// Moves the part of a chain that the socket has not accepted to the client's own queue.
-    fn queue_rest(&mut self, head: usize, token: Token, sent: usize) {
-        let Some(client) = self.net.clients.get_mut(token) else { return };
-        let is_new = client.pending.is_none();
-        let pending = client.pending.get_or_insert_default();
-        self.net.output.queue_chain(head, sent, pending);
-        if is_new {
-            // Shared values have not been tried yet: send them at once. For other output, the socket has just refused
-            // more.
-            if self.net.output.has_splices(head) {
-                self.send_pending(token);
-            }
-        }
+    /// Called after output was queued that the socket has not accepted.
+    fn after_queueing(&mut self, token: Token, is_new: bool) {
         if is_new || client_is_closing(self.net.clients.get(token)) {
             self.watch_client(token);
         }
@@ -103,22 +85,40 @@ impl Server {
         self.weigh(token);
     }
 
+    /// Has the I/O thread that has the client's line send a chain. Output that is written after the line was recalled
+    /// waits for its return.
+    #[inline(never)]
+    fn have_sent(&mut self, head: usize, token: Token) {
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        let is_closing = client.session.is_closing();
+        let Seat::Away(away) = &mut client.seat else { return };
+        let sheet = self.net.output.sheet();
+        if away.is_recalled {
+            return sheet.queue_chain(head, 0, away.pending.get_or_insert_default());
+        }
+        self.core.stats.net_output_bytes += sheet.chain_bytes(head) as u64;
+        self.net.threads.send(away.thread, head);
+        if is_closing {
+            self.net.threads.recall(token, away);
+        }
+    }
+
     /// Watches the events that a client needs: its socket accepts the output that may be sent, or has requests. A client
     /// that is closed after its last replies is not read from again.
     pub(super) fn watch_client(&mut self, token: Token) {
         let Some(client) = self.net.clients.get(token) else { return };
-        let interest = Interest { read: !client.session.is_closing(), write: client.is_sendable() };
-        if let Err(error) = self.net.poller.modify(client.transport.as_fd(), Source::Client(token), interest)
-        {
+        let Some(line) = client.line() else { return self.net.recall(token) };
+        let interest = Interest { read: !client.session.is_closing(), write: line.is_sendable() };
+        if let Err(error) = self.net.poller.modify(line.transport.as_fd(), Source::Client(token), interest) {
             self.send_failed(token, &error);
         }
     }
 
     /// Continues sending to a client whose socket is writable again.
     pub(super) fn on_writable(&mut self, token: Token) {
-        let Some(client) = self.net.clients.get(token) else { return };
-        let has_pending = client.pending.is_some();
-        if client.transport.has_unsent() && !self.flush_encrypted(token) {
+        let Some(line) = self.net.clients.get(token).and_then(Client::line) else { return };
+        let has_pending = line.pending.is_some();
+        if line.transport.has_unsent() && !self.flush_encrypted(token) {
             return;
         }
         if !has_pending {
@@ -135,21 +135,18 @@ impl Server {
     pub(super) fn send_pending(&mut self, token: Token) {
         let now = self.core.keyspace.moment.unix_ms;
         let Some(client) = self.net.clients.get_mut(token) else { return };
-        let Client { pending: Some(pending), transport, .. } = client else { return };
-        match pending.send(transport) {
+        let Some(line) = client.line_mut() else { return };
+        match line.send_pending() {
+            Ok(0) => {}
             Ok(count) => {
                 self.core.stats.writes += 1;
                 self.core.stats.net_output_bytes += count as u64;
                 client.active_ms = now;
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return self.send_failed(token, &error),
         }
-        if pending.is_empty() {
-            client.pending = None;
-            if client.session.flags.close_after_reply {
-                self.net.doom(token);
-            }
+        if client.is_drained() && client.session.flags.close_after_reply {
+            self.net.doom(token);
         }
     }
 
@@ -164,13 +161,14 @@ impl Server {
         let now = self.core.keyspace.moment.unix_ms;
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let limit = self.core.config.client_output_buffer_limit.of(client.session.flags.subscribed);
-        let Some(pending) = client.pending.as_mut() else { return };
-        let bytes = pending.bytes() as u64;
+        let bytes = client.unsent().0 as u64;
+        let is_known = client.session.rights.authenticated;
+        let Some(over_since) = client.over_soft_limit_since() else { return };
         let hard = limit.hard > 0 && bytes >= limit.hard;
-        let unknown = !client.session.rights.authenticated && bytes >= MAX_UNAUTHENTICATED;
+        let unknown = !is_known && bytes >= MAX_UNAUTHENTICATED;
         let soft = limit.soft > 0 && bytes >= limit.soft;
-        let since = if soft { Some(*pending.over_soft_limit_since.get_or_insert(now)) } else { None };
-        pending.over_soft_limit_since = since;
+        let since = if soft { Some(*over_since.get_or_insert(now)) } else { None };
+        *over_since = since;
         if hard || unknown || since.is_some_and(|t| now - t > limit.soft_seconds as i64 * 1000) {
             self.cut_off(token);
         }
@@ -208,11 +206,11 @@ impl Server {
     /// Closes a client once its output has been sent.
     pub(super) fn close_after_replies(&mut self, token: Token) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
-        if client.pending.is_none() && !self.net.output.has_any(token) {
+        if client.is_drained() && !self.net.output.has_any(token) {
             return self.net.doom(token);
         }
         client.session.flags.close_after_reply = true;
-        if client.pending.is_some() {
+        if !client.is_drained() {
             self.watch_client(token);
         }
     }
@@ -222,8 +220,8 @@ impl Server {
             // While its address is known.
             self.forget_replica(token);
         }
-        if let Some(mut client) = self.net.clients.remove(token) {
-            client.transport.end();
+        if let Some(client) = self.net.clients.remove(token) {
+            self.net.end_line(token, client.seat);
             if let Some(ledger) = &mut self.net.ledger {
                 ledger.remove(token);
             }
@@ -242,8 +240,6 @@ impl Server {
             if let Some(reason) = client.session.blocked {
                 self.forget_blocked(token, reason);
             }
-            // The socket leaves the poller with its descriptor; removing it first spares the next wait a stale event.
-            let _ = self.net.poller.remove(client.transport.as_fd());
         }
     }
 }

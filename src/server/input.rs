@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use super::intake::{Next, Stopped, Terms, Window, take_inline};
 use super::net::batch::{Batch, Rest};
+use super::net::client::Client;
 use super::net::query::{MAX_RECEIVE, Query};
 use super::{Io, Server, lookup};
 use crate::command::Places;
@@ -28,7 +29,7 @@ use crate::types::block::Block;
 const MAX_REQUESTS: usize = 1024;
 
 /// The result of executing a batch.
-enum Ran {
+pub(super) enum Ran {
     All,
     /// The client will be closed: nothing more is executed.
     Closing,
@@ -72,12 +73,14 @@ impl Server {
     fn receive_once(&mut self, io: &mut Io, token: Token) -> Option<usize> {
         let client = self.net.clients.get_mut(token)?;
         client.is_served_now();
+        let has_rest = client.rest.is_some();
+        let line = client.line_mut()?;
         self.core.stats.reads += 1;
-        let mut query = io.intake.query_of(client);
-        let received = match io.intake.receive(client, query.as_deref_mut()) {
+        let mut query = io.intake.query_of(line, has_rest);
+        let received = match io.intake.receive(line, query.as_deref_mut()) {
             Ok(received) => received,
             Err(error) => {
-                client.query = query;
+                line.query = query;
                 self.receive_failed(token, &error);
                 return None;
             }
@@ -87,7 +90,6 @@ impl Server {
             return None;
         }
         self.core.stats.net_input_bytes += received.count as u64;
-        client.active_ms = self.core.keyspace.moment.unix_ms;
         let mut waits = false;
         if let Some(query) = &mut query {
             let limit = self.core.config.client_query_buffer_limit.min(MAX_WINDOW as u64);
@@ -95,11 +97,13 @@ impl Server {
                 self.close_for_query_limit(token);
                 return None;
             }
-            waits = !query.end_argument() || client.rest.is_some();
+            waits = !query.end_argument() || has_rest;
         }
         if waits {
-            client.query = query;
-        } else {
+            line.query = query.take();
+        }
+        client.active_ms = self.core.keyspace.moment.unix_ms;
+        if !waits {
             self.run_received(io, token, query);
         }
         if !received.is_full {
@@ -108,7 +112,7 @@ impl Server {
         let client = self.net.clients.get(token)?;
         let stopped =
             client.resumable || client.doomed || client.rest.is_some() || client.session.is_closing();
-        (client.sends_large && !stopped && !self.is_suspended(token)).then_some(received.count)
+        (client.line()?.sends_large && !stopped && !self.is_suspended(token)).then_some(received.count)
     }
 
     /// Continues with requests that waited for the client's turn.
@@ -126,7 +130,8 @@ impl Server {
         }
         let Some(client) = self.net.clients.get_mut(token) else { return };
         // While a large argument is being received, nothing follows it that could be parsed.
-        let query = client.query.take_if(|query| query.filling.is_none());
+        let Some(line) = client.line_mut() else { return };
+        let query = line.query.take_if(|query| query.filling.is_none());
         if query.is_some() {
             self.run_received(io, token, query);
         }
@@ -140,9 +145,11 @@ impl Server {
         let mut window = intake.window(query.as_deref_mut());
         let stopped = self.run_window(token, batch, &mut window);
         let consumed = window.consumed();
-        let Some(client) = self.net.clients.get_mut(token) else { return intake.clear() };
-        let executed = intake.put_back(client, query, consumed, stopped);
-        if matches!(stopped, Stopped::Yielded) && client.query.is_some() {
+        let Some(line) = self.net.clients.get_mut(token).and_then(Client::line_mut) else {
+            return intake.clear();
+        };
+        let executed = intake.put_back(line, query, consumed, stopped);
+        if matches!(stopped, Stopped::Yielded) && line.query.is_some() {
             self.net.schedule(token);
         }
         if let Some(executed) = executed {
@@ -191,7 +198,12 @@ impl Server {
     /// Closes the client if the receive failed for another reason than an empty socket.
     fn receive_failed(&mut self, token: Token, error: &std::io::Error) {
         if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
-            if self.net.clients.get(token).is_some_and(|client| client.transport.is_handshaking()) {
+            if self
+                .net
+                .clients
+                .get(token)
+                .is_some_and(|client| client.line().is_some_and(|line| line.transport.is_handshaking()))
+            {
                 return self.handshake_failed(token, error);
             }
             self.process.log.verbose(format_args!("Reading from client: {error}"));
@@ -269,12 +281,14 @@ impl Server {
         blocks: &[Block],
     ) -> Ran {
         let Some(client) = self.net.clients.get(token) else { return Ran::Closing };
-        lookup::prefetch(batch, &self.core.keyspace, client.session.db, window, blocks);
+        let (requests, spans) = (&batch.requests, &batch.spans);
+        lookup::prefetch(requests, spans, &self.core.keyspace, client.session.db, window, blocks);
         self.run_requests(token, batch, first..batch.requests.len(), window, blocks)
     }
 
     /// Executes some requests of a batch, until the client has to stop.
-    fn run_requests(
+    #[inline(always)]
+    pub(super) fn run_requests(
         &mut self,
         token: Token,
         batch: &Batch,
@@ -324,6 +338,7 @@ impl Server {
     /// Executes an inline request.
     fn run_inline(&mut self, token: Token, batch: &mut Batch, words: &[Vec<u8>]) -> Ran {
         let (terms, db) = self.terms(token);
+        batch.clear();
         let window = take_inline(batch, words, &terms, |hash| db.prefetch_bucket(hash));
         self.run_batch(token, batch, 0, &window, &[])
     }

@@ -9,14 +9,14 @@
 //! requests are slices of that ring. Only the rest of an incomplete request moves to a [`Query`] of the client's own,
 //! which is returned once it is empty. A large argument is received into the block that becomes the value.
 //!
-//! Its only inputs are the [`Client`]'s connection and the [`Terms`], so it can be tested with just a socket, and a
-//! thread could have an intake of its own.
+//! Its only inputs are a client's [`Line`] and the [`Terms`], so it can be tested with just a socket. An I/O thread
+//! parses with the same [`Window`] ([`super::io_thread`]).
 
 use std::io;
 
 use super::lookup;
 use super::net::batch::{BATCH, Batch};
-use super::net::client::Client;
+use super::net::line::Line;
 use super::net::query::{Filling, Query, READ, Received, SpareQueries, receive_into_ring};
 use crate::command::CommandNames;
 use crate::db::KeyHasher;
@@ -74,7 +74,13 @@ pub struct Window<'a> {
     consumed: usize,
 }
 
-impl Window<'_> {
+impl<'a> Window<'a> {
+    /// The window of `bytes` and `blocks`, whose first request `partial` has begun to parse.
+    #[inline]
+    pub fn new(bytes: &'a [u8], blocks: &'a [Block], partial: &'a mut Partial) -> Window<'a> {
+        Window { bytes, blocks, partial, consumed: 0 }
+    }
+
     /// The number of bytes whose requests were taken.
     pub fn consumed(&self) -> usize {
         self.consumed
@@ -87,7 +93,14 @@ impl Window<'_> {
         batch.clear();
         // Before authentication, one request at a time: it may change the limits of the next one.
         let most = if terms.limits.authenticated { BATCH } else { 1 };
+        self.append(batch, most, terms, found)
+    }
+
+    /// [`Window::fill`] for `most` requests, which are added to those of `batch`.
+    #[inline]
+    pub fn append(&mut self, batch: &mut Batch, most: usize, terms: &Terms<'_>, found: impl Fn(u64)) -> Next {
         let Window { bytes, blocks, .. } = *self;
+        let most = batch.requests.len() + most;
         let mut at = self.consumed;
         let next = loop {
             if batch.requests.len() == most {
@@ -143,17 +156,16 @@ impl Window<'_> {
     }
 }
 
-/// Makes an inline request the only one of a batch, if it has words. Returns the window with its arguments.
+/// Adds an inline request to `batch`, if it has words. Returns the window with its arguments.
 pub fn take_inline(batch: &mut Batch, words: &[Vec<u8>], terms: &Terms<'_>, found: impl Fn(u64)) -> Vec<u8> {
     let window = words.concat();
-    batch.clear();
-    let mut start = 0;
+    let (first, mut start) = (batch.spans.len(), 0);
     for word in words {
         batch.spans.push(Span::window(start, word.len()));
         start += word.len();
     }
     if !words.is_empty() {
-        lookup::push(batch, 0, &window, &[], terms.names, terms.hasher, found);
+        lookup::push(batch, first, &window, &[], terms.names, terms.hasher, found);
     }
     window
 }
@@ -172,12 +184,12 @@ impl Intake {
         Intake { ring: Ring::new(RING), partial: Partial::default(), spare: SpareQueries::default() }
     }
 
-    /// Takes the client's query buffer. A client with waiting requests gets one if it has none; otherwise the next
-    /// bytes go into the shared ring.
+    /// Takes the client's query buffer. A client with waiting requests (`has_rest`) gets one if it has none; otherwise
+    /// the next bytes go into the shared ring.
     #[inline]
-    pub fn query_of(&mut self, client: &mut Client) -> Option<Box<Query>> {
-        match client.query.take() {
-            None if client.rest.is_some() => Some(self.spare.take(0)),
+    pub fn query_of(&mut self, line: &mut Line, has_rest: bool) -> Option<Box<Query>> {
+        match line.query.take() {
+            None if has_rest => Some(self.spare.take(0)),
             query => query,
         }
     }
@@ -187,10 +199,10 @@ impl Intake {
     /// # Errors
     /// Nothing was received.
     #[inline]
-    pub fn receive(&mut self, client: &mut Client, query: Option<&mut Query>) -> io::Result<Received> {
+    pub fn receive(&mut self, line: &mut Line, query: Option<&mut Query>) -> io::Result<Received> {
         match query {
-            Some(query) => query.receive(&mut client.transport, &mut self.spare),
-            None => receive_into_ring(&mut self.ring, &mut client.transport, client.sends_large),
+            Some(query) => query.receive(&mut line.transport, &mut self.spare),
+            None => receive_into_ring(&mut self.ring, &mut line.transport, line.sends_large),
         }
     }
 
@@ -205,10 +217,10 @@ impl Intake {
     pub fn window<'a>(&'a mut self, query: Option<&'a mut Query>) -> Window<'a> {
         let Some(query) = query else {
             let bytes = self.ring.readable();
-            return Window { bytes, blocks: &[], partial: &mut self.partial, consumed: 0 };
+            return Window::new(bytes, &[], &mut self.partial);
         };
         let Query { ring, partial, blocks, .. } = query;
-        Window { bytes: ring.readable(), blocks, partial, consumed: 0 }
+        Window::new(ring.readable(), blocks, partial)
     }
 
     /// Stores the client's remaining bytes in its query buffer after `consumed` bytes of the window. Returns the blocks
@@ -216,38 +228,22 @@ impl Intake {
     #[inline]
     pub fn put_back(
         &mut self,
-        client: &mut Client,
+        line: &mut Line,
         query: Option<Box<Query>>,
         consumed: usize,
         stopped: Stopped,
     ) -> Option<Vec<Block>> {
         if let Some(query) = query {
-            return self.put_back_query(client, query, consumed, stopped);
+            return put_back_query(line, query, consumed, stopped, &mut self.spare);
         }
         // The usual case has no remaining bytes and no large argument.
-        if consumed < self.ring.len() || client.sends_large || matches!(stopped, Stopped::Closing) {
-            self.move_remainder(client, consumed, stopped);
+        if consumed < self.ring.len() || line.sends_large || matches!(stopped, Stopped::Closing) {
+            let partial = std::mem::take(&mut self.partial);
+            move_remainder(line, self.ring.readable(), partial, consumed, stopped, &mut self.spare);
         }
         debug_assert!(self.partial.is_fresh(), "nothing is left of a client");
         self.ring.truncate(0);
         None
-    }
-
-    /// Moves the client's remaining bytes from the shared ring to a query buffer.
-    fn move_remainder(&mut self, client: &mut Client, consumed: usize, stopped: Stopped) {
-        let partial = std::mem::take(&mut self.partial);
-        if matches!(stopped, Stopped::Closing) {
-            return;
-        }
-        let (rest, filling) = divide(client, &self.ring.readable()[consumed..], consumed, stopped);
-        if rest.is_empty() && filling.is_none() {
-            return;
-        }
-        let mut query = self.spare.take(rest.len());
-        query.partial = partial;
-        query.hold(rest);
-        query.filling = filling;
-        client.query = Some(query);
     }
 
     /// Clears the shared ring, because its client is gone.
@@ -256,48 +252,73 @@ impl Intake {
         self.partial = Partial::default();
         self.ring.truncate(0);
     }
+}
 
-    fn put_back_query(
-        &mut self,
-        client: &mut Client,
-        mut query: Box<Query>,
-        consumed: usize,
-        stopped: Stopped,
-    ) -> Option<Vec<Block>> {
-        query.ring.consume(consumed);
-        let (rest, filling) = divide(client, query.ring.readable(), consumed, stopped);
-        let left = rest.len();
-        query.ring.truncate(left);
-        query.filling = filling;
-        let executed = query.forget_executed();
-        if matches!(stopped, Stopped::Closing) {
-            return executed;
-        }
-        if query.is_idle() {
-            self.spare.give(query);
-        } else {
-            query.shrink();
-            client.query = Some(query);
-        }
-        executed
+/// Moves the bytes of `window` after `consumed` to a query buffer of the line's own.
+pub fn move_remainder(
+    line: &mut Line,
+    window: &[u8],
+    partial: Partial,
+    consumed: usize,
+    stopped: Stopped,
+    spare: &mut SpareQueries,
+) {
+    if matches!(stopped, Stopped::Closing) {
+        return;
     }
+    let (rest, filling) = divide(line, &window[consumed..], consumed, stopped);
+    if rest.is_empty() && filling.is_none() {
+        return;
+    }
+    let mut query = spare.take(rest.len());
+    query.partial = partial;
+    query.hold(rest);
+    query.filling = filling;
+    line.query = Some(query);
+}
+
+/// Stores `query` without the `consumed` bytes in the line again, unless it is idle. Returns the blocks of executed
+/// requests if they are too many to free at once.
+pub fn put_back_query(
+    line: &mut Line,
+    mut query: Box<Query>,
+    consumed: usize,
+    stopped: Stopped,
+    spare: &mut SpareQueries,
+) -> Option<Vec<Block>> {
+    query.ring.consume(consumed);
+    let (rest, filling) = divide(line, query.ring.readable(), consumed, stopped);
+    let left = rest.len();
+    query.ring.truncate(left);
+    query.filling = filling;
+    let executed = query.forget_executed();
+    if matches!(stopped, Stopped::Closing) {
+        return executed;
+    }
+    if query.is_idle() {
+        spare.give(query);
+    } else {
+        query.shrink();
+        line.query = Some(query);
+    }
+    executed
 }
 
 /// Divides the remaining window after `consumed` bytes into bytes to keep in a ring and the large argument that has
 /// begun.
 fn divide<'a>(
-    client: &mut Client,
+    line: &mut Line,
     rest: &'a [u8],
     consumed: usize,
     stopped: Stopped,
 ) -> (&'a [u8], Option<Filling>) {
     let Stopped::Big { at, len } = stopped else {
-        client.sends_large = false;
+        line.sends_large = false;
         return (rest, None);
     };
-    client.sends_large = true;
+    line.sends_large = true;
     let (rest, head) = rest.split_at(at - consumed);
-    (rest, Some(Filling::new(len, head, &client.transport)))
+    (rest, Some(Filling::new(len, head, &line.transport)))
 }
 
 #[cfg(test)]
@@ -308,7 +329,6 @@ mod tests {
 
     use super::*;
     use crate::command::Places;
-    use crate::command::acl::Rights;
     use crate::dict::Seed;
     use crate::resp::BIG_ARGUMENT;
     use crate::server::net::transport::Transport;
@@ -320,7 +340,7 @@ mod tests {
     /// A client that sends, with the intake that receives from it, without a server.
     struct Connection {
         far: UnixStream,
-        client: Client,
+        line: Line,
         intake: Intake,
         authenticated: bool,
         /// The received requests: their arguments, and the hashes of their keys.
@@ -336,12 +356,7 @@ mod tests {
             far.set_nonblocking(true).unwrap();
             Connection {
                 far,
-                client: Client::new(
-                    Transport::new(Channel::plain(Socket::new(near).unwrap())),
-                    1,
-                    Rights::SERVER,
-                    0,
-                ),
+                line: Line::new(Transport::new(Channel::plain(Socket::new(near).unwrap()))),
                 intake: Intake::new(),
                 authenticated: true,
                 requests: Vec::new(),
@@ -361,20 +376,20 @@ mod tests {
 
         /// Receives once, as the loop does. Returns whether bytes arrived.
         fn receive(&mut self) -> bool {
-            let mut query = self.intake.query_of(&mut self.client);
-            match self.intake.receive(&mut self.client, query.as_deref_mut()) {
+            let mut query = self.intake.query_of(&mut self.line, false);
+            match self.intake.receive(&mut self.line, query.as_deref_mut()) {
                 Ok(received) => assert_ne!(received.count, 0, "the client has not closed"),
                 Err(error) => {
                     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-                    self.client.query = query;
+                    self.line.query = query;
                     return false;
                 }
             }
             if query.as_mut().is_some_and(|query| !query.end_argument()) {
-                self.client.query = query;
+                self.line.query = query;
                 return true;
             }
-            let Connection { client, intake, authenticated, requests, found, error, .. } = self;
+            let Connection { line, intake, authenticated, requests, found, error, .. } = self;
             let limits = Limits { authenticated: *authenticated, ..Limits::default() };
             let terms = Terms { limits, names: CommandNames::default(), hasher: &HASHER };
             let note = |hash| found.borrow_mut().push(hash);
@@ -388,6 +403,7 @@ mod tests {
                     Next::Drained => break Stopped::Drained,
                     Next::Big { at, len } => break Stopped::Big { at, len },
                     Next::Inline { words, .. } => {
+                        batch.clear();
                         let bytes = take_inline(&mut batch, &words, &terms, note);
                         requests.extend(requests_of(&batch, &bytes, &[]));
                     }
@@ -398,13 +414,13 @@ mod tests {
                 }
             };
             let consumed = window.consumed();
-            let _ = intake.put_back(client, query, consumed, stopped);
+            let _ = intake.put_back(line, query, consumed, stopped);
             true
         }
 
         /// Whether the client has a query buffer.
         fn holds_something(&self) -> bool {
-            self.client.query.is_some()
+            self.line.query.is_some()
         }
     }
 
@@ -488,7 +504,7 @@ mod tests {
         let bytes = request(&words);
         let mut connection = Connection::new();
         connection.send(&bytes[..bytes.len() - 1]);
-        let ring = connection.client.query.as_ref().expect("an unfinished request").ring.capacity();
+        let ring = connection.line.query.as_ref().expect("an unfinished request").ring.capacity();
         assert!(ring <= 128 * 1024, "{ring}");
         connection.send(b"\n");
         assert!(connection.requests == expected(&[&words], &[true]));
@@ -530,9 +546,9 @@ mod tests {
         let bytes =
             [request(&[b"GET", b"first"]), request(&[b"GET", b"second"]), b"*1\r\n".to_vec()].concat();
         connection.far.write_all(&bytes).unwrap();
-        let Connection { client, intake, .. } = &mut connection;
-        assert!(intake.query_of(client).is_none(), "nothing was held");
-        assert_eq!(intake.receive(client, None).unwrap().count, bytes.len());
+        let Connection { line, intake, .. } = &mut connection;
+        assert!(intake.query_of(line, false).is_none(), "nothing was held");
+        assert_eq!(intake.receive(line, None).unwrap().count, bytes.len());
         let terms = Terms { limits: Limits::default(), names: CommandNames::default(), hasher: &HASHER };
         let mut batch = Batch::default();
         let mut window = intake.window(None);
@@ -540,7 +556,7 @@ mod tests {
         assert_eq!(batch.requests.len(), 2);
         let stopped = window.go_back(batch.requests[0].end);
         let consumed = window.consumed();
-        assert!(intake.put_back(client, None, consumed, stopped).is_none());
+        assert!(intake.put_back(line, None, consumed, stopped).is_none());
         assert!(connection.holds_something());
         connection.send(b"$4\r\nPING\r\n");
         let rest: &[&[&[u8]]] = &[&[b"GET", b"second"], &[b"PING"]];

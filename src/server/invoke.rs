@@ -199,7 +199,7 @@ impl Server {
         // A command that a script calls is logged without a client.
         let client = caller.direct_client().and_then(|token| self.net.clients.get(token));
         let named = || match client {
-            Some(client) => (client.transport.peer().to_string(), client.session.name().to_vec()),
+            Some(client) => (client.peer().to_string(), client.session.name().to_vec()),
             None => (String::new(), Vec::new()),
         };
         self.core.note_slow_command(caller.command, args, ticks, named);

@@ -8,6 +8,7 @@
 use super::net::batch::{BATCH, Batch, Request};
 use crate::command::{CommandNames, Places, flags};
 use crate::db::{Db, KeyHasher, Keyspace};
+use crate::resp::Span;
 use crate::types::Block;
 
 /// Adds a request to `batch` and passes the hash of its first key to `found`. Its arguments, which are in `window` and
@@ -36,9 +37,16 @@ pub fn push<'a>(
 /// Prefetches the entries of all requests, whose buckets were prefetched when they were added. If another database is
 /// selected by the time of execution, the prefetch is useless but harmless.
 #[inline(always)]
-pub fn prefetch(batch: &Batch, keyspace: &Keyspace, db: usize, window: &[u8], blocks: &[Block]) {
+pub fn prefetch(
+    requests: &[Request],
+    spans: &[Span],
+    keyspace: &Keyspace,
+    db: usize,
+    window: &[u8],
+    blocks: &[Block],
+) {
     let db = keyspace.db(db);
-    let with_key = || batch.requests.iter().filter(|request| request.hash != 0);
+    let with_key = || requests.iter().filter(|request| request.hash != 0);
     db.prefetch_buckets_in_slots(with_key().map(|request| request.hash));
     let mut before = 0;
     let mut repeats = false;
@@ -48,14 +56,14 @@ pub fn prefetch(batch: &Batch, keyspace: &Keyspace, db: usize, window: &[u8], bl
         before = request.hash;
     }
     if repeats {
-        prefetch_members(batch, db, window, blocks);
+        prefetch_members(requests, spans, db, window, blocks);
     }
 }
 
 /// Where consecutive requests access the same large collection, prefetches the members that they name: the bucket of
 /// each, then the members themselves.
-fn prefetch_members(batch: &Batch, db: &Db, window: &[u8], blocks: &[Block]) {
-    let mut rest = &batch.requests[..];
+fn prefetch_members(requests: &[Request], spans: &[Span], db: &Db, window: &[u8], blocks: &[Block]) {
+    let mut rest = requests;
     while let Some(first) = rest.first() {
         let run = rest.iter().take_while(|request| request.hash == first.hash).count();
         let (same, others) = rest.split_at(run);
@@ -63,7 +71,7 @@ fn prefetch_members(batch: &Batch, db: &Db, window: &[u8], blocks: &[Block]) {
         if run == 1 || first.hash == 0 {
             continue;
         }
-        let places = |request: &Request| Places { window, spans: request.spans(&batch.spans), blocks };
+        let places = |request: &Request| Places { window, spans: request.spans(spans), blocks };
         let Ok(command) = first.command else { continue };
         let first_places = places(first);
         let args = first_places.args();

@@ -5,9 +5,9 @@
 //!             ─▶ go on with clients whose turn had ended ─▶ cron when due ─▶ flush the replies, close the doomed
 //! ```
 //!
-//! One thread does everything, so a command never sees another one's unfinished work. [`Server`] is the whole state;
-//! the receive buffers, whose slices are the requests, are outside it in `Io`, so that a request can be read while the
-//! state changes.
+//! One thread executes everything, so a command never sees another one's unfinished work. With `io-threads`, others
+//! receive, parse and send (`threading`, `io_thread`). [`Server`] is the whole state; the receive buffers, whose slices
+//! are the requests, are outside it in `Io`, so that a request can be read while the state changes.
 
 mod accept;
 pub mod admin;
@@ -39,6 +39,7 @@ mod input;
 mod intake;
 mod invalidate;
 mod invoke;
+mod io_thread;
 mod loading;
 mod lookup;
 mod metrics;
@@ -59,6 +60,7 @@ mod startup;
 mod stopping;
 mod syncing;
 pub mod system;
+mod threading;
 mod transactions;
 mod web;
 
@@ -77,6 +79,7 @@ use debugging::Debugging;
 use defrag::Defrag;
 use encryption::Encryption;
 use gate::Gate;
+use input::Ran;
 use intake::Intake;
 use loading::LoadState;
 use metrics::history::History;
@@ -94,6 +97,9 @@ use web::Web;
 
 use crate::sys::poller::{Event, Poller, Source, Token};
 use crate::sys::{clock, crash, signal};
+
+/// Iterations with parcels of I/O threads in which the main thread's own sockets are not looked at.
+const POSTPONED_POLLS: u32 = 8;
 
 /// The buffers of the loop.
 struct Io {
@@ -176,6 +182,9 @@ impl Server {
                     Source::Bus(number) => self.on_bus_event(number, event),
                 }
             }
+            if self.net.threads.exist() {
+                self.serve_parcels();
+            }
             self.serve_buffering(&mut io);
             for token in self.net.take_scheduled() {
                 if self.process.exit {
@@ -183,7 +192,7 @@ impl Server {
                 }
                 self.resume(&mut io, token);
                 self.after_encrypted(token);
-                self.weigh(token);
+                self.look_after_line(token);
                 if self.has_much_to_write() {
                     self.flush();
                 }
@@ -244,7 +253,7 @@ impl Server {
             self.on_readable(io, token, event.closed);
         }
         self.after_encrypted(token);
-        self.weigh(token);
+        self.look_after_line(token);
         if self.has_much_to_write() {
             self.flush();
         }
@@ -257,7 +266,7 @@ impl Server {
             for token in self.net.take_unblocked() {
                 self.resume(io, token);
                 self.after_encrypted(token);
-                self.weigh(token);
+                self.look_after_line(token);
                 if self.has_much_to_write() {
                     self.flush();
                 }
@@ -327,6 +336,34 @@ impl Server {
     }
 
     fn poll(&mut self, timeout_ms: u32) -> usize {
+        if self.net.threads.exist() {
+            return self.poll_beside_threads(timeout_ms);
+        }
+        self.poll_sockets(timeout_ms)
+    }
+
+    /// [`Server::poll`] that a thread with a parcel ends. While parcels wait, the sockets of the main thread's own clients are
+    /// looked at now and then only.
+    fn poll_beside_threads(&mut self, timeout_ms: u32) -> usize {
+        let threads = &mut self.net.threads;
+        if threads.has_parcels() {
+            threads.postponed_polls += 1;
+            if threads.postponed_polls < POSTPONED_POLLS {
+                return 0;
+            }
+            threads.postponed_polls = 0;
+            return self.poll_sockets(0);
+        }
+        threads.postponed_polls = 0;
+        threads.bell.begin_polling();
+        let timeout_ms = if threads.has_parcels() { 0 } else { timeout_ms };
+        let timeout_ms = if threads.is_congested() { timeout_ms.min(1) } else { timeout_ms };
+        let ready = self.poll_sockets(timeout_ms);
+        self.net.threads.bell.end_polling();
+        ready
+    }
+
+    fn poll_sockets(&mut self, timeout_ms: u32) -> usize {
         match self.net.poller.wait(Some(timeout_ms)) {
             Ok(ready) => ready,
             Err(error) => {

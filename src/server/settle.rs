@@ -236,7 +236,7 @@ impl Server {
         if rest.current().is_some() {
             client.rest = Some(rest);
         }
-        if client.rest.is_some() || client.query.is_some() {
+        if client.rest.is_some() || client.has_query() {
             self.net.schedule_unblocked(token);
         }
     }

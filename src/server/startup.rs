@@ -125,6 +125,7 @@ impl Server {
         }
         let processors = processors(&self.core.config.bio_cpulist, &self.process.log);
         self.core.keyspace.keep_lazy_to(processors.unwrap_or_default());
+        self.set_up_threads();
         self.net.watch_listeners(listeners.clients, false).map_err(failed("Can't watch a listener"))?;
         self.net.watch_listeners(listeners.encrypted, true).map_err(failed("Can't watch a listener"))?;
         self.open_web(listeners.metrics).map_err(failed("Can't watch a listener"))?;

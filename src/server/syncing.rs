@@ -15,6 +15,7 @@ use std::os::fd::AsFd;
 
 use super::Server;
 use super::audience::pause::Purpose;
+use super::net::client::Client;
 use super::persistence::job::Work;
 use super::replication::transfer::Transfer;
 use super::replication::{Outgoing, Replica};
@@ -105,8 +106,8 @@ impl Server {
 
     /// Applies `repl-disable-tcp-nodelay` to the connection of a replica.
     fn tune_replica(&self, token: Token) {
-        if let Some(client) = self.net.clients.get(token) {
-            client.transport.set_nodelay(!self.core.config.repl_disable_tcp_nodelay);
+        if let Some(line) = self.net.clients.get(token).and_then(Client::line) {
+            line.transport.set_nodelay(!self.core.config.repl_disable_tcp_nodelay);
         }
     }
 
@@ -584,11 +585,12 @@ impl Server {
             let waits = matches!(replica.peer.stage, Stage::WaitingForStart | Stage::WaitingForEnd);
             if waits
                 && let Some(client) = self.net.clients.get_mut(replica.token)
-                && client.pending.is_none()
+                && let Some(line) = client.line_mut()
+                && line.pending.is_none()
                 && !self.net.output.has_any(replica.token)
             {
                 // A full socket already has bytes that do this.
-                client.transport.offer(b"\n");
+                line.transport.offer(b"\n");
             }
         }
     }

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU64, Ordering};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use crate::sys::net::{Address, peer_of};
+use crate::sys::net::{Address, far_end_of};
 use crate::sys::out_of_memory;
 use crate::sys::raw_log::RawLog;
 
@@ -221,7 +221,7 @@ fn write_work(out: &mut RawLog) -> fmt::Result {
     }
     let fd = CLIENT_FD.load(Ordering::Relaxed);
     write!(out, "\n------ CURRENT CLIENT INFO ------\nid={client} addr=")?;
-    match peer_of(fd) {
+    match far_end_of(fd) {
         Address::Unix(_) => out.write_str("unix")?,
         address => write!(out, "{address}")?,
     }

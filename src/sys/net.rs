@@ -263,15 +263,12 @@ impl Socket {
 
     /// The address of the other end. For a Unix socket the path is the listener's, since clients have none.
     pub fn peer(&self) -> Address {
-        match peer_of(self.as_raw_fd()) {
-            Address::Unix(path) if path.is_empty() => self.local(),
-            address => address,
-        }
+        peer_of(self.as_raw_fd())
     }
 
     /// The address of this end.
     pub fn local(&self) -> Address {
-        name(self.as_raw_fd(), libc::getsockname)
+        local_of(self.as_raw_fd())
     }
 }
 
@@ -342,7 +339,7 @@ impl Listener {
 
     /// The address on which it listens.
     pub fn local(&self) -> Address {
-        name(self.as_raw_fd(), libc::getsockname)
+        local_of(self.as_raw_fd())
     }
 
     /// Marks the packets of the listener and of the connections that it accepts, for the system's filters and routes.
@@ -508,9 +505,21 @@ fn set_option(fd: RawFd, level: i32, option: i32, value: i32) -> io::Result<()> 
 
 type AskName = unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32;
 
-/// Returns the address of a socket's other end, for a signal handler: allocates only for a Unix client that has a path
-/// of its own.
-pub(super) fn peer_of(fd: RawFd) -> Address {
+/// Returns the address of a socket's other end. For a Unix socket the path is the listener's, since clients have none.
+pub fn peer_of(fd: RawFd) -> Address {
+    match far_end_of(fd) {
+        Address::Unix(path) if path.is_empty() => local_of(fd),
+        address => address,
+    }
+}
+
+/// Returns the address of a socket's own end.
+pub fn local_of(fd: RawFd) -> Address {
+    name(fd, libc::getsockname)
+}
+
+/// [`peer_of`] for a signal handler: allocates only for a Unix client that has a path of its own.
+pub(super) fn far_end_of(fd: RawFd) -> Address {
     name(fd, libc::getpeername)
 }
 

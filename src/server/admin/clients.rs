@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::os::fd::AsRawFd;
 
 use super::tracking::redirection;
 use crate::command::acl::{UserId, Users};
@@ -70,8 +69,8 @@ impl Filter<'_> {
                 .user
                 .is_none_or(|user| !client.session.flags.primary && client.session.rights.user == user)
             && self.id.is_none_or(|id| client.session.id == id)
-            && self.addr.is_none_or(|addr| client.transport.peer().to_string().as_bytes() == addr)
-            && self.laddr.is_none_or(|addr| client.transport.local().to_string().as_bytes() == addr)
+            && self.addr.is_none_or(|addr| client.peer().to_string().as_bytes() == addr)
+            && self.laddr.is_none_or(|addr| client.local().to_string().as_bytes() == addr)
     }
 }
 
@@ -110,8 +109,8 @@ impl Server {
         let in_hand = self.net.in_hand(token);
         let qbuf = client.unparsed_len() + in_hand.bytes;
         let argv = client.argument_bytes() + beside.arguments;
-        let qbuf_free = client.query.as_ref().map_or(in_hand.room, |q| q.ring.capacity() - q.ring.len());
-        let (queue_len, queue_bytes) = client.pending.as_ref().map_or((0, 0), |p| (p.pieces(), p.bytes()));
+        let qbuf_free = client.query_room().unwrap_or(in_hand.room);
+        let (queue_bytes, queue_len) = client.unsent();
         let subscriptions = self.audience.subscribers.counts(token);
         let transaction = client.transaction.as_ref().filter(|_| session.flags.transaction);
         let queued = transaction.map_or(-1, |transaction| transaction.len() as i64);
@@ -143,9 +142,9 @@ impl Server {
              multi-mem={queued_bytes} rbs={} rbp={} obl={} oll={queue_len} omem={queue_bytes} tot-mem={memory} \
              events={} cmd={command} user={user} redir={redirection} resp={} lib-name={} lib-ver={}",
             session.id,
-            client.transport.peer(),
-            client.transport.local(),
-            client.transport.as_raw_fd(),
+            client.peer(),
+            client.local(),
+            client.fd(),
             text(|n| &n.name),
             seconds(client.created_ms),
             seconds(client.active_ms),
@@ -295,7 +294,7 @@ fn flags(client: &Client, tracking: Option<&Tracking>, touched: bool) -> String 
         (touched, 'd'),
         (session.close_after_reply, 'c'),
         (session.close_now, 'A'),
-        (matches!(client.transport.local(), Address::Unix(_)), 'U'),
+        (matches!(client.local(), Address::Unix(_)), 'U'),
         (session.reads_replica, 'r'),
         (session.no_evict, 'e'),
         (session.no_touch, 'T'),

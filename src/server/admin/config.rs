@@ -40,7 +40,7 @@ impl Server {
         let local = caller
             .any_client()
             .and_then(|token| self.net.clients.get(token))
-            .is_some_and(|c| c.transport.peer().is_loopback());
+            .is_some_and(|c| c.peer().is_loopback());
         let change = config::prepare(&self.core.config, &words, local, self.loading.is_active())?;
         let changed = |name: &str| change.changed.iter().any(|directive| directive.name == name);
         let refuse = |name: &str, why: String| {
@@ -115,6 +115,9 @@ impl Server {
             use_huge_pages(&self.core.config);
         }
         self.limit_client_memory();
+        if ["io-threads", "io-threads-always-active", "proto-max-bulk-len"].into_iter().any(changed) {
+            self.set_up_threads();
+        }
         self.refresh_announcer();
         self.process.log.set_level(self.core.config.loglevel);
         if retitles {

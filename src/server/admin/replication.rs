@@ -107,7 +107,7 @@ impl Server {
         if self.replication.upstream.as_ref().is_some_and(|upstream| !upstream.is_online()) {
             return Err(NO_LINK);
         }
-        let has_pending = self.net.clients.get(token).is_some_and(|client| client.pending.is_some());
+        let has_pending = self.net.clients.get(token).is_some_and(|client| !client.is_drained());
         if has_pending || self.net.output.has_any(token) {
             return Err(Error::new("ERR SYNC and PSYNC are invalid with pending output"));
         }

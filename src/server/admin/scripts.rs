@@ -142,6 +142,6 @@ impl Server {
     /// Whether earlier replies to a client have not been sent yet.
     fn has_unsent_replies(&self, token: Token) -> bool {
         self.net.output.has_any(token)
-            || self.net.clients.get(token).is_some_and(|client| client.pending.is_some())
+            || self.net.clients.get(token).is_some_and(|client| !client.is_drained())
     }
 }

@@ -123,11 +123,18 @@ pub struct Cycles {
     pub cron_us: u64,
     ticks: u64,
     longest_ticks: u64,
+    /// `ticks` at the last call of [`Cycles::take_ticks`].
+    taken_ticks: u64,
     began_ticks: u64,
     began_commands: u64,
 }
 
 impl Cycles {
+    /// Returns the ticks of the cycles since the last call.
+    pub fn take_ticks(&mut self) -> u64 {
+        self.ticks.wrapping_sub(std::mem::replace(&mut self.taken_ticks, self.ticks))
+    }
+
     /// Begins a cycle, at `ticks`.
     #[inline]
     pub fn begin(&mut self, ticks: u64, commands: u64) {

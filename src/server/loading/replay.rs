@@ -117,7 +117,7 @@ impl Server {
             let prefetch = |hash| self.core.keyspace.db(db).prefetch_bucket(hash);
             lookup::push(&mut batch, first, window, blocks, names, self.core.keyspace.hasher(), prefetch);
         }
-        lookup::prefetch(&batch, &self.core.keyspace, db, window, blocks);
+        lookup::prefetch(&batch.requests, &batch.spans, &self.core.keyspace, db, window, blocks);
         loading.done += read.len() as u64;
         let mut notes = read.notes().iter().peekable();
         for index in 0..batch.requests.len() {

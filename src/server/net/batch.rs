@@ -93,6 +93,8 @@ pub struct Rest {
     pub bytes: Vec<u8>,
     /// The blocks of large arguments.
     pub blocks: Vec<Block>,
+    /// The first request that arrived while others waited already, and the bytes of these requests as they were received.
+    late: Option<(usize, usize)>,
     /// The memory of `blocks`, and how many bytes of it are used.
     block_bytes: usize,
     block_len: usize,
@@ -147,9 +149,26 @@ impl Rest {
         self.bytes.len() + self.block_len
     }
 
-    /// Returns the total length of the arguments of the requests that still wait.
+    /// Notes that the requests from `first` on arrived while others waited already, in `bytes` bytes.
+    pub fn note_late(&mut self, first: usize, bytes: usize) {
+        match &mut self.late {
+            Some((late, sum)) if self.next <= *late => *sum += bytes,
+            late => *late = Some((first, bytes)),
+        }
+    }
+
+    /// Returns the bytes of late requests, while none of them is executed. Clients see them as bytes that were received
+    /// and not parsed.
+    pub fn late_bytes(&self) -> usize {
+        self.late.filter(|(first, _)| self.next < *first).map_or(0, |(_, bytes)| bytes)
+    }
+
+    /// Returns the total length of the arguments of the requests that still wait, without those of
+    /// [`Rest::late_bytes`].
     pub fn argument_bytes(&self) -> usize {
-        let waiting = self.batch.requests.iter().skip(self.next);
+        let end = self.late.map(|(first, _)| first).filter(|first| self.next < *first);
+        let count = end.unwrap_or(self.batch.requests.len()) - self.next.min(self.batch.requests.len());
+        let waiting = self.batch.requests.iter().skip(self.next).take(count);
         waiting.map(|request| argument_bytes(request.spans(&self.batch.spans), &self.blocks)).sum()
     }
 
@@ -178,10 +197,23 @@ impl Batch {
     /// Copies some of the requests, so that they outlive the current `window` and `blocks`.
     pub fn rest(&self, requests: Range<usize>, window: &[u8], blocks: &[Block]) -> Rest {
         let mut rest = Rest::default();
+        self.add_to(&mut rest, requests, window, blocks);
+        rest
+    }
+
+    /// Returns how many bytes some of the requests, which have one window, were received in.
+    pub fn received_bytes(&self, requests: Range<usize>) -> usize {
+        let before = requests.start.checked_sub(1).map_or(0, |before| self.requests[before].end);
+        let (start, end) = (before, self.requests[requests].last().map_or(0, |last| last.end));
+        // The request before may be in another window.
+        if start < end { end - start } else { end }
+    }
+
+    /// Adds copies of some of the requests to `rest`.
+    pub fn add_to(&self, rest: &mut Rest, requests: Range<usize>, window: &[u8], blocks: &[Block]) {
         for request in &self.requests[requests] {
             let spans = request.spans(&self.spans);
             rest.push(request.command, request.hash, Places { window, spans, blocks });
         }
-        rest
     }
 }

@@ -5,42 +5,39 @@
 //! owns its box and nothing else: the buffer for a partial request, the waiting requests and the queue of unsent
 //! output exist only while they hold something.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use crate::command::Session;
 use crate::command::acl::Rights;
-use crate::server::net::batch::{Rest, argument_bytes};
+use crate::server::net::batch::Rest;
+use crate::server::net::line::{Away, Line, Seat};
 use crate::server::net::pending::Pending;
-use crate::server::net::query::Query;
 use crate::server::net::transaction::Transaction;
 use crate::server::net::transport::Transport;
 use crate::sys::crash;
+use crate::sys::net::{Address, local_of, peer_of};
 use crate::sys::poller::Token;
 
 /// One connection.
 pub struct Client {
-    /// The channel that its bytes come from and go to.
-    pub transport: Transport,
+    /// Its channel and buffers, wherever they are.
+    pub seat: Seat,
     /// The state that commands see.
     pub session: Session,
-    /// A partially received request.
-    pub query: Option<Box<Query>>,
-    /// Whole requests that have to wait; they come before the contents of `query`.
+    /// Whole requests that have to wait; they come before the contents of its query buffer.
     pub rest: Option<Box<Rest>>,
     /// Requests queued for `EXEC`.
     pub transaction: Option<Box<Transaction>>,
-    /// Output that the socket has not accepted yet.
-    pub pending: Option<Box<Pending>>,
     /// When it connected, Unix milliseconds.
     pub created_ms: i64,
     /// When it last sent or received something, Unix milliseconds.
     pub active_ms: i64,
     /// Its largest output in one iteration during the last seconds.
     pub reply_peak: ReplyPeak,
-    /// Whether whole requests wait in `query` for the next iteration.
+    /// Whether whole requests wait in its query buffer for the next iteration.
     pub resumable: bool,
-    /// Whether its latest input ended in a large argument: the next receive reads less, since another may follow.
-    pub sends_large: bool,
+    /// Whether an I/O thread has left its line to the main thread.
+    pub is_left: bool,
     /// Whether it is on the list of clients to close.
     pub doomed: bool,
 }
@@ -49,65 +46,209 @@ impl Client {
     /// Creates a connection.
     pub fn new(transport: Transport, id: u64, rights: Rights, now_ms: i64) -> Client {
         Client {
-            transport,
+            seat: Seat::Here(Line::new(transport)),
             session: Session::new(id, rights),
-            query: None,
             rest: None,
             transaction: None,
-            pending: None,
             created_ms: now_ms,
             active_ms: now_ms,
             reply_peak: ReplyPeak::new(now_ms),
             resumable: false,
-            sends_large: false,
+            is_left: false,
             doomed: false,
+        }
+    }
+
+    /// Its line, unless an I/O thread has it.
+    #[inline]
+    pub fn line(&self) -> Option<&Line> {
+        match &self.seat {
+            Seat::Here(line) => Some(line),
+            Seat::Away(_) => None,
+        }
+    }
+
+    /// Its line, unless an I/O thread has it.
+    #[inline]
+    pub fn line_mut(&mut self) -> Option<&mut Line> {
+        match &mut self.seat {
+            Seat::Here(line) => Some(line),
+            Seat::Away(_) => None,
+        }
+    }
+
+    /// What is known of its line while an I/O thread has it.
+    #[inline]
+    pub fn away(&self) -> Option<&Away> {
+        match &self.seat {
+            Seat::Here(_) => None,
+            Seat::Away(away) => Some(away),
+        }
+    }
+
+    /// What is known of its line while an I/O thread has it.
+    #[inline]
+    pub fn away_mut(&mut self) -> Option<&mut Away> {
+        match &mut self.seat {
+            Seat::Here(_) => None,
+            Seat::Away(away) => Some(away),
         }
     }
 
     /// Records that this client is served from now on, for the crash report.
     #[inline]
     pub fn is_served_now(&self) {
-        crash::now_serving(self.session.id, self.transport.as_raw_fd());
+        crash::now_serving(self.session.id, self.fd());
+    }
+
+    /// Its descriptor.
+    #[inline]
+    pub fn fd(&self) -> RawFd {
+        match &self.seat {
+            Seat::Here(line) => line.transport.as_raw_fd(),
+            Seat::Away(away) => away.fd,
+        }
+    }
+
+    /// Its address.
+    pub fn peer(&self) -> Address {
+        match &self.seat {
+            Seat::Here(line) => line.transport.peer(),
+            Seat::Away(away) => peer_of(away.fd),
+        }
+    }
+
+    /// The address that it has connected to.
+    pub fn local(&self) -> Address {
+        match &self.seat {
+            Seat::Here(line) => line.transport.local(),
+            Seat::Away(away) => local_of(away.fd),
+        }
+    }
+
+    /// Whether the connection uses TLS.
+    #[inline]
+    pub fn is_encrypted(&self) -> bool {
+        match &self.seat {
+            Seat::Here(line) => line.transport.is_encrypted(),
+            Seat::Away(away) => away.is_encrypted,
+        }
+    }
+
+    /// Output that its socket has not accepted. While an I/O thread has the line: output that was written after it was
+    /// recalled.
+    #[inline]
+    pub fn pending(&self) -> Option<&Pending> {
+        match &self.seat {
+            Seat::Here(line) => line.pending.as_deref(),
+            Seat::Away(away) => away.pending.as_deref(),
+        }
+    }
+
+    /// [`Client::pending`], to add to it.
+    #[inline]
+    pub fn pending_mut(&mut self) -> &mut Option<Box<Pending>> {
+        match &mut self.seat {
+            Seat::Here(line) => &mut line.pending,
+            Seat::Away(away) => &mut away.pending,
+        }
+    }
+
+    /// Whether its line is with the main thread and all of its earlier output was sent.
+    #[inline]
+    pub fn is_drained(&self) -> bool {
+        self.line().is_some_and(|line| line.pending.is_none())
+    }
+
+    /// Bytes of output that wait for the socket, and the number of pieces that they consist of. While an I/O thread has
+    /// the line, as it has last reported them.
+    pub fn unsent(&self) -> (usize, usize) {
+        let of = |pending: Option<&Pending>| pending.map_or((0, 0), |it| (it.bytes(), it.pieces()));
+        match &self.seat {
+            Seat::Here(line) => of(line.pending.as_deref()),
+            Seat::Away(away) => {
+                let (bytes, pieces) = of(away.pending.as_deref());
+                let figures = away.figures();
+                (bytes + figures.unsent, pieces + figures.pieces)
+            }
+        }
+    }
+
+    /// Since when the unsent output has been over the soft limit.
+    pub fn over_soft_limit_since(&mut self) -> Option<&mut Option<i64>> {
+        match &mut self.seat {
+            Seat::Here(line) => line.pending.as_mut().map(|pending| &mut pending.over_soft_limit_since),
+            Seat::Away(away) => Some(&mut away.over_soft_limit_since),
+        }
     }
 
     /// Returns the bytes of memory that the connection uses. O(pieces of output).
     pub fn memory_bytes(&self) -> usize {
-        self.memory_beside_output() + self.pending.as_ref().map_or(0, |pending| pending.memory_bytes())
+        self.memory_beside_output() + self.pending().map_or(0, Pending::memory_bytes)
     }
 
     /// The same, but shared values count with their share at the time when they were queued or last recounted. O(1).
     pub fn counted_bytes(&self) -> usize {
-        self.memory_beside_output() + self.pending.as_ref().map_or(0, |pending| pending.counted_bytes())
+        self.memory_beside_output() + self.pending().map_or(0, Pending::counted_bytes)
     }
 
     fn memory_beside_output(&self) -> usize {
-        let query = self.query.as_ref().map_or(0, |q| q.memory_bytes());
+        let line = match &self.seat {
+            Seat::Here(line) => {
+                line.query.as_ref().map_or(0, |query| query.memory_bytes()) + line.transport.memory_bytes()
+            }
+            Seat::Away(away) => away.memory_bytes(),
+        };
         let rest = self.rest.as_ref().map_or(0, |rest| rest.memory_bytes());
         let transaction = self.transaction.as_ref().map_or(0, |t| t.memory_bytes());
-        let encryption = self.transport.memory_bytes();
-        size_of::<Self>() + self.session.names_bytes() + query + rest + transaction + encryption
+        size_of::<Self>() + self.session.names_bytes() + line + rest + transaction
     }
 
-    /// Whether there is output that its socket has not accepted and that may be sent.
+    /// Whether there is output that its socket has not accepted and that may be sent now.
     pub fn is_sendable(&self) -> bool {
-        self.pending.as_ref().is_some_and(|pending| pending.is_sendable()) || self.transport.has_unsent()
+        self.line().is_some_and(Line::is_sendable)
+    }
+
+    /// Whether a part of a request has been received.
+    #[inline]
+    pub fn has_query(&self) -> bool {
+        self.line().is_some_and(|line| line.query.is_some())
     }
 
     /// Bytes received that are not whole arguments yet.
     pub fn unparsed_len(&self) -> usize {
-        self.query.as_ref().map_or(0, |query| query.unparsed_len())
+        let received = match &self.seat {
+            Seat::Here(line) => line.query.as_ref().map_or(0, |query| query.unparsed_len()),
+            Seat::Away(away) => away.figures().unparsed,
+        };
+        received + self.rest.as_ref().map_or(0, |rest| rest.late_bytes())
+    }
+
+    /// Free room in its query buffer.
+    pub fn query_room(&self) -> Option<usize> {
+        match &self.seat {
+            Seat::Here(line) => line.query.as_ref().map(|query| query.ring.capacity() - query.ring.len()),
+            Seat::Away(away) => Some(away.figures()).filter(|it| it.query_memory > 0).map(|it| it.room),
+        }
     }
 
     /// Total length of the arguments that were parsed but not executed: those of waiting requests, and of the request
     /// being received. O(arguments).
     pub fn argument_bytes(&self) -> usize {
-        let received = self.query.as_ref().map_or(0, |q| argument_bytes(q.partial.spans(), &q.blocks));
+        let received = match &self.seat {
+            Seat::Here(line) => line.argument_bytes(),
+            Seat::Away(away) => away.figures().arguments,
+        };
         received + self.rest.as_ref().map_or(0, |rest| rest.argument_bytes())
     }
 
     /// Bytes received that have not been executed yet. O(1).
     pub fn unexecuted_len(&self) -> usize {
-        self.query.as_ref().map_or(0, |query| query.len()) + self.rest.as_ref().map_or(0, |rest| rest.len())
+        let received = match &self.seat {
+            Seat::Here(line) => line.query.as_ref().map_or(0, |query| query.len()),
+            Seat::Away(away) => away.figures().received,
+        };
+        received + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 }
 

@@ -4,10 +4,14 @@
 pub mod batch;
 pub mod client;
 pub mod ledger;
+pub mod line;
 pub mod output;
+pub mod parcel;
 pub mod pending;
 pub mod query;
+pub mod sheet;
 pub mod shortage;
+pub mod threads;
 pub mod transaction;
 pub mod transport;
 
@@ -17,13 +21,16 @@ use std::path::{Path, PathBuf};
 
 use client::{Client, Clients};
 use ledger::Ledger;
+use line::Seat;
 use output::Output;
 use shortage::Shortage;
+use threads::Threads;
 use transport::Transport;
 
 use crate::command::Session;
 use crate::command::acl::Rights;
 use crate::resp::{Protocol, Reply};
+use crate::sys::handoff::Bell;
 use crate::sys::net::Listener;
 use crate::sys::poller::{Interest, NativePoller, Poller, Source, Token};
 
@@ -80,6 +87,8 @@ pub struct Net {
     doomed: Vec<Token>,
     next_client_id: u64,
     in_hand: InHand,
+    /// The I/O threads.
+    pub(super) threads: Threads,
     /// The memory that each client uses, while `maxmemory-clients` is set.
     pub(super) ledger: Option<Ledger>,
 }
@@ -87,8 +96,10 @@ pub struct Net {
 impl Net {
     /// Creates it with no listeners and no clients.
     pub fn new(poller: NativePoller) -> Net {
+        let threads = Threads::new(Bell::new(poller.waker()));
         Net {
             poller,
+            threads,
             entrances: Vec::new(),
             shortage: Shortage::default(),
             clients: Clients::default(),
@@ -208,7 +219,7 @@ impl Net {
 
     /// Returns the IP address of the client.
     pub fn ip_of(&self, token: Token) -> String {
-        self.clients.get(token).map_or_else(String::new, |client| client.transport.peer().ip_text())
+        self.clients.get(token).map_or_else(String::new, |client| client.peer().ip_text())
     }
 
     /// Begins the turn of a client.
@@ -240,15 +251,42 @@ impl Net {
 
     /// Bytes of memory that connections use only temporarily: the input in hand, and this iteration's output.
     pub fn shared_bytes(&self) -> usize {
-        self.in_hand.bytes + self.in_hand.own_room() + self.output.memory_bytes()
+        self.in_hand.bytes
+            + self.in_hand.own_room()
+            + self.output.memory_bytes()
+            + self.threads.memory_bytes()
     }
 
     /// Closes a client that should close after its last reply, if no reply is left to send (replies may be switched
     /// off).
     pub fn close_if_silent(&mut self, token: Token) {
-        let silent = !self.output.has_any(token);
-        if silent && self.clients.get(token).is_some_and(|client| client.pending.is_none()) {
-            self.doom(token);
+        if self.output.has_any(token) {
+            return;
+        }
+        let Some(client) = self.clients.get(token) else { return };
+        match client.line() {
+            Some(line) if line.pending.is_some() => {}
+            Some(_) => self.doom(token),
+            None => self.recall(token),
+        }
+    }
+
+    /// Has the I/O thread return the client's line, if one has it. The line is here in a later iteration.
+    pub fn recall(&mut self, token: Token) {
+        if let Some(away) = self.clients.get_mut(token).and_then(Client::away_mut) {
+            self.threads.recall(token, away);
+        }
+    }
+
+    /// Closes the connection of a client that was removed.
+    pub fn end_line(&mut self, token: Token, seat: Seat) {
+        match seat {
+            Seat::Here(mut line) => {
+                line.transport.end();
+                // The socket leaves the poller with its descriptor; removing it first spares the next wait a stale event.
+                let _ = self.poller.remove(line.transport.as_fd());
+            }
+            Seat::Away(away) => self.threads.close(token, &away),
         }
     }
 

@@ -17,23 +17,16 @@
 //! are. Each segment is sent from the shared buffer with one call. Bytes for several clients (messages, `MONITOR`) are
 //! stored once, with the list of these clients; before sending, everything for one client is linked into a chain, which
 //! is sent with one `writev`. Only bytes that a socket refuses move to that client's own queue. One call sends at most
-//! [`MAX_SEND`] bytes, so a client that fetches large values takes turns with the others.
+//! [`MAX_SEND`](super::sheet::MAX_SEND) bytes, so a client that fetches large values takes turns with the others.
 
-use std::io::IoSlice;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::pending::Pending;
+use super::sheet::{NONE, Segment, Sheet};
 use crate::command::Splice;
 use crate::resp::{Protocol, Reply};
 use crate::sys::poller::Token;
 use crate::types::block::Block;
-
-/// The most that is sent to one client in an iteration.
-pub const MAX_SEND: usize = 128 * 1024;
-
-/// Pieces handed to one `writev`.
-pub const MAX_PIECES: usize = 64;
 
 /// When replies reach this many bytes, the iteration sends them before it serves further clients: the buffer stays in
 /// the cache, and a few clients with large replies do not make it grow until the kernel has to supply fresh pages each
@@ -47,9 +40,6 @@ const MAX_READERS: usize = 128 * 1024;
 
 /// The buffer is not shrunk below this.
 const KEEP: usize = 16 * 1024;
-
-/// Marks the end of a chain of segments.
-const NONE: u32 = u32::MAX;
 
 /// The recipients of a message.
 pub enum Readers {
@@ -84,9 +74,6 @@ struct Share {
     readers: Readers,
 }
 
-/// Replies to a client: the bytes of the buffer from the first position to the second.
-type Segment = (Token, usize, usize);
-
 /// The start of a reply. Until the iteration is sent, the replies to its client since then can be taken back.
 #[derive(Clone, Copy)]
 pub struct Mark {
@@ -113,16 +100,11 @@ impl Held {
 /// The replies of this iteration.
 #[derive(Default)]
 pub struct Output {
-    /// The bytes for all clients, in the order of execution.
-    buffer: Vec<u8>,
-    /// Large values to insert between these bytes.
-    splices: Vec<Splice>,
+    sheet: Sheet,
     /// The client that was written to last, and where its open segment begins, which is not in `segments` yet. After a
     /// message, that segment is empty.
     writer: Token,
     open: usize,
-    /// Replies, in order.
-    segments: Vec<Segment>,
     /// Messages, in order.
     shares: Vec<Share>,
     /// The total number of readers of all messages.
@@ -133,11 +115,6 @@ pub struct Output {
     independent: Vec<Range<usize>>,
     /// The start of the reply that will be noted as independent when it is complete.
     begun: Option<Mark>,
-    /// Whether there were messages, in which case a client may have many segments.
-    has_shares: bool,
-    /// After [`Output::arrange`]: the first segment of each client, and for each segment the next one of its client.
-    heads: Vec<u32>,
-    next: Vec<u32>,
     /// While segments are linked: the last segment so far of each slot.
     last: Vec<u32>,
     /// Total length of the buffers of earlier iterations.
@@ -159,10 +136,16 @@ struct Turn {
 }
 
 impl Output {
+    /// What was written, to be sent after [`Output::arrange`].
+    #[inline]
+    pub fn sheet(&self) -> &Sheet {
+        &self.sheet
+    }
+
     /// Returns the writer of replies to `client`, and the list of the large values in them.
     pub fn writer(&mut self, client: Token, protocol: Protocol) -> (Reply<'_>, &mut Vec<Splice>) {
         self.change_writer(client);
-        (Reply { buf: &mut self.buffer, protocol }, &mut self.splices)
+        (Reply { buf: &mut self.sheet.buffer, protocol }, &mut self.sheet.splices)
     }
 
     /// [`Output::writer`] if `client` is the writer already, as is usual during its turn: a comparison, and no call.
@@ -174,7 +157,7 @@ impl Output {
     ) -> Option<(Reply<'_>, &mut Vec<Splice>)> {
         // Compared as 64-bit integers rather than field by field.
         (self.writer.to_u64() == client.to_u64())
-            .then_some((Reply { buf: &mut self.buffer, protocol }, &mut self.splices))
+            .then_some((Reply { buf: &mut self.sheet.buffer, protocol }, &mut self.sheet.splices))
     }
 
     /// [`Output::writer`] for a reply without large values.
@@ -192,40 +175,40 @@ impl Output {
 
     /// Turns the bytes written since the last segment or message into a segment of the writer.
     fn close_segment(&mut self) {
-        let (start, end) = (self.open, self.buffer.len());
+        let (start, end) = (self.open, self.sheet.buffer.len());
         self.open = end;
         if end == start {
             return;
         }
-        match self.segments.last_mut() {
+        match self.sheet.segments.last_mut() {
             Some((last, _, last_end)) if *last == self.writer && *last_end == start => *last_end = end,
-            _ => self.segments.push((self.writer, start, end)),
+            _ => self.sheet.segments.push((self.writer, start, end)),
         }
     }
 
     /// Returns the segment being written, unless it is empty.
     fn open_segment(&self) -> Option<Segment> {
-        (self.open < self.buffer.len()).then_some((self.writer, self.open, self.buffer.len()))
+        (self.open < self.sheet.buffer.len()).then_some((self.writer, self.open, self.sheet.buffer.len()))
     }
 
     /// Marks the start of a reply to `client`.
     #[inline(always)]
     pub fn mark(&self, client: Token) -> Mark {
-        Mark { client, at: self.sent.wrapping_add(self.buffer.len()) }
+        Mark { client, at: self.sent.wrapping_add(self.sheet.buffer.len()) }
     }
 
     /// Returns the position of `mark` in the buffer.
     fn position(&self, mark: Mark) -> usize {
         let at = mark.at.wrapping_sub(self.sent);
-        assert!(at <= self.buffer.len(), "the reply that began here was sent or taken back");
+        assert!(at <= self.sheet.buffer.len(), "the reply that began here was sent or taken back");
         at
     }
 
     /// Returns the parts of the buffer that are replies to the mark's client since `mark`.
     fn parts_since(&self, mark: Mark) -> impl Iterator<Item = Range<usize>> {
         let at = self.position(mark);
-        let first = self.segments.partition_point(|(.., end)| *end <= at);
-        let parts = self.segments[first..].iter().copied().chain(self.open_segment());
+        let first = self.sheet.segments.partition_point(|(.., end)| *end <= at);
+        let parts = self.sheet.segments[first..].iter().copied().chain(self.open_segment());
         parts
             .filter(move |(client, _, end)| *client == mark.client && *end > at)
             .map(move |(_, start, end)| start.max(at)..end)
@@ -238,10 +221,10 @@ impl Output {
 
     /// Returns the bytes of the large values in the replies to the mark's client since `mark`.
     pub fn spliced_since(&self, mark: Mark) -> usize {
-        if self.splices.is_empty() {
+        if self.sheet.splices.is_empty() {
             return 0;
         }
-        self.parts_since(mark).map(|part| self.spliced_bytes(part.start, part.end)).sum()
+        self.parts_since(mark).map(|part| self.sheet.spliced_bytes(part.start, part.end)).sum()
     }
 
     /// Takes back the replies to the mark's client since `mark`. Messages, and replies to other clients, stay.
@@ -250,14 +233,14 @@ impl Output {
         if self.writer != mark.client || self.open > at {
             return self.take_back_from_segments(mark.client, at);
         }
-        self.buffer.truncate(at);
+        self.sheet.buffer.truncate(at);
         while let Some(last) = self.independent.pop_if(|part| part.end > at) {
             if last.start < at {
                 self.independent.push(last.start..at);
             }
         }
-        while self.splices.last().is_some_and(|splice| splice.at > at) {
-            self.splices.pop();
+        while self.sheet.splices.last().is_some_and(|splice| splice.at > at) {
+            self.sheet.splices.pop();
         }
     }
 
@@ -265,11 +248,11 @@ impl Output {
     #[cold]
     fn take_back_from_segments(&mut self, client: Token, at: usize) {
         self.close_segment();
-        let first = self.segments.partition_point(|(.., end)| *end <= at);
-        for (owner, start, end) in self.segments.split_off(first) {
+        let first = self.sheet.segments.partition_point(|(.., end)| *end <= at);
+        for (owner, start, end) in self.sheet.segments.split_off(first) {
             let end = if owner == client { at } else { end };
             if start < end {
-                self.segments.push((owner, start, end));
+                self.sheet.segments.push((owner, start, end));
             }
         }
     }
@@ -304,12 +287,12 @@ impl Output {
     /// Notes that nothing that was written so far depends on the data.
     pub fn note_all_independent(&mut self) {
         self.independent.clear();
-        self.independent.push(0..self.buffer.len());
+        self.independent.push(0..self.sheet.buffer.len());
     }
 
     /// Whether a chain has a reply or a message that may depend on the data.
     pub fn depends_on_data(&self, head: usize) -> bool {
-        self.chain(head).any(|segment| self.is_dependent(&self.segments[segment]))
+        self.sheet.chain(head).any(|segment| self.is_dependent(&self.sheet.segments[segment]))
     }
 
     fn is_dependent(&self, &(client, start, end): &Segment) -> bool {
@@ -322,7 +305,7 @@ impl Output {
 
     /// The clients with replies or messages that have not been sent and may depend on the data.
     pub fn dependent_clients(&self) -> Vec<Token> {
-        let replies = self.segments.iter().copied().chain(self.open_segment());
+        let replies = self.sheet.segments.iter().copied().chain(self.open_segment());
         let messages = self.shares.iter().flat_map(|Share { start, end, readers }| {
             readers.tokens().iter().map(|client| (*client, *start, *end))
         });
@@ -334,11 +317,11 @@ impl Output {
         let mut held = Held::default();
         for Range { start, end } in self.parts_since(mark) {
             let moved = held.bytes.len();
-            let splices = self.splices_between(start, end);
+            let splices = self.sheet.splices_between(start, end);
             held.splices.extend(
                 splices.map(|Splice { at, block }| Splice { at: at - start + moved, block: block.share() }),
             );
-            held.bytes.extend_from_slice(&self.buffer[start..end]);
+            held.bytes.extend_from_slice(&self.sheet.buffer[start..end]);
         }
         self.take_back(mark);
         held
@@ -346,7 +329,7 @@ impl Output {
 
     /// Appends the held bytes to the replies to `client`.
     pub fn release(&mut self, client: Token, held: Held) {
-        let start = self.buffer.len();
+        let start = self.sheet.buffer.len();
         let (reply, splices) = self.writer(client, Protocol::default());
         reply.buf.extend_from_slice(&held.bytes);
         splices.extend(held.splices.into_iter().map(|splice| Splice { at: splice.at + start, ..splice }));
@@ -354,26 +337,27 @@ impl Output {
 
     /// Bytes written in this iteration, without large values.
     pub fn written(&self) -> usize {
-        self.buffer.len()
+        self.sheet.buffer.len()
     }
 
     /// Begins the turn of `client`, which ends when its commands have written `most` bytes.
     pub fn begin_turn(&mut self, client: Token, most: usize) {
         self.change_writer(client);
-        self.turn = Turn { end: self.buffer.len() + most, splices: self.splices.len() };
+        self.turn = Turn { end: self.sheet.buffer.len() + most, splices: self.sheet.splices.len() };
     }
 
     /// Whether the turn has reached its limit. Replies to clients that its commands unblocked count as well.
     #[inline(always)]
     pub fn turn_is_over(&self) -> bool {
-        self.buffer.len() >= self.turn.end
-            || (self.splices.len() > self.turn.splices && self.turn_is_over_with_splices())
+        self.sheet.buffer.len() >= self.turn.end
+            || (self.sheet.splices.len() > self.turn.splices && self.turn_is_over_with_splices())
     }
 
     #[cold]
     fn turn_is_over_with_splices(&self) -> bool {
-        let spliced: usize = self.splices[self.turn.splices..].iter().map(|splice| splice.block.len()).sum();
-        self.buffer.len() + spliced >= self.turn.end
+        let spliced: usize =
+            self.sheet.splices[self.turn.splices..].iter().map(|splice| splice.block.len()).sum();
+        self.sheet.buffer.len() + spliced >= self.turn.end
     }
 
     /// Appends a message for all `readers`. A large payload is inserted before byte `payload.0` of the message. Returns
@@ -385,14 +369,14 @@ impl Output {
         readers: Readers,
     ) -> Range<usize> {
         self.close_segment();
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(bytes);
-        let end = self.buffer.len();
+        let start = self.sheet.buffer.len();
+        self.sheet.buffer.extend_from_slice(bytes);
+        let end = self.sheet.buffer.len();
         self.open = end;
         if let Some((at, block)) = payload {
-            self.splices.push(Splice { at: start + at, block: block.share() });
+            self.sheet.splices.push(Splice { at: start + at, block: block.share() });
         }
-        self.has_shares = true;
+        self.sheet.has_shares = true;
         self.shared += bytes.len();
         self.turn.end += bytes.len();
         if let Some(last) = self.shares.last_mut()
@@ -418,81 +402,64 @@ impl Output {
     }
 
     fn has_segment(&self, client: Token, first: usize) -> bool {
-        self.segments[first..].iter().rev().any(|(owner, ..)| *owner == client)
+        self.sheet.segments[first..].iter().rev().any(|(owner, ..)| *owner == client)
     }
 
     /// Completes the segments before they are sent. Returns the number of chains: a chain is everything for one client,
     /// except that without messages each segment is its own chain. O(segments and readers).
     pub fn arrange(&mut self) -> usize {
         self.close_segment();
-        if !self.has_shares {
-            return self.segments.len();
+        if !self.sheet.has_shares {
+            return self.sheet.segments.len();
         }
         self.spread();
         self.link();
-        self.heads.len()
+        self.sheet.heads.len()
     }
 
     /// Gives each reader of a message its own segment, in the place of the message.
     fn spread(&mut self) {
-        let mut spread = Vec::with_capacity(self.segments.len() + self.readers);
-        let mut replies = self.segments.drain(..).peekable();
+        let mut spread = Vec::with_capacity(self.sheet.segments.len() + self.readers);
+        let mut replies = self.sheet.segments.drain(..).peekable();
         for Share { start, end, readers } in self.shares.drain(..) {
             spread.extend(std::iter::from_fn(|| replies.next_if(|(_, before, _)| *before < start)));
             spread.extend(readers.tokens().iter().map(|token| (*token, start, end)));
         }
         spread.extend(replies);
-        self.segments = spread;
+        self.sheet.segments = spread;
     }
 
     /// Links the segments of each client in order. Adjacent ones are merged.
     fn link(&mut self) {
-        let slots = self.segments.iter().map(|(token, ..)| token.slot as usize + 1).max().unwrap_or(0);
+        let slots = self.sheet.segments.iter().map(|(token, ..)| token.slot as usize + 1).max().unwrap_or(0);
         self.last.clear();
         self.last.resize(slots, NONE);
-        self.next.resize(self.segments.len(), NONE);
-        for index in 0..self.segments.len() {
-            let (token, start, end) = self.segments[index];
-            assert!(start <= end && end <= self.buffer.len(), "a segment lies in the buffer");
+        self.sheet.next.resize(self.sheet.segments.len(), NONE);
+        for index in 0..self.sheet.segments.len() {
+            let (token, start, end) = self.sheet.segments[index];
+            assert!(start <= end && end <= self.sheet.buffer.len(), "a segment lies in the buffer");
             let before = self.last[token.slot as usize];
-            match self.segments.get_mut(before as usize) {
+            match self.sheet.segments.get_mut(before as usize) {
                 Some((owner, _, its_end)) if *owner == token && *its_end == start => {
                     *its_end = end;
                     continue;
                 }
-                Some((owner, ..)) if *owner == token => self.next[before as usize] = index as u32,
-                _ => self.heads.push(index as u32),
+                Some((owner, ..)) if *owner == token => self.sheet.next[before as usize] = index as u32,
+                _ => self.sheet.heads.push(index as u32),
             }
             self.last[token.slot as usize] = index as u32;
         }
     }
 
-    /// Returns the first segment of a chain.
-    pub fn head(&self, chain: usize) -> usize {
-        if self.has_shares { self.heads[chain] as usize } else { chain }
-    }
-
-    /// Whether more segments follow `segment` in its chain.
-    pub fn has_next(&self, segment: usize) -> bool {
-        self.next.get(segment).is_some_and(|next| *next != NONE)
-    }
-
     /// Whether `token` has segments after the chain of `head` that do not belong to it.
     pub fn has_more(&self, token: Token, head: usize) -> bool {
-        !self.has_shares && self.has_segment(token, head + 1)
-    }
-
-    /// Iterates over the segments of the chain that begins with `head`.
-    fn chain(&self, head: usize) -> impl Iterator<Item = usize> {
-        std::iter::successors(Some(head), |segment| {
-            self.next.get(*segment).filter(|next| **next != NONE).map(|next| *next as usize)
-        })
+        !self.sheet.has_shares && self.has_segment(token, head + 1)
     }
 
     /// Returns the bytes for each client that have not been offered to its socket yet. O(segments and readers).
     pub fn unsent(&self) -> impl Iterator<Item = (Token, usize)> {
-        let bytes = |start, end| end - start + self.spliced_bytes(start, end);
-        let replies = self.segments.iter().copied().chain(self.open_segment());
+        let bytes = |start, end| end - start + self.sheet.spliced_bytes(start, end);
+        let replies = self.sheet.segments.iter().copied().chain(self.open_segment());
         let own = replies.map(move |(client, start, end)| (client, bytes(start, end)));
         let shared = self.shares.iter().flat_map(move |Share { start, end, readers }| {
             let bytes = bytes(*start, *end);
@@ -509,126 +476,57 @@ impl Output {
 
     /// Returns the bytes of memory used, without the large values between the replies.
     pub fn memory_bytes(&self) -> usize {
-        self.buffer.capacity()
-            + self.segments.capacity() * size_of::<Segment>()
+        self.sheet.buffer.capacity()
+            + self.sheet.segments.capacity() * size_of::<Segment>()
             + self.shares.capacity() * size_of::<Share>()
     }
 
     /// Bytes that can be written before the buffer has to grow.
     pub fn room(&self) -> usize {
-        self.buffer.capacity() - self.buffer.len()
-    }
-
-    /// Returns segment `index`: its client and its bytes.
-    pub fn segment(&self, index: usize) -> (Token, &[u8]) {
-        let (client, start, end) = self.segments[index];
-        (client, &self.buffer[start..end])
-    }
-
-    /// Returns the first [`MAX_SEND`] bytes of a chain without large values as slices for one `writev`, and their
-    /// number.
-    pub fn slices(&self, head: usize) -> ([IoSlice<'_>; MAX_PIECES], usize) {
-        const EMPTY: &[u8] = &[];
-        let mut slices = [IoSlice::new(EMPTY); MAX_PIECES];
-        let (mut count, mut left) = (0, MAX_SEND);
-        for (slice, segment) in slices.iter_mut().zip(self.chain(head)) {
-            let bytes = self.segment(segment).1;
-            *slice = IoSlice::new(&bytes[..bytes.len().min(left)]);
-            left -= slice.len();
-            count += 1;
-            if left == 0 {
-                break;
-            }
-        }
-        (slices, count)
-    }
-
-    /// Moves a chain, without its first `skip` bytes, to a queue, including its large values.
-    pub fn queue_chain(&self, head: usize, mut skip: usize, pending: &mut Pending) {
-        for segment in self.chain(head) {
-            let len = self.segment(segment).1.len();
-            if skip < len {
-                self.queue_segment(segment, skip, pending);
-            }
-            skip = skip.saturating_sub(len);
-        }
-    }
-
-    fn queue_segment(&self, index: usize, skip: usize, pending: &mut Pending) {
-        let (_, start, end) = self.segments[index];
-        let mut from = start + skip;
-        assert!(start <= from && from <= end && end <= self.buffer.len(), "a segment lies in the buffer");
-        for splice in self.splices_of(index) {
-            assert!((from..=end).contains(&splice.at), "values stand in their order, none was sent");
-            pending.push_bytes(&self.buffer[from..splice.at]);
-            pending.push_block(splice.block.share());
-            from = splice.at;
-        }
-        pending.push_bytes(&self.buffer[from..end]);
+        self.sheet.buffer.capacity() - self.sheet.buffer.len()
     }
 
     /// Whether the output should be sent before the end of the iteration.
     #[inline]
     pub fn is_large(&self) -> bool {
-        self.buffer.len() > SEND_AT + self.shared.min(MAX_SHARED) || self.readers > MAX_READERS
-    }
-
-    /// Whether a chain contains large values.
-    pub fn has_splices(&self, head: usize) -> bool {
-        !self.splices.is_empty() && self.chain(head).any(|segment| self.splices_of(segment).next().is_some())
-    }
-
-    /// Iterates over the large values of a segment.
-    fn splices_of(&self, segment: usize) -> impl Iterator<Item = &Splice> {
-        let (_, start, end) = self.segments[segment];
-        self.splices_between(start, end)
-    }
-
-    fn splices_between(&self, start: usize, end: usize) -> impl Iterator<Item = &Splice> {
-        let first = self.splices.partition_point(|splice| splice.at <= start);
-        self.splices[first..].iter().take_while(move |splice| splice.at < end)
-    }
-
-    /// Returns the bytes of the large values between two positions.
-    fn spliced_bytes(&self, start: usize, end: usize) -> usize {
-        self.splices_between(start, end).map(|splice| splice.block.len()).sum()
-    }
-
-    /// Returns the bytes of a chain, including its large values.
-    pub fn chain_bytes(&self, head: usize) -> usize {
-        let bytes = |segment| {
-            let (_, start, end) = self.segments[segment];
-            end - start + self.spliced_bytes(start, end)
-        };
-        self.chain(head).map(bytes).sum()
+        self.sheet.buffer.len() > SEND_AT + self.shared.min(MAX_SHARED) || self.readers > MAX_READERS
     }
 
     /// Starts the next iteration, after everything arranged has been sent or queued.
     pub fn clear(&mut self) {
-        assert_eq!(self.open, self.buffer.len(), "what was written since would never be sent");
-        self.peak = self.peak.max(self.buffer.len());
-        self.sent = self.sent.wrapping_add(self.buffer.len());
-        self.segments.clear();
-        self.splices.clear();
-        self.independent.clear();
-        if self.has_shares {
-            self.clear_shares();
-        }
-        self.buffer.clear();
-        self.open = 0;
-        self.turn = Turn::default();
+        self.end_iteration();
+        self.sheet.clear();
         if std::mem::take(&mut self.shrinks) {
             self.peak = 0;
             self.shrink(KEEP);
         }
     }
 
+    /// [`Output::clear`] if others still send what was arranged: returns it, and continues with `spare`.
+    pub fn hand_out(&mut self, spare: Sheet) -> Sheet {
+        self.end_iteration();
+        std::mem::replace(&mut self.sheet, spare)
+    }
+
+    fn end_iteration(&mut self) {
+        let len = self.sheet.buffer.len();
+        assert_eq!(self.open, len, "what was written since would never be sent");
+        self.peak = self.peak.max(len);
+        self.sent = self.sent.wrapping_add(len);
+        self.independent.clear();
+        if self.sheet.has_shares {
+            self.clear_shares();
+        }
+        self.open = 0;
+        self.turn = Turn::default();
+    }
+
     /// Frees unused capacity beyond `keep` bytes. May be called at any time.
     pub fn shrink(&mut self, keep: usize) {
-        self.buffer.shrink_to(keep);
-        self.segments.shrink_to(keep / size_of::<Segment>());
+        self.sheet.buffer.shrink_to(keep);
+        self.sheet.segments.shrink_to(keep / size_of::<Segment>());
         self.shares.shrink_to(keep / size_of::<Share>());
-        for places in [&mut self.heads, &mut self.next, &mut self.last] {
+        for places in [&mut self.sheet.heads, &mut self.sheet.next, &mut self.last] {
             places.shrink_to(keep / size_of::<u32>());
         }
     }
@@ -636,18 +534,18 @@ impl Output {
     /// Shrinks the buffer to twice its highest length since the last call, about a second ago. Otherwise one large
     /// reply would enlarge it for good.
     pub fn rest(&mut self) {
-        let used = std::mem::take(&mut self.peak).max(self.buffer.len());
-        self.buffer.shrink_to(KEEP.max(2 * used));
+        let used = std::mem::take(&mut self.peak).max(self.sheet.buffer.len());
+        self.sheet.buffer.shrink_to(KEEP.max(2 * used));
     }
 
     /// [`Output::clear`] while memory is short: also shrinks the buffers to twice what this iteration used, or to
     /// `keep` bytes.
     pub fn clear_and_shrink(&mut self, keep: usize) {
-        let used = self.buffer.len();
-        let segments = self.segments.len();
+        let used = self.sheet.buffer.len();
+        let segments = self.sheet.segments.len();
         self.clear();
-        self.buffer.shrink_to(keep.max(2 * used));
-        self.segments.shrink_to((keep / size_of::<Segment>()).max(2 * segments));
+        self.sheet.buffer.shrink_to(keep.max(2 * used));
+        self.sheet.segments.shrink_to((keep / size_of::<Segment>()).max(2 * segments));
     }
 
     fn clear_shares(&mut self) {
@@ -656,13 +554,7 @@ impl Output {
         self.shares.shrink_to(KEEP);
         self.readers = 0;
         self.shared = 0;
-        self.heads.clear();
-        self.next.clear();
-        self.heads.shrink_to(KEEP);
-        self.next.shrink_to(KEEP);
         self.last.shrink_to(KEEP);
-        self.segments.shrink_to(KEEP);
-        self.has_shares = false;
     }
 }
 
@@ -670,6 +562,7 @@ impl Output {
 mod tests {
     use std::collections::HashMap;
 
+    use super::super::pending::Pending;
     use super::*;
     use crate::types::random::Random;
 
@@ -701,15 +594,15 @@ mod tests {
     fn delivered_to(output: &mut Output) -> Vec<(Token, String)> {
         let chains = output.arrange();
         let texts = (0..chains).map(|chain| {
-            let head = output.head(chain);
+            let head = output.sheet.head(chain);
             let mut pending = Pending::default();
-            output.queue_chain(head, 0, &mut pending);
-            assert_eq!(pending.bytes(), output.chain_bytes(head));
-            if !output.has_splices(head) {
-                let (slices, count) = output.slices(head);
+            output.sheet.queue_chain(head, 0, &mut pending);
+            assert_eq!(pending.bytes(), output.sheet.chain_bytes(head));
+            if !output.sheet.has_splices(head) {
+                let (slices, count) = output.sheet.slices(head);
                 assert_eq!(slices[..count].iter().map(|slice| slice.len()).sum::<usize>(), pending.bytes());
             }
-            (output.segment(head).0, String::from_utf8(pending.content()).unwrap())
+            (output.sheet.segment(head).0, String::from_utf8(pending.content()).unwrap())
         });
         let texts = texts.collect();
         output.clear();
@@ -723,7 +616,7 @@ mod tests {
     impl Output {
         /// Returns the replies to the mark's client since `mark`, without large values.
         fn bytes_since(&self, mark: Mark) -> impl Iterator<Item = &[u8]> {
-            self.parts_since(mark).map(|part| &self.buffer[part])
+            self.parts_since(mark).map(|part| &self.sheet.buffer[part])
         }
     }
 
@@ -773,7 +666,7 @@ mod tests {
         let block = Block::from(&b"payload"[..]);
         output.share(b"<>", Some((1, &block)), Readers::Many(many(&[1, 2])));
         reply(&mut output, 2, b"r");
-        assert_eq!(output.buffer, b"<>r");
+        assert_eq!(output.sheet.buffer, b"<>r");
         assert_eq!(delivered(&mut output), texts(&[(1, "<payload>"), (2, "<payload>r")]));
     }
 
@@ -804,7 +697,8 @@ mod tests {
         output.share(b"a", None, Readers::One(token(1)));
         output.share(b"b", None, Readers::One(later));
         let chains = output.arrange();
-        let owners: Vec<Token> = (0..chains).map(|chain| output.segment(output.head(chain)).0).collect();
+        let owners: Vec<Token> =
+            (0..chains).map(|chain| output.sheet.segment(output.sheet.head(chain)).0).collect();
         assert_eq!(owners, [token(1), later]);
     }
 
@@ -818,7 +712,7 @@ mod tests {
         reply_large(&mut output, token(1), b"large");
         assert_eq!((output.spliced_since(start), output.bytes_since(start).count()), (5, 1));
         output.take_back(start);
-        assert_eq!((output.written(), output.splices.len()), (1, 0));
+        assert_eq!((output.written(), output.sheet.splices.len()), (1, 0));
         // It began in the same segment as the bytes that stay, and other clients were written to in between.
         reply(&mut output, 1, b"c");
         output.share(b"[m]", None, Readers::Many(both.clone()));
@@ -871,9 +765,9 @@ mod tests {
         let dependent = |output: &mut Output| {
             let clients = output.dependent_clients();
             let chains = output.arrange();
-            let heads: Vec<usize> = (0..chains).map(|chain| output.head(chain)).collect();
+            let heads: Vec<usize> = (0..chains).map(|chain| output.sheet.head(chain)).collect();
             let heads = heads.into_iter().filter(|head| output.depends_on_data(*head));
-            let mut owners: Vec<u32> = heads.map(|head| output.segment(head).0.slot).collect();
+            let mut owners: Vec<u32> = heads.map(|head| output.sheet.segment(head).0.slot).collect();
             owners.sort_unstable();
             output.clear();
             (clients.into_iter().map(|client| client.slot).collect::<Vec<_>>(), owners)

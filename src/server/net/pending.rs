@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
-use super::output::{MAX_PIECES, MAX_SEND};
+use super::sheet::{MAX_PIECES, MAX_SEND};
 use super::transport::Transport;
 use crate::types::block::Block;
 
@@ -159,6 +159,17 @@ impl Pending {
             self.counted += share;
             self.pieces.push_back(Piece::Block(block, share));
         }
+    }
+
+    /// Appends another queue. This one withholds nothing.
+    pub fn append(&mut self, other: Pending) {
+        assert!(self.withheld.is_empty(), "what is withheld is at the end");
+        assert_eq!(other.sent, 0, "nothing of it has been sent");
+        self.pieces.extend(other.pieces);
+        self.bytes += other.bytes;
+        self.counted += other.counted;
+        self.withheld = other.withheld;
+        self.withheld_bytes = other.withheld_bytes;
     }
 
     /// Adds to the length, and to that of the last withheld part.

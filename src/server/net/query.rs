@@ -16,7 +16,7 @@ pub const MAX_RECEIVE: usize = 256 * 1024;
 
 /// The most bytes that one receive reads behind a large argument, or from a client that has just sent one: they may be
 /// the start of the next large argument, and that start has to be copied.
-const READ_BESIDE_LARGE: usize = 16 * 1024;
+pub const READ_BESIDE_LARGE: usize = 16 * 1024;
 
 /// The block of a large argument has room for this many times the bytes that have arrived, so a client that merely
 /// announces a length costs nothing.

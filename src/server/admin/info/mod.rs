@@ -129,7 +129,7 @@ fn server(server: &Server, out: &mut String) {
         "lru_clock": server.core.keyspace.moment.lru,
         "executable": executable.display(),
         "config_file": config_file.display(),
-        "io_threads_active": 0,
+        "io_threads_active": u8::from(server.net.threads.active > 0),
     );
     if let Some(stopping) = &server.stopping {
         let left_ms = stopping.milliseconds_left(server.core.clock.monotonic_us());

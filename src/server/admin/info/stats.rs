@@ -11,6 +11,7 @@ use crate::sys::clock;
 /// Totals and rates.
 pub(super) fn stats(server: &Server, out: &mut String) {
     let stats = &server.core.stats;
+    let threads = &server.net.threads;
     let tracked = server.audience.trackers.totals();
     let keys = &server.core.keyspace.counters;
     let (cycles, rate) = (&stats.cycles, stats.tick_rate());
@@ -65,10 +66,10 @@ pub(super) fn stats(server: &Server, out: &mut String) {
         "unexpected_error_replies": stats.unexpected_error_replies,
         "total_error_replies": stats.error_replies,
         "dump_payload_sanitizations": 0,
-        "total_reads_processed": stats.reads,
-        "total_writes_processed": stats.writes,
-        "io_threaded_reads_processed": 0,
-        "io_threaded_writes_processed": 0,
+        "total_reads_processed": stats.reads + threads.reads(),
+        "total_writes_processed": stats.writes + threads.writes(),
+        "io_threaded_reads_processed": threads.reads(),
+        "io_threaded_writes_processed": threads.writes(),
         "client_query_buffer_limit_disconnections": stats.query_limit_disconnections,
         "client_output_buffer_limit_disconnections": stats.output_limit_disconnections,
         "reply_buffer_shrinks": 0,
