@@ -165,6 +165,8 @@ fn subscribers_that_vanish_in_the_middle_of_a_message_leave_nothing_behind() {
     for round in 0..20 {
         let mut gone: Vec<Client> = (0..10).map(|_| subscriber(&server, "news")).collect();
         gone[0].run("PSUBSCRIBE n*");
+        // The server may serve the publisher before it notices that others have disconnected.
+        publisher.wait_for_info("connected_clients", |n| n == 12);
         assert_eq!(publisher.call(&["PUBLISH", "news", &message]).integer(), 12);
         match round % 3 {
             0 => drop(gone),

@@ -19,6 +19,12 @@ pub fn subject_binary() -> PathBuf {
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_redstart")), PathBuf::from)
 }
 
+/// The number of threads with which the binary under test serves clients, if the tests set it: `REDSTART_IO_THREADS=4`
+/// tests I/O threads. All of them are in use from the start.
+fn io_threads() -> Option<String> {
+    std::env::var("REDSTART_IO_THREADS").ok()
+}
+
 /// Whether the tests run against Redis itself, to check the tests.
 pub fn subject_is_redis() -> bool {
     subject_binary().file_name().is_some_and(|name| name == "redis-server")
@@ -285,6 +291,11 @@ impl Launch {
             command.args(["--port", &self.port.to_string()]);
         }
         command.args(["--dir", self.directory.path().to_str().expect("a path of UTF-8"), "--save", ""]);
+        if let Some(count) =
+            io_threads().filter(|_| listen && !self.has_config && self.binary == subject_binary())
+        {
+            command.args(["--io-threads", &count, "--io-threads-always-active", "yes"]);
+        }
         command.args(&self.flags);
         let output = File::create(self.directory.join("output.log")).expect("create the log");
         command.stdout(output.try_clone().expect("clone")).stderr(output);
