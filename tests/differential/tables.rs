@@ -280,6 +280,8 @@ fn every_directive_takes_and_refuses_the_values_that_redis_does() {
         "dir",
         "oom-score-adj",
         "oom-score-adj-values",
+        // Redis refuses it while it runs.
+        "io-threads",
         "activedefrag",
         "min-replicas-to-write",
         "min-slaves-to-write",

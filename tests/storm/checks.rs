@@ -88,7 +88,10 @@ pub fn settle(server: &Server, before: &Before) -> Client {
         }
         // Requests of clients that have gone may still run scripts.
         let clients = client.try_call(&["INFO", "clients"]).ok()?.value;
-        (!clients.is_error() && clients.text().contains("connected_clients:1\r\n")).then_some(client)
+        let is_alone = !clients.is_error() && clients.text().contains("connected_clients:1\r\n");
+        // A server that was started again may still load; these two commands do not wait for it.
+        let loads = client.try_call(&["INFO", "persistence"]).ok()?.value.text().contains("loading:1\r\n");
+        (is_alone && !loads).then_some(client)
     });
     restore_configuration(&mut client, &before.configuration);
     for field in [
