@@ -303,7 +303,8 @@ fn connect(server: &Server) -> Result<Client> {
     server.connect_with(512)
 }
 
-fn subscribers(server: &Server, from: usize, count: usize) -> Result<Relay> {
+/// Publishers of one channel, and its subscribers.
+pub fn subscribers(server: &Server, from: usize, count: usize) -> Result<Relay> {
     let mut message = Vec::new();
     push_request(&mut message, &[b"message", CHANNEL.as_bytes(), PAYLOAD.as_bytes()]);
     let subscriber = |_| {

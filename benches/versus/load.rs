@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 /// The timeout for one run, after which the server counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The load generator of Redis, pinned to a core.
+/// The load generator of Redis, pinned to some cores.
 #[derive(Debug)]
 pub struct Load {
     program: PathBuf,
-    core: usize,
+    cores: Vec<usize>,
 }
 
 /// One run.
@@ -63,18 +63,23 @@ pub struct Seen {
 }
 
 impl Load {
-    /// Finds `redis-benchmark` in `PATH`.
+    /// Finds `redis-benchmark` in `PATH`, for one core.
     pub fn new(core: usize) -> Result<Self> {
+        Self::over(&[core])
+    }
+
+    /// The same for some cores.
+    pub fn over(cores: &[usize]) -> Result<Self> {
         let program = find("redis-benchmark")
             .ok_or("redis-benchmark is not installed; on Debian: apt-get install redis-tools redis-server")?;
-        Ok(Self { program, core })
+        Ok(Self { program, cores: cores.to_vec() })
     }
 
     /// Runs one shot against `server` and measures it.
     pub fn visit(&self, server: &Server, shot: &Shot) -> Result<Visit> {
         let requests = shot.requests.next_multiple_of(shot.pipeline);
         let before = server.settled_cpu_time()?;
-        let seen = self.fire(server.port, shot, requests)?;
+        let seen = self.fire(server.port, shot)?;
         let used = server.settled_cpu_time()?.since(before);
         Ok(Visit {
             cpu_us: used.run_ns as f64 / 1000.0 / requests as f64,
@@ -83,7 +88,9 @@ impl Load {
         })
     }
 
-    fn fire(&self, port: u16, shot: &Shot, requests: usize) -> Result<Seen> {
+    /// Runs one shot.
+    pub fn fire(&self, port: u16, shot: &Shot) -> Result<Seen> {
+        let requests = shot.requests.next_multiple_of(shot.pipeline);
         let mut command = Command::new(&self.program);
         command.args(["-h", "127.0.0.1", "--csv"]);
         let options = [
@@ -98,7 +105,7 @@ impl Load {
         }
         // Both outputs are a few lines, less than a pipe holds, so they can be read after the exit.
         command.args(shot.command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = Pinned::spawn(&mut command, self.core)?;
+        let mut process = Pinned::spawn(&mut command, &self.cores)?;
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = process.child().try_wait()? {

@@ -40,6 +40,7 @@ mod stalls;
 mod stats;
 mod system;
 mod tails;
+mod threads;
 mod watch;
 mod workloads;
 
@@ -150,7 +151,7 @@ fn command() -> Command {
     Command::new("versus")
         .about("Measures Redstart beside redis-server and other servers")
         .after_help(
-            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork, --fragmentation, --keyspace, --pressure, --expiry, --stalls, --replication or --cluster all but the last eight run. A full run writes docs/benchmarks.md and .svg; \
+            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork, --fragmentation, --keyspace, --pressure, --expiry, --stalls, --replication, --cluster or --threads all but the last nine run. A full run writes docs/benchmarks.md and .svg; \
              a partial one writes files only with --markdown or --svg.",
         )
         .arg(flag("cpu", "CPU time a request"))
@@ -164,6 +165,7 @@ fn command() -> Command {
         .arg(flag(stalls::SECTION, "the longest PING of another client during single large commands; runs only with this option"))
         .arg(flag(replication::SECTION, "full synchronizations, the stream on a primary and a replica, acknowledged SETs, latencies and memory; runs only with this option"))
         .arg(flag(cluster::SECTION, "requests, memory and moving slots in cluster mode; runs only with this option"))
+        .arg(flag(threads::SECTION, "CPU time by thread with one thread and with two, throughput, and what idle threads use; runs only with this option"))
         .arg(flag("fork", "pause of a fork, and copies while its child runs; runs only with this option"))
         .arg(flag(keyspace::SECTION, "pauses while many keys and large collections are created and deleted; runs only with this option"))
         .arg(flag(fragmentation::SECTION, "memory after scattered deletions, and active defragmentation; runs only with this option"))
@@ -218,7 +220,7 @@ impl Scale {
 fn specs(matches: &ArgMatches) -> Result<Vec<Spec>> {
     let program = |variable: &str, otherwise: &str| std::env::var(variable).unwrap_or(otherwise.into());
     let mut specs = vec![
-        Spec::directed("Redstart", &program("REDSTART_BIN", env!("CARGO_BIN_EXE_redstart")))?,
+        Spec::directed(servers::OWN, &program("REDSTART_BIN", env!("CARGO_BIN_EXE_redstart")))?,
         Spec::directed("redis-server", &program("REDIS_BIN", "redis-server"))
             .map_err(|error| format!("{error}; on Debian: apt-get install redis-server redis-tools"))?,
     ];
@@ -314,7 +316,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ("tails", tails::run),
         (persistence::SECTION, persistence::run),
     ];
-    let extra: [(&str, Section); 8] = [
+    let extra: [(&str, Section); 9] = [
         ("fork", fork::run),
         (fragmentation::SECTION, fragmentation::run),
         (keyspace::SECTION, keyspace::run),
@@ -323,6 +325,7 @@ fn run(arguments: &[String]) -> Result<()> {
         (stalls::SECTION, stalls::run),
         (replication::SECTION, replication::run),
         (cluster::SECTION, cluster::run),
+        (threads::SECTION, threads::run),
     ];
     let all = !sections.iter().chain(&extra).any(|(name, _)| matches.get_flag(name));
     for (name, measure) in sections {

@@ -25,6 +25,8 @@ pub enum Target {
     AtMost(f64),
     /// At least this.
     AtLeast(f64),
+    /// At most the first times the second, which is Redstart's figure with one thread.
+    OfOneThread(f64, f64),
 }
 
 /// One measurement on all subjects; `None` for a subject that does not take part.
@@ -80,6 +82,7 @@ impl Row {
             Target::OfBare(ratio) => Some(ratio * self.value(BARE)?),
             Target::OfRedis(ratio) => Some(ratio * self.value(REDIS)?),
             Target::AtMost(limit) | Target::AtLeast(limit) => Some(limit),
+            Target::OfOneThread(ratio, one) => Some(ratio * one),
         }
     }
 
@@ -105,6 +108,7 @@ impl Target {
             Self::OfRedis(ratio) => format!("≤ {ratio:.2} × Redis"),
             Self::AtMost(limit) => format!("≤ {limit}"),
             Self::AtLeast(limit) => format!("≥ {limit}"),
+            Self::OfOneThread(ratio, _) => format!("≤ {ratio:.2} × one thread"),
         }
     }
 }
@@ -390,6 +394,7 @@ fn section_title(section: &str) -> String {
         "scripts" => ": CPU time a request at pipeline 16",
         "listeners" => ": CPU time a request or a message, 16 requests in flight on each connection",
         "memory" => ": resident bytes each",
+        "threads" => ": CPU time a request, 50 clients, on both cores",
         _ => "",
     };
     format!("{section}{more}")

@@ -146,6 +146,16 @@ impl Row {
     }
 }
 
+/// The request of [`GET`].
+pub fn evalsha_of_a_get() -> Vec<String> {
+    ["EVALSHA", &hex(&sha1(GET.as_bytes())), "1", KEY].map(String::from).into()
+}
+
+/// Loads the script of [`evalsha_of_a_get`].
+pub fn load_get(client: &mut Client) -> Result<()> {
+    client.must(&[b"SCRIPT", b"LOAD", GET.as_bytes()]).map(drop)
+}
+
 /// Measures all chosen rows and adds them to the report.
 pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let load = Load::new(bench.cores.load)?;

@@ -25,6 +25,9 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 /// The number of retries of a start if another process has taken the free port in the meantime.
 const START_ATTEMPTS: usize = 3;
 
+/// The name of the server with targets.
+pub const OWN: &str = "Redstart";
+
 /// The placeholder for the port in a peer's arguments.
 const PORT: &str = "{port}";
 
@@ -90,6 +93,11 @@ impl Spec {
         Ok(spec)
     }
 
+    /// Whether it is the server with targets, with directives of its own.
+    pub fn is_own(&self) -> bool {
+        self.name == OWN
+    }
+
     /// Whether it understands Redis's directives.
     pub fn is_directed(&self) -> bool {
         self.directed
@@ -123,7 +131,7 @@ impl Spec {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log.try_clone()?);
-        let process = Pinned::spawn(&mut command, core)
+        let process = Pinned::spawn(&mut command, &[core])
             .map_err(|error| format!("{} does not start: {error}", self.program.display()))?;
         let mut server = Server { port, process };
         let deadline = Instant::now() + START_DEADLINE;

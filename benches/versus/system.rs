@@ -87,7 +87,7 @@ pub fn threads(pid: u32) -> Vec<u32> {
     tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// A child pinned to one core that dies with the benchmark.
+/// A child pinned to some cores that dies with the benchmark.
 #[derive(Debug)]
 pub struct Pinned {
     child: Child,
@@ -95,14 +95,14 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// Starts `command` on `core`. Call it from the main thread: the parent-death signal follows the thread.
-    pub fn spawn(command: &mut Command, core: usize) -> io::Result<Self> {
-        let parent = std::process::id();
+    /// Starts `command` on `cores`. Call it from the main thread: the parent-death signal follows the thread.
+    pub fn spawn(command: &mut Command, cores: &[usize]) -> io::Result<Self> {
+        let (parent, cores) = (std::process::id(), cores.to_vec());
         // SAFETY: between fork and exec the closure makes only async-signal-safe calls (sched_setaffinity, prctl,
         // getppid) and does not allocate: an error from an OS code holds no heap memory.
         unsafe {
             command.pre_exec(move || {
-                pin(core)?;
+                allow(0, &cores)?;
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 if libc::getppid() as u32 != parent {
                     return Err(io::Error::from_raw_os_error(libc::ECHILD));
@@ -459,7 +459,7 @@ pub mod tests {
         let cores = Cores::pick().unwrap();
         let core = cores.map_or(0, |cores| cores.load);
         for _ in 0..2 * MAX_CHILDREN {
-            let child = Pinned::spawn(Command::new("sleep").arg("1000"), core).unwrap();
+            let child = Pinned::spawn(Command::new("sleep").arg("1000"), &[core]).unwrap();
             let proc = format!("/proc/{}", child.pid());
             assert!(fs::metadata(&proc).is_ok());
             drop(child);
