@@ -45,13 +45,13 @@ const QUEUE: usize = 1024;
 /// Receives of decrypted bytes before other lines are served.
 const DECRYPTED: usize = 8;
 
-/// The longest sleep while the main thread has all parcels, in case that it misses to wake this thread.
+/// The longest sleep while the main thread has all parcels, in case a wake-up is missed.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Slabs that are taken back from other threads after a wait.
 const COLLECTED: usize = 8;
 
-/// What a thread is started with.
+/// The parameters of a thread.
 pub struct Setup {
     /// The names of the commands.
     pub names: CommandNames,
@@ -63,7 +63,7 @@ pub struct Setup {
     pub main: Arc<Bell>,
 }
 
-/// Starts the I/O thread number `index`.
+/// Starts the I/O thread `index`; the first is 0.
 ///
 /// # Errors
 /// The system has no thread or no poller for it.
@@ -84,9 +84,9 @@ pub fn start(index: usize, setup: Setup) -> io::Result<Thread> {
         // The receiver waits below.
         let _ = started.send(Ok(Arc::clone(&bell)));
         let _guard = EndsTheProcess;
-        IoThread::new(setup, poller, bell, to_obey, to_deliver, shared).run();
+        IoThread::new(index, setup, poller, bell, to_obey, to_deliver, shared).run();
     };
-    let handle = thread::Builder::new().name(format!("io_thd_{index}")).spawn(run)?;
+    let handle = thread::Builder::new().name(format!("io_thd_{}", index + 1)).spawn(run)?;
     let bell = starting.recv().map_err(io::Error::other)??;
     Ok(Thread::new(orders, parcels, bell, work, handle))
 }
@@ -115,6 +115,8 @@ struct Served {
 }
 
 struct IoThread {
+    /// Its index among the I/O threads.
+    index: usize,
     poller: NativePoller,
     bell: Arc<Bell>,
     main: Arc<Bell>,
@@ -155,6 +157,7 @@ impl OwnTerms {
 
 impl IoThread {
     fn new(
+        index: usize,
         setup: Setup,
         poller: NativePoller,
         bell: Arc<Bell>,
@@ -164,6 +167,7 @@ impl IoThread {
     ) -> IoThread {
         let Setup { names, hasher, max_bulk, main, .. } = setup;
         IoThread {
+            index,
             poller,
             bell,
             main,
@@ -240,9 +244,9 @@ impl IoThread {
                         served.line.transport.end();
                     }
                 }
-                Order::Send(sheet, heads) => {
-                    for head in heads {
-                        self.send(&sheet, head as usize);
+                Order::Send(sheet) => {
+                    for head in &sheet.heads_by_thread[self.index] {
+                        self.send(&sheet, *head as usize);
                     }
                     drop(sheet);
                     self.main.ring();
@@ -255,6 +259,7 @@ impl IoThread {
                     self.free.push(parcel);
                 }
                 Order::Rest => {
+                    while alloc::collect(COLLECTED) {}
                     let kept = self.free.len().min(mem::take(&mut self.most_used));
                     self.made -= self.free.len() - kept;
                     self.free.truncate(kept);

@@ -90,7 +90,8 @@ impl Server {
             return self.keep_late(token, parcel, requests.clone(), *held);
         }
         self.net.begin_turn(token);
-        self.net.take_in_hand(token, window.len().max(*bytes), parcel.free_room(), true);
+        let in_hand = window.len().max(*bytes);
+        self.net.take_in_hand(token, in_hand, parcel.room_beside(in_hand), true);
         let mut at = requests.start;
         let ran = loop {
             if at == requests.end {
@@ -309,8 +310,8 @@ impl Server {
                 max_bulk: self.core.config.proto_max_bulk_len as usize,
                 main: threads.bell.clone(),
             };
-            match io_thread::start(threads.all.len() + 1, setup) {
-                Ok(thread) => threads.all.push(thread),
+            match io_thread::start(threads.all.len(), setup) {
+                Ok(thread) => threads.add(thread),
                 Err(error) => {
                     let count = threads.all.len() + 1;
                     self.process.log.warning(format_args!(

@@ -158,7 +158,7 @@ pub struct Away {
     pub is_encrypted: bool,
     /// The sizes of its buffers, as the I/O thread has last reported them; `None` if it has no buffers.
     pub figures: Option<Box<Figures>>,
-    /// Whether the thread was told to return the line.
+    /// Whether the thread was ordered to return the line.
     pub is_recalled: bool,
     /// Output that was written after that: it follows the output that the line returns with.
     pub pending: Option<Box<Pending>>,

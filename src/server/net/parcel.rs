@@ -6,8 +6,8 @@
 //!                  ◀── Parcel: requests, figures, returned lines ─────────
 //! ```
 //!
-//! A [`Parcel`] is what a thread has received in a pass over its ready sockets. The requests are parsed, their commands
-//! looked up and their keys hashed; their arguments are slices of the parcel's buffer, into which they were received.
+//! A [`Parcel`] holds what a thread has received in a pass over its ready sockets. The requests are parsed, their
+//! commands are looked up and their keys hashed. Their arguments are slices of the parcel's buffer, into which they were received.
 //! The main thread executes them in place and returns the parcel, whose buffer is received into again.
 //!
 //! Order is kept by the queues alone. The requests of a client come in the parcels in the order of their arrival, and
@@ -44,8 +44,8 @@ pub enum Order {
     Return(Token),
     /// Close this line.
     Close(Token),
-    /// Send the chains of a sheet that begin with these segments.
-    Send(Arc<Sheet>, Vec<u32>),
+    /// Send this thread's chains of a sheet.
+    Send(Arc<Sheet>),
     /// A parcel that was executed.
     Reuse(Box<Parcel>),
     /// The configuration of the parser has changed.
@@ -141,9 +141,9 @@ impl Parcel {
         self.buffer.len() - self.len < READ || self.batch.requests.len() >= MANY
     }
 
-    /// Bytes of room that are left in the buffer.
-    pub fn free_room(&self) -> usize {
-        self.buffer.len() - self.len
+    /// Room of the buffer beside `in_hand` bytes that were received into it.
+    pub fn room_beside(&self, in_hand: usize) -> usize {
+        self.buffer.len().saturating_sub(self.len.max(in_hand))
     }
 
     /// The free room of the buffer, for a receive of up to [`READ`] bytes.

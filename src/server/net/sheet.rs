@@ -37,6 +37,8 @@ pub struct Sheet {
     /// the next one of its client.
     pub heads: Vec<u32>,
     pub next: Vec<u32>,
+    /// By the index of an I/O thread, the heads of the chains that it sends.
+    pub heads_by_thread: Vec<Vec<u32>>,
 }
 
 impl Sheet {
@@ -46,6 +48,10 @@ impl Sheet {
         self.buffer.clear();
         self.splices.clear();
         self.segments.clear();
+        for heads in &mut self.heads_by_thread {
+            heads.clear();
+            heads.shrink_to(KEEP);
+        }
         if std::mem::take(&mut self.has_shares) {
             self.heads.clear();
             self.next.clear();

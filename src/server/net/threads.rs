@@ -54,17 +54,15 @@ pub struct Thread {
     pub lines: usize,
     /// Its busy ticks at the last look.
     seen_ticks: u64,
-    /// Its receives at the last look, and how many more times it is told to rest.
+    /// Its receives at the last look, and how many more times it is ordered to rest.
     seen_reads: u64,
     rests: u8,
-    /// The chains of the current output that it has to send.
-    chains: Vec<u32>,
     /// Whether it was sent something since the bell was rung.
     has_news: bool,
 }
 
 impl Thread {
-    /// Adds a thread that was started.
+    /// Describes a thread that was started.
     pub fn new(
         orders: Sender<Order>,
         parcels: Receiver<Box<Parcel>>,
@@ -82,7 +80,6 @@ impl Thread {
             seen_ticks: 0,
             seen_reads: 0,
             rests: 0,
-            chains: Vec::new(),
             has_news: false,
         }
     }
@@ -116,6 +113,8 @@ pub struct Threads {
     pub postponed_polls: u32,
     /// The thread whose parcels are executed first in the next iteration.
     first: usize,
+    /// By thread, the heads of the chains of the current output that it has to send.
+    chains: Vec<Vec<u32>>,
 }
 
 impl Threads {
@@ -133,6 +132,7 @@ impl Threads {
             planned_us: 0,
             postponed_polls: 0,
             first: 0,
+            chains: Vec::new(),
         }
     }
 
@@ -162,6 +162,12 @@ impl Threads {
             }
         }
         None
+    }
+
+    /// Adds a thread that was started.
+    pub fn add(&mut self, thread: Thread) {
+        self.all.push(thread);
+        self.chains.resize_with(self.all.len(), Vec::new);
     }
 
     /// Returns an executed parcel to its thread.
@@ -215,7 +221,7 @@ impl Threads {
     /// Adds the chain of `head` to what `thread` has to send.
     #[inline]
     pub fn send(&mut self, thread: usize, head: usize) {
-        self.all[thread].chains.push(head as u32);
+        self.chains[thread].push(head as u32);
     }
 
     /// Has all threads apply a limit on the length of arguments.
@@ -228,7 +234,7 @@ impl Threads {
     /// Ends the iteration of `output`: hands its sheet to the threads that have chains to send, recalls lines, and wakes
     /// the threads that have something to do. Returns false if nobody sends the sheet.
     pub fn dispatch(&mut self, output: &mut Output) -> bool {
-        let sends = self.all.iter().any(|thread| !thread.chains.is_empty());
+        let sends = self.chains.iter().any(|heads| !heads.is_empty());
         if sends {
             self.hand_out(output);
         }
@@ -255,12 +261,14 @@ impl Threads {
         }
         let mut shared = self.spare.pop().unwrap_or_default();
         let sheet = Arc::get_mut(&mut shared).expect("a spare sheet is nobody's");
+        // The lists of an earlier sheet are empty, and have room.
+        let room = std::mem::take(&mut sheet.heads_by_thread);
         *sheet = output.hand_out(std::mem::take(sheet));
-        for thread in &mut self.all {
-            if !thread.chains.is_empty() {
-                let room = Vec::with_capacity(thread.chains.len());
-                let chains = std::mem::replace(&mut thread.chains, room);
-                thread.order(Order::Send(Arc::clone(&shared), chains));
+        sheet.heads_by_thread = std::mem::replace(&mut self.chains, room);
+        self.chains.resize_with(self.all.len(), Vec::new);
+        for (index, thread) in self.all.iter_mut().enumerate() {
+            if shared.heads_by_thread.get(index).is_some_and(|heads| !heads.is_empty()) {
+                thread.order(Order::Send(Arc::clone(&shared)));
             }
         }
         self.handed_out.push_back(shared);
