@@ -186,12 +186,11 @@ fn renew_group(server: &Server) -> Result<()> {
 #[cfg(test)]
 #[allow(unused)]
 mod tests {
+    use super::super::report::tests::each_is_named_once;
     use super::*;
 
     #[test]
     fn rows_have_names_of_their_own() {
-        for (index, row) in ROWS.iter().enumerate() {
-            assert!(ROWS[..index].iter().all(|other| other.name != row.name), "{}", row.name);
-        }
+        each_is_named_once(ROWS.iter().map(|row| row.name));
     }
 }

@@ -445,14 +445,12 @@ fn notified(server: &Server, scale: &Scale, heard: bool) -> Result<Relay> {
 #[cfg(test)]
 #[allow(unused)]
 mod tests {
-    use super::super::report::tests::sample;
+    use super::super::report::tests::{each_is_named_once, sample};
     use super::*;
 
     #[test]
     fn rows_have_names_of_their_own() {
-        for (index, case) in CASES.iter().enumerate() {
-            assert!(CASES[..index].iter().all(|other| other.name != case.name), "{}", case.name);
-        }
+        each_is_named_once(CASES.iter().map(|case| case.name));
     }
 
     #[test]

@@ -465,6 +465,14 @@ impl Table {
 pub mod tests {
     use super::*;
 
+    /// Fails if two rows of a section have the same name.
+    pub fn each_is_named_once<'a>(names: impl IntoIterator<Item = &'a str>) {
+        let mut seen = std::collections::HashSet::new();
+        for name in names {
+            assert!(seen.insert(name), "{name}");
+        }
+    }
+
     /// A small report of each kind of row.
     pub fn sample() -> Report {
         let row = |section: &str, name: &str, unit, values: [Option<f64>; 3], target| Row {

@@ -182,12 +182,13 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 #[cfg(test)]
 #[allow(unused)]
 mod tests {
+    use super::super::report::tests::each_is_named_once;
     use super::*;
 
     #[test]
     fn rows_have_names_of_their_own_and_words_that_the_load_passes_on() {
-        for (index, row) in ROWS.iter().enumerate() {
-            assert!(ROWS[..index].iter().all(|other| other.name != row.name), "{}", row.name);
+        each_is_named_once(ROWS.iter().map(|row| row.name));
+        for row in &ROWS {
             assert!(row.words().len() > 2, "{}", row.name);
         }
     }

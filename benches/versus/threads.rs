@@ -92,27 +92,31 @@ fn set_kilobyte() -> Vec<String> {
     words(&["SET", KEY, KILOBYTE])
 }
 
-const fn piped(name: &'static str, words: fn() -> Vec<String>, value: usize, goals: Goals) -> Case {
-    Case { name, work: Work::Requests { words, pipeline: 16, value }, weight: 1, goals }
-}
-
-const fn alone(name: &'static str, words: fn() -> Vec<String>, value: usize, goals: Goals) -> Case {
-    Case { name, work: Work::Requests { words, pipeline: 1, value }, weight: 10, goals }
+/// `redis-benchmark` at this pipeline; at pipeline 1 it sends a tenth of the requests.
+const fn requests(
+    name: &'static str,
+    pipeline: usize,
+    words: fn() -> Vec<String>,
+    value: usize,
+    goals: Goals,
+) -> Case {
+    let weight = if pipeline == 1 { 10 } else { 1 };
+    Case { name, work: Work::Requests { words, pipeline, value }, weight, goals }
 }
 
 static CASES: [Case; 13] = [
-    alone("GET at pipeline 1", get, 3, Goals { executing: Some(0.12), together: Some(1.25) }),
-    alone("SET at pipeline 1", set, 3, NO_GOALS),
-    alone("ZADD at pipeline 1", zadd, 3, NO_GOALS),
-    alone("EVALSHA of a GET at pipeline 1", evalsha_of_a_get, 3, NO_GOALS),
-    alone("GET of 1 KB at pipeline 1", get, 1000, NO_GOALS),
-    alone("SET of 1 KB at pipeline 1", set_kilobyte, 1000, NO_GOALS),
-    piped("GET at pipeline 16", get, 3, Goals { executing: Some(0.4), together: Some(1.25) }),
-    piped("SET at pipeline 16", set, 3, NO_GOALS),
-    piped("ZADD at pipeline 16", zadd, 3, NO_GOALS),
-    piped("EVALSHA of a GET at pipeline 16", evalsha_of_a_get, 3, NO_GOALS),
-    piped("GET of 1 KB at pipeline 16", get, 1000, NO_GOALS),
-    piped("SET of 1 KB at pipeline 16", set_kilobyte, 1000, NO_GOALS),
+    requests("GET at pipeline 1", 1, get, 3, Goals { executing: Some(0.12), together: Some(1.25) }),
+    requests("SET at pipeline 1", 1, set, 3, NO_GOALS),
+    requests("ZADD at pipeline 1", 1, zadd, 3, NO_GOALS),
+    requests("EVALSHA of a GET at pipeline 1", 1, evalsha_of_a_get, 3, NO_GOALS),
+    requests("GET of 1 KB at pipeline 1", 1, get, 1000, NO_GOALS),
+    requests("SET of 1 KB at pipeline 1", 1, set_kilobyte, 1000, NO_GOALS),
+    requests("GET at pipeline 16", 16, get, 3, Goals { executing: Some(0.4), together: Some(1.25) }),
+    requests("SET at pipeline 16", 16, set, 3, NO_GOALS),
+    requests("ZADD at pipeline 16", 16, zadd, 3, NO_GOALS),
+    requests("EVALSHA of a GET at pipeline 16", 16, evalsha_of_a_get, 3, NO_GOALS),
+    requests("GET of 1 KB at pipeline 16", 16, get, 1000, NO_GOALS),
+    requests("SET of 1 KB at pipeline 16", 16, set_kilobyte, 1000, NO_GOALS),
     Case {
         name: "PUBLISH to 1,000 subscribers, a message",
         work: Work::Messages,
@@ -161,7 +165,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 fn directives(spec: &Spec, threads: usize) -> Vec<String> {
     let mut text = words(&["--io-threads", &threads.to_string()]);
     if threads > 1 {
-        // Redis has threads that only send unless it is told.
+        // The threads of Redis only send by default.
         let all = if spec.is_own() { "--io-threads-always-active" } else { "--io-threads-do-reads" };
         text.extend(words(&[all, "yes"]));
     }
@@ -359,14 +363,12 @@ fn little_of(bench: &Bench, spec: &Spec, threads: usize, rate: u64) -> Result<(f
 #[cfg(test)]
 #[allow(unused)]
 mod tests {
-    use super::super::report::tests::sample;
+    use super::super::report::tests::each_is_named_once;
     use super::*;
 
     #[test]
     fn rows_have_names_of_their_own() {
-        for (index, case) in CASES.iter().enumerate() {
-            assert!(CASES[..index].iter().all(|other| other.name != case.name), "{}", case.name);
-        }
+        each_is_named_once(CASES.iter().map(|case| case.name));
     }
 
     #[test]
