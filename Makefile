@@ -31,7 +31,7 @@ OWN_LINKS = $(addprefix redstart-,$(TOOLS))
 COMPLETED = redstart $(OWN_LINKS)
 REDIS_LINKS = redis-server $(addprefix redis-,$(filter cli benchmark check-aof check-rdb,$(TOOLS)))
 
-.PHONY: help build run test test-tls apps compat bench fuzz soak simulate scale static dist install uninstall generate lint cross-check
+.PHONY: help build run test test-threads test-tls apps compat bench fuzz soak simulate scale static dist install uninstall generate lint cross-check
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -45,6 +45,13 @@ run: build ## Serve on port 6379 (ARGS="redstart.conf --port 7000" for other fla
 test: ## Build and run all tests; installs redis-server and clients where it can
 	tests/prepare
 	$(CARGO) test --locked $(ARGS)
+
+# What clients see is the same. Left out are tests of exact memory and of what is received but not executed, which threads
+# parse earlier.
+THREADED := acl blocking clients functions hash_expiry introspection io_threads large_subscriptions limits \
+	monitoring protocol scripts server tracking waitaof
+test-threads: ## Run the tests of what clients see against servers with three I/O threads
+	REDSTART_IO_THREADS=4 $(CARGO) test --locked $(addprefix --test ,$(THREADED))
 
 test-tls: ## Run the tests of TLS and of directives, with a build that has it
 	$(CARGO) test --locked --features tls --no-run --test config_defaults --test tls

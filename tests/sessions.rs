@@ -34,6 +34,8 @@ fn pipeline(client: &mut Client, requests: &[&str], expected: &str) {
 fn a_client_that_asks_for_itself_sees_what_its_own_request_holds() {
     let server = Server::start("");
     let mut client = server.client();
+    // The connection that tried whether the server replies is not listed any more.
+    client.wait_for_info("connected_clients", |n| n == 1);
     let line = client.run("CLIENT INFO").text();
     assert_eq!((number(&line, "qbuf"), number(&line, "argv-mem")), (26, 10), "{line}");
     assert_eq!((number(&line, "obl"), number(&line, "omem")), (0, 0), "{line}");
